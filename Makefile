@@ -1,0 +1,70 @@
+# make          set up .venv, execute every notebook, write reports/index.html
+# make test     set up .venv, then one pytest run: unit tests, doctests, conformance, stored notebooks
+# make lab      open the notebooks
+# make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
+# make bench    speed and quality side by side with the peers
+# make lock     resolve the newest compatible versions into requirements.lock (needs uv)
+# make clean    remove what was generated; `make clean-all` the environment too
+
+PYTHON ?= python3
+UV ?= uv
+NOTEBOOKS ?=
+PY := .venv/bin/python
+TORCH := torch==2.13.0
+
+# One thread per process: two kernels on two cores then do not fight, and sums come out the same.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export NUMBA_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := run
+.PHONY: run test lab refresh bench lock clean clean-all setup
+
+run: setup
+	$(PY) -m adlib.notebooks run $(NOTEBOOKS)
+
+test: setup
+	$(PY) -m pytest
+
+lab: setup
+	$(PY) -m jupyter lab --notebook-dir=. notebooks
+
+refresh: setup
+	$(PY) -m adlib.notebooks refresh $(NOTEBOOKS)
+
+bench: setup
+	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "there is no benchmark yet"; exit 1; }
+	@for script in benchmarks/*.py; do echo "== $$script"; $(PY) $$script || exit 1; done
+
+setup: .venv/installed
+
+# torch goes first and alone: where a CPU build of exactly this version is offered, pip takes it and
+# the lock then finds its requirement met.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "adlib needs Python 3.11 or newer, $(PYTHON) is older: make PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet '$(TORCH)'
+	$(PY) -m pip install --quiet -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps -e .
+	@touch $@
+
+# The local build tag of torch and the accelerator libraries it chooses by itself are taken out, so
+# that one lock serves every platform.
+lock:
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
+	  --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock.new
+	{ echo "# Made by 'make lock' from pyproject.toml; edit that file instead."; \
+	  echo "$(TORCH)"; \
+	  grep -Ev '^(#|torch==|triton==|nvidia-|cuda-)' requirements.lock.new; } > requirements.lock
+	@rm requirements.lock.new
+
+clean:
+	find reports -mindepth 1 ! -name .gitignore -delete
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
+	find adlib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+
+clean-all: clean
+	rm -rf .venv *.egg-info
