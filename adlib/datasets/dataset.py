@@ -1,0 +1,312 @@
+"""The one container that every generator and loader returns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: ``kind`` of rows that are neither normal nor anomalous and are left out of every metric.
+RECOVERY = "recovery"
+
+
+class Splits(NamedTuple):
+    """Training, calibration and test part, in time order."""
+
+    train: Any
+    calibrate: Any
+    test: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Rows in time order with their labels and the places where they are to be cut.
+
+    All arrays become read-only copies, so a dataset can be shared between detectors without one
+    changing what the next one sees. Rows before ``train_end`` are history (to be fitted and
+    calibrated on), rows from it on are the test.
+
+    Parameters
+    ----------
+    name : str
+        Short name, used as a key in tables of results.
+    X : array-like of shape (n_samples, n_features)
+        Values; a 1-d array is one feature. NaN means missing; infinite values are refused.
+    y : array-like of shape (n_samples,), default=None
+        1 = anomaly, 0 = not. None means that no row is known to be one.
+    time : array-like of shape (n_samples,), default=None
+        Timestamps, never falling. Steps may be irregular and timestamps may repeat.
+    feature_names : sequence of str, default=None
+        One name per column; ``x0, x1, ...`` if None.
+    kind : array-like of str of shape (n_samples,), default=None
+        Kind of anomaly where ``y == 1``. Where ``y == 0``, "" is plain normal; other names mark
+        harmless specialities such as "drift", "backup" or "recovery" (not judged).
+    train_end : int, default=None
+        Rows of history; 40 % of the rows if None.
+    source : str, default=""
+        One line on where the rows come from: generator and seed, or origin, commit and licence.
+    calibrate_start : int, default=None
+        First row of history that is kept for calibration; the last fifth of it if None.
+    oracle : array-like of shape (n_samples,), default=None
+        Score of someone who knows how the rows were generated; higher = more anomalous.
+    strength : array-like of shape (n_samples,), default=None
+        Size of the injected change in standard deviations of its channel; 0 where there is none.
+    channel : array-like of str of shape (n_samples,), default=None
+        Features that the injected change affects, joined by commas.
+    session : array-like of int of shape (n_samples,), default=None
+        Number of the recording that a row belongs to. A window across two of them means nothing.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a label is not 0 or 1, an anomaly has no kind, time falls, or a value
+        is infinite.
+
+    Examples
+    --------
+    >>> data = Dataset("demo", [[0.0], [1.0], [0.5], [9.0], [0.2]], [0, 0, 0, 1, 0], train_end=3)
+    >>> data
+    Dataset('demo': 5 rows x 1, history 3, anomalous rows 1 in 1 event)
+    >>> data.test.y
+    array([1, 0], dtype=int8)
+    >>> data.slices()
+    Splits(train=slice(0, 3, None), calibrate=slice(3, 3, None), test=slice(3, 5, None))
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray | None = None
+    time: np.ndarray | None = None
+    feature_names: tuple[str, ...] | None = None
+    kind: np.ndarray | None = None
+    train_end: int | None = None
+    source: str = ""
+    calibrate_start: int | None = None
+    oracle: np.ndarray | None = None
+    strength: np.ndarray | None = None
+    channel: np.ndarray | None = None
+    session: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        X = np.asarray(self.X, dtype=np.float64)
+        X = X[:, None] if X.ndim == 1 else X
+        if X.ndim != 2 or X.shape[1] == 0:
+            raise ValueError(f"{self.name}: X must have shape (rows, features), got {X.shape}")
+        n, d = X.shape
+        if np.isinf(X).any():
+            raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
+
+        y = np.zeros(n, np.int8) if self.y is None else np.asarray(self.y)
+        if y.shape == (n,) and not np.isin(y, (0, 1)).all():
+            odd = np.unique(y[~np.isin(y, (0, 1))])[:3].tolist()
+            raise ValueError(f"{self.name}: y must hold 0 (normal) and 1 (anomaly), got {odd}")
+        kind = np.where(y == 1, "anomaly", "") if self.kind is None else self.kind
+        names = [f"x{i}" for i in range(d)] if self.feature_names is None else self.feature_names
+        names = tuple(str(f) for f in names)
+        if len(names) != d or len(set(names)) != d:
+            raise ValueError(f"{self.name}: {d} columns need {d} different names, got {names}")
+
+        columns: dict[str, tuple[Any, Any]] = {
+            "y": (y, np.int8),
+            "time": (self.time, "datetime64[ns]"),
+            "kind": (kind, np.str_),
+            "oracle": (self.oracle, np.float64),
+            "strength": (self.strength, np.float64),
+            "channel": (self.channel, np.str_),
+            "session": (self.session, np.int64),
+        }
+        self._set("X", _read_only(X, np.float64))
+        for field, (values, dtype) in columns.items():
+            if values is None:
+                continue
+            array = _read_only(values, dtype)
+            if array.shape != (n,):
+                raise ValueError(f"{self.name}: {field} has shape {array.shape}, X has {n} rows")
+            self._set(field, array)
+        if (self.kind[self.y == 1] == "").any():
+            raise ValueError(f"{self.name}: kind is empty on a row with y = 1")
+        if self.time is not None and (np.isnat(self.time).any() or (_steps(self.time) < 0).any()):
+            raise ValueError(f"{self.name}: time must be complete and must not fall; sort the rows")
+
+        train_end = int(0.4 * n) if self.train_end is None else int(self.train_end)
+        start = train_end - train_end // 5 if self.calibrate_start is None else self.calibrate_start
+        if not 0 <= start <= train_end <= n:
+            raise ValueError(
+                f"{self.name}: need 0 <= calibrate_start <= train_end <= {n}, "
+                f"got calibrate_start={start}, train_end={train_end}"
+            )
+        self._set("feature_names", names)
+        self._set("train_end", train_end)
+        self._set("calibrate_start", int(start))
+
+    def _set(self, field: str, value: Any) -> None:
+        object.__setattr__(self, field, value)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        n_events = len(self._runs(self.y == 1))
+        return (
+            f"Dataset({self.name!r}: {len(self)} rows x {self.n_features}, "
+            f"history {self.train_end}, anomalous rows {int(self.y.sum())} "
+            f"in {n_events} event{'' if n_events == 1 else 's'})"
+        )
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of ``X``."""
+        return self.X.shape[1]
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Boolean array of shape (n_samples,): False on rows that metrics leave out."""
+        return self.kind != RECOVERY
+
+    def slices(self, purge: int = 0) -> Splits:
+        """Places to cut, with ``purge`` rows left out before calibration and before the test.
+
+        Parameters
+        ----------
+        purge : int, default=0
+            Rows to leave out at each cut, so that no window straddles it; window length minus 1
+            is enough.
+
+        Returns
+        -------
+        Splits of slice
+        """
+        c, e, n = self.calibrate_start, self.train_end, len(self)
+        # An empty part stays empty; a purge that would empty a part with rows is a mistake.
+        if purge < 0 or (purge and (0 < e - c <= purge or 0 < n - e <= purge)):
+            raise ValueError(
+                f"{self.name}: purge={purge} must lie in [0, {min(e - c, n - e)}): "
+                f"the parts have {c}, {e - c} and {n - e} rows"
+            )
+        return Splits(slice(0, c), slice(min(c + purge, e), e), slice(min(e + purge, n), n))
+
+    def split(self, purge: int = 0) -> Splits:
+        """The three parts of :meth:`slices` as datasets of their own."""
+        return Splits(*(self.cut(part) for part in self.slices(purge)))
+
+    def cut(self, rows: slice) -> Dataset:
+        """Rows of one slice (step 1) as a dataset; the cuts move along with them."""
+        first, last, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"{self.name}: rows must follow each other, got {rows}")
+        last = max(first, last)
+        arrays = {
+            f.name: value[first:last]
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), np.ndarray)
+        }
+        edges = {
+            edge: min(max(getattr(self, edge), first), last) - first
+            for edge in ("train_end", "calibrate_start")
+        }
+        return replace(self, **arrays, **edges)
+
+    @property
+    def train(self) -> Dataset:
+        """Rows to fit on."""
+        return self.split().train
+
+    @property
+    def calibrate(self) -> Dataset:
+        """Rows of history kept out of the fit, for thresholds."""
+        return self.split().calibrate
+
+    @property
+    def test(self) -> Dataset:
+        """Rows to judge on."""
+        return self.split().test
+
+    def _runs(self, marked: np.ndarray) -> np.ndarray:
+        """Runs of marked rows with the same labels: shape (n_events, 2), end exclusive."""
+        change = np.ones(len(self), bool)
+        labels = (marked, self.kind, self.channel, self.strength, self.session)
+        change[1:] = np.any([v[1:] != v[:-1] for v in labels if v is not None], axis=0)
+        starts = np.flatnonzero(change)
+        ends = np.append(starts[1:], len(self))
+        keep = marked[starts]
+        return np.column_stack([starts[keep], ends[keep]])
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """One line per labelled event, drift and other harmless ones included.
+
+        Columns: ``start`` and ``end`` (rows, end exclusive), ``kind``, ``is_anomaly``, and where
+        known ``channel`` and ``strength``. Touching rows with equal labels are one event.
+        """
+        import pandas as pd
+
+        runs = self._runs(self.kind != "")
+        table = {"start": runs[:, 0], "end": runs[:, 1], "kind": self.kind[runs[:, 0]]}
+        table["is_anomaly"] = self.y[runs[:, 0]] == 1
+        for field in ("channel", "strength"):
+            if (values := getattr(self, field)) is not None:
+                table[field] = values[runs[:, 0]]
+        return pd.DataFrame(table)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Features, ``y`` and ``kind`` as a frame, indexed by time if there is one."""
+        import pandas as pd
+
+        index = None if self.time is None else pd.DatetimeIndex(self.time, name="time")
+        frame = pd.DataFrame(self.X, columns=list(self.feature_names), index=index, copy=True)
+        return frame.assign(y=self.y, kind=self.kind)
+
+    def describe(self) -> dict[str, Any]:
+        """Facts to look at before any model: sizes, labels, missing values, time steps."""
+        facts: dict[str, Any] = {
+            "name": self.name,
+            "rows": len(self),
+            "features": self.n_features,
+            "history": self.train_end,
+            "anomalous rows in history": int(self.y[: self.train_end].sum()),
+            "anomalous rows in test": int(self.y[self.train_end :].sum()),
+            "missing values": int(np.isnan(self.X).sum()),
+            "events": dict(sorted(Counter(self.kind[self._runs(self.kind != "")[:, 0]]).items())),
+        }
+        if self.time is not None and len(self) > 1:
+            steps = _steps(self.time)
+            facts["median step in seconds"] = float(np.median(steps) / 1e9)
+            facts["steps off the median"] = int((steps != np.median(steps)).sum())
+        return facts | {"source": self.source}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content (rows, labels, cuts; not the name), as 64 hex digits."""
+        digest = hashlib.sha256()
+        for f in fields(self):
+            if f.name in ("name", "source"):
+                continue
+            value = getattr(self, f.name)
+            if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+                value = tuple(value.tolist())  # the width of a string dtype is not content
+            digest.update(f.name.encode())
+            if isinstance(value, np.ndarray):
+                digest.update(f"{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+            else:
+                digest.update(repr(value).encode())
+        return digest.hexdigest()
+
+
+def _read_only(values: Any, dtype: Any) -> np.ndarray:
+    """A read-only C-contiguous array; the caller's own array stays writable."""
+    array = np.asarray(values, dtype=dtype)
+    if array.flags.writeable or not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+        array.flags.writeable = False
+    return array
+
+
+def _steps(time: np.ndarray) -> np.ndarray:
+    """Differences of timestamps in nanoseconds, shape (n_samples - 1,)."""
+    return np.diff(time).astype(np.int64)
