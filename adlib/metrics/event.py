@@ -1,0 +1,296 @@
+"""Metrics that judge events: an event is a run of anomalous rows, an alarm a run of flags.
+
+Rows outside `judged` ("don't care", a recovery for example) change nothing, whatever they are
+flagged: an event keeps its start and stays one event across them, two events that only they
+separate stay two, and flags on both sides of them are one alarm.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adlib.metrics.labels import (
+    both_classes,
+    checked_flags,
+    checked_judged,
+    runs,
+    same_length_flags,
+    undefined,
+)
+from adlib.metrics.point import ratio
+
+__all__ = [
+    "alarm_count",
+    "alarms_per_day",
+    "detection_delay",
+    "event_f1",
+    "event_precision",
+    "event_recall",
+]
+
+DAY = 86_400.0  # seconds
+
+
+def event_recall(y_true, pred, *, judged=None):
+    """Share of the events with at least one flagged row.
+
+    One flag is enough, so a detector that flags at random finds the long events: read it
+    beside its random value and `alarms_per_day`.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal, in time order; consecutive ones are one event.
+    pred : array_like of shape (n_samples,)
+        1 = flagged, 0 = not.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way; an event without a judged row is left out.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        If labels or flags are not 0/1, or lengths differ.
+
+    Examples
+    --------
+    >>> event_recall([0, 1, 1, 0, 1, 0], [0, 0, 1, 0, 0, 0])
+    0.5
+    """
+    return _event_metric(y_true, pred, judged, "event_recall")
+
+
+def event_precision(y_true, pred, *, judged=None):
+    """Found events over found events and false alarms, times the share of normal rows left quiet.
+
+    A false alarm is a run of flags that touches no event. The factor (1 - false-positive rate)
+    keeps one flag over the whole series from scoring 1 (Sehili and Zhang, 2023).
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `event_recall`.
+
+    Returns
+    -------
+    float
+        In [0, 1], 0 if nothing is flagged; nan with a warning if there is no anomaly or only
+        anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `event_recall`.
+
+    Examples
+    --------
+    >>> event_precision([0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 1, 0])
+    0.375
+    """
+    return _event_metric(y_true, pred, judged, "event_precision")
+
+
+def event_f1(y_true, pred, *, judged=None):
+    """Harmonic mean of `event_precision` and `event_recall`.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `event_recall`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `event_recall`.
+
+    Examples
+    --------
+    >>> round(event_f1([0, 0, 0, 1, 1, 0], [1, 0, 0, 0, 1, 0]), 4)
+    0.5455
+    """
+    return _event_metric(y_true, pred, judged, "event_f1")
+
+
+def detection_delay(y_true, pred, *, judged=None):
+    """Rows from the start of each event to its first flag; nan for a missed event.
+
+    Sum it up with ``np.nanmedian``, and never without `event_recall`: a detector that finds
+    only the one obvious event has a small median.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `event_recall`. The delay counts all rows since the start, judged or not.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_events,)
+        In rows, 0 = flagged at once; empty with a warning if there is no event.
+
+    Raises
+    ------
+    ValueError
+        As in `event_recall`.
+
+    Examples
+    --------
+    >>> detection_delay([0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 0, 0])
+    array([ 2., nan])
+    """
+    delay = match(*_checked(y_true, pred, judged)).delay
+    if delay.size == 0:
+        undefined("detection_delay", "no anomaly")
+    return delay
+
+
+def alarm_count(pred, *, judged=None):
+    """Number of alarms, right or wrong; consecutive flags are one alarm.
+
+    Parameters
+    ----------
+    pred : array_like of shape (n_samples,)
+        1 = flagged, 0 = not, in time order.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If flags are not 0/1, or lengths differ.
+
+    Examples
+    --------
+    >>> alarm_count([1, 1, 0, 1])
+    2
+    """
+    pred = checked_flags(pred, "pred")
+    return len(runs(pred[checked_judged(judged, pred.size)])[0])
+
+
+def alarms_per_day(pred, *, interval=None, time=None, judged=None):
+    """Alarms, right or wrong, that a person on watch gets in 24 hours.
+
+    Watched time is the number of judged rows times the (median) interval between rows: a
+    pause between two recordings is not counted as a quiet night.
+
+    Parameters
+    ----------
+    pred : array_like of shape (n_samples,)
+        1 = flagged, 0 = not, in time order; consecutive flags are one alarm.
+    interval : float, timedelta or str, optional
+        Seconds between two rows; a `datetime.timedelta`, `numpy.timedelta64` or anything
+        that `pandas.Timedelta` reads ("5min") will do. Give this or `time`.
+    time : array_like of datetime64, shape (n_samples,), optional
+        Time of each row.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If both or neither of `interval` and `time` are given, or the interval is not above 0.
+
+    Examples
+    --------
+    >>> alarms_per_day([1, 1, 0, 1], interval=6 * 3600)
+    2.0
+    """
+    pred = checked_flags(pred, "pred")
+    judged = checked_judged(judged, pred.size)
+    seconds = interval_seconds(interval, time, pred.size)
+    return ratio(alarm_count(pred[judged]) * DAY, judged.sum() * seconds)
+
+
+def interval_seconds(interval, time, n_samples):
+    """Seconds between two rows, from a stated interval or the median step of `time`."""
+    if (interval is None) == (time is None):
+        raise ValueError("give either interval (seconds between rows) or time, not both or none")
+    if time is not None:
+        time = np.asarray(time, dtype="datetime64[ns]")
+        if time.shape != (n_samples,) or n_samples < 2:
+            raise ValueError(f"time needs {n_samples} rows (at least 2), got shape {time.shape}")
+        interval = np.median(np.diff(time).astype(np.float64)) * 1e-9
+    elif isinstance(interval, str):
+        import pandas as pd
+
+        interval = pd.Timedelta(interval).total_seconds()
+    elif isinstance(interval, np.timedelta64):
+        interval = interval / np.timedelta64(1, "s")
+    elif hasattr(interval, "total_seconds"):
+        interval = interval.total_seconds()
+    if not interval > 0:
+        raise ValueError(f"the interval between rows must be above 0 seconds, got {interval}")
+    return float(interval)
+
+
+class Match(NamedTuple):
+    """What `match` found; row numbers count judged rows only."""
+
+    event_row: np.ndarray  # (n_events,) first judged row of each event
+    delay: np.ndarray  # (n_events,) rows to its first flag, nan = missed
+    alarm_row: np.ndarray  # (n_alarms,) first row of each alarm
+    false_alarm: np.ndarray  # (n_alarms,) True where it touches no event
+
+
+def match(y, pred, judged):
+    """Match events with alarms, in time linear in the rows."""
+    starts, stops = runs(y)
+    event = np.full(y.size, -1)  # the number of its event for each row, -1 = normal
+    event[y] = np.repeat(np.arange(starts.size), stops - starts)
+    event, pred, row = event[judged], pred[judged], np.flatnonzero(judged)
+
+    inside = np.flatnonzero(event >= 0)
+    seen, first = np.unique(event[inside], return_index=True)
+    hits = np.flatnonzero(pred & (event >= 0))
+    found, first_hit = np.unique(event[hits], return_index=True)
+    delay = np.full(starts.size, np.nan)
+    delay[found] = row[hits[first_hit]] - starts[found]
+
+    alarm_start, alarm_stop = runs(pred)
+    anomalous = np.append(0, np.cumsum(event >= 0))
+    touches = anomalous[alarm_stop] > anomalous[alarm_start]
+    return Match(inside[first], delay[seen], alarm_start, ~touches)
+
+
+def event_rates(n_found, n_events, n_false_alarms, false_positive_rate):
+    """Every event metric from its counts (which a resample may weight)."""
+    recall = ratio(n_found, n_events)
+    quiet = 1.0 - (0.0 if np.isnan(false_positive_rate) else false_positive_rate)
+    precision = ratio(n_found, n_found + n_false_alarms, 0.0) * quiet
+    return {
+        "event_recall": recall,
+        "event_precision": precision,
+        "event_f1": ratio(2 * precision * recall, precision + recall, 0.0),
+    }
+
+
+def _checked(y_true, pred, judged):
+    y = checked_flags(y_true)
+    return y, same_length_flags(pred, y.size), checked_judged(judged, y.size)
+
+
+def _event_metric(y_true, pred, judged, metric):
+    y, pred, judged = _checked(y_true, pred, judged)
+    if not both_classes(y[judged], metric):
+        return np.nan
+    found = match(y, pred, judged)
+    n_found = np.isfinite(found.delay).sum()
+    fpr = float(pred[judged & ~y].mean())
+    return event_rates(n_found, found.delay.size, found.false_alarm.sum(), fpr)[metric]

@@ -1,0 +1,170 @@
+"""The door of every metric: labels, flags and scores are checked and cast here, once."""
+
+import warnings
+
+import numpy as np
+
+__all__ = ["both_classes", "checked_flags", "checked_judged", "checked_scores", "runs"]
+
+
+def checked_flags(values, name="y_true"):
+    """Cast 0/1 labels of any type to a boolean array.
+
+    Parameters
+    ----------
+    values : array_like of shape (n_samples,)
+        bool, int, uint8 or float holding only 0 and 1; 1 = anomaly.
+    name : str
+        What to call the argument in an error.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If the values are not one-dimensional, empty, or anything but 0 and 1.
+
+    Examples
+    --------
+    >>> checked_flags([0, 1.0, True])
+    array([False,  True,  True])
+    """
+    array = _vector(values, name)
+    if array.dtype == bool:
+        return array
+    other = array[(array != 0) & (array != 1)]  # NaN differs from both
+    if other.size:
+        hint = (
+            "; scikit-learn's -1/+1 become labels by `values == -1`"
+            if np.isin(array, (-1, 1)).all()
+            else "; are the arguments swapped? y_true comes first"
+        )
+        raise ValueError(
+            f"{name} must hold only 0 (normal) and 1 (anomaly), "
+            f"got {', '.join(f'{v:g}' for v in np.unique(other)[:3])}{hint}"
+        )
+    return array.astype(bool)
+
+
+def checked_scores(score, n_samples, judged=None):
+    """Cast scores to float64; refuse another length than the labels' and NaN in judged rows.
+
+    Parameters
+    ----------
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous. Infinite scores are fine: only their order counts.
+    n_samples : int
+        Length of ``y_true``.
+    judged : ndarray of bool, shape (n_samples,), optional
+        Rows in which a score must be present (not in those of a warm-up, say).
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If a score is NaN, or the length differs.
+
+    Examples
+    --------
+    >>> checked_scores([1, 2], 2)
+    array([1., 2.])
+    """
+    array = _same_length(_vector(score, "score"), "score", n_samples).astype(np.float64)
+    missing = np.isnan(array) if judged is None else np.isnan(array) & judged
+    if missing.any():
+        raise ValueError(
+            f"score holds NaN in {missing.sum()} of {n_samples} rows (first: row "
+            f"{missing.argmax()}); leave those rows out with `judged`, or repair the detector"
+        )
+    return array
+
+
+def checked_judged(judged, n_samples):
+    """Cast the mask of judged rows; ``None`` means that every row counts.
+
+    Raises
+    ------
+    ValueError
+        If the mask is not boolean, has another length, or leaves no row to judge.
+
+    Examples
+    --------
+    >>> checked_judged(None, 2)
+    array([ True,  True])
+    """
+    if judged is None:
+        return np.ones(n_samples, dtype=bool)
+    judged = _same_length(checked_flags(judged, "judged"), "judged", n_samples)
+    if not judged.any():
+        raise ValueError("judged leaves no row to judge")
+    return judged
+
+
+def same_length_flags(pred, n_samples):
+    """Cast a prediction to booleans of the labels' length."""
+    return _same_length(checked_flags(pred, "pred"), "pred", n_samples)
+
+
+def both_classes(y, metric):
+    """Tell whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
+
+    Examples
+    --------
+    >>> both_classes(np.array([True, False]), "roc_auc")
+    True
+    """
+    if y.any() and not y.all():
+        return True
+    undefined(metric, "no anomaly" if not y.any() else "only anomalies")
+    return False
+
+
+def undefined(metric, why):
+    """Warn that `metric` is nan because the judged rows hold `why`; return nan."""
+    warnings.warn(f"{metric} is undefined (nan): the judged rows hold {why}", stacklevel=4)
+    return np.nan
+
+
+def runs(flags):
+    """Half-open intervals of consecutive true rows: events in labels, alarms in flags.
+
+    Parameters
+    ----------
+    flags : ndarray of bool, shape (n_samples,)
+
+    Returns
+    -------
+    starts, stops : ndarrays of int, shape (n_runs,)
+
+    Examples
+    --------
+    >>> runs(np.array([True, False, True, True]))
+    (array([0, 2]), array([1, 4]))
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    return edges[::2], edges[1::2]
+
+
+def _vector(values, name):
+    array = np.asarray(values)
+    if array.dtype == object:  # pandas' nullable columns arrive like this
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be numeric: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numeric, got dtype {array.dtype}")
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must be a non-empty one-dimensional array, got {array.shape}")
+    return array
+
+
+def _same_length(array, name, n_samples):
+    if array.size != n_samples:
+        raise ValueError(f"{name} has {array.size} rows, y_true has {n_samples}")
+    return array

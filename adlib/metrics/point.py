@@ -1,0 +1,339 @@
+"""Metrics that judge every row by itself; the order of the rows does not matter."""
+
+import numpy as np
+
+from adlib.metrics.labels import (
+    both_classes,
+    checked_flags,
+    checked_judged,
+    checked_scores,
+    same_length_flags,
+    undefined,
+)
+
+__all__ = [
+    "average_precision",
+    "best_f1",
+    "confusion_matrix",
+    "f1",
+    "false_positive_rate",
+    "precision",
+    "recall",
+    "roc_auc",
+]
+
+
+def roc_auc(y_true, score, *, judged=None):
+    """Chance that an anomalous row scores above a normal one, ties counting half.
+
+    Equals the area under the ROC curve (Hanley and McNeil, 1982). A random or a constant
+    score gives 0.5 whatever the share of anomalies, which flatters a detector when they are
+    rare: 1 % of the normal rows above every anomaly still leaves 0.99.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal; bool, int or float.
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, or a score is NaN.
+
+    Examples
+    --------
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    """
+    y, score = _judged_scores(y_true, score, judged)
+    return float(area_roc(*curve(y, score))) if both_classes(y, "roc_auc") else np.nan
+
+
+def average_precision(y_true, score, *, judged=None):
+    """Precision averaged over the recall steps of all thresholds; rows that tie enter together.
+
+    The step-wise sum of scikit-learn's ``average_precision_score``, never the trapezoid, which
+    is optimistic (Davis and Goadrich, 2006). A random score gives about the share of anomalies.
+
+    Parameters
+    ----------
+    y_true, score, judged
+        As in `roc_auc`.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `roc_auc`.
+
+    Examples
+    --------
+    >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
+    0.8333
+    """
+    y, score = _judged_scores(y_true, score, judged)
+    return float(area_pr(*curve(y, score))) if both_classes(y, "average_precision") else np.nan
+
+
+def best_f1(y_true, score, *, judged=None):
+    """F1 at the *oracle* threshold: the best of all thresholds, chosen with the test labels.
+
+    No detector in use can know that threshold. Show it as ``f1@oracle``, beside its random
+    value (which is about ``2 p / (1 + p)`` for a share of anomalies `p`) and F1 at a threshold
+    that was set beforehand.
+
+    Parameters
+    ----------
+    y_true, score, judged
+        As in `roc_auc`.
+
+    Returns
+    -------
+    float
+        In (0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `roc_auc`.
+
+    Examples
+    --------
+    >>> best_f1([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.8
+    """
+    y, score = _judged_scores(y_true, score, judged)
+    return float(highest_f1(*curve(y, score))) if both_classes(y, "best_f1") else np.nan
+
+
+def confusion_matrix(y_true, pred, *, judged=None):
+    """Rows counted by truth and flag: ``[[tn, fp], [fn, tp]]``, as scikit-learn lays it out.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    pred : array_like of shape (n_samples,)
+        1 = flagged, 0 = not; for us ``score > threshold``.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    ndarray of int, shape (2, 2)
+
+    Raises
+    ------
+    ValueError
+        If labels or flags are not 0/1, or lengths differ.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1, 1], [0, 1, 0, 1]).tolist()
+    [[1, 1], [1, 1]]
+    """
+    y, pred = _judged_flags(y_true, pred, judged)
+    return np.bincount(2 * y + pred, minlength=4).reshape(2, 2)
+
+
+def precision(y_true, pred, *, judged=None):
+    """Share of the flagged rows that are anomalous; 0 if none is flagged.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `confusion_matrix`.
+
+    Examples
+    --------
+    >>> precision([0, 0, 1, 1], [1, 0, 0, 1])
+    0.5
+    """
+    return _thresholded(y_true, pred, judged, "precision")
+
+
+def recall(y_true, pred, *, judged=None):
+    """Share of the anomalous rows that are flagged.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `confusion_matrix`.
+
+    Examples
+    --------
+    >>> recall([0, 1, 1, 1, 1], [1, 0, 0, 0, 1])
+    0.25
+    """
+    return _thresholded(y_true, pred, judged, "recall")
+
+
+def f1(y_true, pred, *, judged=None):
+    """Harmonic mean of precision and recall at the threshold that made `pred`.
+
+    It moves with the share of anomalies, so values of two data sets do not compare: flagging
+    every row gives ``2 p / (1 + p)``.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `confusion_matrix`.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        As in `confusion_matrix`.
+
+    Examples
+    --------
+    >>> f1([0, 0, 1, 1], [1, 0, 0, 1])
+    0.5
+    """
+    return _thresholded(y_true, pred, judged, "f1")
+
+
+def false_positive_rate(y_true, pred, *, judged=None):
+    """Share of the normal rows that are flagged: what a calibrated `alpha` promises.
+
+    Parameters
+    ----------
+    y_true, pred, judged
+        As in `confusion_matrix`. Anomalies are not needed: a fault-free recording will do.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if no row is normal.
+
+    Raises
+    ------
+    ValueError
+        As in `confusion_matrix`.
+
+    Examples
+    --------
+    >>> false_positive_rate([0, 0, 0, 0, 1], [1, 0, 0, 0, 1])
+    0.25
+    """
+    (tn, fp), _ = confusion_matrix(y_true, pred, judged=judged)
+    if tn + fp == 0:
+        return undefined("false_positive_rate", "only anomalies")
+    return rates(0, fp, 0, tn)["false_positive_rate"]
+
+
+def _judged_scores(y_true, score, judged):
+    y = checked_flags(y_true)
+    judged = checked_judged(judged, y.size)
+    return y[judged], checked_scores(score, y.size, judged)[judged]
+
+
+def _judged_flags(y_true, pred, judged):
+    y = checked_flags(y_true)
+    pred, judged = same_length_flags(pred, y.size), checked_judged(judged, y.size)
+    return y[judged], pred[judged]
+
+
+def _thresholded(y_true, pred, judged, metric):
+    y, pred = _judged_flags(y_true, pred, judged)
+    if not both_classes(y, metric):
+        return np.nan
+    (tn, fp), (fn, tp) = np.bincount(2 * y + pred, minlength=4).reshape(2, 2)
+    return rates(tp, fp, fn, tn)[metric]
+
+
+def rates(tp, fp, fn, tn):
+    """Every thresholded point metric from the four counts (which a resample may weight)."""
+    return {
+        "precision": ratio(tp, tp + fp, 0.0),
+        "recall": ratio(tp, tp + fn),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "false_positive_rate": ratio(fp, fp + tn),
+    }
+
+
+def ratio(part, whole, empty=np.nan):
+    """`part / whole`, or `empty` where there is no whole."""
+    return float(part / whole) if whole else empty
+
+
+def curve(y, score):
+    """True and false positives at every distinct threshold, from the highest score down.
+
+    Returns
+    -------
+    tp, fp : ndarrays of float64, shape (n_thresholds,)
+    """
+    order, last = descending(score)
+    return cumulated(y[order], last)
+
+
+def descending(score):
+    """The rows from the highest score down, and the last position of each group of ties."""
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
+
+
+def cumulated(y_ranked, last, weight=None):
+    """`curve` of labels already in descending order of score; `weight` counts rows anew."""
+    weight = np.ones(y_ranked.size) if weight is None else weight
+    tp = np.cumsum(np.where(y_ranked, weight, 0.0))[last]
+    return tp, np.cumsum(weight)[last] - tp
+
+
+def area_roc(tp, fp):
+    """Area under the ROC curve by trapezoids, which is what lets ties count half."""
+    before = np.append(0.0, tp[:-1])
+    wins = np.diff(fp, prepend=0.0) @ (before + tp) / 2
+    return ratio(wins, tp[-1] * fp[-1])
+
+
+def area_pr(tp, fp):
+    """Average precision: steps of recall times the precision they end at."""
+    flagged = tp + fp
+    at = flagged > 0  # a resample may leave out the highest rows
+    steps = np.diff(tp[at], prepend=0.0)
+    return ratio(steps @ (tp[at] / flagged[at]), tp[-1])
+
+
+def highest_f1(tp, fp):
+    """Largest F1 along the curve."""
+    return np.max(2 * tp / (tp + fp + tp[-1])) if tp[-1] else np.nan

@@ -1,0 +1,221 @@
+"""Every metric at once, each beside the value that a random score gets and an interval."""
+
+import numpy as np
+
+from adlib.metrics.event import DAY, event_rates, interval_seconds, match
+from adlib.metrics.labels import both_classes, checked_flags, checked_judged, checked_scores, runs
+from adlib.metrics.point import (
+    area_pr,
+    area_roc,
+    cumulated,
+    descending,
+    highest_f1,
+    rates,
+    ratio,
+)
+
+__all__ = ["report"]
+
+
+def report(
+    y_true,
+    score,
+    *,
+    threshold=None,
+    threshold_source=None,
+    time=None,
+    interval=None,
+    judged=None,
+    kind=None,
+    block=None,
+    n_random=100,
+    n_bootstrap=500,
+    random_state=0,
+):
+    """Table of metrics, each value next to its random-score value and a 95 % interval.
+
+    Threshold-free metrics lead. The name of a thresholded one says where its threshold came
+    from: ``f1@calibration`` was fixed beforehand, ``f1@oracle`` knew the test labels.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous.
+    threshold : float, optional
+        A row is flagged where ``score > threshold``; -inf flags all rows, inf none. Without
+        it only threshold-free metrics are reported.
+    threshold_source : str, optional
+        Where the threshold came from, such as "calibration"; required with `threshold`.
+    time : array_like of datetime64, shape (n_samples,), optional
+        Time of each row, for alarms per day.
+    interval : float, timedelta or str, optional
+        Seconds between rows, instead of `time`.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way; their scores may be NaN.
+    kind : array_like of str, shape (n_samples,), optional
+        Kind of each anomaly; adds a ``recall[kind]`` row for each.
+    block : int, optional
+        Rows resampled together by the bootstrap. More than 1 says that the rows are a series,
+        and event metrics are reported too. Default: 1 without `time` and `interval`; with one
+        of them the longest event or the square root of the length, whichever is more.
+    n_random : int
+        Shuffles of the score behind the random value. A shuffle keeps the number of flagged
+        rows and scatters them, so `random` is chance at the same rate of flagged rows.
+    n_bootstrap : int
+        Resamples behind the interval; 0 leaves it out.
+    random_state : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``metric, value, random, low, high``. ``low`` and ``high`` are the 2.5 and
+        97.5 % points of a circular block bootstrap of the judged rows (Politis and Romano,
+        1992) with the score, the threshold and the matching of events kept: they hold the
+        luck of the test rows, not that of training. Few events make them too narrow.
+        ``detection_delay`` is the median over found events, in rows.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, a judged score is NaN, or `threshold` comes
+        without `threshold_source`.
+
+    Examples
+    --------
+    >>> table = report([0, 0, 1, 1], [1, 4, 3, 8], threshold=5, threshold_source="calibration")
+    >>> table.set_index("metric").value.round(2).head(4).to_dict()
+    {'average_precision': 0.83, 'roc_auc': 0.75, 'f1@oracle': 0.8, 'precision@calibration': 1.0}
+    """
+    import pandas as pd
+
+    y = checked_flags(y_true)
+    judged = checked_judged(judged, y.size)
+    score = checked_scores(score, y.size, judged)
+    if threshold is not None and (np.isnan(threshold) or not threshold_source):
+        raise ValueError(
+            "threshold must be a number and come with threshold_source (such as 'calibration'), "
+            f"got threshold={threshold}, threshold_source={threshold_source!r}"
+        )
+    seconds = None
+    if time is not None or interval is not None:
+        seconds = interval_seconds(interval, time, y.size)
+    block = _block(block, y, judged, series=seconds is not None)
+    both_classes(y[judged], "most of the report")  # one warning for all of it
+
+    rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind)
+    n = int(judged.sum())
+    rng = np.random.default_rng(random_state)
+    once = np.ones(n)
+    value = rows.values(rows.flags, once)
+    shuffled = [
+        rows.values(rows.flags[permutation], once, permutation)
+        for permutation in (rng.permutation(n) for _ in range(n_random))
+    ]
+    resampled = [rows.values(rows.flags, w) for w in _resamples(n, block, n_bootstrap, rng)]
+    table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
+    table["random"] = _column(value, shuffled, lambda v: v.mean())
+    table["low"] = _column(value, resampled, lambda v: np.percentile(v, 2.5))
+    table["high"] = _column(value, resampled, lambda v: np.percentile(v, 97.5))
+    return table
+
+
+class _Rows:
+    """The judged rows, sorted and matched once, for values over many weights or shuffles."""
+
+    def __init__(self, y, score, judged, threshold, source, seconds, series, kind):
+        self.y_all, self.judged, self.y = y, judged, y[judged]
+        self.order, self.last = descending(score[judged])
+        self.threshold, self.source = threshold, source
+        self.seconds, self.series = seconds, series
+        self.flags = score[judged] > (np.inf if threshold is None else threshold)
+        self.of_kind = {}
+        if kind is not None:
+            kind = np.asarray(kind)
+            if kind.shape != y.shape:
+                raise ValueError(f"kind has shape {kind.shape}, y_true has {y.shape}")
+            kind = np.where(self.y, kind[judged].astype(str), "")
+            self.of_kind = {name: kind == name for name in np.unique(kind) if name}
+        self.matched = self._match(self.flags)
+
+    def _match(self, flags):
+        pred = np.zeros(self.y_all.size, dtype=bool)
+        pred[self.judged] = flags
+        return match(self.y_all, pred, self.judged)
+
+    def values(self, flags, weight, permutation=None):
+        """Metrics with row i counted ``weight[i]`` times, its score from ``permutation[i]``."""
+        y, matched = self.y, self.matched
+        holder = self.order  # the row that holds the k-th highest score
+        if permutation is not None:
+            holder = np.argsort(permutation)[self.order]
+            matched = self._match(flags)
+        tp, fp = cumulated(y[holder], self.last, weight[holder])
+        out = {
+            "average_precision": area_pr(tp, fp),
+            "roc_auc": area_roc(tp, fp),
+            "f1@oracle": highest_f1(tp, fp),
+        }
+        alarms = {}
+        if self.threshold is not None:
+            at = f"@{self.source}"
+            (tn, fp_), (fn, tp_) = np.bincount(2 * y + flags, weight, 4).reshape(2, 2)
+            points = rates(tp_, fp_, fn, tn)
+            alarms[f"false_positive_rate{at}"] = points.pop("false_positive_rate")
+            if self.seconds:
+                n_alarms = weight[matched.alarm_row].sum()
+                alarms[f"alarms_per_day{at}"] = ratio(n_alarms * DAY, weight.sum() * self.seconds)
+            out |= {name + at: v for name, v in points.items()} | alarms
+            if self.series:
+                out |= {name + at: v for name, v in self._events(matched, weight, alarms).items()}
+            for name, of_kind in self.of_kind.items():
+                out[f"recall[{name}]{at}"] = ratio(weight @ (of_kind & flags), weight @ of_kind)
+        if tp[-1] == 0 or fp[-1] == 0:  # no anomaly, or only anomalies
+            out = {name: alarms.get(name, np.nan) for name in out}
+        return out
+
+    def _events(self, matched, weight, alarms):
+        found = np.isfinite(matched.delay)
+        times = weight[matched.event_row]
+        rates_ = event_rates(
+            times[found].sum(),
+            times.sum(),
+            weight[matched.alarm_row[matched.false_alarm]].sum(),
+            alarms[f"false_positive_rate@{self.source}"],
+        )
+        delays = np.repeat(matched.delay[found], times[found].astype(int))
+        return rates_ | {"detection_delay": float(np.median(delays)) if delays.size else np.nan}
+
+
+def _block(block, y, judged, series):
+    n = int(judged.sum())
+    if block is None:
+        if not series:
+            return 1
+        starts, stops = runs(y)
+        longest = int((stops - starts).max(initial=1))
+        return max(2, min(max(longest, round(n**0.5)), n // 2))
+    if not 1 <= block <= n:
+        raise ValueError(f"block must lie between 1 and the {n} judged rows, got {block}")
+    return int(block)
+
+
+def _resamples(n, block, n_bootstrap, rng):
+    """How often each of `n` rows is drawn, in blocks that wrap around the end."""
+    for _ in range(n_bootstrap):
+        starts = rng.integers(n, size=-(-n // block))
+        drawn = (starts[:, None] + np.arange(block)).ravel()[:n] % n
+        yield np.bincount(drawn, minlength=n).astype(np.float64)
+
+
+def _column(value, replicates, summary):
+    """`summary` of each metric over the replicates in which it is defined."""
+    column = []
+    for name, v in value.items():
+        drawn = np.array([r[name] for r in replicates])
+        drawn = drawn[np.isfinite(drawn)]
+        # A median delay exists for shuffles even where the detector itself found nothing.
+        defined = drawn.size and not (np.isnan(v) and "delay" not in name)
+        column.append(float(summary(drawn)) if defined else np.nan)
+    return column
