@@ -1,5 +1,6 @@
 """The door of every metric: labels, flags and scores are checked and cast here, once."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -126,7 +127,10 @@ def both_classes(y, metric):
 
 def undefined(metric, why):
     """Warn that `metric` is nan because the judged rows hold `why`; return nan."""
-    warnings.warn(f"{metric} is undefined (nan): the judged rows hold {why}", stacklevel=4)
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].startswith("adlib.metrics"):
+        level, frame = level + 1, frame.f_back  # point at the line that asked for the metric
+    warnings.warn(f"{metric} is undefined (nan): the judged rows hold {why}", stacklevel=level)
     return np.nan
 
 
