@@ -164,7 +164,9 @@ def record(notebook: str, *, tolerance: float | None = 0.02, **metrics: float) -
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise ValueError(f"record: {name} must be a finite number, got {value}")
-        _recorded.setdefault(notebook, {})[name] = {"value": float(value), "tolerance": tolerance}
+        # six digits: the rest differs between CPUs and would only fill diffs
+        entry = {"value": float(f"{value:.6g}"), "tolerance": tolerance}
+        _recorded.setdefault(notebook, {})[name] = entry
     if folder := os.environ.get("ADLIB_METRICS"):
         _write_json(Path(folder) / f"{notebook}.json", _recorded.get(notebook, {}))
 

@@ -1,0 +1,389 @@
+"""The committed notebooks are clean, their numbers hold, and the machinery notices when not."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from copy import deepcopy
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from adlib import notebooks
+
+COMMITTED = sorted((notebooks.ROOT / "notebooks").glob("*.ipynb"))
+SECTIONS = (
+    "Goal",
+    "The idea",
+    "In code",
+    "The picture",
+    "What it means",
+    "What goes wrong",
+    "Exercises?",
+)
+LOCAL = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(?:home|root|tmp|work|Users|mnt|var)/|[A-Z]:\\Users")
+CLOCK = re.compile(r"wall time|cpu times|elapsed|\bit/s\b|per loop", re.IGNORECASE)
+
+
+def problems(path):
+    """What keeps the notebook at `path` from being committed, as a list of sentences."""
+    nb = nbformat.read(path, as_version=4)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    text = [cell for cell in nb.cells if cell.cell_type == "markdown"]
+    prose = "\n\n".join(cell.source for cell in text)
+    tags = [tag for cell in code for tag in cell.metadata.get("tags", [])]
+    outputs = [output for cell in code for output in cell.outputs]
+    mimes = {mime for output in outputs for mime in output.get("data", {})}
+    reference = path.parent / "expected" / f"{path.stem}.json"
+    expected = json.loads(reference.read_text()) if reference.exists() else {}
+    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
+    order = [
+        next((i for i, heading in enumerate(headings) if re.match(rf"{name}\b", heading)), None)
+        for name in SECTIONS
+    ]
+
+    def unclean_parameters():
+        if tags.count("parameters") != 1 or "parameters" not in code[0].metadata.get("tags", []):
+            return "the first code cell, and no other, is tagged 'parameters'"
+        for statement in ast.parse(code[0].source).body:
+            try:
+                ast.literal_eval(statement.value)
+            except (AttributeError, ValueError):
+                return f"parameters hold literals only: {ast.unparse(statement)}"
+        if code[0].source.startswith("# Parameters\n"):
+            return "a parameters cell must not begin with papermill's own '# Parameters'"
+        return ""
+
+    def volatile(cell):
+        shown = "\n".join(
+            output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            for output in cell.outputs
+        )
+        timed = "nbval-ignore-output" in cell.metadata.get("tags", [])
+        found = LOCAL.search(shown) or LOCAL.search(cell.source)
+        return found or (CLOCK.search(shown) if not timed else None)
+
+    checks = {
+        "cells are executed 1..n (make refresh), or nbval compares nothing": (
+            [cell.execution_count for cell in code] != list(range(1, len(code) + 1))
+        ),
+        "something went to stderr": any(o.get("name") == "stderr" for o in outputs),
+        "an error is stored": any(o.output_type == "error" for o in outputs),
+        "cells are excused with nbval-ignore-output only, three at most": (
+            tags.count("nbval-ignore-output") > 3
+            or {"nbval-skip", "nbval-raises-exception", "raises-exception"} & set(tags)
+            or any("NBVAL_" in cell.source for cell in code)
+        ),
+        unclean_parameters(): unclean_parameters(),
+        "the second code cell calls notebooks.setup(": "notebooks.setup(" not in code[1].source,
+        "metadata is normalised (make refresh)": (
+            nb.metadata.get("kernelspec", {}).get("name") != "python3"
+            or set(nb.metadata) != {"kernelspec", "language_info"}
+            or any(set(cell.metadata) - {"tags"} for cell in nb.cells)
+        ),
+        "volatile text (address, path, time)": any(map(volatile, code)),
+        "first cell: '# title', then a question": not re.match(r"# .+\n(.|\n)*\?", text[0].source),
+        f"sections missing or out of order, wanted {SECTIONS}": (
+            None in order or order != sorted(order)
+        ),
+        "too little text for its code": len(text) < 0.6 * len(code),
+        "formulas are text, images local: reports are read offline": re.search(
+            r"\$[^$\n]*\\\w[^$\n]*\$|\$\$|\]\(https?://[^)]*\.(png|svg|jpe?g|gif)|<img", prose
+        ),
+        "no figure": "image/png" not in mimes,
+        "a figure is SVG": "image/svg+xml" in mimes,
+        "a cell that plots ends with plt.show()": any(
+            not cell.source.rstrip().endswith("plt.show()")
+            for cell in code
+            if any("image/png" in output.get("data", {}) for output in cell.outputs)
+        ),
+        f"no notebooks.record({path.stem!r}, ...)": not any(
+            re.search(rf"notebooks\.record\(\s*[\"']{path.stem}[\"']", cell.source) for cell in code
+        ),
+        f"expected/{reference.name} compares no metric (make refresh)": all(
+            metric["tolerance"] is None for metric in expected.values()
+        ),
+        "larger than 600 kB": path.stat().st_size > 600_000,
+    }
+    return [sentence for sentence, violated in checks.items() if violated]
+
+
+def differences(recorded, expected):
+    """Where the recorded metrics leave the tolerance of the expected ones, as sentences."""
+    if recorded.keys() != expected.keys():
+        return [f"recorded {sorted(recorded)}, expected {sorted(expected)}"]
+    return [
+        f"{name}: {recorded[name]['value']} is not {metric['value']} +- {metric['tolerance']}"
+        for name, metric in expected.items()
+        if metric["tolerance"] is not None
+        and not abs(recorded[name]["value"] - metric["value"]) <= metric["tolerance"]
+    ]
+
+
+# ------------------------------------------------------------------ the committed notebooks
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_notebook_is_clean(path):
+    assert problems(path) == []
+
+
+@pytest.mark.after_notebooks
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_recorded_metrics_match_the_reference(path, request):
+    if not any(item.path == path for item in request.session.items):
+        pytest.skip(f"{path.name} is not part of this run")
+    recorded = Path(os.environ["ADLIB_METRICS"]) / f"{path.stem}.json"
+    assert recorded.exists(), f"{path.name} ran and recorded nothing"
+    expected = json.loads((path.parent / "expected" / recorded.name).read_text())
+    assert differences(json.loads(recorded.read_text()), expected) == []
+
+
+def test_references_belong_to_notebooks():
+    references = {path.stem for path in (notebooks.ROOT / "notebooks" / "expected").glob("*")}
+    assert references == {path.stem for path in COMMITTED}
+
+
+# ------------------------------------------------------------------ the machinery, on a toy chapter
+
+PARAMETERS = "# Defaults; papermill can replace them.\nseed = 0\nrows = 200\ndata_path = None"
+SETUP = """import os
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from adlib import notebooks
+
+notebooks.setup(seed=seed)"""
+
+
+def toy_chapter():
+    cells = [
+        new_markdown_cell("# 01 · Noise\n\nHow large is the mean of noise?"),
+        new_markdown_cell("## Goal\n\nSee it."),
+        new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        new_code_cell(SETUP),
+        new_markdown_cell("## The idea\n\n`mean = sum / n`"),
+        new_markdown_cell("## In code"),
+        new_code_cell(
+            "x = np.random.default_rng(seed).normal(size=rows)\n"
+            "print(f'mean {x.mean():.2f}, threads {os.environ[\"OMP_NUM_THREADS\"]}')\nx[:2]"
+        ),
+        new_markdown_cell("## The picture"),
+        new_code_cell(
+            "fig, ax = plt.subplots()\nax.plot(x)\nax.set(xlabel='row', ylabel='x')\nplt.show()"
+        ),
+        new_markdown_cell("## What it means\n\nLittle."),
+        new_code_cell("notebooks.record('01_noise', mean=x.mean(), spread=x.std())"),
+        new_markdown_cell("## What goes wrong\n\nNothing."),
+        new_markdown_cell("## Exercise\n\nTry another seed."),
+    ]
+    return notebooks.normalise(new_notebook(cells=cells))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """Root of a small repository whose one notebook was refreshed."""
+    root = tmp_path_factory.mktemp("toy")
+    (root / "notebooks").mkdir()
+    nbformat.write(toy_chapter(), root / "notebooks" / "01_noise.ipynb")
+    before = dict(os.environ)
+    runs = notebooks.refresh(root=root)
+    os.environ.clear()
+    os.environ.update(before)
+    assert [run.error for run in runs] == [""]
+    return root
+
+
+def python(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_refreshed_notebook_is_clean_and_stable(toy):
+    path = toy / "notebooks" / "01_noise.ipynb"
+    assert problems(path) == []
+    nb = nbformat.read(path, as_version=4)
+    assert "threads 1" in nb.cells[6].outputs[0].text
+    assert notebooks.normalise(deepcopy(nb)) == nb
+    expected = json.loads((path.parent / "expected" / "01_noise.json").read_text())
+    assert set(expected) == {"mean", "spread"}
+
+
+def source(index, text):
+    return lambda nb: nb.cells[index].update(source=text)
+
+
+def tag(index, *tags):
+    return lambda nb: nb.cells[index].metadata.update(tags=list(tags))
+
+
+def prints(text, name="stdout"):
+    output = {"output_type": "stream", "name": name, "text": text}
+    return lambda nb: nb.cells[6].outputs.append(nbformat.from_dict(output))
+
+
+MUTATIONS = {
+    "stripped": (lambda nb: nb.cells[6].update(execution_count=None, outputs=[]), "1..n"),
+    "out of order": (lambda nb: nb.cells[6].update(execution_count=9), "1..n"),
+    "stderr": (prints("careful", name="stderr"), "stderr"),
+    "error": (
+        lambda nb: nb.cells[6].outputs.append(nbformat.v4.new_output("error", ename="E")),
+        "error is stored",
+    ),
+    "skipped": (tag(6, "nbval-skip"), "three at most"),
+    "excused by comment": (source(6, "# NBVAL_IGNORE_OUTPUT\n1"), "three at most"),
+    "no parameters": (tag(2), "parameters"),
+    "computed parameter": (source(2, "seed = 1 + rows"), "literals only"),
+    "papermill's marker": (source(2, "# Parameters\nseed = 0"), "must not begin"),
+    "no setup": (source(3, "import numpy as np"), "setup"),
+    "other kernel": (lambda nb: nb.metadata.kernelspec.update(name="conda"), "normalised"),
+    "papermill output": (lambda nb: nb.metadata.update(papermill={}), "normalised"),
+    "address": (prints("<object at 0x7f3a5c0d2e10>"), "volatile"),
+    "path": (prints("read /home/someone/data.csv"), "volatile"),
+    "clock": (prints("Wall time: 3 s"), "volatile"),
+    "no question": (source(0, "# Noise\n\nThe mean."), "question"),
+    "section gone": (source(11, "Nothing."), "sections"),
+    "section moved": (lambda nb: nb.cells.insert(1, nb.cells.pop(9)), "sections"),
+    "formula": (source(4, "## The idea\n\n$\\frac{1}{n}$"), "offline"),
+    "no figure": (lambda nb: nb.cells[8].update(outputs=[]), "no figure"),
+    "no show": (source(8, "plt.plot(x);"), "plt.show()"),
+    "no record": (source(10, "1"), "record"),
+    "wordless": (lambda nb: nb.cells.extend(new_code_cell("1") for _ in range(20)), "too little"),
+    "large": (prints("x" * 600_000), "600 kB"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_hygiene_notices(toy, tmp_path, name):
+    mutate, sentence = MUTATIONS[name]
+    nb = nbformat.read(toy / "notebooks" / "01_noise.ipynb", as_version=4)
+    mutate(nb)
+    (tmp_path / "expected").symlink_to(toy / "notebooks" / "expected")
+    nbformat.write(nb, tmp_path / "01_noise.ipynb")
+    assert any(sentence in problem for problem in problems(tmp_path / "01_noise.ipynb"))
+
+
+def test_missing_reference_is_noticed(toy, tmp_path):
+    copy = tmp_path / "01_noise.ipynb"
+    copy.write_bytes((toy / "notebooks" / "01_noise.ipynb").read_bytes())
+    assert problems(copy) == ["expected/01_noise.json compares no metric (make refresh)"]
+
+
+def test_nbval_is_red_for_a_falsified_number_and_for_deleted_outputs(toy, tmp_path):
+    def variant(name, change):
+        nb = nbformat.read(toy / "notebooks" / "01_noise.ipynb", as_version=4)
+        change(nb.cells[6])
+        nbformat.write(nb, tmp_path / f"{name}.ipynb")
+
+    variant("intact", lambda cell: None)
+    variant("falsified", lambda cell: cell.outputs[0].update(text="mean 0.99, threads 1\n"))
+    variant("deleted", lambda cell: cell.update(outputs=[]))
+    variant("stripped", lambda cell: cell.update(outputs=[], execution_count=None))
+    config = notebooks.ROOT / "pyproject.toml"
+    run = python(
+        *("-m", "pytest", "-c", config, "--rootdir", tmp_path, "-p", "no:cacheprovider"),
+        *("--junitxml", tmp_path / "result.xml", tmp_path),
+        cwd=tmp_path,
+    )
+    assert run.returncode == 1, run.stdout
+    cases = ElementTree.parse(tmp_path / "result.xml").iter("testcase")
+    red = {
+        case.get("classname").split(".")[-2] for case in cases if case.find("failure") is not None
+    }
+    # nbval does not compare a cell without an execution count: that is the hygiene test's part
+    assert red == {"falsified", "deleted"}, run.stdout
+
+
+def test_metrics_outside_their_tolerance_are_noticed():
+    reference = {"f1": {"value": 0.8, "tolerance": 0.02}, "speed": {"value": 9, "tolerance": None}}
+    near = {"f1": {"value": 0.81}, "speed": {"value": 1}}
+    far = {"f1": {"value": 0.83}, "speed": {"value": 9}}
+    assert differences(near, reference) == []
+    assert differences(far, reference) == ["f1: 0.83 is not 0.8 +- 0.02"]
+    assert differences({"f1": {"value": 0.8}}, reference) != []
+
+
+def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    nb = toy_chapter()
+    nbformat.write(nb, tmp_path / "notebooks" / "01_noise.ipynb")
+    nb.cells[6].source = "raise ValueError('rows <must> be positive')"
+    nbformat.write(nb, tmp_path / "notebooks" / "00_broken.ipynb")
+    run = python("-m", "adlib.notebooks", "run", "--root", tmp_path, cwd=tmp_path)
+    assert run.returncode == 1, run.stderr
+    assert "00_broken: ValueError: rows <must> be positive" in run.stdout
+    assert "01_noise: ok" in run.stdout
+    reports = tmp_path / "reports"
+    index = (reports / "index.html").read_text()
+    assert "2 notebooks on their default parameters, 1 failed" in index
+    assert "failed: ValueError: rows &lt;must&gt; be positive" in index
+    assert "<td>mean</td>" in index and index.count("data:image/png;base64,") == 1
+    links = re.findall(r'href="([^"]+)"', index)
+    assert len(links) == 4 and all((reports / link).exists() for link in links)
+    with_code, without = (
+        (reports / "html" / f"01_noise{s}.html").read_text() for s in ("", "_no_code")
+    )
+    assert "default_rng" in with_code and "default_rng" not in without
+    for page in (index, with_code, without):
+        assert not re.search(r'(src|href)="(https?:)?//(?!github)[^"]*\.(js|css)', page)
+        assert "cdnjs" not in page and "unpkg" not in page
+    # the pages can be written again without executing
+    (reports / "index.html").unlink()
+    assert (
+        python("-m", "adlib.notebooks", "report", "--root", tmp_path, cwd=tmp_path).returncode == 1
+    )
+    assert (reports / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "sentence"),
+    [
+        ("-y", "{data_pth: x.csv}", "no parameter 'data_pth' here, did you mean 'data_path'?"),
+        ("-p", "rows many", "rows wants a int such as 200, got 'many'"),
+    ],
+)
+def test_wrong_parameter_ends_papermill_with_one_sentence(toy, tmp_path, option, given, sentence):
+    notebook = toy / "notebooks" / "01_noise.ipynb"
+    command = ["-m", "papermill", notebook, tmp_path / "out.ipynb", option, *given.split(" ", 1)]
+    if option == "-y":
+        command[-2:] = [given]
+    run = python(*command, cwd=tmp_path)
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-2:]
+    assert last[0] == 'Exception encountered at "In [3]":' and sentence in last[1]
+
+
+def test_known_parameters_pass():
+    defaults = "seeds = [0]\nalpha: float = 0.05\npath = None\nflag = True"
+    notebooks.check_parameters([defaults, "import numpy"])
+    notebooks.check_parameters([defaults, "# Parameters\nalpha = 1\npath = 'x'\nseeds = None\n"])
+    with pytest.raises(notebooks.ParameterError, match="flag wants a bool such as True, got 'no'"):
+        notebooks.check_parameters(["", defaults, "# Parameters\nflag = 'no'\n", "setup()"])
+
+
+def test_record_merges_calls_and_refuses_what_is_no_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "_recorded", {})
+    monkeypatch.setenv("ADLIB_METRICS", str(tmp_path))
+    notebooks.record("07_x", f1=0.5)
+    notebooks.record("07_x", tolerance=None, seconds=12.3456789)
+    assert json.loads((tmp_path / "07_x.json").read_text()) == {
+        "f1": {"value": 0.5, "tolerance": 0.02},
+        "seconds": {"value": 12.3457, "tolerance": None},
+    }
+    with pytest.raises(ValueError, match="f1 must be a finite number, got nan"):
+        notebooks.record("07_x", f1=float("nan"))
+    monkeypatch.delenv("ADLIB_METRICS")
+    notebooks.record("08_y", f1=0.5)
+    assert not (tmp_path / "08_y.json").exists()
+
+
+def test_unknown_notebook_is_named():
+    with pytest.raises(FileNotFoundError, match="no notebook named '99_none'"):
+        notebooks.refresh(["99_none"])
