@@ -1,0 +1,234 @@
+"""What holds the repository together: requirements, import direction, the README as written."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = PROJECT["dependencies"] + [
+    requirement for extra in PROJECT["optional-dependencies"].values() for requirement in extra
+]
+
+
+def fresh_python(code):
+    """Standard output of `code` in a new process."""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+# ------------------------------------------------------------------ requirements
+
+
+def test_environment_yml_repeats_pyproject():
+    *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    listed = [line for line in pip["pip"] if not line.startswith("-")]
+    assert listed == REQUIREMENTS
+    assert {"-c requirements.lock", "-e ."} <= set(pip["pip"])
+    python = next(line.partition("=")[2] for line in conda if line.startswith("python="))
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+
+
+def test_lock_pins_everything_pyproject_asks_for():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    for pin in pins:
+        (pinned,) = pin.specifier
+        assert pinned.operator == "==" and pin.url is None, f"{pin} is not a plain pin"
+        assert Version(pinned.version).local is None, f"{pin} exists on one index only"
+    for requirement in map(Requirement, REQUIREMENTS):
+        found = [
+            next(iter(p.specifier)).version for p in pins if p.name == requirement.name.lower()
+        ]
+        assert found, f"{requirement} is not in requirements.lock: make lock"
+        assert all(map(requirement.specifier.contains, found)), f"{requirement}, locked {found}"
+
+
+# ------------------------------------------------------------------ imports
+
+# Lower layers know nothing of higher ones; see "Where things go" in CONTRIBUTING.md.
+LAYERS = {
+    **dict.fromkeys(
+        ("scaling", "thresholds", "windows", "metrics", "datasets", "plots", "drift"), 0
+    ),
+    "base": 1,
+    **dict.fromkeys(("training", "detectors"), 2),
+    **dict.fromkeys(("persist", "explain", "checks", "compare"), 3),
+    "realtime": 4,
+    "feedback": 5,
+    "notebooks": 6,
+}
+
+
+def imports(source, package):
+    """Full names of the modules that `source` imports anywhere, its relative imports resolved."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*parts, *filter(None, [node.module])]) if node.level else node.module
+            found.add(base)
+            if base == "adlib":  # "from adlib import metrics" imports a module
+                found |= {f"adlib.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules():
+    for path in sorted((ROOT / "adlib").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        package = ".".join(parts[:-1])
+        yield parts[1].removesuffix("__init__"), path, imports(path.read_text(), package)
+
+
+def test_imports_are_read_as_python_reads_them():
+    source = (
+        "import torch.nn\nfrom ..base import Detector\nfrom . import x\n"
+        "def f():\n    from adlib import metrics"
+    )
+    found = imports(source, "adlib.detectors")
+    assert found == {"torch.nn", "adlib.base", "adlib.detectors", "adlib", "adlib.metrics"}
+
+
+def test_imports_point_one_way():
+    graph = {}
+    for own, path, found in modules():
+        if not own:  # adlib/__init__ names everything and imports on demand
+            continue
+        assert own in LAYERS, (
+            f"{path.name}: give the new module a layer here and in CONTRIBUTING.md"
+        )
+        ours = {name.split(".")[1] for name in found if name.startswith("adlib.")} - {own}
+        graph.setdefault(own, set()).update(ours & LAYERS.keys())
+        for other in sorted(ours & LAYERS.keys()):
+            allowed = LAYERS[other] < LAYERS[own] or LAYERS[other] == LAYERS[own] == 3
+            assert allowed, f"{path.relative_to(ROOT)} must not import adlib.{other}"
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_torch_stays_with_training_and_deep_detectors():
+    users = {own for own, _, found in modules() if any(n.split(".")[0] == "torch" for n in found)}
+    assert users <= {"training", "detectors"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import adlib", {"torch", "sklearn", "pandas", "numba", "scipy", "matplotlib"}),
+        ("import adlib; dir(adlib)", {"torch", "sklearn", "pandas", "numba"}),
+        ("import adlib.metrics", {"torch", "sklearn", "pandas"}),
+    ],
+)
+def test_fresh_import_is_light(statement, heavy):
+    loaded = fresh_python(f"{statement}; import sys; print(*sys.modules)").split()
+    assert "adlib" in loaded and not heavy & set(loaded)
+
+
+# ------------------------------------------------------------------ tracked files
+
+
+def tracked():
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_no_tracked_file_mentions_a_path_of_somebodys_machine():
+    local = re.compile(r"(?<![\w.])/(?:work|farm|root)/|(?<![\w.])/(?:tmp)/\w{3}|/(?:Users)/\w")
+    for path in tracked():
+        try:
+            found = local.search(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:  # a binary file
+            continue
+        assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
+
+
+def test_tracked_files_are_small():
+    assert {p.name: p.stat().st_size for p in tracked() if p.stat().st_size > 1_500_000} == {}
+
+
+# ------------------------------------------------------------------ the README as written
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    return [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What a reader's commands see at the repository's root, with a CSV of their own."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "reports").mkdir()
+    rows = ["time,flow,pressure,label"]
+    for i in range(1200):
+        wave, label = [(i % 24) / 24, (i * 7 % 11) / 11], int(i in range(1000, 1012))
+        rows.append(f"{i * 60 + 1_700_000_000},{wave[0] + 5 * label},{wave[1]},{label}")
+    (tmp_path / "my.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def shell(command, cwd):
+    environment = {k: v for k, v in os.environ.items() if k not in ("ADLIB_METRICS", "MPLBACKEND")}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_readme_python_runs(number, checkout):
+    (checkout / "block.py").write_text(blocks("python")[number])
+    run = shell("python block.py", checkout)
+    assert run.returncode == 0, run.stderr
+
+
+def test_readme_papermill_commands_run(checkout):
+    mine = [line for line in commands() if line.startswith(("papermill ", "python "))]
+    assert mine
+    for command in mine:
+        run = shell(command, checkout)
+        assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
+    assert list((checkout / "reports").glob("*.ipynb"))
+
+
+def test_readme_commands_exist():
+    known = ("git clone ", "cd ", "source ", "conda ", "papermill ", "python ", "make", "#")
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in filter(None, commands()):
+        assert line.startswith(known), f"no test knows what to do with {line!r}"
+        if line.startswith("make"):
+            words = line.split("#")[0].split()[1:]
+            assert {word for word in words if "=" not in word} <= targets, line
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), f"{name} links to {link}"
+
+
+def test_readme_lists_every_notebook():
+    listed = set(re.findall(r"notebooks/(\d\d_\w+)\.ipynb", README.read_text()))
+    assert listed == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
