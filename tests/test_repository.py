@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from datetime import datetime, timedelta
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -179,10 +180,10 @@ def checkout(tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     (tmp_path / "data").symlink_to(ROOT / "data")
     (tmp_path / "reports").mkdir()
-    rows = ["time,flow,pressure,label"]
+    rows, start = ["time,flow,pressure,label"], datetime(2024, 1, 1)
     for i in range(1200):
-        wave, label = [(i % 24) / 24, (i * 7 % 11) / 11], int(i in range(1000, 1012))
-        rows.append(f"{i * 60 + 1_700_000_000},{wave[0] + 5 * label},{wave[1]},{label}")
+        flow, pressure, label = (i % 24) / 24, (i * 7 % 11) / 11, int(1000 <= i < 1012)
+        rows.append(f"{start + timedelta(minutes=i)},{flow + 5 * label},{pressure},{label}")
     (tmp_path / "my.csv").write_text("\n".join(rows) + "\n")
     return tmp_path
 
