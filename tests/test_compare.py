@@ -1,0 +1,460 @@
+"""The comparison: one protocol for all, labels out of reach, failures as rows."""
+
+import io
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from adlib import plots
+from adlib.base import Detector, OnlineDetector
+from adlib.compare import compare, score_cell, summarise
+from adlib.datasets import Dataset
+from adlib.detectors import baselines
+from adlib.metrics import average_precision, false_positive_rate, report
+from adlib.thresholds import Conformal
+from adlib.windows import Windows
+
+N, CUT, END = 1_000, 320, 400
+
+
+class Distance(Detector):
+    """Distance to the training mean; keeps what it was shown."""
+
+    def _fit(self, X):
+        self.mean_ = X.mean(axis=0)
+        self.seen_ = len(X)
+
+    def _score(self, X):
+        return np.linalg.norm(X - self.mean_, axis=1)
+
+
+class Noise(Detector):
+    def __init__(self, *, random_state=None, **base):
+        super().__init__(**base)
+        self.random_state = random_state
+
+    def _fit(self, X):
+        pass
+
+    def _score(self, X):
+        return np.random.default_rng(self.seed_).random(len(X))
+
+
+class RunningMean(OnlineDetector):
+    """Distance to the mean of all rows so far; `rows_` counts them."""
+
+    def _reset(self, n_features):
+        self.sum_, self.rows_ = np.zeros(n_features), 0
+
+    def learn_one(self, x):
+        self.sum_ += x
+        self.rows_ += 1
+
+    def score_one(self, x):
+        return float(np.abs(x - self.sum_ / max(self.rows_, 1)).max())
+
+
+class Broken(Distance):
+    def _score(self, X):
+        raise RuntimeError("the sensor melted")
+
+
+class NotANumber(Distance):
+    def _score(self, X):
+        return np.full(len(X), np.nan)
+
+
+class Spy:
+    """Bare minimum of a detector, from outside; records what reaches `fit`."""
+
+    seen: list = []
+
+    def fit(self, *args, **kwargs):
+        self.seen.append((args, kwargs))
+        return self
+
+    def anomaly_score(self, X):
+        return X[:, 0]
+
+
+def make_data(name="data", seed=0, timed=True, size=4.0, **changes):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(N, 2)), np.zeros(N, dtype=int)
+    kind = np.full(N, "", dtype="<U8")
+    for start, stop, what in ((500, 503, "spike"), (700, 720, "shift"), (900, 901, "spike")):
+        X[start:stop] += size
+        y[start:stop], kind[start:stop] = 1, what
+    kind[720:760] = "recovery"
+    time = np.datetime64("2024-01-01", "ns") + np.arange(N) * np.timedelta64(1, "m")
+    fields = {"time": time if timed else None, "kind": kind, "oracle": y + 0.1 * rng.random(N)}
+    return Dataset(name, X, y, **(fields | changes))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data()
+
+
+def quick(detectors, datasets, seeds=(0,), **kwargs):
+    settings = {"baselines": False, "progress": False, "n_random": 3, "n_bootstrap": 10}
+    return compare(detectors, datasets, seeds, **(settings | kwargs))
+
+
+def value(table, metric, **where):
+    for column, wanted in (where | {"metric": metric}).items():
+        table = table[table[column] == wanted]
+    (only,) = table.value
+    return only
+
+
+# --- the protocol of a cell -----------------------------------------------------------------
+
+
+def test_a_cell_by_hand(data):
+    cell = score_cell(Distance(), data, alpha=0.1)
+    mean = data.X[:CUT].mean(axis=0)
+    expected = np.linalg.norm(data.X - mean, axis=1)
+    np.testing.assert_allclose(cell.calibrate, expected[CUT:END])
+    np.testing.assert_allclose(cell.test, expected[END:])
+    assert cell.test_rows == slice(END, N)
+    assert cell.threshold == Conformal(0.1, block="auto").fit(cell.calibrate).value_
+
+
+def test_rows_without_time_are_calibrated_as_exchangeable():
+    cell = score_cell(Distance(), make_data(timed=False), alpha=0.1)
+    assert cell.threshold == Conformal(0.1).fit(cell.calibrate).value_
+
+
+@pytest.mark.parametrize(
+    "model", [Distance(window=8), make_pipeline(Windows(8), IsolationForest(random_state=0))]
+)
+def test_windowed_models_get_their_past_and_a_purge_gap(data, model):
+    cell = score_cell(model, data)
+    assert cell.test_rows == slice(END + 7, N)
+    assert cell.calibrate.size == END - CUT - 7
+    # Rows before the gap's start must not matter, rows inside it must.
+    past, gap = data.X.copy(), data.X.copy()
+    past[CUT:END] += 100
+    gap[END : END + 7] += 100
+    again = score_cell(model, with_rows(data, past))
+    np.testing.assert_array_equal(again.test, cell.test)
+    assert (score_cell(model, with_rows(data, gap)).test[:7] != cell.test[:7]).all()
+
+
+def with_rows(data, X, y=None):
+    return Dataset(data.name, X, data.y if y is None else y, data.time, kind=data.kind)
+
+
+def test_all_models_are_judged_on_the_same_rows(data):
+    table = quick([Distance(), Distance(window=8), RunningMean()], data)
+    assert table.n_test.unique().tolist() == [N - END - 7]
+    assert table.n_calibrate.unique().tolist() == [END - CUT - 7]
+
+
+def test_online_detectors_score_then_learn_through_calibration_and_test(data):
+    cell = score_cell(RunningMean(window=50), data)
+    before = np.cumsum(data.X, axis=0)[:-1] / np.arange(1, N)[:, None]
+    expected = np.abs(data.X[1:] - before).max(axis=1)  # row t against the mean of rows < t
+    np.testing.assert_allclose(cell.calibrate, expected[CUT - 1 : END - 1])
+    np.testing.assert_allclose(cell.test, expected[END - 1 :])
+
+
+def test_online_detector_behind_a_scaler_still_learns(data):
+    alone = score_cell(RunningMean(), data)
+    scaled = score_cell(make_pipeline(StandardScaler(with_std=False), RunningMean()), data)
+    np.testing.assert_allclose(scaled.test, alone.test)
+
+
+def test_future_rows_change_no_score(data):
+    changed = data.X.copy()
+    changed[600:] = 77
+    for model in (Distance(), Distance(window=8), RunningMean(), "IsolationForest"):
+        cell, other = score_cell(model, data), score_cell(model, with_rows(data, changed))
+        n = 600 - cell.test_rows.start
+        np.testing.assert_array_equal(cell.test[:n], other.test[:n])
+        assert cell.threshold == other.threshold
+
+
+# --- labels are out of reach ----------------------------------------------------------------
+
+ALL = [Distance(), RunningMean(), "IsolationForest", *baselines()]
+
+
+@pytest.mark.parametrize("model", ALL, ids=str)
+def test_shuffled_labels_leave_every_score_bit_identical(data, model):
+    y = np.random.default_rng(1).permutation(data.y)
+    shuffled = Dataset(data.name, data.X, y, data.time)
+    cell, other = score_cell(model, data), score_cell(model, shuffled)
+    np.testing.assert_array_equal(cell.test, other.test)
+    np.testing.assert_array_equal(cell.calibrate, other.calibrate)
+    assert cell.threshold == other.threshold
+
+
+def test_fit_sees_training_rows_and_nothing_else(data):
+    Spy.seen.clear()
+    quick(Spy, data)
+    ((rows,), kwargs) = Spy.seen[0]
+    assert len(Spy.seen) == 1 and kwargs == {}
+    np.testing.assert_array_equal(rows, data.X[:CUT])
+
+
+# --- the table ------------------------------------------------------------------------------
+
+
+def test_values_are_those_of_the_report(data):
+    table = quick([Distance()], data, alpha=0.1)
+    cell, rows = score_cell(Distance(), data, alpha=0.1), slice(END, N)
+    y, judged = data.y[rows], data.judged[rows]
+    assert value(table, "average_precision") == average_precision(y, cell.test, judged=judged)
+    fpr = false_positive_rate(y, cell.test > cell.threshold, judged=judged)
+    assert value(table, "false_positive_rate@calibration") == fpr
+    expected = report(
+        y, cell.test, threshold=cell.threshold, threshold_source="calibration", judged=judged,
+        kind=data.kind[rows], time=data.time[rows], n_random=3, n_bootstrap=10,
+    )
+    pd.testing.assert_frame_equal(table[list(expected.columns)], expected)
+    assert {"recall[shift]@calibration", "recall[spike]@calibration"} <= set(table.metric)
+
+
+def test_one_row_per_detector_dataset_seed_and_metric():
+    sets = [make_data("a"), make_data("b", 1)]
+    table = quick([Distance(), "IsolationForest"], sets, (0, 1, 2), metrics=["f1", "roc_auc"])
+    cells = table.groupby(["detector", "dataset", "seed"]).metric.agg(list)
+    assert len(cells) == 12
+    assert all(m == ["roc_auc", "f1@oracle", "f1@calibration"] for m in cells)
+    assert (table.status == "ok").all()
+
+
+def test_every_seed_is_handed_in(data):
+    table = quick([Noise(random_state=7), Distance()], data, (0, 1, 0x7), metrics="roc_auc")
+    noise = table[table.detector.str.startswith("Noise")].value
+    assert noise.nunique() == 3
+    assert table[table.detector == "Distance"].value.nunique() == 1
+    assert value(quick(Noise, data, (7,), metrics="roc_auc"), "roc_auc") == noise.iloc[2]
+
+
+def test_seed_reaches_steps_of_a_pipeline(data):
+    model = make_pipeline(StandardScaler(), IsolationForest(n_estimators=5))
+    a, b, c = (score_cell(model, data, seed=s).test for s in (0, 1, 0))
+    np.testing.assert_array_equal(a, c)
+    assert (a != b).any()
+
+
+def test_same_seeds_same_table_serial_and_parallel(data):
+    timeless = [c for c in quick(Noise, data) if not c.endswith("_s")]
+    serial, again, parallel = (
+        quick(["IsolationForest", Noise()], data, (0, 1), n_jobs=jobs)[timeless]
+        for jobs in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(serial, again)
+    pd.testing.assert_frame_equal(serial, parallel)
+
+
+def test_a_callers_instance_is_never_touched(data):
+    ours, theirs = Distance(window=3), IsolationForest(random_state=5, n_estimators=5)
+    before = dict(vars(ours)), dict(vars(theirs))
+    quick([ours, theirs], data)
+    assert (vars(ours), vars(theirs)) == before
+
+
+def test_global_randomness_is_left_alone(data):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    quick([Noise, "IsolationForest"], data)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    "detectors, labels",
+    [
+        ("IsolationForest", ["IsolationForest"]),
+        (Distance, ["Distance"]),
+        ([Distance(), Distance(window=4)], ["Distance", "Distance(window=4)"]),
+        (("mine", Distance()), ["mine"]),
+        ([("a", Distance), Distance], ["a", "Distance"]),
+        ({"a": Distance(), "b": "IsolationForest"}, ["a", "b"]),
+        (LocalOutlierFactor(novelty=True), ["LocalOutlierFactor(novelty=True)"]),
+        (make_pipeline(StandardScaler(), IsolationForest()), ["StandardScaler > IsolationForest"]),
+        (["EllipticEnvelope", "OneClassSVM", "LocalOutlierFactor"],) * 2,
+        (Spy, ["Spy"]),
+    ],
+)
+def test_ways_to_name_detectors(data, detectors, labels):
+    table = quick(detectors, data, metrics="roc_auc")
+    assert table.detector.tolist() == labels
+    assert (table.status == "ok").all(), table.reason.tolist()
+
+
+# --- baselines ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_baselines():
+    sets = [make_data("generated"), make_data("recorded", 1, oracle=None)]
+    return quick(Distance, sets, (0, 1), baselines=True)
+
+
+def test_baselines_are_in_the_table(with_baselines):
+    names = {
+        "RandomScore", "MaxAbsZ", "MovingDeviation", "FirstDifference", "PCAReconstruction",
+        "AlwaysAnomalous", "AlwaysNormal",
+    }  # fmt: skip
+    roles = with_baselines.drop_duplicates("detector").set_index("detector").role
+    assert names <= set(roles[roles == "baseline"].index)
+    assert roles["Distance"] == "detector" and roles["Oracle"] == "oracle"
+    assert (with_baselines.status == "ok").all(), with_baselines.reason.unique()
+
+
+def test_constant_decisions(with_baselines):
+    everything = {"detector": "AlwaysAnomalous", "dataset": "generated", "seed": 0}
+    nothing = everything | {"detector": "AlwaysNormal"}
+    assert value(with_baselines, "recall@calibration", **everything) == 1
+    assert value(with_baselines, "false_positive_rate@calibration", **everything) == 1
+    assert value(with_baselines, "recall@calibration", **nothing) == 0
+    assert value(with_baselines, "alarms_per_day@calibration", **nothing) == 0
+    assert value(with_baselines, "roc_auc", **nothing) == 0.5
+
+
+def test_oracle_stands_where_the_generator_is_known(with_baselines):
+    oracle = with_baselines[with_baselines.detector == "Oracle"]
+    assert oracle.dataset.unique().tolist() == ["generated"]
+    assert (oracle[oracle.metric == "average_precision"].value == 1).all()
+
+
+def test_random_score_is_chance(with_baselines):
+    auc = with_baselines.query("detector == 'RandomScore' and metric == 'roc_auc'").value
+    assert auc.between(0.25, 0.75).all()
+
+
+def test_a_label_that_a_baseline_owns_is_refused(data):
+    with pytest.raises(ValueError, match="names of baselines"):
+        quick({"RandomScore": Distance()}, data, baselines=True)
+
+
+# --- failures -------------------------------------------------------------------------------
+
+
+def test_a_failing_detector_is_a_row_with_its_reason(data):
+    table = quick([Broken(), Distance(), NotANumber()], data)
+    rows = dict(iter(table.groupby("detector")))
+    assert (rows["Distance"].status == "ok").all()
+    for name, reason in (
+        ("Broken", "RuntimeError: the sensor melted"),
+        ("NotANumber", "ValueError: 80 of 80 calibration scores are NaN"),
+    ):
+        assert (rows[name].status == "failed").all()
+        assert rows[name].reason.unique().tolist() == [reason]
+        assert rows[name].metric.tolist() == rows["Distance"].metric.tolist()
+        assert rows[name].value.isna().all()
+
+
+def test_too_few_calibration_rows_flag_nothing_and_say_so():
+    table = quick(Distance, make_data(timed=False, calibrate_start=395))
+    assert (table.threshold == np.inf).all()
+    assert table.reason.str.contains("needs at least 19 held-out normal rows, got 5").all()
+
+
+def test_a_purge_gap_that_eats_a_part_is_a_reason(data):
+    table = quick([Distance(window=90)], data)
+    assert table.reason.str.contains("purge=89").all() and (table.status == "failed").all()
+
+
+def test_a_test_without_anomalies_keeps_its_false_alarms():
+    table = quick(Distance, Dataset("quiet", make_data(size=0).X))
+    assert table.reason.str.contains("no anomaly").all() and (table.status == "ok").all()
+    assert value(table, "false_positive_rate@calibration") < 0.2
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"detectors": "KNM"}, "unknown detector 'KNM'; there are .*IsolationForest"),
+        ({"detectors": [Distance(), Distance()]}, "two detectors are labelled 'Distance'"),
+        ({"detectors": [3]}, "needs a fit method, got 3"),
+        ({"detectors": []}, "compare needs detectors"),
+        ({"datasets": []}, "data sets with different names"),
+        ({"datasets": [make_data(), make_data()]}, r"different names; got .*'data', 'data'"),
+        ({"datasets": make_data(train_end=N)}, "need history to learn from and test rows"),
+        ({"metrics": ["roc_auc", "accuracy"]}, r"unknown metrics \['accuracy'\].*roc_auc"),
+        ({"alpha": 5}, "alpha"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(data, change, message):
+    with pytest.raises(ValueError, match=message):
+        quick(**({"detectors": Broken, "datasets": data} | change))
+
+
+def test_progress_bar_is_silent_without_a_terminal(data, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    quick(Distance, data, progress=True)
+    assert sys.stderr.getvalue() == ""
+
+
+# --- the summary ----------------------------------------------------------------------------
+
+
+def cells(values, detector="A", role="detector", metric="average_precision", **changes):
+    """A table as compare makes it, from {dataset: [value per seed]}."""
+    rows = [
+        {"detector": detector, "role": role, "dataset": name, "seed": seed, "metric": metric,
+         "value": v, "random": 0.1, "low": v - 0.1, "high": v + 0.1, "status": "ok"} | changes
+        for name, per_seed in values.items() for seed, v in enumerate(per_seed)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_summary_weighs_data_sets_equally():
+    (line,) = summarise(cells({"a": [0.2, 0.4], "b": [0.9]})).itertuples()
+    assert line.mean == pytest.approx(0.6) and line.random == pytest.approx(0.1)
+    assert (line.n_datasets, line.n_seeds, line.n_failed) == (2, 2, 0)
+    assert line.interval_over == "datasets and seeds"
+    assert 0.2 <= line.low < 0.6 < line.high <= 0.9
+
+
+def test_summary_of_one_data_set_holds_the_luck_of_its_test_rows():
+    (line,) = summarise(cells({"a": [0.4, 0.6]})).itertuples()
+    assert line.interval_over == "test rows"
+    assert (line.low, line.mean, line.high) == pytest.approx((0.4, 0.5, 0.6))
+
+
+def test_summary_interval_is_that_of_the_mean():
+    values = np.random.default_rng(0).normal(0.5, 0.1, size=40)
+    (line,) = summarise(cells({str(i): [v] for i, v in enumerate(values)})).itertuples()
+    half = 1.96 * values.std() / np.sqrt(40)
+    assert (line.high - line.low) / 2 == pytest.approx(half, rel=0.15)
+
+
+def test_summary_ranks_by_average_precision_and_not_who_failed():
+    table = pd.concat([
+        cells({"a": [0.3], "b": [0.5]}, "poor"),
+        cells({"a": [0.3], "b": [0.5]}, "tied"),
+        cells({"a": [1.0], "b": [1.0]}, "Oracle", role="oracle"),
+        cells({"a": [0.9]}, "half"),
+        cells({"b": [np.nan]}, "half", status="failed"),
+        cells({"a": [0.8], "b": [0.8]}, "good"),
+        cells({"a": [0.1], "b": [0.1]}, "good", metric="roc_auc"),
+    ])
+    out = summarise(table)
+    first = out.drop_duplicates("detector")
+    assert first.detector.tolist() == ["good", "poor", "tied", "Oracle", "half"]
+    np.testing.assert_array_equal(first["rank"], [1, 2, 2, np.nan, np.nan])
+    assert first.n_failed.tolist() == [0, 0, 0, 0, 1]
+    assert out[out.detector == "good"].metric.tolist() == ["average_precision", "roc_auc"]
+
+
+def test_summary_of_a_real_table_and_its_plot(with_baselines):
+    out = summarise(with_baselines)
+    assert out.detector[0] == "Distance" and out["rank"][0] == 1
+    headline = out[out.metric == "average_precision"]
+    assert (headline.low <= headline["mean"]).all() and (headline["mean"] <= headline.high).all()
+    ax = plots.comparison(out)
+    assert [t.get_text() for t in ax.get_yticklabels()][0] == "Oracle"
+    assert "average_precision" in ax.get_xlabel()
+    assert len(ax.get_yticks()) == out.detector.nunique()
+    with pytest.raises(ValueError, match="no metric 'speed'"):
+        plots.comparison(out, "speed")
