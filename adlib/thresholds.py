@@ -1,0 +1,500 @@
+"""From a score to a decision: the one place where thresholds live.
+
+A `Threshold` learns a cut from scores of held-out *normal* rows; a row is anomalous when its score
+is strictly greater than ``value_``. `Calibration` keeps those held-out scores and turns any later
+score into a p-value, a tail score and a severity.
+"""
+
+import re
+import warnings
+from abc import ABC, abstractmethod
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+Scores = NDArray[np.float64]
+
+MIN_EXCEEDANCES = 10  # fewer peaks than this say nothing about the shape of a tail
+
+
+class CalibrationWarning(UserWarning):
+    """The held-out rows cannot carry the promise that was asked for."""
+
+
+def as_scores(scores: ArrayLike) -> Scores:
+    """Check held-out scores: one dimension, numbers, no NaN or inf."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"scores must be one-dimensional, got shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("scores must be finite, got NaN or inf")
+    return values
+
+
+def check_alpha(alpha: float) -> float:
+    """Check a false-alarm rate: a number strictly between 0 and 1."""
+    if not (np.isscalar(alpha) and not isinstance(alpha, (str, bool)) and 0 < alpha < 1):
+        raise ValueError(f"alpha must be a rate strictly between 0 and 1, got {alpha!r}")
+    return float(alpha)
+
+
+class Threshold(BaseEstimator, ABC):
+    """A rule that learns a cut from held-out normal scores.
+
+    Subclasses write ``_value(scores)``. After `fit` the cut is in ``value_``; anomalous means
+    ``score > value_``.
+    """
+
+    def fit(self, scores: ArrayLike) -> Self:
+        """Learn the cut from the scores of held-out normal rows.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_rows,)
+            Anomaly scores, in time order where rows have one. Finite.
+        """
+        self.value_ = float(self._value(as_scores(scores)))
+        return self
+
+    @abstractmethod
+    def _value(self, scores: Scores) -> float: ...
+
+
+class Fixed(Threshold):
+    """A cut the user states. It promises nothing about false alarms.
+
+    Parameters
+    ----------
+    value : float
+        The cut, in the unit of the score.
+    """
+
+    def __init__(self, value: float = 3.0):
+        self.value = value
+
+    def _value(self, scores: Scores) -> float:
+        return self.value
+
+
+class Sigma(Threshold):
+    """Mean plus ``n_sigmas`` standard deviations of the held-out scores.
+
+    Scores are rarely normal, so the realised false-alarm rate is whatever it is: a teaching and
+    comparison rule.
+
+    Parameters
+    ----------
+    n_sigmas : float
+        How many standard deviations above the mean.
+    """
+
+    def __init__(self, n_sigmas: float = 3.0):
+        self.n_sigmas = n_sigmas
+
+    def _value(self, scores: Scores) -> float:
+        _require(scores, 1, "Sigma")
+        return scores.mean() + self.n_sigmas * scores.std()
+
+
+class Quantile(Threshold):
+    """The plain empirical quantile of the held-out scores.
+
+    On few rows it flags more than ``1 - q`` of new normal rows; `Conformal` corrects that.
+
+    Parameters
+    ----------
+    q : float
+        Between 0 and 1.
+    """
+
+    def __init__(self, q: float = 0.99):
+        self.q = q
+
+    def _value(self, scores: Scores) -> float:
+        if not 0 <= self.q <= 1:
+            raise ValueError(f"q must lie in [0, 1], got {self.q!r}")
+        _require(scores, 1, "Quantile")
+        return np.quantile(scores, self.q)
+
+
+class Conformal(Threshold):
+    """The cut a new normal row exceeds with probability at most ``alpha``.
+
+    With n held-out scores it is the k-th smallest, k = ceil((n + 1)(1 - alpha)) (Vovk et al. 2005;
+    Laxhammar and Falkman 2010). When held-out and new normal rows are exchangeable, the expected
+    false-alarm rate is at most ``alpha`` for every n, and the realised rate of one fixed cut
+    follows a beta-binomial law around it. Where ``(n + 1) * alpha < 1`` no finite cut can promise
+    that: the cut is infinite and a `CalibrationWarning` says how many rows are needed.
+
+    Parameters
+    ----------
+    alpha : float or None
+        False-alarm rate per row, in (0, 1). None: the detector's ``alpha`` (0.05 on its own).
+    block : int, "auto" or None
+        Rows per block for dependent (time-ordered) scores. The finite-sample correction then counts
+        effective rows, estimated from the spread of the exceedance rate over blocks (batch means),
+        instead of rows. Asymptotic under stationarity and mixing, not a finite-sample promise; no
+        promise at all when the stream is not stationary. ``"auto"`` tries lengths from n**(1/3) up
+        to n / 10 and believes the least favourable. None: rows are exchangeable.
+    per : str or None
+        An *incident* budget such as ``"1/day"`` or ``"3/week"`` instead of a rate per row: peaks at
+        least ``rest`` rows apart count once. Refused when the held-out time is too short to see
+        one allowed incident; `POT` extrapolates.
+    interval : float, str or None
+        Time between rows, in seconds or as text (``"1min"``). Required by ``per``.
+    rest : int
+        Rows of quiet that separate two incidents.
+
+    Attributes
+    ----------
+    value_ : float
+        The cut. ``inf`` where the rows are too few.
+    n_effective_ : float
+        Rows that count: n, or fewer for dependent scores.
+
+    Examples
+    --------
+    >>> Conformal(alpha=0.1).fit(range(1, 20)).value_
+    18.0
+    """
+
+    def __init__(self, alpha: float | None = None, *, block: int | str | None = None,
+                 per: str | None = None, interval: float | str | None = None, rest: int = 10):
+        self.alpha = alpha
+        self.block = block
+        self.per = per
+        self.interval = interval
+        self.rest = rest
+
+    def _value(self, scores: Scores) -> float:
+        n = len(scores)
+        self.n_effective_ = float(n)
+        if self.per is not None:
+            allowed = _allowed_incidents(self.per, self.interval, n)
+            if allowed < 1:
+                raise ValueError(
+                    f"per={self.per!r} cannot be estimated from {n} held-out rows: less than one "
+                    f"incident is allowed in that time ({allowed:.2g}); hold out at least "
+                    f"{int(np.ceil(n / allowed)) if n else 'one'} rows, or let POT(per={self.per!r}"
+                    f", interval={self.interval!r}) extrapolate")
+            # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
+            peaks = _peaks(scores, self.rest)
+            return peaks[min(int(allowed), len(peaks)) - 1]
+        alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
+        if self.block is not None:
+            self.n_effective_ = effective_size(scores, alpha, self.block)
+        level = (1 - alpha) * (self.n_effective_ + 1) / max(self.n_effective_, 1)
+        # 1e-9 keeps (19 + 1) * 0.95 from becoming 19.000000000000004
+        k = int(np.ceil(n * level - 1e-9))
+        if n == 0 or level > 1 + 1e-9:
+            share = self.n_effective_ / n if n else 1.0
+            needed = int(np.ceil((1 / alpha - 1) / share - 1e-9))
+            warnings.warn(
+                f"alpha={alpha:g} needs at least {needed} held-out normal rows, got {n}"
+                f"{f' ({self.n_effective_:.0f} effective)' if self.block is not None else ''}: "
+                f"the threshold is infinite and nothing will be flagged; hold out more rows, raise "
+                f"alpha, or use threshold=POT()", CalibrationWarning, stacklevel=2)
+            return np.inf
+        return np.partition(scores, k - 1)[k - 1]
+
+
+class POT(Threshold):
+    """Peaks over threshold: a cut extrapolated by an extreme-value tail.
+
+    The scores above the empirical ``1 - tail`` quantile u are fitted with a generalised Pareto law
+    (Pickands 1975) by probability-weighted moments (Hosking and Wallis 1987), which are closed,
+    deterministic and steadier than maximum likelihood on short tails. The cut is
+    u + sigma / xi * ((alpha / p_u) ** -xi - 1) with p_u the share of scores above u (Siffer et al.
+    2017). It reaches rates far below 1 / n, and is only as good as the tail's regularity there.
+
+    Parameters
+    ----------
+    alpha : float or None
+        False-alarm rate per row. None: the detector's ``alpha`` (0.05 on its own).
+    tail : float
+        Share of the scores taken as the tail, in (0, 1).
+    per, interval, rest
+        Incident budget, as in `Conformal`; the tail is then fitted to declustered peaks.
+
+    Raises
+    ------
+    ValueError
+        When fewer than 10 peaks lie in the tail.
+
+    Examples
+    --------
+    >>> scores = np.random.default_rng(0).exponential(size=5_000)
+    >>> 8 < POT(alpha=1e-4).fit(scores).value_ < 11  # the true cut is -log(1e-4) = 9.2
+    True
+    """
+
+    def __init__(self, alpha: float | None = None, *, tail: float = 0.1, per: str | None = None,
+                 interval: float | str | None = None, rest: int = 10):
+        self.alpha = alpha
+        self.tail = tail
+        self.per = per
+        self.interval = interval
+        self.rest = rest
+
+    def _value(self, scores: Scores) -> float:
+        if not 0 < self.tail < 1:
+            raise ValueError(f"tail must be a share strictly between 0 and 1, got {self.tail!r}")
+        _require(scores, 1, "POT")
+        u = np.quantile(scores, 1 - self.tail)
+        if self.per is None:
+            alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
+            peaks = scores[scores > u]
+            if alpha >= len(peaks) / len(scores) > 0:  # inside the data: nothing to extrapolate
+                return np.quantile(scores, 1 - alpha)
+            ratio = alpha * len(scores) / max(len(peaks), 1)
+        else:
+            allowed = _allowed_incidents(self.per, self.interval, len(scores))
+            peaks = _peaks(scores, self.rest)
+            if 1 <= allowed <= (peaks > u).sum():
+                return peaks[int(allowed) - 1]
+            peaks = peaks[peaks > u]
+            ratio = min(1.0, allowed / max(len(peaks), 1))
+        if len(peaks) < MIN_EXCEEDANCES:
+            raise ValueError(f"POT needs at least {MIN_EXCEEDANCES} peaks above the "
+                             f"{1 - self.tail:.0%} quantile, got {len(peaks)} from {len(scores)} "
+                             f"scores; hold out more rows or raise tail={self.tail:g}")
+        shape, scale = fit_pareto(peaks - u)
+        x = -np.log(ratio)
+        return u + scale * (x if abs(shape) < 1e-9 else np.expm1(shape * x) / shape)
+
+
+def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
+    """Shape xi and scale sigma of a generalised Pareto law, by probability-weighted moments.
+
+    Parameters
+    ----------
+    excess : array-like of shape (n,)
+        Positive amounts by which the scores exceed the start of the tail.
+
+    Returns
+    -------
+    shape, scale : float
+        ``P(excess > x) = (1 + shape * x / scale) ** (-1 / shape)``; shape 0 is the exponential.
+
+    References
+    ----------
+    Hosking, J. R. M. and Wallis, J. R. (1987). Parameter and quantile estimation for the
+    generalized Pareto distribution. Technometrics 29(3).
+
+    Examples
+    --------
+    >>> shape, scale = fit_pareto(np.random.default_rng(0).exponential(2.0, size=20_000))
+    >>> round(shape, 1) + 0.0, round(scale, 1)
+    (0.0, 2.0)
+    """
+    y = np.sort(np.asarray(excess, dtype=np.float64))
+    n = len(y)
+    m0 = y.mean()
+    m1 = (y * (1 - (np.arange(1, n + 1) - 0.35) / n)).mean()
+    if m0 - 2 * m1 <= 1e-12 * m0:  # all excesses alike: no tail to speak of
+        return 0.0, float(m0)
+    # the estimator exists for xi < 1; beyond that no mean exists and no budget makes sense
+    shape = min(2 - m0 / (m0 - 2 * m1), 0.99)
+    return float(shape), float(m0 * (1 - shape))
+
+
+def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -> float:
+    """How many independent rows the exceedance rate at level ``alpha`` rests on.
+
+    Batch means: the variance of the exceedance rate between blocks, against what independent rows
+    would show. Never more than n. A block must be longer than the memory of the series; ``"auto"``
+    tries a ladder of lengths and returns the smallest (most cautious) count.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+        In time order.
+    alpha : float
+        Level of the quantile whose accuracy matters, in (0, 1).
+    block : int or "auto"
+        Rows per block.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> effective_size(rng.normal(size=1_000), 0.1) > 400
+    True
+    >>> effective_size(np.repeat(rng.normal(size=50), 20), 0.1) < 100  # each value twenty times
+    True
+    """
+    scores = as_scores(scores)
+    n = len(scores)
+    if block == "auto":
+        lengths = np.unique(np.geomspace(max(n ** (1 / 3), 1), max(n / 10, 1), 5).astype(int))
+    elif isinstance(block, (int, np.integer)) and not isinstance(block, bool) and block >= 1:
+        lengths = [int(block)]
+    else:
+        raise ValueError(f"block must be a number of rows or 'auto', got {block!r}")
+    if n == 0:
+        return 0.0
+    above = scores > np.quantile(scores, 1 - alpha)
+    rate = above.mean()
+    sizes = [float(n)]
+    for length in lengths:
+        n_blocks = n // length
+        if n_blocks < 5:  # a variance of fewer means is noise
+            continue
+        means = above[n - n_blocks * length:].reshape(n_blocks, length).mean(axis=1)
+        if (spread := means.var(ddof=1)) > 0:
+            sizes.append(n * rate * (1 - rate) / (length * spread))
+    return float(np.clip(min(sizes), 1, n))
+
+
+class Calibration(BaseEstimator):
+    """Held-out normal scores, and what a new score means against them.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n,)
+        The held-out scores, ascending.
+    tail_start_, tail_shape_, tail_scale_ : float
+        Generalised Pareto tail above ``tail_start_``; NaN scale where the rows are too few. The
+        shape is floored at 0 so that the tail never ends: no finite score is impossible.
+
+    Examples
+    --------
+    >>> calibration = Calibration().fit(np.arange(99.0))
+    >>> calibration.p_value([-1.0, 49.5, 200.0]).tolist()
+    [1.0, 0.5, 0.01]
+    """
+
+    def __init__(self, *, tail: float = 0.1):
+        self.tail = tail
+
+    def fit(self, scores: ArrayLike) -> Self:
+        """Keep the held-out ``scores`` (n,) and fit their upper tail."""
+        self.scores_ = np.sort(as_scores(scores))
+        self.tail_start_ = self.tail_shape_ = self.tail_scale_ = np.nan
+        if len(self.scores_):
+            self.tail_start_ = float(np.quantile(self.scores_, 1 - self.tail))
+            excess = self.scores_[self.scores_ > self.tail_start_] - self.tail_start_
+            if len(excess) >= MIN_EXCEEDANCES:
+                shape, self.tail_scale_ = fit_pareto(excess)
+                if shape < 0:  # exponential instead: the mean excess is its scale
+                    shape, self.tail_scale_ = 0.0, float(excess.mean())
+                self.tail_shape_ = shape
+        return self
+
+    def p_value(self, scores: ArrayLike, *, extrapolate: bool = False) -> Scores:
+        """Share of normal rows that score at least as high, in (0, 1].
+
+        Inside the held-out scores this is (1 + #{held-out >= score}) / (n + 1), which is valid
+        (super-uniform for an exchangeable normal row). Above the highest held-out score it stays at
+        1 / (n + 1); with ``extrapolate`` it falls on along the extreme-value tail instead: see
+        `is_extrapolated`.
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        return self._rank(scores) * (np.exp(self._log_fall(scores)) if extrapolate else 1.0)
+
+    def log_p(self, scores: ArrayLike) -> Scores:
+        """Natural logarithm of the extrapolated `p_value`, which cannot underflow."""
+        scores = np.asarray(scores, dtype=np.float64)
+        return np.log(self._rank(scores)) + self._log_fall(scores)
+
+    def _rank(self, scores: Scores) -> Scores:
+        n = len(self.scores_)
+        return (1.0 + n - np.searchsorted(self.scores_, scores, side="left")) / (n + 1.0)
+
+    def _log_fall(self, scores: Scores) -> Scores | float:
+        """log P(score > s | score > highest held-out one) under the tail; 0 below, or without."""
+        if not np.isfinite(self.tail_scale_):
+            return 0.0
+        highest = self.scores_[-1]
+        return self._log_tail(np.maximum(scores, highest)) - self._log_tail(highest)
+
+    def _log_tail(self, scores: Scores) -> Scores:
+        """log P(score > s | score > tail_start_) under the fitted tail."""
+        z = (scores - self.tail_start_) / self.tail_scale_
+        return -z if self.tail_shape_ < 1e-9 else -np.log1p(self.tail_shape_ * z) / self.tail_shape_
+
+    def is_extrapolated(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """True where a score lies above every held-out one: its p-value rests on the tail fit."""
+        highest = self.scores_[-1] if len(self.scores_) else -np.inf
+        return np.asarray(scores, dtype=np.float64) > highest
+
+    def severity(self, scores: ArrayLike, alpha: float) -> Scores:
+        """Severity in [0, 1] of each score at the false-alarm budget ``alpha``: see `severity`."""
+        return severity(self.log_p(scores), alpha)
+
+
+def severity(log_p: ArrayLike, alpha: float, alpha_critical: float | None = None) -> Scores:
+    """How urgent a p-value is, in [0, 1]: 0.7 at ``alpha``, 0.9 at ``alpha_critical``.
+
+    Piecewise linear in -log p through (p = 1, 0), (alpha, 0.7) and (alpha_critical, 0.9), then
+    bending smoothly towards 1. Monotone; never a raw score.
+
+    Parameters
+    ----------
+    log_p : array-like of shape (n,)
+        Natural logarithms of p-values.
+    alpha : float
+        The warning level.
+    alpha_critical : float, optional
+        The critical level, below ``alpha``. Default ``alpha / 10``.
+
+    Examples
+    --------
+    >>> severity(np.log([1.0, 0.05, 0.005]), alpha=0.05).round(6).tolist()
+    [0.0, 0.7, 0.9]
+    """
+    warning = -np.log(check_alpha(alpha))
+    critical = -np.log(check_alpha(alpha / 10 if alpha_critical is None else alpha_critical))
+    if critical <= warning:
+        raise ValueError(f"alpha_critical must be below alpha={alpha:g}, got {alpha_critical!r}")
+    x = -np.asarray(log_p, dtype=np.float64)
+    linear = np.interp(x, [0.0, warning, critical], [0.0, 0.7, 0.9])
+    bend = (critical - warning) / 2  # the slope is continuous at 0.9
+    return np.where(x > critical, 1 - 0.1 * np.exp(-np.maximum(x - critical, 0) / bend), linear)
+
+
+def _require(scores: Scores, n: int, name: str) -> None:
+    if len(scores) < n:
+        raise ValueError(f"{name} needs at least {n} held-out score, got {len(scores)}")
+
+
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+
+
+def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> float:
+    """Incidents that ``per`` allows in ``n_rows`` rows."""
+    match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*/\s*({'|'.join(_SECONDS)})s?\s*", str(per))
+    if not match or float(match[1]) <= 0:
+        raise ValueError(f"per must look like '1/day' or '3/week' (units: {', '.join(_SECONDS)}), "
+                         f"got {per!r}")
+    if interval is None:
+        raise ValueError(f"per={per!r} needs interval, the time between rows: seconds or '1min'")
+    if isinstance(interval, str):
+        import pandas as pd
+
+        try:
+            interval = pd.Timedelta(interval).total_seconds()
+        except ValueError:
+            raise ValueError(f"interval must be seconds or a time such as '1min', got "
+                             f"{interval!r}") from None
+    if not interval > 0:
+        raise ValueError(f"interval must be positive, got {interval!r}")
+    return float(match[1]) / _SECONDS[match[2]] * interval * n_rows
+
+
+def _peaks(scores: Scores, rest: int) -> Scores:
+    """Peak heights, descending, of which no two lie within ``rest`` rows of each other.
+
+    Every run of exceedances that is separated by more than ``rest`` quiet rows holds at least one
+    of them, so counting peaks never undercounts incidents.
+    """
+    if rest < 0:
+        raise ValueError(f"rest must be a number of rows >= 0, got {rest!r}")
+    free = np.ones(len(scores), dtype=bool)
+    kept = []
+    for i in np.argsort(-scores, kind="stable"):
+        if free[i]:
+            kept.append(scores[i])
+            free[max(0, i - rest):i + rest + 1] = False
+    return np.array(kept)
