@@ -1,0 +1,483 @@
+"""The detector contract: one score, one sign, one place for everything that detectors share.
+
+A detector is a constructor, ``_fit`` and ``_score``. Validation, windows, seeding, calibration,
+thresholds and scikit-learn's view of it are here, once.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from copy import deepcopy
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.model_selection import KFold
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from adlib.thresholds import Calibration, Conformal, Fixed, Scores, Threshold, check_alpha
+from adlib.windows import Windows, check_window
+
+CROSS_BELOW = 1_000  # training rows below which a held-out fifth is too noisy a calibration
+CROSS_CHEAP = 10_000  # the same for detectors that train in about a second
+FOLDS = 5
+
+
+class Detection(NamedTuple):
+    """What `Detector.detect` returns.
+
+    Attributes
+    ----------
+    is_anomaly : ndarray of bool, shape (n_samples,)
+    score : ndarray of float64, shape (n_samples,)
+        Higher is more anomalous.
+    """
+
+    is_anomaly: NDArray[np.bool_]
+    score: Scores
+
+
+def anomaly_score(model: Any, X: ArrayLike) -> Scores:
+    """Score rows with any fitted detector: ours, scikit-learn's, or a Pipeline ending in one.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        With ``anomaly_score``, or scikit-learn's ``score_samples`` / ``decision_function`` (both
+        high for *normal* rows: the sign is turned here).
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        Higher is more anomalous.
+
+    Raises
+    ------
+    TypeError
+        When the model has none of these methods.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> score = anomaly_score(IsolationForest(random_state=0).fit(X), [[0.0, 0.0], [9.0, 9.0]])
+    >>> bool(score[1] > score[0])
+    True
+    """
+    if hasattr(model, "anomaly_score"):
+        return model.anomaly_score(X)
+    for method in ("score_samples", "decision_function"):
+        if hasattr(model, method):
+            return -np.asarray(getattr(model, method)(X), dtype=np.float64)
+    raise TypeError(f"model must have anomaly_score, score_samples or decision_function, got "
+                    f"{type(model).__name__} (LocalOutlierFactor needs novelty=True)")
+
+
+class Detector(OutlierMixin, BaseEstimator, ABC):
+    """Base of all detectors. Subclasses write ``_fit(X)`` and ``_score(X)``.
+
+    Parameters
+    ----------
+    window : int
+        Rows a score looks back on, itself included. With 1, rows are scored independently; with
+        ``L``, a row's score uses rows t-L+1 .. t, and the first L-1 rows of any call are warm-up
+        (their missing past repeats the first row).
+    alpha : float
+        False-alarm budget: share of *normal* rows that may be flagged, in (0, 1).
+    threshold : None, float or Threshold
+        None: `Conformal(alpha)`, its block version where rows are ordered in time. A number is a
+        fixed cut in the unit of the score. Anything else in `adlib.thresholds` is fitted to the
+        held-out scores; its ``alpha=None`` means this detector's.
+    calibration : {"auto", "split", "cross"} or None
+        Where the held-out scores come from. ``"split"``: the last fifth of the rows, after a purge
+        gap of ``window - 1`` rows, is kept from training. ``"cross"``: five cross-fitted parts,
+        then a training on all rows; worth its fivefold time below about 1,000 rows, exact only up
+        to a factor of two in the worst case (Barber et al. 2021), close to ``alpha`` in practice.
+        ``"auto"``: split where time order matters, else cross where rows are few or training is
+        cheap. None: no calibration; `calibrate` must be called before a decision.
+
+    Attributes
+    ----------
+    threshold_ : float
+        Anomalous means ``score > threshold_``.
+    calibration_ : Calibration
+        The held-out normal scores.
+    seed_ : int
+        Drawn at fit from ``random_state`` where the detector has one; used at fit and score.
+
+    Notes
+    -----
+    Add parameters by name and hand the rest on; signature, ``get_params`` and ``clone`` follow::
+
+        class Mine(Detector):
+            def __init__(self, *, power=2.0, **base):
+                super().__init__(**base)
+                self.power = power
+    """
+
+    _cheap = True  # trains in about a second on 10,000 rows: worth cross-fitting
+
+    def __init__(self, *, window: int = 1, alpha: float = 0.05,
+                 threshold: float | Threshold | None = None, calibration: str | None = "auto"):
+        self.window = window
+        self.alpha = alpha
+        self.threshold = threshold
+        self.calibration = calibration
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Spell out ``**base`` in the signature, for scikit-learn, help() and completion."""
+        super().__init_subclass__(**kwargs)
+        init = cls.__dict__.get("__init__")
+        if init is None:
+            return
+        own = list(inspect.signature(init).parameters.values())
+        if own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+            return
+        names = {p.name for p in own}
+        inherited = inspect.signature(cls.__mro__[1].__init__).parameters.values()
+        init.__signature__ = inspect.Signature(
+            own[:-1] + [p for p in inherited if p.name not in names])
+
+    # -- what a subclass writes -------------------------------------------------------------
+
+    @abstractmethod
+    def _fit(self, X: NDArray[np.float64]) -> None:
+        """Learn from rows (n_samples, window * n_features) and set attributes ending in ``_``."""
+
+    @abstractmethod
+    def _score(self, X: NDArray[np.float64]) -> Scores:
+        """Score rows (n_samples, window * n_features): higher is more anomalous, finite."""
+
+    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Split the score of each row over the columns that `_score` sees, if the method can."""
+        raise NotImplementedError(f"{type(self).__name__} has no native contributions")
+
+    # -- fit and calibrate ------------------------------------------------------------------
+
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Learn what normal looks like, and a threshold from rows that training did not see.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Normal rows, in time order where they have one. Finite numbers.
+        y : ignored
+            Labels are never read.
+
+        Returns
+        -------
+        self
+        """
+        self._check_params()
+        X = self._validate(X, reset=True)
+        if len(X) < 2:
+            raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
+                             f"got n_samples = {len(X)}")
+        if len(X) <= self._context():
+            raise ValueError(f"window={self.window} needs more than {self._context()} rows to fit, "
+                             f"got {len(X)}; shorten the window or give more rows")
+        self.seed_ = _draw_seed(getattr(self, "random_state", 0))
+        for stale in ("threshold_", "calibration_", "threshold_rule_"):
+            self.__dict__.pop(stale, None)
+        held_out = self._fit_calibrated(X)
+        if held_out is not None:
+            self._set_calibration(held_out)
+        return self
+
+    def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
+        """Train on rows, and return scores of rows that the training did not see."""
+        plan = self._plan(len(X))
+        if plan == "cross":
+            held_out = np.empty(len(X))
+            folds = KFold(min(FOLDS, len(X)), shuffle=True, random_state=self.seed_ % 2**32)
+            for train, test in folds.split(X):
+                part = clone(self)
+                part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
+                part._fit(X[train])
+                held_out[test] = part._score(X[test])
+            self._fit(X)
+            return held_out
+        gap = self._context()
+        cut = len(X) - len(X) // 5 if plan == "split" else len(X)
+        if cut <= gap:
+            raise ValueError(f"window={self.window} needs more rows: {len(X)} leave {cut} for "
+                             f"training, which must exceed {gap}")
+        self._fit(self._features(X[:cut])[gap:])
+        if plan is None:
+            return None
+        # the gap: no window of a calibration row may contain a training row
+        held_out = self._features(X[cut:])[gap:]
+        return self._score(held_out) if len(held_out) else np.empty(0)
+
+    def _plan(self, n: int) -> str | None:
+        if self.calibration != "auto":
+            return self.calibration
+        if self._ordered():
+            return "split"
+        return "cross" if n < CROSS_BELOW or (self._cheap and n <= CROSS_CHEAP) else "split"
+
+    def calibrate(self, X_normal: ArrayLike) -> Self:
+        """Replace the held-out scores, and with them threshold, tail scores and severity.
+
+        Parameters
+        ----------
+        X_normal : array-like of shape (n_samples, n_features)
+            Normal rows that `fit` has not seen, later in time where there is one. The first
+            ``window - 1`` rows only serve as context.
+        """
+        scores = self.anomaly_score(X_normal)
+        self._set_calibration(scores[self._context():])
+        return self
+
+    def _set_calibration(self, held_out: Scores) -> None:
+        rule = self.threshold
+        if rule is None:
+            rule = Conformal(block="auto" if self._ordered() else None)
+        elif not isinstance(rule, Threshold):
+            rule = Fixed(float(rule))
+        rule = clone(rule)
+        if getattr(rule, "alpha", self.alpha) is None:
+            rule.set_params(alpha=self.alpha)
+        # everything that can fail comes first: a refused calibration leaves the old one in place
+        rule.fit(held_out)
+        self.calibration_ = Calibration().fit(held_out)
+        self.threshold_rule_ = rule
+        self.threshold_ = rule.value_
+
+    # -- scores and decisions ---------------------------------------------------------------
+
+    def anomaly_score(self, X: ArrayLike) -> Scores:
+        """One score per row: higher is more anomalous. Deterministic.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            In time order when ``window > 1``; row t is scored from rows up to t only.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        check_is_fitted(self, "n_features_in_")
+        X = self._validate(X, reset=False)
+        return np.asarray(self._score(self._features(X)), dtype=np.float64)
+
+    def detect(self, X: ArrayLike) -> Detection:
+        """Flags and scores: a row is an anomaly when its score exceeds ``threshold_``."""
+        self._check_calibrated()
+        score = self.anomaly_score(X)
+        return Detection(score > self.threshold_, score)
+
+    def tail_score(self, X: ArrayLike) -> Scores:
+        """1 - p against the held-out normal scores, in [0, 1): *not* a probability of anomaly."""
+        self._check_calibrated()
+        return 1.0 - self.calibration_.p_value(self.anomaly_score(X))
+
+    def severity(self, X: ArrayLike) -> Scores:
+        """Urgency in [0, 1] from calibrated p-values: 0.7 at ``alpha``, 0.9 at ``alpha / 10``."""
+        self._check_calibrated()
+        return self.calibration_.severity(self.anomaly_score(X), self.alpha)
+
+    def contributions(self, X: ArrayLike) -> NDArray[np.float64]:
+        """How much each feature adds to each row's score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Summed over the rows of a window. Adds up to the score where the method splits by
+            feature, as the detector's docstring says.
+
+        Raises
+        ------
+        NotImplementedError
+            When the method has no native split.
+        """
+        check_is_fitted(self, "n_features_in_")
+        X = self._validate(X, reset=False)
+        parts = np.asarray(self._contributions(self._features(X)), dtype=np.float64)
+        return parts.reshape(len(X), -1, self.n_features_in_).sum(axis=1)
+
+    # -- scikit-learn's view: the sign is turned here and nowhere else ------------------------
+
+    def score_samples(self, X: ArrayLike) -> Scores:
+        """scikit-learn's sign: the negative of `anomaly_score`."""
+        return -self.anomaly_score(X)
+
+    @property
+    def offset_(self) -> float:
+        """scikit-learn's threshold: ``-threshold_``."""
+        self._check_calibrated()
+        return -self.threshold_
+
+    def decision_function(self, X: ArrayLike) -> Scores:
+        """Negative for anomalies: ``score_samples(X) - offset_``."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """-1 for anomalies, +1 for normal rows."""
+        return np.where(self.detect(X).is_anomaly, -1, 1)
+
+    # -- shared plumbing --------------------------------------------------------------------
+
+    def _ordered(self) -> bool:
+        """Whether the order of rows carries meaning."""
+        return self.window > 1
+
+    def _context(self) -> int:
+        """Rows at the start of any call that have no full past."""
+        return self.window - 1
+
+    def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What `_fit` and `_score` see: windows, flattened."""
+        context = self._context()
+        return Windows(context + 1).fit_transform(X) if context else X
+
+    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
+        # scikit-learn's checks take longer than scoring a chunk of a stream: an array that cannot
+        # fail them goes straight through (its sum is finite only if every value is)
+        if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
+                and X.flags.c_contiguous and X.shape[1] == self.n_features_in_ and len(X)
+                and not hasattr(self, "feature_names_in_") and np.isfinite(X.sum())):
+            return X
+        # C order: a Fortran-ordered copy sums in another order, and scores would differ
+        return validate_data(self, X, dtype=np.float64, order="C", reset=reset)
+
+    def _check_params(self) -> None:
+        names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
+        if missing := sorted(name for name in names if not hasattr(self, name)):
+            raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
+                            f"**base and call super().__init__(**base)")
+        check_window(self.window)
+        check_alpha(self.alpha)
+        if self.calibration not in ("auto", "split", "cross", None):
+            raise ValueError(f"calibration must be 'auto', 'split', 'cross' or None, got "
+                             f"{self.calibration!r}")
+        if self.calibration == "cross" and self._ordered():
+            raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
+                             "or an online detector use 'split'")
+        if not (self.threshold is None or isinstance(self.threshold, Threshold)
+                or isinstance(self.threshold, (int, float, np.number))):
+            raise ValueError(f"threshold must be None, a number or a Threshold, got "
+                             f"{self.threshold!r}")
+
+    def _check_calibrated(self) -> None:
+        check_is_fitted(self, "n_features_in_")
+        check_is_fitted(self, "threshold_", msg=(
+            "This %(name)s has no threshold yet: call calibrate(X_normal), or fit with "
+            "calibration='auto'"))
+
+
+class OnlineDetector(Detector):
+    """Base of detectors that learn row by row. Scores first, then learns.
+
+    Subclasses write ``_reset(n_features)``, ``learn_one(x)`` and ``score_one(x)``, keep their state
+    in attributes ending in ``_``, and may override ``_process(X)`` with a kernel that does the same
+    faster. One class serves batch and stream: `anomaly_score` judges rows against the frozen state;
+    `process` scores and learns.
+
+    ``fit`` streams through the rows once. Every one of its scores is made before its row is
+    learned, so all rows after the first ``window`` (or the last fifth, where that is more) are
+    held-out rows and serve as calibration.
+    """
+
+    @abstractmethod
+    def _reset(self, n_features: int) -> None:
+        """Set the state to that of a detector which has seen nothing."""
+
+    @abstractmethod
+    def learn_one(self, x: NDArray[np.float64]) -> None:
+        """Learn one row of shape (n_features,). Trusts its input."""
+
+    @abstractmethod
+    def score_one(self, x: NDArray[np.float64]) -> float:
+        """Score one row of shape (n_features,) and learn nothing. Trusts its input."""
+
+    def process_one(self, x: NDArray[np.float64]) -> float:
+        """Score one row, then learn it. Trusts its input; starts from nothing when unfitted."""
+        if not hasattr(self, "n_features_in_"):
+            self._start(len(x))
+        score = self.score_one(x)
+        self.learn_one(x)
+        return score
+
+    def process(self, X: ArrayLike) -> Scores:
+        """Score each row, then learn it, in order; one call, chunks and a row loop agree.
+
+        Changes the state: use it on a ``copy.deepcopy`` to keep the original.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        first = not hasattr(self, "n_features_in_")
+        if first:
+            self._check_params()
+        X = self._validate(X, reset=first)
+        if first:
+            self._start(X.shape[1])
+        return np.asarray(self._process(X), dtype=np.float64)
+
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Learn further rows (n_samples, n_features); the threshold stays as it is."""
+        self.process(X)
+        return self
+
+    def _start(self, n_features: int) -> None:
+        self.n_features_in_ = n_features
+        self.seed_ = _draw_seed(getattr(self, "random_state", 0))
+        self._reset(n_features)
+
+    def _process(self, X: NDArray[np.float64]) -> Scores:
+        scores = np.empty(len(X))
+        for i, x in enumerate(X):
+            scores[i] = self.score_one(x)
+            self.learn_one(x)
+        return scores
+
+    def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
+        self._reset(X.shape[1])
+        scores = self._process(X)
+        if self.calibration is None:
+            return None
+        return scores[min(self.window, len(X) - len(X) // 5):]
+
+    def _fit(self, X: NDArray[np.float64]) -> None:
+        self._reset(X.shape[1])
+        self._process(X)
+
+    def _score(self, X: NDArray[np.float64]) -> Scores:
+        return np.array([self.score_one(x) for x in X])
+
+    def calibrate(self, X_normal: ArrayLike) -> Self:
+        """Replace the held-out scores by those of a stream that follows what was learned.
+
+        The rows are processed on a copy: the detector's own state does not move.
+        """
+        check_is_fitted(self, "n_features_in_")
+        self._set_calibration(deepcopy(self).process(X_normal))
+        return self
+
+    def _ordered(self) -> bool:
+        return True
+
+    def _context(self) -> int:
+        return 0
+
+
+def _draw_seed(random_state: int | np.random.RandomState | np.random.Generator | None) -> int:
+    """One integer from any kind of ``random_state``, leaving NumPy's global state alone."""
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31 - 1))
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**31 - 1))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
+        return int(random_state)
+    raise ValueError(f"random_state must be None, an integer >= 0 or a NumPy generator, got "
+                     f"{random_state!r}")
