@@ -10,15 +10,32 @@ from adlib.datasets.generators import (
     make_sine,
     make_telemetry,
 )
-from adlib.datasets.injectors import ANOMALY_KINDS, KINDS, inject, injector
+from adlib.datasets.injectors import ANOMALY_KINDS, KINDS, Event, inject, injector
+from adlib.datasets.loaders import (
+    load_adbench,
+    load_csv,
+    load_nab,
+    load_skab,
+    load_sklearn,
+    load_telemetry,
+)
+from adlib.datasets.sources import card
 
 __all__ = [
     "ANOMALY_KINDS",
     "KINDS",
     "Dataset",
+    "Event",
     "Splits",
+    "card",
     "inject",
     "injector",
+    "load_adbench",
+    "load_csv",
+    "load_nab",
+    "load_skab",
+    "load_sklearn",
+    "load_telemetry",
     "make_fraud",
     "make_intrusion",
     "make_manufacturing",

@@ -72,7 +72,7 @@ class Dataset:
     --------
     >>> data = Dataset("demo", [[0.0], [1.0], [0.5], [9.0], [0.2]], [0, 0, 0, 1, 0], train_end=3)
     >>> data
-    Dataset('demo': 5 rows x 1, history 3, anomalous rows 1 in 1 event)
+    Dataset('demo': 5 rows x 1, history 3, anomalous rows 1)
     >>> data.test.y
     array([1, 0], dtype=int8)
     >>> data.slices()
@@ -152,11 +152,9 @@ class Dataset:
         return len(self.X)
 
     def __repr__(self) -> str:
-        n_events = len(self._runs(self.y == 1))
         return (
             f"Dataset({self.name!r}: {len(self)} rows x {self.n_features}, "
-            f"history {self.train_end}, anomalous rows {int(self.y.sum())} "
-            f"in {n_events} event{'' if n_events == 1 else 's'})"
+            f"history {self.train_end}, anomalous rows {int(self.y.sum())})"
         )
 
     @property
@@ -272,7 +270,7 @@ class Dataset:
             "anomalous rows in history": int(self.y[: self.train_end].sum()),
             "anomalous rows in test": int(self.y[self.train_end :].sum()),
             "missing values": int(np.isnan(self.X).sum()),
-            "events": dict(sorted(Counter(self.kind[self._runs(self.kind != "")[:, 0]]).items())),
+            "rows per kind": dict(sorted(Counter(self.kind[self.kind != ""].tolist()).items())),
         }
         if self.time is not None and len(self) > 1:
             steps = _steps(self.time)

@@ -123,7 +123,7 @@ def make_sine(
     Examples
     --------
     >>> make_sine(random_state=0)
-    Dataset('sine': 1000 rows x 1, history 400, anomalous rows 116 in 8 events)
+    Dataset('sine': 1000 rows x 1, history 400, anomalous rows 116)
     """
     if not noise > 0:
         raise ValueError(f"noise must be > 0, got {noise}")
@@ -446,7 +446,7 @@ def make_intrusion(
     Examples
     --------
     >>> make_intrusion(400, 0.1, random_state=0)
-    Dataset('intrusion': 400 rows x 9, history 200, anomalous rows 40 in 37 events)
+    Dataset('intrusion': 400 rows x 9, history 200, anomalous rows 40)
     """
     return _table(
         "intrusion", INTRUSION, n_samples, anomaly_ratio, strength, train_fraction, random_state
