@@ -35,7 +35,7 @@ START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the d
 
 _STYLE = {
     "figure.figsize": (9.0, 3.2),
-    "figure.dpi": 72,  # text sharp enough to read, notebooks small enough to review
+    "figure.dpi": 80,  # text sharp enough to read, notebooks small enough to review
     "figure.constrained_layout.use": True,
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
