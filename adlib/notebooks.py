@@ -231,10 +231,12 @@ def _timed(execute: Any, root: Path, path: Path) -> Run:
 def _papermill(root: Path, path: Path) -> None:
     import papermill
 
-    (root / "reports" / "metrics" / f"{path.stem}.json").unlink(missing_ok=True)
+    executed = root / "reports" / "executed" / path.name
+    for old in (executed, root / "reports" / "metrics" / f"{path.stem}.json"):
+        old.unlink(missing_ok=True)
     papermill.execute_notebook(
         path,
-        root / "reports" / "executed" / path.name,
+        executed,
         cwd=root / "notebooks",
         progress_bar=False,
         start_timeout=START_TIMEOUT,
