@@ -1,0 +1,194 @@
+"""Save and load fitted detectors without pickle: a folder of JSON and safetensors.
+
+``model.json`` holds class names, parameters and scalars; ``arrays.safetensors`` the arrays. Classes
+are looked up by name among the detectors of adlib and the thresholds, or handed in by the caller:
+nothing in a file can make Python import or run anything. scikit-learn estimators inside (or alone)
+go to skops files, with an explicit list of the types that are trusted.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from sklearn.base import BaseEstimator
+
+from adlib import thresholds, windows
+from adlib.base import Detector
+from adlib.detectors import all_detectors, baselines
+
+FORMAT = 1
+
+# compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
+TRUSTED = ("sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
+           "sklearn.neighbors._ball_tree.BallTree",
+           "sklearn.metrics._dist_metrics.EuclideanDistance64")
+
+
+def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
+    """Write a fitted detector, or a scikit-learn estimator or Pipeline, to a folder.
+
+    The folder appears whole or not at all: it is written beside its place and then renamed.
+
+    Parameters
+    ----------
+    model : Detector or scikit-learn estimator
+    path : path
+        Folder to create; one that exists is replaced only if it holds a saved model.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    TypeError
+        When the model holds something that cannot be saved; the message names the attribute.
+    FileExistsError
+        When ``path`` exists and is not a saved model.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from adlib.detectors import KNN
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     detector = KNN().fit(X)
+    ...     again = load(save(detector, Path(folder) / "knn"))
+    >>> bool((again.anomaly_score(X) == detector.anomaly_score(X)).all())
+    True
+    """
+    path = Path(path)
+    if path.exists() and not (path / "model.json").is_file():
+        raise FileExistsError(f"path exists and is not a saved model: {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".{path.name}.{os.getpid()}.new")
+    folder.mkdir()
+    try:
+        arrays: dict[str, np.ndarray] = {}
+        tree = _encode(model, "model", arrays, folder)
+        document = {"format": FORMAT, "adlib": _version(), "model": tree}
+        (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        save_file(arrays, folder / "arrays.safetensors")
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        if path.exists():
+            path.rename(old)
+        folder.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return path
+
+
+def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
+    """Read a model that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    classes : iterable of type
+        Detectors that are defined outside adlib, such as in a notebook.
+
+    Raises
+    ------
+    FileNotFoundError
+        When ``path`` is not a saved model.
+    ValueError
+        When the file is of another format, or names a class that is not known.
+    """
+    folder = Path(path)
+    if not (folder / "model.json").is_file():
+        raise FileNotFoundError(f"path is not a saved model (no model.json): {folder}")
+    document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if document.get("format") != FORMAT:
+        raise ValueError(f"{folder} has format {document.get('format')!r}; this version of adlib "
+                         f"reads format {FORMAT}")
+    known = {cls.__name__: cls for cls in (*_thresholds(), windows.Windows, *classes)}
+    known.update(all_detectors() | baselines())
+    return _decode(document["model"], load_file(folder / "arrays.safetensors"), folder, known)
+
+
+def _version() -> str:
+    from adlib import __version__
+
+    return __version__
+
+
+def _thresholds() -> list[type]:
+    return [cls for cls in vars(thresholds).values() if isinstance(cls, type)
+            and issubclass(cls, BaseEstimator) and cls.__module__ == thresholds.__name__]
+
+
+def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path) -> Any:
+    """JSON form of a value; arrays and foreign estimators go to files named after ``where``."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):  # JSON has no inf and no NaN
+        return value if np.isfinite(value) else {"float": repr(value)}
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return _encode(value.item(), where, arrays, folder)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        arrays[where] = np.ascontiguousarray(value)
+        return {"array": where}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
+        return {"strings": _encode(value.tolist(), where, arrays, folder)}
+    if isinstance(value, (list, tuple)):
+        items = [_encode(v, f"{where}.{i}", arrays, folder) for i, v in enumerate(value)]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in value.items()}}
+    if isinstance(value, (Detector, thresholds.Threshold, thresholds.Calibration, windows.Windows)):
+        state = {**value.get_params(deep=False),
+                 **{k: v for k, v in vars(value).items() if k.endswith("_")}}
+        return {"class": type(value).__name__,
+                "state": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in state.items()}}
+    if isinstance(value, BaseEstimator):
+        import skops.io
+
+        skops.io.dump(value, folder / f"{where}.skops")
+        return {"skops": where}
+    raise TypeError(f"cannot save {where}: {type(value).__name__} is not a number, text, array, "
+                    f"list, dict or estimator")
+
+
+def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict[str, type]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, arrays, folder, known) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "float" in value:
+        return float(value["float"])
+    if "array" in value:
+        return arrays[value["array"]]
+    if "strings" in value:
+        return np.array(_decode(value["strings"], arrays, folder, known), dtype=object)
+    if "tuple" in value:
+        return tuple(_decode(value["tuple"], arrays, folder, known))
+    if "dict" in value:
+        return {k: _decode(v, arrays, folder, known) for k, v in value["dict"].items()}
+    if "skops" in value:
+        return _load_skops(folder / f"{value['skops']}.skops", known)
+    if value["class"] not in known:
+        raise ValueError(f"{folder} needs the class {value['class']!r}, which adlib does not have: "
+                         f"hand it in as load(path, classes=[{value['class']}])")
+    cls = known[value["class"]]
+    model = cls.__new__(cls)
+    state = {k: _decode(v, arrays, folder, known) for k, v in value["state"].items()}
+    model.__dict__.update(state)
+    return model
+
+
+def _load_skops(file: Path, known: dict[str, type]) -> Any:
+    import skops.io
+
+    trusted = {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in known.values())}
+    if unknown := set(skops.io.get_untrusted_types(file=file)) - trusted:
+        raise ValueError(f"{file} holds types that are not trusted: {', '.join(sorted(unknown))}")
+    return skops.io.load(file, trusted=sorted(trusted))
