@@ -1,8 +1,9 @@
 """Inject labelled anomalies into any data, the user's own included.
 
 Each kind is one small function registered by :func:`injector`. It gets an :class:`Event` (one
-channel, the rows to change) and returns the change to add to those rows. Placing, scaling,
-labelling and the refusal of events that change nothing happen once, in :func:`inject`.
+channel, the rows to change) and returns the change to add to those rows, or the values to put
+there. Placing, scaling, labelling and the refusal of events that change nothing happen once, in
+:func:`inject`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from adlib.datasets.dataset import Dataset
 
-#: An event of a kind that cannot be scaled must change its channel by this many sd (rms), or it is
+#: An event of a kind that replaces values must change its channel by this many sd (rms), or it is
 #: placed again: a label on rows that hardly changed would punish detectors for being right.
 MIN_STRENGTH = 0.3
 #: Placements tried before giving up.
@@ -86,7 +87,7 @@ class Kind:
     shape: Shape
     min_length: int = 1
     point: bool = False
-    scaled: bool = True
+    replaces: bool = False
     anomaly: bool = True
 
     @property
@@ -107,9 +108,9 @@ def injector(name: str, **options: Any) -> Callable[[Shape], Shape]:
         Name to be used in ``kinds=`` and as label.
     **options
         ``min_length`` (rows an event needs, default 1), ``point`` (always one row, default False),
-        ``scaled`` (True: the returned change is multiplied so that its root mean square is
-        ``strength`` sd; False: it is added as it is and its size measured), ``anomaly`` (False:
-        rows keep ``y = 0``).
+        ``replaces`` (False: the returned array is a shape, multiplied until its root mean square
+        is ``strength`` sd and added; True: it holds the values to show instead, whose distance
+        from the old ones is measured), ``anomaly`` (False: rows keep ``y = 0``).
 
     Examples
     --------
@@ -136,7 +137,7 @@ def _spike(event: Event) -> np.ndarray:
     return np.array([event.sign()])
 
 
-@injector("contextual", point=True, scaled=False)
+@injector("contextual", point=True, replaces=True)
 def _contextual(event: Event) -> np.ndarray:
     """One row with a value that is ordinary elsewhere but not between its neighbours."""
     x, t = event.x, event.start
@@ -146,10 +147,10 @@ def _contextual(event: Event) -> np.ndarray:
     # Towards the side with more room, and never beyond what the channel normally reaches.
     sign = 1.0 if high - here > here - low else -1.0
     value = np.clip(here + sign * event.strength * event.scale, low, high)
-    # Where neighbours say nothing (white noise), no in-range value is out of context: no change,
-    # so that the event is placed elsewhere or refused.
+    # Where neighbours say nothing (white noise), no ordinary value is out of context: leave it,
+    # so that the event is moved or refused.
     jitter = robust_sd(np.diff(x)) / np.sqrt(2)
-    return np.array([value - x[t] if abs(value - here) > 3 * jitter else 0.0])
+    return np.array([value if abs(value - here) > 4 * jitter else x[t]])
 
 
 @injector("collective", min_length=4)
@@ -178,11 +179,11 @@ def _amplitude(event: Event) -> np.ndarray:
     return event.values - event.values.mean()
 
 
-@injector("frequency", min_length=4, scaled=False)
+@injector("frequency", min_length=4, replaces=True)
 def _frequency(event: Event) -> np.ndarray:
     """The season runs two to four times as fast."""
     speed = event.rng.integers(2, 5)
-    return event.seasonal(event.start + speed * np.arange(1, event.length + 1)) - event.values
+    return event.seasonal(event.start + speed * np.arange(1, event.length + 1))
 
 
 @injector("variance", min_length=3)
@@ -191,14 +192,14 @@ def _variance(event: Event) -> np.ndarray:
     return event.rng.standard_normal(event.length)
 
 
-@injector("seasonal_position", min_length=2, scaled=False)
+@injector("seasonal_position", min_length=2, replaces=True)
 def _seasonal_position(event: Event) -> np.ndarray:
     """Right values at the wrong time: another part of the season is shown."""
     shift = event.rng.integers(event.period // 4, event.period - event.period // 4 + 1)
-    return event.seasonal(np.arange(event.start, event.stop) + shift) - event.values
+    return event.seasonal(np.arange(event.start, event.stop) + shift)
 
 
-@injector("correlation_break", min_length=4, scaled=False)
+@injector("correlation_break", min_length=4, replaces=True)
 def _correlation_break(event: Event) -> np.ndarray:
     """One channel leaves its companions: its own values of another time, played backwards."""
     n, length = len(event.x), event.length
@@ -206,16 +207,16 @@ def _correlation_break(event: Event) -> np.ndarray:
         raise ValueError(f"kind 'correlation_break' of {length} rows needs {3 * length} rows")
     donors = np.r_[0 : max(event.start - length, 0), min(event.stop, n) : n - length + 1]
     donor = int(event.rng.choice(donors))
-    return event.x[donor : donor + length][::-1] - event.values
+    return event.x[donor : donor + length][::-1]
 
 
-@injector("stuck", min_length=2, scaled=False)
+@injector("stuck", min_length=2, replaces=True)
 def _stuck(event: Event) -> np.ndarray:
     """The sensor repeats its last good value."""
-    return event.x[max(event.start - 1, 0)] - event.values
+    return np.full(event.length, event.x[max(event.start - 1, 0)])
 
 
-@injector("dropout", min_length=1, scaled=False)
+@injector("dropout", min_length=1, replaces=True)
 def _dropout(event: Event) -> np.ndarray:
     """Values are missing (see ``missing`` of :func:`inject`)."""
     return np.full(event.length, np.nan)
@@ -266,7 +267,7 @@ def inject(
     strength : float or sequence of float, default=3.0
         Root mean square of the change over the event, in robust standard deviations
         (1.4826 x MAD) of the channel. A sequence is a ladder dealt out over the events. Kinds with
-        ``scaled=False`` have a size of their own (``contextual`` is also kept within the normal
+        ``replaces=True`` have a size of their own (``contextual`` is also kept within the normal
         range): there the label ``strength`` is measured, and is at least ``MIN_STRENGTH``.
     start : int, default=None
         First row that may change; rows before it are the history of the result. None means the
@@ -349,13 +350,14 @@ def inject(
         for _ in range(MAX_TRIES):
             rows = slice(int(starts[i]), int(starts[i] + lengths[i]))
             chosen = np.sort(rng.choice(pool, min(n_columns, len(pool)), replace=False))
-            shaped = []
-            for c in chosen:
+            new, found = np.empty((int(lengths[i]), len(chosen))), []
+            for j, c in enumerate(chosen):
                 wanted = (float(scales[c]), float(strengths[i]))
                 event = Event(clean[:, c], rows.start, rows.stop, *wanted, rng, period)
-                shaped.append(_change(kind, event, missing))
-            # Every channel that will be named in the label has to show something.
-            if min(rms for _, rms in shaped) >= (0 if kind.scaled else MIN_STRENGTH):
+                new[:, j], size = _shaped(kind, event, missing)
+                found.append(size)
+            # Every channel that the label will name has to show something.
+            if min(found) >= (MIN_STRENGTH if kind.replaces else 0):
                 break
             # Nothing to see there: move this one event within the room that the others leave.
             others = np.delete(np.column_stack([starts, starts + lengths]), i, axis=0)
@@ -367,16 +369,15 @@ def inject(
                 f"less than {MIN_STRENGTH} sd, or no context) at {MAX_TRIES} random places; use "
                 "longer or fewer events, other columns, or leave that kind out"
             )
-        for c, (change, _) in zip(chosen, shaped, strict=True):
-            X[rows, c] += change
-            if not kind.anomaly:
-                X[rows.stop :, c] += change[-1]
+        if not kind.anomaly:
+            X[rows.stop :, chosen] += new[-1] - clean[rows.stop - 1, chosen]
+        X[rows, chosen] = new
         if not kind.anomaly:
             clean = X.copy()
         y[rows] = kind.anomaly
         labels[rows] = kind.name
         affected[rows] = ",".join(base.feature_names[c] for c in chosen)
-        sizes[rows] = max(rms for _, rms in shaped)
+        sizes[rows] = max(found)
     return replace(
         base,
         X=X,
@@ -389,20 +390,21 @@ def inject(
     )
 
 
-def _change(kind: Kind, event: Event, missing: str | float) -> tuple[np.ndarray, float]:
-    """The change to add, shape (length,), and its size in sd; -1 where there is no change."""
-    change = np.array(kind.shape(event), np.float64)
-    if change.shape != (event.length,):
-        raise ValueError(f"kind {kind.name!r} gave {change.shape}, expected ({event.length},)")
-    if np.isnan(change).any():
+def _shaped(kind: Kind, event: Event, missing: str | float) -> tuple[np.ndarray, float]:
+    """The new values, shape (length,), and the size of the change in sd; -1 if there is none."""
+    shape = np.array(kind.shape(event), np.float64)
+    if shape.shape != (event.length,):
+        raise ValueError(f"kind {kind.name!r} gave {shape.shape}, expected ({event.length},)")
+    if np.isnan(shape).any():
         if missing == "nan":
-            return change, event.strength  # a missing value has no size: the wanted one stands
-        value = event.x[max(event.start - 1, 0)] if missing == "hold" else float(missing)
-        change = value - event.values
-    rms = float(np.sqrt(np.mean(change**2))) / event.scale
-    if rms < 1e-9:
-        return change, -1.0
-    return (change * (event.strength / rms), event.strength) if kind.scaled else (change, rms)
+            return shape, event.strength  # a missing value has no size: the wanted one stands
+        shape[:] = event.x[max(event.start - 1, 0)] if missing == "hold" else missing
+    size = float(np.sqrt(np.mean((shape - event.values * kind.replaces) ** 2))) / event.scale
+    if size < 1e-9:
+        return shape, -1.0
+    if kind.replaces:
+        return shape, size
+    return event.values + shape * (event.strength / size), event.strength
 
 
 def _as_dataset(data: Any, start: int | None) -> Dataset:

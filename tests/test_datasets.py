@@ -1,0 +1,101 @@
+"""The Dataset container."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from adlib.datasets import Dataset
+
+
+@pytest.fixture
+def data():
+    kind = np.array([""] * 20, dtype=object)
+    kind[[12, 13]], kind[15], kind[17] = "spike", "recovery", "drift"
+    return Dataset(
+        "demo",
+        np.arange(40.0).reshape(20, 2),
+        kind == "spike",
+        time=np.datetime64("2024-01-01") + np.arange(20),
+        kind=kind.astype(str),
+        train_end=10,
+    )
+
+
+def test_parts_follow_each_other_and_keep_rows_together(data):
+    train, calibrate, test = data.split()
+    assert (len(train), len(calibrate), len(test)) == (8, 2, 10)
+    np.testing.assert_array_equal(np.vstack([train.X, calibrate.X, test.X]), data.X)
+    np.testing.assert_array_equal(test.time, data.time[10:])
+    assert test.kind[2] == "spike" and test.y[2] == 1
+    # A part knows what it is: all of train is history, all of test is test.
+    assert (train.train_end, train.calibrate_start) == (8, 8)
+    assert (calibrate.train_end, calibrate.calibrate_start) == (2, 0)
+    assert test.train_end == 0
+
+
+def test_purge_leaves_rows_out_at_both_cuts(data):
+    train, calibrate, test = data.slices(1)
+    assert (train, calibrate, test) == (slice(0, 8), slice(9, 10), slice(11, 20))
+    with pytest.raises(ValueError, match=r"purge=2 must lie in \[0, 2\)"):
+        data.slices(2)
+
+
+def test_recovery_rows_are_not_judged_but_drift_rows_are(data):
+    assert np.flatnonzero(~data.judged).tolist() == [15]
+
+
+def test_events_are_runs_of_equal_labels(data):
+    assert data.events[["start", "end", "kind", "is_anomaly"]].to_numpy().tolist() == [
+        [12, 14, "spike", True],
+        [15, 16, "recovery", False],
+        [17, 18, "drift", False],
+    ]
+
+
+def test_arrays_are_read_only_copies():
+    X = np.zeros((5, 2))
+    data = Dataset("demo", X, np.zeros(5))
+    X[0] = 7
+    assert data.X[0, 0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        data.X[0] = 1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.X = X
+
+
+def test_fingerprint_follows_content_not_name(data):
+    same = dataclasses.replace(data, name="other", source="elsewhere")
+    assert same.fingerprint == data.fingerprint
+    X = data.X.copy()
+    X[3, 1] = np.nextafter(X[3, 1], np.inf)
+    assert dataclasses.replace(data, X=X).fingerprint != data.fingerprint
+    assert dataclasses.replace(data, train_end=11).fingerprint != data.fingerprint
+    wide = data.kind.astype("U99")
+    assert dataclasses.replace(data, kind=wide).fingerprint == data.fingerprint
+
+
+def test_missing_values_and_repeated_times_are_allowed():
+    data = Dataset("demo", [1.0, np.nan, 3.0], time=np.array(["2024-01-01"] * 3, "M8[ns]"))
+    assert data.describe()["missing values"] == 1
+    assert data.feature_names == ("x0",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.zeros((20, 2, 2))}, r"X must have shape \(rows, features\), got \(20, 2, 2\)"),
+        ({"X": np.full((20, 2), np.inf)}, "infinite"),
+        ({"y": np.full(20, 2)}, r"0 \(normal\) and 1 \(anomaly\), got \[2\]"),
+        ({"y": np.full(20, -1)}, r"got \[-1\]"),
+        ({"y": np.zeros(19)}, r"y has shape \(19,\), X has 20 rows"),
+        ({"kind": np.array([""] * 20)}, "kind is empty on a row with y = 1"),
+        ({"feature_names": ("a", "a")}, "2 different names"),
+        ({"time": np.datetime64("2024-01-01") - np.arange(20)}, "must not fall"),
+        ({"train_end": 21}, "train_end=21"),
+        ({"calibrate_start": 11}, "calibrate_start=11, train_end=10"),
+    ],
+)
+def test_wrong_input_is_named(data, change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(data, **change)
