@@ -57,19 +57,10 @@ class CellScores(NamedTuple):
     score_s: float
 
 
-def compare(
-    detectors: Any,
-    datasets: Dataset | Iterable[Dataset],
-    seeds: Iterable[int] = (0, 1, 2),
-    *,
-    metrics: Iterable[str] | None = None,
-    alpha: float = 0.05,
-    baselines: bool = True,
-    n_jobs: int = 1,
-    n_random: int = 20,
-    n_bootstrap: int = 200,
-    progress: bool = True,
-) -> pd.DataFrame:
+def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterable[int] = (0, 1, 2),
+            *, metrics: Iterable[str] | None = None, alpha: float = 0.05, baselines: bool = True,
+            n_jobs: int = 1, n_random: int = 20, n_bootstrap: int = 200,
+            progress: bool = True) -> pd.DataFrame:
     """Judge detectors on data sets over seeds; one tidy row per metric of each cell.
 
     Parameters

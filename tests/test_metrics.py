@@ -31,6 +31,7 @@ from adlib.metrics import (
     report,
     roc_auc,
 )
+from adlib.metrics.reporting import _resamples
 
 OF_SCORE = [roc_auc, average_precision, best_f1]
 OF_FLAGS = [precision, recall, f1, event_recall, event_precision, event_f1]
@@ -458,6 +459,15 @@ def test_report_block_makes_the_interval_of_a_dependent_series_wider():
         return (table.high - table.low)["roc_auc"]
 
     assert width(60) > 2.5 * width(1)
+
+
+@pytest.mark.parametrize("n, block", [(7, 3), (10, 5), (4, 4), (5, 1)])
+def test_resamples_draw_every_row_equally_often_in_whole_blocks(n, block):
+    drawn = np.array([*_resamples(n, block, 4_000, np.random.default_rng(0))])
+    assert (drawn.sum(axis=1) == n).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.1)
+    neighbours = [np.corrcoef(drawn.T)[i, (i + 1) % n] for i in range(n)] if block < n else [1]
+    assert min(neighbours) > (0.1 if block > 1 else -1)
 
 
 def test_report_is_reproducible_and_leaves_global_randomness_alone(stream):

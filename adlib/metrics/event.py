@@ -9,24 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adlib.metrics.labels import (
-    both_classes,
-    checked_flags,
-    checked_judged,
-    runs,
-    same_length_flags,
-    undefined,
-)
+from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, runs,
+                                  same_length_flags, undefined)
 from adlib.metrics.point import ratio
-
-__all__ = [
-    "alarm_count",
-    "alarms_per_day",
-    "detection_delay",
-    "event_f1",
-    "event_precision",
-    "event_recall",
-]
 
 DAY = 86_400.0  # seconds
 

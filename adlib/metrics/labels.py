@@ -5,8 +5,6 @@ import warnings
 
 import numpy as np
 
-__all__ = ["both_classes", "checked_flags", "checked_judged", "checked_scores", "runs"]
-
 
 def checked_flags(values, name="y_true"):
     """Cast 0/1 labels of any type to a boolean array.

@@ -2,25 +2,8 @@
 
 import numpy as np
 
-from adlib.metrics.labels import (
-    both_classes,
-    checked_flags,
-    checked_judged,
-    checked_scores,
-    same_length_flags,
-    undefined,
-)
-
-__all__ = [
-    "average_precision",
-    "best_f1",
-    "confusion_matrix",
-    "f1",
-    "false_positive_rate",
-    "precision",
-    "recall",
-    "roc_auc",
-]
+from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, checked_scores,
+                                  same_length_flags, undefined)
 
 
 def roc_auc(y_true, score, *, judged=None):

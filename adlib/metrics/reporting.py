@@ -4,34 +4,12 @@ import numpy as np
 
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
 from adlib.metrics.labels import both_classes, checked_flags, checked_judged, checked_scores, runs
-from adlib.metrics.point import (
-    area_pr,
-    area_roc,
-    cumulated,
-    descending,
-    highest_f1,
-    rates,
-    ratio,
-)
-
-__all__ = ["report"]
+from adlib.metrics.point import (area_pr, area_roc, cumulated, descending, highest_f1, rates,
+                                 ratio)
 
 
-def report(
-    y_true,
-    score,
-    *,
-    threshold=None,
-    threshold_source=None,
-    time=None,
-    interval=None,
-    judged=None,
-    kind=None,
-    block=None,
-    n_random=100,
-    n_bootstrap=500,
-    random_state=0,
-):
+def report(y_true, score, *, threshold=None, threshold_source=None, time=None, interval=None,
+           judged=None, kind=None, block=None, n_random=100, n_bootstrap=500, random_state=0):
     """Table of metrics, each value next to its random-score value and a 95 % interval.
 
     Threshold-free metrics lead. The name of a thresholded one says where its threshold came
@@ -109,10 +87,8 @@ def report(
     rng = np.random.default_rng(random_state)
     once = np.ones(n)
     value = rows.values(rows.flags, once)
-    shuffled = [
-        rows.values(rows.flags[permutation], once, permutation)
-        for permutation in (rng.permutation(n) for _ in range(n_random))
-    ]
+    shuffles = (rng.permutation(n) for _ in range(n_random))
+    shuffled = [rows.values(rows.flags[p], once, permutation=p) for p in shuffles]
     resampled = [rows.values(rows.flags, w) for w in _resamples(n, block, n_bootstrap, rng)]
     table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
     table["random"] = _column(value, shuffled, lambda v: v.mean())
@@ -152,11 +128,8 @@ class _Rows:
             holder = np.argsort(permutation)[self.order]
             matched = self._match(flags)
         tp, fp = cumulated(y[holder], self.last, weight[holder])
-        out = {
-            "average_precision": area_pr(tp, fp),
-            "roc_auc": area_roc(tp, fp),
-            "f1@oracle": highest_f1(tp, fp),
-        }
+        out = {"average_precision": area_pr(tp, fp), "roc_auc": area_roc(tp, fp),
+               "f1@oracle": highest_f1(tp, fp)}
         alarms = {}
         if self.threshold is not None:
             at = f"@{self.source}"
@@ -178,12 +151,9 @@ class _Rows:
     def _events(self, matched, weight, alarms):
         found = np.isfinite(matched.delay)
         times = weight[matched.event_row]
-        rates_ = event_rates(
-            times[found].sum(),
-            times.sum(),
-            weight[matched.alarm_row[matched.false_alarm]].sum(),
-            alarms[f"false_positive_rate@{self.source}"],
-        )
+        false_alarms = weight[matched.alarm_row[matched.false_alarm]].sum()
+        rates_ = event_rates(times[found].sum(), times.sum(), false_alarms,
+                             alarms[f"false_positive_rate@{self.source}"])
         delays = np.repeat(matched.delay[found], times[found].astype(int))
         return rates_ | {"detection_delay": float(np.median(delays)) if delays.size else np.nan}
 
