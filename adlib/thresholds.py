@@ -134,10 +134,9 @@ class Conformal(Threshold):
         False-alarm rate per row, in (0, 1). None: the detector's ``alpha`` (0.05 on its own).
     block : int, "auto" or None
         Rows per block for dependent (time-ordered) scores. The finite-sample correction then counts
-        effective rows, estimated from the spread of the exceedance rate over blocks (batch means),
-        instead of rows. Asymptotic under stationarity and mixing, not a finite-sample promise; no
-        promise at all when the stream is not stationary. ``"auto"`` tries lengths from n**(1/3) up
-        to n / 10 and believes the least favourable. None: rows are exchangeable.
+        effective rows (see `effective_size`) instead of rows. Asymptotic under stationarity and
+        mixing, not a finite-sample promise; no promise at all when the stream is not stationary.
+        ``"auto"``: n**0.6 rows. None: rows are exchangeable.
     per : str or None
         An *incident* budget such as ``"1/day"`` or ``"3/week"`` instead of a rate per row: peaks at
         least ``rest`` rows apart count once. Refused when the held-out time is too short to see
@@ -186,8 +185,6 @@ class Conformal(Threshold):
         if self.block is not None:
             self.n_effective_ = effective_size(scores, alpha, self.block)
         level = (1 - alpha) * (self.n_effective_ + 1) / max(self.n_effective_, 1)
-        # 1e-9 keeps (19 + 1) * 0.95 from becoming 19.000000000000004
-        k = int(np.ceil(n * level - 1e-9))
         if n == 0 or level > 1 + 1e-9:
             share = self.n_effective_ / n if n else 1.0
             needed = int(np.ceil((1 / alpha - 1) / share - 1e-9))
@@ -197,6 +194,10 @@ class Conformal(Threshold):
                 f"the threshold is infinite and nothing will be flagged; hold out more rows, raise "
                 f"alpha, or use threshold=POT()", CalibrationWarning, stacklevel=2)
             return np.inf
+        if self.block is not None:  # no exact law to keep by rounding up: interpolate
+            return np.interp(level * n, np.arange(1, n + 1), np.sort(scores))
+        # 1e-9 keeps (19 + 1) * 0.95 from becoming 19.000000000000004
+        k = int(np.ceil(n * level - 1e-9))
         return np.partition(scores, k - 1)[k - 1]
 
 
@@ -303,9 +304,8 @@ def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
 def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -> float:
     """How many independent rows the exceedance rate at level ``alpha`` rests on.
 
-    Batch means: the variance of the exceedance rate between blocks, against what independent rows
-    would show. Never more than n. A block must be longer than the memory of the series; ``"auto"``
-    tries a ladder of lengths and returns the smallest (most cautious) count.
+    Overlapping batch means (Meketon and Schmeiser 1984): the spread of the exceedance rate between
+    blocks, against what independent rows would show. Never more than n.
 
     Parameters
     ----------
@@ -314,7 +314,7 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     alpha : float
         Level of the quantile whose accuracy matters, in (0, 1).
     block : int or "auto"
-        Rows per block.
+        Rows per block, longer than the memory of the series. ``"auto"``: n**0.6.
 
     Examples
     --------
@@ -327,24 +327,19 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     scores = as_scores(scores)
     n = len(scores)
     if block == "auto":
-        lengths = np.unique(np.geomspace(max(n ** (1 / 3), 1), max(n / 10, 1), 5).astype(int))
-    elif isinstance(block, (int, np.integer)) and not isinstance(block, bool) and block >= 1:
-        lengths = [int(block)]
-    else:
+        block = int(np.ceil(n**0.6))
+    elif not isinstance(block, (int, np.integer)) or isinstance(block, bool) or block < 1:
         raise ValueError(f"block must be a number of rows or 'auto', got {block!r}")
-    if n == 0:
-        return 0.0
+    if n < 2 * max(block, 1):  # not two blocks to compare
+        return float(n)
     above = scores > np.quantile(scores, 1 - alpha)
     rate = above.mean()
-    sizes = [float(n)]
-    for length in lengths:
-        n_blocks = n // length
-        if n_blocks < 5:  # a variance of fewer means is noise
-            continue
-        means = above[n - n_blocks * length:].reshape(n_blocks, length).mean(axis=1)
-        if (spread := means.var(ddof=1)) > 0:
-            sizes.append(n * rate * (1 - rate) / (length * spread))
-    return float(np.clip(min(sizes), 1, n))
+    sums = np.concatenate([[0], np.cumsum(above)])
+    means = (sums[block:] - sums[:-block]) / block
+    spread = ((means - rate) ** 2).sum() * block / ((n - block + 1) * (n - block))
+    if spread <= 0:
+        return float(n)
+    return float(np.clip(rate * (1 - rate) / spread, 1, n))
 
 
 class Calibration(BaseEstimator):

@@ -1,0 +1,407 @@
+"""The conformance suite: what every detector promises, as one call.
+
+Each check takes an unfitted detector, fits copies of it, and raises `AssertionError` with a sentence
+that says what was broken. The suite holds for detectors of adlib and for yours alike.
+"""
+
+import copy
+import random
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
+
+from adlib.base import Detector, OnlineDetector
+from adlib.persist import load, save
+from adlib.thresholds import CalibrationWarning
+
+RTOL = 1e-5  # float32 networks in batches of different size agree no better
+Check = Callable[[Detector], None]
+Array = NDArray[np.float64]
+
+
+def check_detector(detector: Detector | type[Detector], *, skip: Iterable[str] = ()) -> list[str]:
+    """Run every conformance check on a detector.
+
+    Parameters
+    ----------
+    detector : Detector or subclass
+        An unfitted instance, or a class that builds without arguments. It is not changed.
+    skip : iterable of str
+        Names of checks that the detector does not claim, as `detector_checks` gives them.
+
+    Returns
+    -------
+    list of str
+        Names of the checks that passed.
+
+    Raises
+    ------
+    AssertionError
+        At the first broken promise.
+
+    Examples
+    --------
+    >>> from adlib.detectors import MaxAbsZ
+    >>> "sign" in check_detector(MaxAbsZ)
+    True
+    """
+    passed = []
+    for name, check in detector_checks(detector, skip=skip):
+        check()
+        passed.append(name)
+    return passed
+
+
+def detector_checks(detector: Detector | type[Detector], *, skip: Iterable[str] = ()
+                    ) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Name and call of each check, for ``pytest.mark.parametrize``."""
+    prototype = detector() if isinstance(detector, type) else detector
+    if not isinstance(prototype, Detector):
+        raise TypeError(f"detector must be an adlib.Detector, got {type(prototype).__name__}")
+    checks = _CHECKS | (_ONLINE_CHECKS if isinstance(prototype, OnlineDetector) else {})
+    if unknown := set(skip) - set(checks):
+        raise ValueError(f"skip names unknown checks {sorted(unknown)}; there are {list(checks)}")
+    for name, check in checks.items():
+        if name not in skip:
+            yield name, lambda check=check: _run(check, prototype)
+
+
+def _run(check: Check, prototype: Detector) -> None:
+    detector = clone(prototype)
+    if "random_state" in detector.get_params() and detector.random_state is None:
+        detector.set_params(random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)  # the checks fit few rows on purpose
+        check(detector)
+
+
+# -- data and comparisons -----------------------------------------------------------------------
+
+
+def _normal(n: int = 240, seed: int = 0) -> Array:
+    """Three correlated features with mild autocorrelation."""
+    rng = np.random.default_rng(seed)
+    latent = np.convolve(rng.normal(size=n + 4), np.ones(5) / 5, mode="valid")[:, None]
+    return latent * [2.0, -1.0, 0.5] + rng.normal(size=(n, 3)) * [0.3, 0.2, 0.4] + [1.0, 20.0, -5.0]
+
+
+def _same(a: Array, b: Array, promise: str, *, exact: bool = False) -> None:
+    rtol = 0.0 if exact else RTOL
+    assert a.shape == b.shape, f"{promise}: shapes {a.shape} and {b.shape} differ"
+    scale = max(np.abs(b).max(initial=0.0), 1e-12)
+    worst = int(np.abs(a - b).argmax()) if len(a) else 0
+    assert np.allclose(a, b, rtol=rtol, atol=rtol * scale), (
+        f"{promise}: row {worst} scores {a[worst]!r} and {b[worst]!r}")
+
+
+@contextmanager
+def _refuses(errors: type | tuple[type, ...], what: str) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        assert str(error).strip(), f"{what} must be refused with a sentence, got an empty message"
+    except Exception as error:
+        raise AssertionError(f"{what} must raise {errors}, raised {error!r}") from error
+    else:
+        raise AssertionError(f"{what} must be refused, was accepted")
+
+
+def _context(detector: Detector) -> int:
+    return 0 if isinstance(detector, OnlineDetector) else detector.window - 1
+
+
+# -- every detector -----------------------------------------------------------------------------
+
+
+def check_sklearn(detector: Detector) -> None:
+    """scikit-learn's own suite; only its two row-order checks are waived when window > 1."""
+    waived = {name: "a row's score uses the rows before it" for name in (
+        "check_methods_sample_order_invariance", "check_methods_subset_invariance")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check_estimator(detector, on_skip=None,
+                        expected_failed_checks=waived if _context(detector) else {})
+
+
+def check_shapes(detector: Detector) -> None:
+    """One finite float64 score per row; the derived views agree with it."""
+    X = _normal()
+    detector.set_params(alpha=0.2).fit(X)  # few rows: a smaller budget would have no finite cut
+    score = detector.anomaly_score(X)
+    assert isinstance(score, np.ndarray) and score.dtype == np.float64, "scores must be float64"
+    assert score.shape == (len(X),), f"one score per row: {score.shape} for {len(X)} rows"
+    assert np.isfinite(score).all(), "scores must be finite"
+    found = detector.detect(X)
+    assert found.is_anomaly.dtype == bool, "is_anomaly must be boolean"
+    _same(found.score, score, "detect and anomaly_score", exact=True)
+    flagged = score > detector.threshold_
+    assert (found.is_anomaly == flagged).all(), "anomalous means score > threshold_"
+    assert (detector.predict(X) == np.where(flagged, -1, 1)).all(), "predict is -1 for anomalies"
+    _same(detector.score_samples(X), -score, "score_samples is the negative score", exact=True)
+    _same(detector.decision_function(X), detector.threshold_ - score, "decision_function", exact=True)
+    tail, severity = detector.tail_score(X), detector.severity(X)
+    assert ((tail >= 0) & (tail < 1)).all(), "tail_score lies in [0, 1)"
+    assert ((severity >= 0) & (severity <= 1)).all(), "severity lies in [0, 1]"
+    order = np.argsort(score, kind="stable")
+    for name, values in (("tail_score", tail), ("severity", severity)):
+        assert (np.diff(values[order]) >= -1e-12).all(), f"{name} must rise with the score"
+
+
+def check_sign(detector: Detector) -> None:
+    """Rows far outside score higher than normal ones."""
+    X = _normal(seed=1)
+    at = np.arange(50, len(X), 30)
+    X[at] += 40 * np.where(np.arange(len(at)) % 2, 1.0, -1.0)[:, None]
+    score = detector.fit(_normal()).anomaly_score(X)
+    usual = np.median(np.delete(score, at))
+    assert (score[at] > usual).all(), (
+        f"higher must be more anomalous: far rows score {score[at].min():g} at least, the median "
+        f"normal row {usual:g}")
+
+
+def check_same_seed(detector: Detector) -> None:
+    """The same seed gives the same scores and threshold, and scoring twice the same numbers."""
+    X = _normal()
+    one, two = clone(detector).fit(X), clone(detector).fit(X)
+    first = one.anomaly_score(X)
+    _same(one.anomaly_score(X), first, "scoring twice", exact=True)
+    _same(two.anomaly_score(X), first, "fitting twice with one seed", exact=True)
+    assert one.threshold_ == two.threshold_, "fitting twice gives two thresholds"
+
+
+def check_refit(detector: Detector) -> None:
+    """A second fit forgets the first; a failed one does not leave half a detector."""
+    X, Y = _normal(), _normal(200, seed=2)[:, :2]
+    again = clone(detector).fit(X).fit(Y)
+    fresh = clone(detector).fit(Y)
+    _same(again.anomaly_score(Y), fresh.anomaly_score(Y), "refit and fresh fit", exact=True)
+    assert again.threshold_ == fresh.threshold_, "refit and fresh fit differ in the threshold"
+
+
+def check_past_only(detector: Detector) -> None:
+    """Rows to come never change the score of rows that were."""
+    X, later = _normal(), _normal(100, seed=3)
+    detector.fit(X)
+    wild = later.copy()
+    wild[60:] = 1e3
+    _same(detector.anomaly_score(wild)[:60], detector.anomaly_score(later)[:60],
+          "future rows changed past scores")
+    _same(detector.anomaly_score(later[:60]), detector.anomaly_score(later)[:60],
+          "leaving out future rows changed past scores")
+
+
+def check_rows(detector: Detector) -> None:
+    """A row scores the same in any batch: alone at window=1, with its predecessors at window=L."""
+    X, later = _normal(), _normal(90, seed=4)
+    later[10] = 1e3  # a batch must not be normalised by what it holds
+    detector.fit(X)
+    score, context = detector.anomaly_score(later), _context(detector)
+    for t in (context, 40, 89):
+        alone = detector.anomaly_score(later[t - context:t + 1])[-1:]
+        _same(alone, score[t:t + 1], f"row {t} scored with its {context} predecessors only")
+    if context == 0:
+        order = np.random.default_rng(0).permutation(len(later))
+        _same(detector.anomaly_score(later[order]), score[order], "shuffled rows")
+
+
+def check_untouched(detector: Detector) -> None:
+    """Inputs, parameters, fitted state and global random state stay as they were."""
+    X = _normal()
+    kept, params = X.copy(), {k: repr(v) for k, v in detector.get_params().items()}
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002 - the global state is what is watched
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    torch_before = torch.random.get_rng_state().tolist() if torch else None
+    X.flags.writeable = False
+    if "random_state" in detector.get_params():
+        clone(detector).set_params(random_state=None).fit(X).anomaly_score(X)
+    detector.fit(X, np.zeros(len(X)))
+    state = copy.deepcopy(vars(detector))
+    detector.anomaly_score(X)
+    detector.detect(X)
+    assert (X == kept).all(), "the caller's array was changed"
+    assert {k: repr(v) for k, v in detector.get_params().items()} == params, "parameters changed"
+    assert _alike(vars(detector), state), "scoring changed the detector"
+    after = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert after == before, "the global random state was changed"
+    if torch:
+        assert torch.random.get_rng_state().tolist() == torch_before, "torch's random state changed"
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_alike(a[k], b[k]) for k in a)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    return a == b if isinstance(a, (int, float, str, tuple, type(None))) else True
+
+
+def check_labels_ignored(detector: Detector) -> None:
+    """``y`` is never read."""
+    X = _normal()
+    labels = (np.arange(len(X)) % 7 == 0).astype(int)
+    without, with_y = clone(detector).fit(X), clone(detector).fit(X, labels)
+    _same(with_y.anomaly_score(X), without.anomaly_score(X), "fit read y", exact=True)
+    assert with_y.threshold_ == without.threshold_, "fit read y for its threshold"
+
+
+def check_input_types(detector: Detector) -> None:
+    """Lists, integers, float32, Fortran order and DataFrames score as float64 arrays do."""
+    import pandas as pd
+
+    X = np.round(_normal() * 4)  # exact in every type
+    want = clone(detector).fit(X).anomaly_score(X)
+    for name, form in {"a list": X.tolist(), "int64": X.astype(np.int64),
+                       "float32": X.astype(np.float32), "Fortran order": np.asfortranarray(X),
+                       "a DataFrame": pd.DataFrame(X, columns=["a", "b", "c"])}.items():
+        _same(clone(detector).fit(form).anomaly_score(form), want, f"{name} and float64")
+
+
+def check_bad_input(detector: Detector) -> None:
+    """NaN, inf, strings, wrong widths and shapes are refused; unfitted use says so."""
+    X = _normal()
+    for method in ("anomaly_score", "detect", "predict", "tail_score", "severity", "calibrate",
+                   "score_samples", "decision_function"):
+        with _refuses(NotFittedError, f"{method} before fit"):
+            getattr(clone(detector), method)(X)
+    assert not hasattr(detector, "threshold_"), "no threshold may exist before fit"
+    detector.fit(X)
+    bad = {"NaN": np.where(X == X[5], np.nan, X), "inf": np.where(X == X[5], np.inf, X),
+           "an empty array": X[:0], "one dimension": X[:, 0], "strings": X.astype(str) + "x"}
+    for name, rows in bad.items():
+        with _refuses((ValueError, TypeError), f"fit on {name}"):
+            clone(detector).fit(rows)
+        with _refuses((ValueError, TypeError), f"scoring {name}"):
+            detector.anomaly_score(rows)
+    with _refuses(ValueError, "scoring rows of another width"):
+        detector.anomaly_score(X[:, :2])
+    with _refuses(ValueError, "fit on one row"):
+        clone(detector).fit(X[:1])
+    one = detector.anomaly_score(X[:1])
+    assert one.shape == (1,) and np.isfinite(one).all(), "one row must get one finite score"
+    for name, value in (("alpha", 1.5), ("window", 0), ("calibration", "maybe"),
+                        ("threshold", "high")):
+        with _refuses(ValueError, f"{name}={value!r}"):
+            clone(detector).set_params(**{name: value}).fit(X)
+
+
+def check_odd_data(detector: Detector) -> None:
+    """Constant columns, constant data, duplicates, huge and tiny values give finite scores."""
+    X = _normal()
+    constant, huge = X.copy(), X.copy()
+    constant[:, 1] = 7.0
+    huge[100] = 1e12
+    odd = {"a constant column": constant, "constant data": np.full_like(X, 3.0),
+           "duplicates": np.repeat(X[:40], 6, axis=0), "one huge row": huge,
+           "huge values": X * 1e9, "tiny values": X * 1e-9}
+    for name, rows in odd.items():
+        fitted = clone(detector).fit(rows)
+        assert np.isfinite(fitted.anomaly_score(rows)).all(), f"{name} gives scores that are not finite"
+        assert np.isfinite(fitted.anomaly_score(rows + 1.0)).all(), f"{name}: new rows are not finite"
+
+
+def check_calibration(detector: Detector) -> None:
+    """The budget is kept on fresh normal rows, roughly; a smaller one raises the threshold."""
+    rng = np.random.default_rng(0)
+    X, fresh = rng.normal(size=(1_200, 3)), rng.normal(size=(4_000, 3))
+    detector.set_params(alpha=0.1, threshold=None)
+    detector.fit(X)
+    context = _context(detector)
+    if isinstance(detector, OnlineDetector):
+        score = copy.deepcopy(detector).process(fresh)
+    else:
+        score = detector.anomaly_score(fresh)[context:]
+    rate = (score > detector.threshold_).mean()
+    # a fifth of 1,200 rows is kept: four standard deviations of the beta-binomial law, and more
+    # where windows make neighbouring scores alike
+    slack = 4 * np.sqrt(0.09 / 240 * (1 + context))
+    assert abs(rate - 0.1) <= slack, f"alpha=0.1 flags {rate:.3f} of normal rows (slack {slack:.3f})"
+    low = clone(detector).set_params(alpha=0.3).fit(X).threshold_
+    assert low <= detector.threshold_, "a larger budget must not raise the threshold"
+    later = clone(detector).set_params(calibration=None).fit(X)
+    with _refuses(NotFittedError, "detect without calibration"):
+        later.detect(X)
+    later.calibrate(fresh)
+    assert np.isfinite(later.threshold_), "calibrate must set a threshold"
+
+
+def check_save_load(detector: Detector) -> None:
+    """A detector read back scores and decides as the one that was saved."""
+    X = _normal()
+    detector.fit(X)
+    with tempfile.TemporaryDirectory() as folder:
+        again = load(save(detector, Path(folder) / "model"), classes=[type(detector)])
+    _same(again.anomaly_score(X), detector.anomaly_score(X), "after save and load", exact=True)
+    assert again.threshold_ == detector.threshold_, "the threshold changed in save and load"
+    _same(again.severity(X), detector.severity(X), "severity after save and load", exact=True)
+
+
+def check_contributions(detector: Detector) -> None:
+    """Contributions, where there are any, have the shape of X and are finite."""
+    X = _normal()
+    try:
+        parts = detector.fit(X).contributions(X)
+    except NotImplementedError as error:
+        assert str(error).strip(), "NotImplementedError needs a sentence"
+        return
+    assert parts.shape == X.shape, f"contributions have shape {parts.shape} for X {X.shape}"
+    assert np.isfinite(parts).all(), "contributions must be finite"
+
+
+# -- online detectors ---------------------------------------------------------------------------
+
+
+def check_stream(detector: OnlineDetector) -> None:
+    """One call, chunks, a row loop and score-then-learn give identical scores."""
+    X, stream = _normal(), _normal(333, seed=6)
+    stream[100] = 1e6  # a spike must not poison what follows in one of the ways only
+    stream[200:] += 5.0
+    detector.fit(X)
+    state = detector.anomaly_score(X)
+    whole = copy.deepcopy(detector).process(stream)
+    assert whole.shape == (len(stream),) and np.isfinite(whole).all(), "process: finite, one a row"
+    chunked, rowwise, pairs = (copy.deepcopy(detector) for _ in range(3))
+    chunks = [chunked.process(stream[i:i + 50]) for i in range(0, len(stream), 50)]
+    _same(np.concatenate(chunks), whole, "chunks and one call", exact=True)
+    _same(np.array([rowwise.process_one(x) for x in stream]), whole, "rows and one call", exact=True)
+    scores = []
+    for x in stream:
+        scores.append(pairs.score_one(x))
+        pairs.learn_one(x)
+    _same(np.array(scores), whole, "score_one + learn_one and one call", exact=True)
+    _same(rowwise.anomaly_score(X), chunked.anomaly_score(X), "states after rows and chunks",
+          exact=True)
+    _same(detector.anomaly_score(X), state, "a copy's stream changed the original", exact=True)
+    _same(copy.deepcopy(detector).process(stream[:150]), whole[:150],
+          "rows to come changed past scores", exact=True)
+
+
+def check_cold_start(detector: OnlineDetector) -> None:
+    """An unfitted detector starts from nothing, in one call or row by row."""
+    stream = _normal()
+    whole = clone(detector).process(stream)
+    rowwise = clone(detector)
+    _same(np.array([rowwise.process_one(x) for x in stream]), whole, "cold start", exact=True)
+    assert np.isfinite(whole).all(), "cold start: scores must be finite"
+
+
+_CHECKS: dict[str, Check] = {
+    "sklearn": check_sklearn, "shapes": check_shapes, "sign": check_sign,
+    "same_seed": check_same_seed, "refit": check_refit, "past_only": check_past_only,
+    "rows": check_rows, "untouched": check_untouched, "labels_ignored": check_labels_ignored,
+    "input_types": check_input_types, "bad_input": check_bad_input, "odd_data": check_odd_data,
+    "calibration": check_calibration, "save_load": check_save_load,
+    "contributions": check_contributions,
+}
+_ONLINE_CHECKS: dict[str, Check] = {"stream": check_stream, "cold_start": check_cold_start}

@@ -1,0 +1,123 @@
+"""Every detector keeps the contract; a detector that breaks it is caught."""
+
+import numpy as np
+import pytest
+
+from adlib.base import Detector, OnlineDetector
+from adlib.checks import check_detector, detector_checks
+from adlib.detectors import KNN, PCAReconstruction, RollingZScore, all_detectors, baselines
+
+# a random score has no sign; everything else it keeps
+WAIVED = {"RandomScore": ["sign"]}
+
+PROTOTYPES = {name: cls() for name, cls in (all_detectors() | baselines()).items()}
+VARIANTS = {
+    "KNN(window=5)": KNN(window=5, alpha=0.2),
+    "KNN(mean)": KNN(method="mean", calibration="split"),
+    "PCAReconstruction(window=4)": PCAReconstruction(window=4, n_components=2),
+    "RollingZScore(gate)": RollingZScore(window=50, gate=3.0, release=20),
+    "RollingZScore(alpha)": RollingZScore(window=30, alpha=0.1),
+}
+CASES = [
+    pytest.param(check, id=f"{label}-{name}")
+    for label, prototype in (PROTOTYPES | VARIANTS).items()
+    for name, check in detector_checks(prototype, skip=WAIVED.get(label, []))
+]
+
+
+@pytest.mark.parametrize("check", CASES)
+def test_keeps_the_contract(check):
+    check()
+
+
+class Distance(Detector):
+    """What an extender writes: distance to the mean."""
+
+    def __init__(self, *, power=2.0, **base):
+        super().__init__(**base)
+        self.power = power
+
+    def _fit(self, X):
+        self.center_ = X.mean(axis=0)
+
+    def _score(self, X):
+        return (np.abs(X - self.center_) ** self.power).sum(axis=1)
+
+
+def test_a_short_detector_passes_everything():
+    passed = check_detector(Distance)
+    assert len(passed) >= 15
+    assert "power" in Distance().get_params() and "alpha" in Distance().get_params()
+
+
+class BatchNormalised(Distance):
+    def _score(self, X):
+        score = super()._score(X)
+        return (score - score.mean()) / (score.std() + 1e-9)
+
+
+class WrongSign(Distance):
+    def _score(self, X):
+        return -super()._score(X)
+
+
+class Noisy(Distance):
+    def _score(self, X):
+        return super()._score(X) + np.random.default_rng().normal(size=len(X))
+
+
+class Peeking(Distance):
+    def _score(self, X):
+        return np.abs(X[::-1].cumsum(axis=0)[::-1]).sum(axis=1)
+
+
+class Mutating(Distance):
+    def _fit(self, X):
+        X -= X.mean(axis=0)
+        super()._fit(X)
+
+
+class Seeding(Distance):
+    def _fit(self, X):
+        np.random.seed(0)  # noqa: NPY002
+        super()._fit(X)
+
+
+class Unfloored(Distance):
+    def _fit(self, X):
+        self.center_, self.scale_ = X.mean(axis=0), X.std(axis=0)
+
+    def _score(self, X):
+        with np.errstate(all="ignore"):
+            return (np.abs(X - self.center_) / self.scale_).sum(axis=1)
+
+
+class ForgetfulChunks(OnlineDetector):
+    def _reset(self, n_features):
+        self.last_ = np.zeros(n_features)
+
+    def learn_one(self, x):
+        self.last_ = x.copy()
+
+    def score_one(self, x):
+        return float(np.abs(x - self.last_).sum())
+
+    def _process(self, X):
+        scores = np.abs(np.diff(X, axis=0, prepend=X[:1])).sum(axis=1)  # forgets the last chunk
+        self.last_ = X[-1].copy()
+        return scores
+
+
+@pytest.mark.parametrize(("broken", "check"), [
+    (BatchNormalised, "rows"), (WrongSign, "sign"), (Noisy, "same_seed"), (Peeking, "past_only"),
+    (Mutating, "untouched"), (Seeding, "untouched"), (Unfloored, "odd_data"),
+    (ForgetfulChunks, "stream")])
+def test_broken_detectors_are_caught(broken, check):
+    checks = dict(detector_checks(broken))
+    with pytest.raises((AssertionError, ValueError)):
+        checks[check]()
+
+
+def test_unknown_skip_is_refused():
+    with pytest.raises(ValueError, match="unknown checks"):
+        check_detector(Distance, skip=["speling"])
