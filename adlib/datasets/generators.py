@@ -140,14 +140,14 @@ def make_sine(
 
 #: Channels of :func:`make_telemetry`: mean, response to load, response to the time of day, noise.
 TELEMETRY = {
-    "cpu_pct": (48.0, 8.0, 4.0, 2.0),
-    "power_w": (180.0, 35.0, 6.0, 6.0),
-    "temperature_c": (55.0, 5.0, 3.0, 1.0),
-    "fan_rpm": (2400.0, 300.0, 120.0, 60.0),
-    "requests_per_s": (800.0, 150.0, 80.0, 30.0),
-    "latency_ms": (40.0, 9.0, 2.0, 2.5),
-    "vibration_mm_s": (2.0, 0.4, 0.0, 0.15),
-    "supply_v": (12.0, -0.05, 0.0, 0.02),
+    "cpu_pct": (48.0, 7.0, 5.0, 1.2),
+    "power_w": (180.0, 28.0, 14.0, 4.0),
+    "temperature_c": (55.0, 4.0, 4.0, 0.6),
+    "fan_rpm": (2400.0, 250.0, 180.0, 40.0),
+    "requests_per_s": (800.0, 120.0, 120.0, 20.0),
+    "latency_ms": (40.0, 7.0, 4.0, 1.5),
+    "vibration_mm_s": (2.0, 0.4, 0.1, 0.1),
+    "supply_v": (12.0, -0.05, -0.02, 0.012),
 }
 
 
@@ -279,7 +279,7 @@ FRAUD = Table(
         "minutes_since_last": ("skewed", 600, 1.2),
         "payments_24h": ("count", 3, 0.7),
         "distance_km": ("skewed", 8, 1.1),
-        "hour": ("plain", 14, 3.5),
+        "hours_from_noon": ("plain", 1.5, 3.0),
         "merchant_risk_pct": ("share", 10, 0.7),
         "account_age_days": ("skewed", 900, 0.8),
         "balance_eur": ("skewed", 1500, 1.1),
@@ -287,7 +287,7 @@ FRAUD = Table(
     factors=[
         {"amount_eur": 0.7, "balance_eur": 0.7},
         {"minutes_since_last": -0.7, "payments_24h": 0.8},
-        {"distance_km": 0.4, "amount_eur": 0.3, "hour": 0.3},
+        {"distance_km": 0.4, "amount_eur": 0.3, "hours_from_noon": 0.3},
     ],
     clusters=[
         (0.7, {}),
@@ -297,7 +297,7 @@ FRAUD = Table(
     anomalies={
         "large_payment": {"amount_eur": 1.0, "merchant_risk_pct": 0.4},
         "card_testing": {"amount_eur": -0.6, "minutes_since_last": -0.6, "payments_24h": 0.7},
-        "takeover": {"distance_km": 0.7, "hour": -0.6, "merchant_risk_pct": 0.5},
+        "takeover": {"distance_km": 0.7, "hours_from_noon": -0.6, "merchant_risk_pct": 0.5},
         "beyond_means": {"amount_eur": 0.7, "balance_eur": -0.7},
     },
 )
@@ -338,7 +338,7 @@ MANUFACTURING = Table(
         "speed_mm_s": ("plain", 120, 6.0),
         "torque_nm": ("plain", 34, 2.5),
         "current_a": ("plain", 11, 0.8),
-        "vibration_mm_s": ("skewed", 1.8, 0.35),
+        "vibration_mm_s": ("skewed", 1.8, 0.45),
         "thickness_um": ("plain", 500, 7.0),
         "cycle_s": ("plain", 22, 0.9),
         "humidity_pct": ("share", 45, 0.3),
@@ -362,7 +362,7 @@ MANUFACTURING = Table(
 
 MEDICAL = Table(
     features={
-        "age_years": ("plain", 52, 13.0),
+        "age_years": ("plain", 50, 10.0),
         "heart_rate_bpm": ("plain", 74, 10.0),
         "systolic_mmhg": ("plain", 126, 13.0),
         "diastolic_mmhg": ("plain", 79, 8.0),

@@ -111,11 +111,11 @@ def load_csv(
                 stacklevel=2,
             )
 
-    special = [c for c in (label_column, time_column) if c is not None]
-    values = _features(path, frame, features, special)
     y = kind = None
     if label_column is not None:
         y, kind = _labels(path, frame[label_column], normal_label)
+    special = [c for c in (label_column, time_column) if c is not None]
+    values = _features(path, frame, features, special)
 
     keep = _present(path, values, missing)
     if missing == "hold":
@@ -480,7 +480,9 @@ def _time(path: Path, column: pd.Series, unit: str | None) -> np.ndarray:
             f"{path.name}: time column {column.name!r} holds numbers; "
             "say what they count with time_unit='s', 'ms', 'us' or 'ns'"
         )
-    parsed = pd.to_datetime(column, errors="coerce", utc=True, unit=unit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas says that it guesses row by row; we check instead
+        parsed = pd.to_datetime(column, errors="coerce", utc=True, unit=unit)
     if parsed.isna().any():
         bad = _first_bad(parsed.isna().to_numpy(), column)
         raise ValueError(f"{path.name}: time column {column.name!r}: cannot read {bad} as a date")
@@ -527,6 +529,8 @@ def _features(
     columns, left_out = {}, []
     for name in features or [c for c in frame if c not in special]:
         column = frame[name]
+        if pd.api.types.is_datetime64_any_dtype(column):
+            column = column.astype(str)  # else dates would pass as nanoseconds since 1970
         numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
         bad = (numbers.isna() & column.notna()).to_numpy()
         if bad.any() and (features is not None or not bad[column.notna()].all()):

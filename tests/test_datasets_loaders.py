@@ -1,0 +1,388 @@
+"""Loaders: what they read, and the one sentence they say when they cannot."""
+
+import hashlib
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adlib.datasets import (
+    card,
+    load_adbench,
+    load_csv,
+    load_nab,
+    load_skab,
+    load_sklearn,
+    load_telemetry,
+    sources,
+)
+
+REPO = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("ADLIB_DATA", REPO.parent / "shared" / "data"))
+needs = {
+    name: pytest.mark.skipif(
+        not (SHARED / name).is_dir(), reason=f"no folder {name!r} below ADLIB_DATA"
+    )
+    for name in sources.COLLECTIONS
+}
+
+HEAD = "when,heat,flow,state\n"
+ROWS = (
+    "2024-01-01 00:00,1.0,10,normal\n"
+    "2024-01-01 00:01,2.0,20,normal\n"
+    "2024-01-01 00:05,3.0,30,anomaly\n"
+    "2024-01-01 00:06,4.0,40,normal\n"
+)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="oven.csv"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def no_warning():
+    """A warning that a test does not expect is a failure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_csv_with_time_and_labels(write):
+    data = load_csv(write(HEAD + ROWS), time_column="when", label_column="state")
+    assert data.name == "oven" and data.feature_names == ("heat", "flow")
+    assert data.y.tolist() == [0, 0, 1, 0] and data.kind.tolist() == ["", "", "anomaly", ""]
+    assert data.X[:, 1].tolist() == [10, 20, 30, 40]
+    assert data.time[2] == np.datetime64("2024-01-01T00:05")
+    assert data.train_end == 1
+    assert data.describe()["steps off the median"] == 1  # irregular steps are kept and counted
+
+
+@pytest.mark.parametrize("sep", [";", "\t"])
+def test_other_separators_and_a_byte_order_mark(tmp_path, sep):
+    path = tmp_path / "x.csv"
+    path.write_text((HEAD + ROWS).replace(",", sep), encoding="utf-8-sig")
+    data = load_csv(path, time_column="when", label_column="state")
+    assert data.X.shape == (4, 2)
+
+
+def test_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    when = pd.date_range("2024-01-01", periods=3, tz="UTC")
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "bad": [False, True, False], "when": when})
+    frame.to_parquet(path)
+    with pytest.warns(UserWarning, match=r"left out: \['when'\]"):  # dates are not numbers
+        load_csv(path, label_column="bad")
+    data = load_csv(path, label_column="bad", time_column="when")
+    assert data.y.tolist() == [0, 1, 0] and data.feature_names == ("a",)
+
+
+def test_rows_are_sorted_by_time_with_their_labels(write):
+    lines = ROWS.splitlines(keepends=True)
+    path = write(HEAD + lines[2] + lines[0] + lines[3] + lines[1])
+    with pytest.warns(UserWarning, match=r"oven.csv: rows were not in time order; sorted"):
+        data = load_csv(path, time_column="when", label_column="state")
+    assert data.X[:, 0].tolist() == [1, 2, 3, 4] and data.y.tolist() == [0, 0, 1, 0]
+
+
+def test_repeated_timestamps_are_kept_in_file_order(write):
+    path = write(HEAD + ROWS.replace("00:05", "00:01"))
+    with pytest.warns(UserWarning, match="1 rows repeat the timestamp before them"):
+        data = load_csv(path, time_column="when", label_column="state")
+    assert data.X[:, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_time_as_numbers_and_with_zones(write):
+    path = write("t,a\n1700000000,1\n1700000060,2\n")
+    data = load_csv(path, time_column="t", time_unit="s")
+    assert data.time[0] == np.datetime64("2023-11-14T22:13:20")
+    path = write("t,a\n2024-01-01T01:00+01:00,1\n2024-01-01T00:30Z,2\n")
+    assert load_csv(path, time_column="t").time[0] == np.datetime64("2024-01-01T00:00")
+
+
+@pytest.mark.parametrize(
+    ("values", "normal", "y", "kind"),
+    [
+        ("0 1 0", None, [0, 1, 0], "anomaly"),
+        ("0.0 1.0 0.0", None, [0, 1, 0], "anomaly"),
+        ("False True False", None, [0, 1, 0], "anomaly"),
+        ("Normal ATTACK normal", None, [0, 1, 0], "anomaly"),
+        ("1 -1 1", 1, [0, 1, 0], "-1"),
+        ("BENIGN DoS BENIGN", "BENIGN", [0, 1, 0], "DoS"),
+        ("2 0 2", 2, [0, 1, 0], "0"),
+        ("2.0 0.0 2.0", 2, [0, 1, 0], "0.0"),
+        ("0 1 0", 1, [1, 0, 1], ""),
+    ],
+)
+def test_labels(write, values, normal, y, kind):
+    rows = "".join(f"{i},{v}\n" for i, v in enumerate(values.split()))
+    data = load_csv(write("a,label\n" + rows), label_column="label", normal_label=normal)
+    assert data.y.tolist() == y and data.kind[1] == kind
+
+
+@pytest.mark.parametrize(
+    ("missing", "X"),
+    [
+        ("drop", [1.0, 4.0]),
+        ("hold", [1.0, 1.0, 4.0]),
+        ("keep", [np.nan, 1.0, np.nan, 4.0]),
+    ],
+)
+def test_missing_values(write, missing, X):
+    data = load_csv(write("a,n\n,0\n1,1\ninf,2\n4,3\n"), missing=missing)
+    np.testing.assert_array_equal(data.X[:, 0], X)
+    assert data.X[-1, 1] == 3  # the other columns stay on their rows
+
+
+def test_text_columns_are_left_out_with_a_word(write):
+    with pytest.warns(UserWarning, match=r"text columns left out: \['when', 'state'\]"):
+        data = load_csv(write(HEAD + ROWS))
+    assert data.feature_names == ("heat", "flow") and not data.y.any()
+
+
+def test_a_label_that_would_leak_is_pointed_out(write):
+    with pytest.warns(UserWarning, match=r"\['Anomaly'\] used as a feature"):
+        load_csv(write("a,Anomaly\n1,0\n2,1\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (HEAD + ROWS, {"label_column": "labl"},
+         "oven.csv: label_column='labl' is not a column; it has "
+         "['when', 'heat', 'flow', 'state']"),
+        (HEAD + ROWS, {"time_column": "time"}, "oven.csv: time_column='time' is not a column"),
+        (HEAD + ROWS, {"features": ["hot"]}, "oven.csv: features='hot' is not a column"),
+        (HEAD + ROWS, {"features": ["when"]},
+         "column 'when' is not numeric ('2024-01-01 00:00' in data row 1)"),
+        (HEAD + ROWS, {"features": ["heat", "state"], "label_column": "state"},
+         "['state'] cannot be features and labels or time at once"),
+        (HEAD + ROWS, {"time_column": "state"},
+         "time column 'state': cannot read 'normal' in data row 1 as a date"),
+        (HEAD + ROWS, {"time_column": "heat"}, "time column 'heat' holds numbers; say what"),
+        (HEAD + ROWS, {"label_column": "heat"},
+         "label column 'heat' is not 0/1; it holds ['1.0', '2.0', '3.0', '4.0']; "
+         "name the normal one with normal_label="),
+        (HEAD + ROWS, {"label_column": "state", "normal_label": "ok"},
+         "never holds normal_label='ok'; it holds ['anomaly', 'normal']"),
+        ("a,label\n1,0\n2,\n", {"label_column": "label"},
+         "label column 'label' is empty in 1 rows"),
+        ("a,b\n1,2\n3,4;5\n", {}, "column 'b' is not numeric ('4;5' in data row 2)"),
+        ("a,b\n1,2\n,3\ninf,4\n", {},
+         "oven.csv: column 'a' has 2 missing or infinite values (first in data row 2); "
+         "pass missing='hold', 'drop' or 'keep'"),
+        ("a,b\n,2\n,3\n", {"missing": "hold"}, "no row is left with missing='hold'"),
+        ("a,b\n", {}, "oven.csv: has no rows"),
+        ("", {}, "oven.csv: not readable as a table (No columns to parse from file)"),
+        ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: not readable as a table"),
+        (HEAD + ROWS, {"missing": "fill"}, "missing must be 'error', 'drop', 'hold' or 'keep'"),
+        (HEAD + ROWS, {"train_fraction": 40}, "strictly between 0 and 1, got 40"),
+    ],
+)  # fmt: skip
+def test_one_clear_sentence(write, text, options, message):
+    with pytest.raises(ValueError) as caught:
+        load_csv(write(text), **options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_numeric_column(write):
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match="no numeric column to use"),
+    ):
+        load_csv(write("a,b\nx,y\n"))
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing.csv is not there; give the path"):
+        load_csv(tmp_path / "nothing.csv")
+    with pytest.raises(FileNotFoundError, match="is a folder"):
+        load_csv(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "n_anomalies"), [("breast_cancer", 212), ("digits", 174)])
+def test_bundled_sets_are_one_class_problems(name, n_anomalies):
+    data = load_sklearn(name)
+    assert data.y.sum() == data.test.y.sum() == n_anomalies
+    assert data.train_end == (len(data) - n_anomalies) // 2
+    assert data.fingerprint == load_sklearn(name).fingerprint
+    assert data.fingerprint != load_sklearn(name, random_state=1).fingerprint
+    with pytest.raises(ValueError, match="anomaly_class must be one of"):
+        load_sklearn(name, anomaly_class=10)
+    with pytest.raises(ValueError, match="must be one of"):
+        load_sklearn("iris")
+
+
+@pytest.mark.parametrize("collection", list(sources.COLLECTIONS.values()), ids=lambda c: c.name)
+def test_cards_name_origin_licence_and_commit(collection):
+    text = card(collection.name)
+    assert collection.licence in text and collection.commit in text
+    assert len(collection.commit) == 40 and collection.commit in collection.url
+    assert all(len(sha) == 64 for sha in collection.checksums.values())
+    with pytest.raises(ValueError, match="name must be one of"):
+        card("kdd")
+
+
+@pytest.fixture
+def fake_collection(tmp_path, monkeypatch):
+    """A collection with one known file, and a fetch that hands out what the test puts there."""
+    content = b"datetime;a;anomaly;changepoint\n2024-01-01;1;0;0\n"
+    asked = {}
+
+    def retrieve(url, known_hash, fname, path):
+        asked.update(url=url, known_hash=known_hash)
+        file = tmp_path / fname
+        file.write_bytes(content)
+        return str(file)
+
+    monkeypatch.delenv("ADLIB_DATA", raising=False)
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    return asked
+
+
+def test_a_file_with_a_checksum_is_fetched_at_the_pinned_commit(fake_collection):
+    path = "valve1/0.csv"
+    sources.SKAB.file(path, None)
+    assert fake_collection["url"] == f"{sources.SKAB.url}/{path}"
+    assert fake_collection["known_hash"] == f"sha256:{sources.SKAB.checksums[path]}"
+
+
+def test_a_file_without_a_checksum_is_refused(fake_collection):
+    with pytest.raises(FileNotFoundError, match="among the 17 files whose checksum is known"):
+        sources.SKAB.file("valve1/1.csv", None)
+    with pytest.raises(ValueError, match="'valve1/99' is not in the local folder"):
+        load_skab("valve1/99")
+    assert not fake_collection
+
+
+def test_no_network_is_one_sentence(monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("Max retries exceeded\nwith many details")
+
+    monkeypatch.delenv("ADLIB_DATA", raising=False)
+    monkeypatch.setattr("pooch.retrieve", fail)
+    with pytest.raises(ConnectionError, match="put a copy into the folder 'adbench'") as caught:
+        load_adbench("thyroid")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_root_is_never_left_for_the_network(tmp_path, fake_collection):
+    with pytest.raises(FileNotFoundError, match="root must hold a folder 'nab'"):
+        load_nab(root=tmp_path)
+    (tmp_path / "skab").mkdir()
+    with pytest.raises(FileNotFoundError, match="no file 'valve1/0.csv'"):
+        load_skab("valve1/0", root=tmp_path)
+    assert not fake_collection
+
+
+@pytest.mark.parametrize("name", list(sources.COLLECTIONS))
+def test_local_copies_match_the_checksums(name):
+    collection = sources.COLLECTIONS[name]
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"no folder {name!r} below ADLIB_DATA")
+    # A subset of NAB's labels may lie there instead of the whole file.
+    for path in set(collection.checksums) - {"labels/combined_windows.json"}:
+        if (SHARED / name / path).is_file():
+            content = (SHARED / name / path).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == collection.checksums[path], path
+
+
+@needs["nab"]
+def test_nab():
+    streams = load_nab(root=SHARED)
+    assert len(streams) >= 29
+    data = streams["realKnownCause/machine_temperature_system_failure"]
+    assert len(data) == 22695 and data.train_end == 750
+    assert len(data.events) == 4
+    short = load_nab("iio_us-east-1_i-a2eb1cd9_NetworkIn", root=SHARED)
+    assert short.train_end == int(0.15 * len(short)) and "MIT" in short.source
+    assert not streams["artificialNoAnomaly/art_flatline"].y.any()
+
+
+@needs["adbench"]
+def test_adbench():
+    data = load_adbench("thyroid", root=SHARED)
+    assert data.X.shape == (3772, 6) and data.y.sum() == 93
+    assert data.train_end == (3772 - 93) // 2 and not data.y[: data.train_end].any()
+    big = load_adbench("16_http", root=SHARED, random_state=1)
+    assert len(big) == 6000 and big.y.sum() == 23
+    with pytest.raises(ValueError, match="near it are"):
+        load_adbench("thyroidd", root=SHARED)
+
+
+@needs["skab"]
+def test_skab():
+    data = load_skab("valve1/0", root=SHARED)
+    assert data.X.shape == (1147, 8) and data.train_end == 400
+    assert "anomaly" not in data.feature_names and "changepoint" not in data.feature_names
+    assert set(data.kind) == {"", "valve1"} and data.y.sum() == 401
+    assert not load_skab("anomaly-free", root=SHARED).y.any()
+    with pytest.raises(ValueError, match="give the folder"):
+        load_skab("0", root=SHARED)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    for number in range(4):
+        state = ["normal"] * 10
+        if number >= 2:
+            state[4:8] = ["fault", "fault", "recovery", "sham"]
+        frame = pd.DataFrame(
+            {
+                "session": number,
+                "t": range(1, 11),
+                "cpu_pct": np.arange(10.0) + 100 * number,
+                "queue": [np.nan, 1, np.nan, *range(7)],
+                "env_steal_pct": 0.5,
+                "commanded": ["cpu_hog" if s in ("fault", "sham") else "" for s in state],
+                "strength": [0.3 if s == "fault" else "" for s in state],
+                "effect": [int(s == "fault") for s in state],
+                "state": state,
+            }
+        )
+        frame.to_csv(tmp_path / f"session_{number}.csv", index=False)
+    return tmp_path
+
+
+def test_telemetry_labels_and_splits(recording):
+    data = load_telemetry(root=recording)
+    assert data.feature_names == ("cpu_pct", "queue")
+    assert data.slices() == (slice(0, 10), slice(10, 20), slice(20, 40))
+    assert data.y.sum() == 4 and set(data.kind[data.y == 1]) == {"cpu_hog"}
+    assert set(data.kind) == {"", "cpu_hog", "recovery", "sham"} and (~data.judged).sum() == 2
+    assert data.session.tolist() == np.repeat([0, 1, 2, 3], 10).tolist()
+    assert set(data.strength[data.y == 1]) == {0.3} and data.strength.sum() == pytest.approx(1.2)
+    # Missing readings are held within their own session.
+    assert data.X[10:13, 1].tolist() == [1, 1, 1]
+    assert (np.diff(data.time) > np.timedelta64(0)).all()
+
+
+def test_telemetry_sessions_can_be_chosen(recording):
+    data = load_telemetry([3, 0], root=recording)
+    assert data.session.tolist() == [0] * 10 + [3] * 10
+    assert data.slices() == (slice(0, 10), slice(10, 10), slice(10, 20))
+    with pytest.raises(FileNotFoundError, match=r"no sessions \[9\] in .* has \[0, 1, 2, 3\]"):
+        load_telemetry([0, 9], root=recording)
+    with pytest.raises(FileNotFoundError, match="no recorded sessions"):
+        load_telemetry(root=recording / "elsewhere")
+
+
+def test_the_recording_that_ships():
+    n_sessions = len(list((REPO / "data" / "telemetry").glob("session_*.csv")))
+    if n_sessions < 8:
+        pytest.skip(f"{n_sessions} of 8 sessions are recorded so far")
+    data = load_telemetry()
+    assert data.n_features >= 15 and np.isfinite(data.X).all()
+    train, calibrate, test = data.split()
+    assert not train.y.any() and not calibrate.y.any() and test.y.any()
+    assert data.y.mean() <= 0.05
