@@ -66,7 +66,7 @@ def test_spikes_are_uniform_over_the_test_or_over_all_rows():
 
 def test_sensor_stream_is_what_it_says():
     data = make_sensor_stream(2000, 0.0, random_state=0)
-    assert data.feature_names == ("temperature_c", "humidity_pct", "pressure_hpa")
+    assert data.feature_names == ("temperature", "humidity", "pressure")
     assert (np.diff(data.time) == np.timedelta64(1, "m")).all()
     phase = 2 * np.pi * np.arange(2000) / 240
     assert np.corrcoef(data.X[:, 0], np.sin(phase))[0, 1] > 0.95

@@ -76,9 +76,9 @@ def make_sensor_stream(
     return _stream(
         "sensor_stream",
         {
-            "temperature_c": (22 + 5 * np.sin(phase), 0.5),
-            "humidity_pct": (50 + 8 * np.cos(phase), 1.0),
-            "pressure_hpa": (np.full(n_points, 1013.0), 2.0),
+            "temperature": (22 + 5 * np.sin(phase), 0.5),
+            "humidity": (50 + 8 * np.cos(phase), 1.0),
+            "pressure": (np.full(n_points, 1013.0), 2.0),
         },
         history,
         random_state,
@@ -402,7 +402,8 @@ def make_fraud(
 ) -> Dataset:
     """Card payments: skewed amounts, three groups of customers, four kinds of fraud.
 
-    "beyond_means" is ordinary in every single feature: amount and balance just do not go together.
+    "beyond_means" shows in what does not go together (a large amount, a small balance) far more
+    than in either alone.
 
     Parameters
     ----------

@@ -310,23 +310,9 @@ def inject(
     rng = np.random.default_rng(random_state)
     base = _as_dataset(data, start)
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    if unknown := [k for k in kinds if k not in KINDS] or ([] if kinds else ["nothing"]):
-        raise ValueError(f"kinds: got {unknown}, expected names from {sorted(KINDS)}")
-    if n_events < 0 or min_gap < 0:
-        raise ValueError(f"n_events={n_events} and min_gap={min_gap} must not be negative")
-    low, high = (length, length) if np.ndim(length) == 0 else length
-    if not 1 <= low <= high:
-        raise ValueError(f"length must be rows >= 1 or a range (low, high), got {length}")
     ladder = np.atleast_1d(np.asarray(strength, np.float64))
-    if not (ladder > 0).all():
-        raise ValueError(f"strength must be > 0 standard deviations, got {strength}")
-    for kind in map(KINDS.__getitem__, kinds):
-        if not kind.point and low < kind.min_length:
-            raise ValueError(f"kind {kind.name!r} needs length >= {kind.min_length}, got {low}")
-    if period is not None and not 4 <= period <= len(base):
-        raise ValueError(f"period must lie in [4, {len(base)}] rows, got {period}")
-    if missing not in ("nan", "hold") and not isinstance(missing, (int, float)):
-        raise ValueError(f"missing must be 'nan', 'hold' or a number, got {missing!r}")
+    low, high = (length, length) if np.ndim(length) == 0 else length
+    _check(kinds, n_events, low, high, ladder, min_gap, period, missing, len(base))
 
     scales = np.array([robust_sd(column) for column in base.X.T])
     channels = _channels(base, columns, scales, n_columns)
@@ -388,6 +374,36 @@ def inject(
         oracle=None,  # it knew the data before
         source=f"{base.source}; with injected events".lstrip("; "),
     )
+
+
+def _check(
+    kinds: list[str],
+    n_events: int,
+    low: int,
+    high: int,
+    ladder: np.ndarray,
+    min_gap: int,
+    period: int | None,
+    missing: str | float,
+    n_rows: int,
+) -> None:
+    """Refuse arguments of :func:`inject` that mean nothing, by their names."""
+    if not kinds or (unknown := [k for k in kinds if k not in KINDS]):
+        given = unknown if kinds else "nothing"
+        raise ValueError(f"kinds: got {given}, expected names from {sorted(KINDS)}")
+    if n_events < 0 or min_gap < 0:
+        raise ValueError(f"n_events={n_events} and min_gap={min_gap} must not be negative")
+    if not 1 <= low <= high:
+        raise ValueError(f"length must be rows >= 1 or a range (low, high), got {(low, high)}")
+    if not (ladder > 0).all():
+        raise ValueError(f"strength must be > 0 standard deviations, got {ladder.tolist()}")
+    for kind in map(KINDS.__getitem__, kinds):
+        if not kind.point and low < kind.min_length:
+            raise ValueError(f"kind {kind.name!r} needs length >= {kind.min_length}, got {low}")
+    if period is not None and not 4 <= period <= n_rows:
+        raise ValueError(f"period must lie in [4, {n_rows}] rows, got {period}")
+    if missing not in ("nan", "hold") and not isinstance(missing, (int, float)):
+        raise ValueError(f"missing must be 'nan', 'hold' or a number, got {missing!r}")
 
 
 def _shaped(kind: Kind, event: Event, missing: str | float) -> tuple[np.ndarray, float]:
