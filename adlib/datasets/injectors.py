@@ -19,7 +19,7 @@ from adlib.datasets.dataset import Dataset
 
 #: An event of a kind that replaces values must change its channel by this many sd (rms), or it is
 #: placed again: a label on rows that hardly changed would punish detectors for being right.
-MIN_STRENGTH = 0.2
+MIN_STRENGTH = 0.05
 #: Placements tried before giving up.
 MAX_TRIES = 200
 
