@@ -176,7 +176,7 @@ class Conformal(Threshold):
                 raise ValueError(
                     f"per={self.per!r} cannot be estimated from {n} held-out rows: less than one "
                     f"incident is allowed in that time ({allowed:.2g}); hold out at least "
-                    f"{int(np.ceil(n / allowed)) if n else 'one'} rows, or let POT(per={self.per!r}"
+                    f"{int(np.ceil(n / allowed - 1e-3)) if n else 'one'} rows, or let POT(per={self.per!r}"
                     f", interval={self.interval!r}) extrapolate")
             # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
             peaks = _peaks(scores, self.rest)
@@ -184,10 +184,13 @@ class Conformal(Threshold):
         alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.block is not None:
             self.n_effective_ = effective_size(scores, alpha, self.block)
-        level = (1 - alpha) * (self.n_effective_ + 1) / max(self.n_effective_, 1)
+        # The empirical quantile lies low for two reasons: the steps of the empirical law (1 / 2n),
+        # and its spread, d/dq [q (1 - q) / n_eff] / 2 at q = 1 - alpha (Bahadur's representation).
+        # For independent rows the two add up to k = (n + 1)(1 - alpha), which is exact.
+        level = 1 - alpha + 0.5 / max(n, 1) + (0.5 - alpha) / max(self.n_effective_, 1)
         if n == 0 or level > 1 + 1e-9:
             share = self.n_effective_ / n if n else 1.0
-            needed = int(np.ceil((1 / alpha - 1) / share - 1e-9))
+            needed = int(np.ceil((0.5 + (0.5 - alpha) / share) / alpha - 1e-9))
             warnings.warn(
                 f"alpha={alpha:g} needs at least {needed} held-out normal rows, got {n}"
                 f"{f' ({self.n_effective_:.0f} effective)' if self.block is not None else ''}: "
@@ -475,7 +478,8 @@ def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> f
                              f"{interval!r}") from None
     if not interval > 0:
         raise ValueError(f"interval must be positive, got {interval!r}")
-    return float(match[1]) / _SECONDS[match[2]] * interval * n_rows
+    # rounded: ten days at one row a minute hold ten days, not 9.999999999999998
+    return round(float(match[1]) / _SECONDS[match[2]] * interval * n_rows, 9)
 
 
 def _peaks(scores: Scores, rest: int) -> Scores:

@@ -101,7 +101,8 @@ class Windows(TransformerMixin, BaseEstimator):
                 f"length={self.length} windows of {n} rows x {d} features need {size / 1e9:.1f} GB,"
                 f" more than max_bytes={self.max_bytes / 1e9:.1f} GB: transform fewer rows at a "
                 f"time, shorten the window or raise max_bytes")
-        return windows(X, self.length).reshape(n, self.length * d)
+        # overlapping rows reshape to a view: copied, so that nobody's change reaches a neighbour
+        return np.array(windows(X, self.length).reshape(n, self.length * d))
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """``name[t-1]``, ``name[t]`` for each feature, oldest row first."""
