@@ -2,8 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-__all__ = ["comparison"]
+__all__ = ["comparison", "series"]
 
 ROLES = {  # colour and marker of a line of the comparison
     "detector": ("tab:blue", "o"),
@@ -69,3 +70,166 @@ def comparison(summary, metric="average_precision", *, ax=None):
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="best", fontsize="small")
     return ax
+
+
+TRUE, HARMLESS, HIT, FALSE_ALARM = "tab:orange", "tab:cyan", "tab:green", "tab:red"
+
+
+def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None, rows=None,
+           clean=None, units=None, axes=None):
+    """Channels one below the other with the true anomalies and, if given, the flagged rows.
+
+    True events are orange: a band over their rows, dots on the channels they affect (all of them
+    where the dataset does not say which). Labelled but harmless rows, such as drift, have a cyan
+    band. Ticks at the foot of a panel are flagged rows, green if right, red if a false alarm; an
+    orange band without ticks was missed. A dashed line separates history from test.
+
+    Parameters
+    ----------
+    dataset : adlib.datasets.Dataset
+        Rows to draw, over their time if they have one.
+    is_anomaly : array_like of bool, shape (n_samples,), optional
+        Flagged rows.
+    score : array_like of shape (n_samples,), optional
+        Adds a panel with the score (higher = more anomalous).
+    threshold : float, optional
+        Line in the panel of the score.
+    columns : sequence of str, optional
+        Features to draw; default: all.
+    rows : slice, optional
+        Rows to zoom in on; all arguments keep their full length.
+    clean : array_like of shape (n_samples, n_features), optional
+        Values before injection, drawn in grey underneath.
+    units : mapping of str to str, optional
+        Unit by feature, for the axis label.
+    axes : sequence of matplotlib.axes.Axes, optional
+        One per panel; the legend is then left to the caller. Default: a new figure with a legend.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (n_panels,)
+
+    Raises
+    ------
+    ValueError
+        If an array has not one value per row, a column is unknown, or ``axes`` has another length
+        than there are panels.
+
+    Examples
+    --------
+    >>> from adlib.datasets import make_sensor_stream
+    >>> panels = series(make_sensor_stream(200, random_state=0), columns=["pressure"])
+    >>> panels[0].get_ylabel(), panels[0].get_xlabel()
+    ('pressure', 'time')
+    """
+    n, names = len(dataset.X), list(dataset.feature_names)
+    columns = names if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    if unknown := [c for c in columns if c not in names]:
+        raise ValueError(f"columns: {unknown} are not among {names}")
+    flags, score = _per_row("is_anomaly", is_anomaly, n), _per_row("score", score, n)
+    clean = _per_row("clean", clean, n)
+    clean = clean[:, None] if clean is not None and clean.ndim == 1 else clean
+    rows = slice(0, n) if rows is None else slice(*rows.indices(n)[:2])
+
+    n_panels = len(columns) + (score is not None)
+    own = axes is None
+    if own:
+        size = (9, 0.6 + 1.5 * n_panels)
+        _, axes = plt.subplots(n_panels, sharex=True, squeeze=False, figsize=size,
+                               layout="constrained")
+    axes = np.ravel(axes)
+    if len(axes) != n_panels:
+        raise ValueError(f"axes: {n_panels} panels to draw, got {len(axes)} axes")
+
+    x, edge = _x_axis(dataset)
+    inside = np.zeros(n, bool)
+    inside[rows] = True
+    true = (np.asarray(dataset.y) == 1) & inside
+    harmless = (np.asarray(dataset.kind) != "") & ~true & inside
+    for ax, name in zip(axes, [*columns, None], strict=False):
+        affected = true & (_affects(dataset, name) if name else True)
+        _bands(ax, edge, true if name is None else affected, TRUE, "anomaly")
+        touched = harmless & (_affects(dataset, name) if name else True)
+        _bands(ax, edge, touched, HARMLESS, "labelled, harmless")
+        if name is None:
+            ax.plot(x[rows], score[rows], color="0.25", linewidth=1)
+            if threshold is not None:
+                ax.axhline(threshold, color=FALSE_ALARM, linewidth=1, label="threshold")
+        else:
+            values = dataset.X[:, names.index(name)]
+            if clean is not None:
+                ax.plot(x[rows], clean[rows, names.index(name)], color="0.7", label="before")
+            ax.plot(x[rows], values[rows], color="tab:blue", linewidth=1)
+            ax.plot(x[affected], values[affected], ".", color=TRUE, markersize=5)
+            if flags is not None:
+                _ticks(ax, x, flags.astype(bool) & inside, true)
+        if rows.start < dataset.train_end < rows.stop:
+            ax.axvline(edge[dataset.train_end], color="0.4", linestyle="--", linewidth=1,
+                       label="test begins")
+        unit = (units or {}).get(name)
+        ax.set_ylabel("score" if name is None else f"{name} [{unit}]" if unit else name)
+        ax.margins(x=0.01)
+    axes[-1].set_xlabel("row" if dataset.time is None else "time")
+    if dataset.time is not None:
+        locator = AutoDateLocator()
+        axes[-1].xaxis.set_major_locator(locator)
+        axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    if own:
+        _legend(axes)
+    return axes
+
+
+def _per_row(argument, values, n):
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.shape[:1] != (n,):
+        raise ValueError(f"{argument} has shape {values.shape}, the dataset has {n} rows")
+    return values
+
+
+def _x_axis(dataset):
+    """Where rows stand on the x axis, and where they begin (one more, for the end of the last)."""
+    if dataset.time is None:
+        rows = np.arange(len(dataset.X))
+        return rows, np.append(rows, len(rows)) - 0.5
+    time = np.asarray(dataset.time)
+    step = np.timedelta64(1, "s")
+    if len(time) > 1:
+        step = np.median(np.diff(time).astype(np.int64)).astype("timedelta64[ns]")
+    return time, np.append(time, time[-1] + step) - step // 2
+
+
+def _affects(dataset, name):
+    """Rows whose event touches that feature, or all rows where nothing is known about it."""
+    if dataset.channel is None:
+        return np.ones(len(dataset.X), bool)
+    return np.array([not named or name in named.split(",") for named in dataset.channel])
+
+
+def _bands(ax, edge, marked, colour, label):
+    """A vertical band over each run of marked rows."""
+    change = np.flatnonzero(np.diff(marked, prepend=False, append=False))
+    for start, end in change.reshape(-1, 2):
+        ax.axvspan(edge[start], edge[end], color=colour, alpha=0.25, linewidth=0, label=label)
+
+
+def _ticks(ax, x, flags, true):
+    """A tick per flagged row at the foot of the panel."""
+    for which, colour, label in ((flags & true, HIT, "flagged, right"),
+                                 (flags & ~true, FALSE_ALARM, "flagged, false alarm")):
+        if which.any():
+            foot = np.full(which.sum(), 0.04)
+            ax.plot(x[which], foot, "|", color=colour, markersize=8, markeredgewidth=1.2,
+                    transform=ax.get_xaxis_transform(), label=label)
+
+
+def _legend(axes):
+    """One legend above all panels, each entry once."""
+    entries = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        axes[0].figure.legend(entries.values(), entries.keys(), loc="outside upper right",
+                              ncols=len(entries), fontsize="small", frameon=False)

@@ -1,0 +1,133 @@
+"""What the shared figures show: the right rows, in the right panel, under the right name."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.dates import date2num
+
+from adlib import plots
+from adlib.datasets import Dataset
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def data():
+    """Ten rows, two channels: an anomaly in b on rows 4-5, one in a on row 8, drift in a on 6."""
+    y = np.isin(np.arange(10), (4, 5, 8))
+    return Dataset(
+        "ten rows",
+        np.arange(20.0).reshape(10, 2),
+        y,
+        feature_names=("a", "b"),
+        kind=np.where(y, "odd", np.where(np.arange(10) == 6, "drift", "")),
+        channel=["", "", "", "", "b", "b", "a", "", "a", ""],
+        train_end=3,
+    )
+
+
+def bands(ax, label):
+    """First and last x of each band with that label."""
+    extents = [patch.get_extents().transformed(ax.transData.inverted()) for patch in ax.patches
+               if patch.get_label() == label]
+    return [(round(box.x0, 6), round(box.x1, 6)) for box in extents]
+
+
+def marked(ax, label):
+    """x of the points or ticks with that label; empty if there are none."""
+    found = [line.get_xdata().tolist() for line in ax.lines if line.get_label() == label]
+    return found[0] if found else []
+
+
+def test_true_events_stand_in_the_panels_of_their_channels(data):
+    a, b = plots.series(data)
+    assert bands(a, "anomaly") == [(7.5, 8.5)]
+    assert bands(b, "anomaly") == [(3.5, 5.5)]
+    assert bands(a, "labelled, harmless") == [(5.5, 6.5)]
+    assert bands(b, "labelled, harmless") == []
+    dots = [line for line in b.lines if line.get_marker() == "."][0]
+    assert dots.get_xdata().tolist() == [4, 5] and dots.get_ydata().tolist() == [9.0, 11.0]
+
+
+def test_events_of_unknown_channel_stand_in_all_panels():
+    a, b = plots.series(Dataset("unknown", np.zeros((10, 2)), np.arange(10) == 4))
+    assert bands(a, "anomaly") == bands(b, "anomaly") == [(3.5, 4.5)]
+
+
+def test_flags_are_told_right_from_wrong(data):
+    for ax in plots.series(data, np.isin(np.arange(10), (1, 4, 8))):
+        assert marked(ax, "flagged, right") == [4, 8]
+        assert marked(ax, "flagged, false alarm") == [1]
+
+
+def test_score_gets_a_panel_with_its_threshold_and_every_true_event(data):
+    *_, panel = plots.series(data, None, np.arange(10.0), 7.5)
+    assert panel.get_ylabel() == "score"
+    assert bands(panel, "anomaly") == [(3.5, 5.5), (7.5, 8.5)]
+    assert [line.get_ydata()[0] for line in panel.lines if line.get_label() == "threshold"] == [7.5]
+
+
+def test_zoom_draws_its_rows_only(data):
+    a, b = plots.series(data, np.ones(10, bool), rows=slice(4, 7))
+    assert a.lines[0].get_xdata().tolist() == [4, 5, 6]
+    assert bands(a, "anomaly") == [] and bands(b, "anomaly") == [(3.5, 5.5)]
+    assert marked(b, "flagged, false alarm") == [6]
+    assert marked(b, "test begins") == []
+
+
+def test_clean_values_lie_underneath(data):
+    (ax,) = plots.series(data, columns=["b"], clean=data.X - 1)
+    grey, blue = ax.lines[:2]
+    np.testing.assert_array_equal(grey.get_ydata(), data.X[:, 1] - 1)
+    np.testing.assert_array_equal(blue.get_ydata(), data.X[:, 1])
+
+
+def test_axes_are_named_with_units_and_the_legend_has_each_entry_once(data):
+    axes = plots.series(data, data.y == 1, units={"a": "kg"})
+    assert [ax.get_ylabel() for ax in axes] == ["a [kg]", "b"]
+    assert axes[-1].get_xlabel() == "row"
+    (legend,) = axes[0].figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert sorted(texts) == ["anomaly", "flagged, right", "labelled, harmless", "test begins"]
+
+
+def test_rows_stand_at_their_times():
+    time = np.datetime64("2024-01-01", "ns") + np.timedelta64(60, "s") * np.array([0, 1, 2, 5])
+    (ax,) = plots.series(Dataset("timed", np.zeros(4), [0, 0, 0, 1], time=time))
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), time)
+    half = np.timedelta64(30, "s")
+    np.testing.assert_allclose(bands(ax, "anomaly"), [date2num([time[3] - half, time[3] + half])])
+    assert ax.get_xlabel() == "time"
+
+
+def test_one_row_can_be_drawn():
+    plots.series(Dataset("one", [[1.0]], [1], time=["2024-01-01"]))
+
+
+def test_given_axes_are_used_and_get_no_legend(data):
+    figure, axes = plt.subplots(2)
+    assert plots.series(data, axes=axes)[0] is axes[0]
+    assert not figure.legends
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"columns": ["c"]}, r"columns: \['c'\] are not among \['a', 'b'\]"),
+        ({"is_anomaly": [True]}, r"is_anomaly has shape \(1,\), the dataset has 10 rows"),
+        ({"score": np.zeros(9)}, "score has shape"),
+        ({"clean": np.zeros((9, 2))}, "clean has shape"),
+    ],
+)
+def test_what_does_not_fit_is_named(data, given, message):
+    with pytest.raises(ValueError, match=message):
+        plots.series(data, **given)
+
+
+def test_panels_and_axes_must_agree(data):
+    with pytest.raises(ValueError, match="2 panels to draw, got 1 axes"):
+        plots.series(data, axes=[plt.gca()])
