@@ -356,8 +356,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         if self.calibration == "cross" and self._ordered():
             raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
                              "or an online detector use 'split'")
-        if not (self.threshold is None or isinstance(self.threshold, Threshold)
-                or isinstance(self.threshold, (int, float, np.number))):
+        if not isinstance(self.threshold, (type(None), Threshold, int, float, np.number)):
             raise ValueError(f"threshold must be None, a number or a Threshold, got "
                              f"{self.threshold!r}")
 

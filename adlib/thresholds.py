@@ -176,8 +176,8 @@ class Conformal(Threshold):
                 raise ValueError(
                     f"per={self.per!r} cannot be estimated from {n} held-out rows: less than one "
                     f"incident is allowed in that time ({allowed:.2g}); hold out at least "
-                    f"{int(np.ceil(n / allowed - 1e-3)) if n else 'one'} rows, or let POT(per={self.per!r}"
-                    f", interval={self.interval!r}) extrapolate")
+                    f"{int(np.ceil(n / allowed - 1e-3)) if n else 'one'} rows, or let "
+                    f"POT(per={self.per!r}, interval={self.interval!r}) extrapolate")
             # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
             peaks = _peaks(scores, self.rest)
             return peaks[min(int(allowed), len(peaks)) - 1]

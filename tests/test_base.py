@@ -69,7 +69,8 @@ def test_split_keeps_the_last_fifth_from_training():
 def test_windowed_split_leaves_a_purge_gap():
     detector = Spy(window=5, alpha=0.2).fit(_column(100))
     # rows 80 .. 83 see training rows through their windows: they are neither trained on nor used
-    assert Spy.seen[0].max() == 79 and detector.calibration_.scores_.tolist() == list(range(84, 100))
+    assert Spy.seen[0].max() == 79
+    assert detector.calibration_.scores_.tolist() == list(range(84, 100))
     # and training windows start where the past is complete
     assert Spy.seen[0][0].tolist() == [0, 1, 2, 3, 4]
 
@@ -170,7 +171,8 @@ def test_forgotten_super_init_is_explained(X):
 
 def test_free_function_turns_the_sign_once(X):
     far = np.vstack([X[:5], np.full((1, 3), 50.0)])
-    models = [KNN(), IsolationForest(random_state=0), OneClassSVM(), LocalOutlierFactor(novelty=True),
+    models = [KNN(), IsolationForest(random_state=0), OneClassSVM(),
+              LocalOutlierFactor(novelty=True),
               make_pipeline(Windows(3), IsolationForest(random_state=0)),
               make_pipeline(Windows(3), KNN())]
     for model in models:

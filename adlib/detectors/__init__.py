@@ -48,7 +48,7 @@ def baselines() -> dict[str, type[Detector]]:
 
 
 def __getattr__(name: str) -> Any:
-    # only the file that defines the class is imported: KNN must not wait for a deep-learning library
+    # only the file that defines the class is imported: KNN must not wait for torch
     for path in Path(__file__).parent.glob("*.py"):
         if not name.startswith("_") and f"\nclass {name}(" in path.read_text(encoding="utf-8"):
             return getattr(import_module(f"{__name__}.{path.stem}"), name)

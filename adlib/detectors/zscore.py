@@ -309,18 +309,31 @@ def _learn_scored(x, o, score, s):
             _append(s, at + (int(s[_RECENT]) + i) % release * d, s)
 
 
+@_jit(void(_row, _row))
+def _check_row(x, s):
+    """A short row would be read past its end, and one NaN would spoil the sorted window for ever."""
+    bad = len(x) != s[_D]
+    for j in range(len(x)):
+        bad |= not np.isfinite(x[j])
+    if bad:
+        raise ValueError  # `RollingZScore._row` says what is wrong
+
+
 @_jit(f8(_row, _row))
 def _score_one(x, s):
+    _check_row(x, s)
     return _score_row(x, 0, s)
 
 
 @_jit(void(_row, _state))
 def _learn_one(x, s):
+    _check_row(x, s)
     _learn_scored(x, 0, 0.0 if s[_GATE] == np.inf else _score_row(x, 0, s), s)
 
 
 @_jit(f8(_row, _state))
 def _process_one(x, s):
+    _check_row(x, s)
     score = _score_row(x, 0, s)
     _learn_scored(x, 0, score, s)
     return score
@@ -448,37 +461,41 @@ class RollingZScore(OnlineDetector):
                                 np.inf if self.gate is None else self.gate, release,
                                 self.min_scale, 0, 0, 0, 0, n_features)
 
-    # The three calls of the live path skip every check; one of another type than a float64 row is
-    # converted after the compiled call has refused it.
+    # The three calls of the live path hand the row to compiled code as it is. What that refuses is
+    # converted (a list, integers, the first row of all) or named in an error, in `_row`.
 
     def score_one(self, x: NDArray[np.float64]) -> float:
         """Score one row of shape (n_features,) and learn nothing."""
         try:
             return _score_one(x, self.state_)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, ValueError):
             return _score_one(self._row(x), self.state_)
 
     def learn_one(self, x: NDArray[np.float64]) -> None:
         """Learn one row of shape (n_features,), unless the gate keeps it out."""
         try:
             _learn_one(x, self.state_)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, ValueError):
             _learn_one(self._row(x), self.state_)
 
     def process_one(self, x: NDArray[np.float64]) -> float:
         """Score one row of shape (n_features,), then learn it."""
         try:
             return _process_one(x, self.state_)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, ValueError):
             return _process_one(self._row(x), self.state_)
 
     def _row(self, x: Any) -> NDArray[np.float64]:
         row = np.ascontiguousarray(np.atleast_1d(x), dtype=np.float64)
+        d = self.n_features_in_ if hasattr(self, "state_") else row.size
+        if row.shape != (d,) or d == 0:
+            raise ValueError(f"x must have shape ({d or 'n_features'},), got {row.shape}")
+        if not np.isfinite(row).all():
+            raise ValueError(f"x must be finite, got {row[~np.isfinite(row)][0]} in column "
+                             f"{int(np.isfinite(row).argmin())}")
         if not hasattr(self, "state_"):
             self._check_params()
-            self._start(len(row))
-        if row.shape != (self.n_features_in_,):
-            raise ValueError(f"x must have shape ({self.n_features_in_},), got {row.shape}")
+            self._start(d)
         return row
 
     def _process(self, X: NDArray[np.float64]) -> Scores:

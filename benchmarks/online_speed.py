@@ -1,0 +1,100 @@
+"""Microseconds a point of the rolling z-scores against the loop that people write first.
+
+The loop is a deque with np.mean and np.std over it, row by row, on the same machine and in the same
+run; the ratio is what to quote. One core.
+
+    python benchmarks/online_speed.py
+"""
+
+import copy
+import json
+import platform
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from adlib.detectors import RobustZScore, RollingZScore
+
+WINDOW, WARM_UP, REPEATS, CHUNK = 100, 10, 7, 1_024
+
+
+def loop(X: np.ndarray) -> np.ndarray:
+    """What a tutorial writes: score against the deque, then append."""
+    seen: deque[np.ndarray] = deque(maxlen=WINDOW)
+    scores = np.zeros(len(X))
+    for i, x in enumerate(X):
+        if len(seen) >= WARM_UP:
+            past = np.array(seen)
+            scores[i] = np.max(np.abs(x - np.mean(past, axis=0)) / np.std(past, axis=0))
+        seen.append(x)
+    return scores
+
+
+def median_us(call: Callable[[], object], points: int) -> float:
+    """Median over repeats, in microseconds a point, after one warm-up."""
+    call()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) / points * 1e6
+
+
+def measure(cls: type, X: np.ndarray) -> dict[str, float]:
+    """The ways a user can stream: two calls, one call, chunks, the whole array."""
+    detector = cls(window=WINDOW, warm_up=WARM_UP, calibration=None).fit(X[:1_000])
+    rows, few = list(X[:50_000]), X[:4_000]
+
+    def pair() -> None:
+        score, learn = detector.score_one, detector.learn_one
+        for x in rows:
+            score(x)
+            learn(x)
+
+    def one() -> None:
+        process = detector.process_one
+        for x in rows:
+            process(x)
+
+    def chunks() -> None:
+        for i in range(0, 100 * CHUNK, CHUNK):
+            detector.process(X[i:i + CHUNK])
+
+    if cls is RollingZScore:
+        same = np.allclose(copy.deepcopy(cls(window=WINDOW)).process(few), loop(few), rtol=1e-9)
+        assert same, "the two must compute the same scores"
+    return {
+        "loop": median_us(lambda: loop(few), len(few)),
+        "score_one + learn_one": median_us(pair, len(rows)),
+        "process_one": median_us(one, len(rows)),
+        f"process, chunks of {CHUNK}": median_us(chunks, 100 * CHUNK),
+        "process, whole array": median_us(lambda: detector.process(X), len(X)),
+    }
+
+
+def main() -> None:
+    """Print the table and write it to reports/benchmarks/online_speed.json."""
+    results = {}
+    print(f"{'detector':<14}{'features':>9}  {'way':<26}{'us/point':>10}{'x loop':>9}")
+    for n_features in (1, 10):
+        X = np.random.default_rng(0).normal(size=(500_000, n_features))
+        for cls in (RollingZScore, RobustZScore):
+            found = measure(cls, X)
+            results[f"{cls.__name__}, {n_features} features"] = found
+            for way, us in found.items():
+                print(f"{cls.__name__:<14}{n_features:>9}  {way:<26}{us:>10.4f}"
+                      f"{found['loop'] / us:>9.0f}")
+    out = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "online_speed.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    document = {"machine": platform.machine(), "python": platform.python_version(),
+                "window": WINDOW, "us_per_point": results}
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
