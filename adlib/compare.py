@@ -32,7 +32,7 @@ from adlib.metrics import report
 from adlib.thresholds import Conformal, check_alpha
 from adlib.windows import Windows
 
-__all__ = ["CellScores", "compare", "score_cell", "summarise"]
+__all__ = ["CellScores", "compare", "score_cell", "summarise", "verdict"]
 
 # Scaling is part of a method that measures distances; without it these two are straw men.
 SKLEARN = {
@@ -49,7 +49,7 @@ HEADLINE = "average_precision"
 class CellScores(NamedTuple):
     """Scores of one cell; `score_cell` makes them without reading a label."""
 
-    calibrate: np.ndarray  # (n_calibrate,)
+    calibrate: np.ndarray  # (n_calibrate,), without the first rows of each recording
     test: np.ndarray  # (n_test,)
     test_rows: slice  # of the data set
     threshold: float
@@ -108,6 +108,10 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     for all, so that all are judged on the same rows; its rows serve as context. Online detectors
     need no gap: they pass through every row in order, and score it before they learn it.
 
+    Where a data set consists of several recordings (``session``), the first rows of each are not
+    judged: as many as the purge gap or the longest ``warm_up`` of an online detector, whichever is
+    more. Their past lies in another recording. An event never goes on from one into the next.
+
     Examples
     --------
     >>> X = np.random.default_rng(0).normal(size=(300, 2))
@@ -144,11 +148,10 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     ]):
         known = sorted(set(_metric_names(judge, datasets[0], None)))
         raise ValueError(f"unknown metrics {odd}; there are {known}")
-    purge = max((_lookback(model) for model in models.values()), default=0)
     cells = [
         delayed(_cell)(
             {"detector": label, "role": roles[label], "dataset": data.name, "seed": seed},
-            model, data, alpha, purge, wanted[data.name],
+            model, data, alpha, _gap(models.values(), data), wanted[data.name],
             partial(judge, n_random=n_random, n_bootstrap=n_bootstrap, random_state=seed),
         )
         for (label, model), data, seed in product(models.items(), datasets, list(seeds))
@@ -175,7 +178,8 @@ def score_cell(
     alpha : float
         False-alarm budget per row, in (0, 1).
     purge : int, optional
-        Rows between the parts; default: what this detector needs.
+        Rows left out between the parts, and of the calibration scores at the start of each
+        recording; default: what this detector needs.
 
     Returns
     -------
@@ -194,7 +198,7 @@ def score_cell(
     (slice(120, 300, None), (180,))
     """
     (detector,) = _labelled(detector).values()
-    purge = _lookback(detector) if purge is None else purge
+    purge = _gap([detector], dataset) if purge is None else purge
     _, calibrate, test = dataset.slices(purge)
     started = time.perf_counter()
     if isinstance(detector, str):  # ORACLE and ALWAYS: nothing to learn
@@ -208,6 +212,7 @@ def score_cell(
         fitted = time.perf_counter()
         parts = _scores(model, dataset, calibrate, test)
     scored = time.perf_counter()
+    parts = parts[0][_settled(dataset, purge)[calibrate]], parts[1]
     for part, name in zip(parts, ("calibration", "test"), strict=True):
         if np.isnan(part).any():
             raise ValueError(f"{np.isnan(part).sum()} of {len(part)} {name} scores are NaN")
@@ -288,6 +293,58 @@ def _interval(per_set, n_bootstrap, rng):
     return {"low": low, "high": high}
 
 
+def verdict(summary: pd.DataFrame) -> str:
+    """What the ranking allows to say, in words: a leader only where its interval stands alone.
+
+    Intervals that overlap are a cautious criterion: two detectors can differ by more than chance
+    and still overlap. It errs towards "no winner".
+
+    Parameters
+    ----------
+    summary : pandas.DataFrame
+        From `summarise`.
+
+    Returns
+    -------
+    str
+        One or two sentences. The second says how much of the best a baseline reaches, unless a
+        baseline is the best.
+
+    Examples
+    --------
+    >>> lines = pd.DataFrame({"detector": ["KNN", "MaxAbsZ"], "role": ["detector", "baseline"],
+    ...     "metric": "average_precision", "mean": [0.8, 0.6], "low": [0.7, 0.5],
+    ...     "high": [0.9, 0.75], "random": 0.1, "rank": [1, 2]})
+    >>> print(verdict(lines))
+    No winner: the interval of KNN (0.70 to 0.90) overlaps that of MaxAbsZ. The best baseline,
+    MaxAbsZ, reaches 75 % of the best average precision.
+    """
+    lines = summary[(summary.metric == HEADLINE) & summary["rank"].notna()].sort_values("rank")
+    if lines.empty:
+        return "Nothing can be ranked: no detector has an average precision on every data set."
+    best, others = lines.iloc[0], lines.iloc[1:]
+    rivals = others.detector[others.high >= best.low].tolist()
+    span = f"{best.low:.2f} to {best.high:.2f}"
+    if best.low <= best.random:
+        said = (f"Nothing is better than chance: the interval of {best.detector}, the best, "
+                f"({span}) holds the {best.random:.2f} of a random score.")
+    elif rivals:
+        more = f" and {len(rivals) - 3} more" if len(rivals) > 3 else ""
+        said = (f"No winner: the interval of {best.detector} ({span}) overlaps "
+                f"{'that' if len(rivals) == 1 else 'those'} of {', '.join(rivals[:3])}{more}.")
+    else:
+        said = f"{best.detector} leads: its interval ({span}) lies above all others."
+    baselines = lines[lines.role == "baseline"]
+    if baselines.empty:
+        return said
+    if best.role == "baseline":
+        return f"{said} {best.detector} is itself a baseline."
+    simple = baselines.iloc[0]
+    share = 100 * simple["mean"] / best["mean"]
+    return (f"{said} The best baseline, {simple.detector}, reaches {share:.0f} % of the best "
+            f"average precision.")
+
+
 def _labelled(detectors: Any) -> dict[str, Any]:
     """Every accepted way to name detectors, as {label: unfitted instance}."""
     if isinstance(detectors, Mapping):
@@ -345,6 +402,24 @@ def _lookback(model: Any) -> int:
     return max([core._context() if isinstance(core, Detector) else 0, *nested])
 
 
+def _gap(models: Iterable[Any], dataset: Dataset) -> int:
+    """Rows to leave out at the start of each part and of each recording."""
+    gap = max(map(_lookback, models), default=0)
+    if dataset.session is None:
+        return gap
+    return max(1, gap, *(getattr(_core(model), "warm_up", 0) for model in models))
+
+
+def _settled(dataset: Dataset, gap: int) -> np.ndarray:
+    """False on the first rows of each recording, boolean of shape (n_samples,)."""
+    settled = np.ones(len(dataset), dtype=bool)
+    if dataset.session is not None:
+        starts = 1 + np.flatnonzero(np.diff(dataset.session))
+        for start in (0, *starts):
+            settled[start : start + gap] = False
+    return settled
+
+
 def _prepared(model: Any, seed: int) -> Any:
     """An unfitted copy with the seed of the cell, and without a threshold of its own."""
     model = clone(model, safe=False)
@@ -383,7 +458,7 @@ def _cell(key, model, dataset, alpha, purge, wanted, judge) -> list[dict]:
             cell = score_cell(model, dataset, seed=key["seed"], alpha=alpha, purge=purge)
             facts |= {"threshold": cell.threshold, "n_calibrate": cell.calibrate.size,
                       "n_test": cell.test.size, "fit_s": cell.fit_s, "score_s": cell.score_s}
-            table = _judge(judge, dataset, cell.test_rows, cell.test, cell.threshold)
+            table = _judge(judge, dataset, cell.test_rows, cell.test, cell.threshold, purge)
             found = table.set_index("metric").to_dict("index")
         except Exception as error:  # a failed cell is a result, and the others must go on
             facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
@@ -393,11 +468,13 @@ def _cell(key, model, dataset, alpha, purge, wanted, judge) -> list[dict]:
     return [key | {"metric": m} | found.get(m, nothing) | facts for m in wanted]
 
 
-def _judge(judge, dataset, rows, score, threshold):
+def _judge(judge, dataset, rows, score, threshold, gap):
     when = None if dataset.time is None else dataset.time[rows]
+    settled = _settled(dataset, gap)[rows]
     return judge(
-        dataset.y[rows], score, threshold=threshold, time=when,
-        judged=dataset.judged[rows], kind=dataset.kind[rows],
+        dataset.y[rows] * settled,  # which also ends an event where its recording ends
+        score, threshold=threshold, time=when,
+        judged=dataset.judged[rows] & settled, kind=dataset.kind[rows],
     )
 
 
@@ -408,7 +485,7 @@ def _metric_names(judge, dataset, metrics) -> list[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         score = np.zeros(len(dataset))[rows]
-        names = _judge(silent, dataset, rows, score, 0.0).metric.tolist()
+        names = _judge(silent, dataset, rows, score, 0.0, gap=0).metric.tolist()
     return [name for name in names if metrics is None or _is_named(name, metrics)]
 
 

@@ -13,10 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from adlib import plots
 from adlib.base import Detector, OnlineDetector
-from adlib.compare import compare, score_cell, summarise
+from adlib.compare import compare, score_cell, summarise, verdict
 from adlib.datasets import Dataset
 from adlib.detectors import baselines
-from adlib.metrics import average_precision, false_positive_rate, report
+from adlib.metrics import average_precision, false_positive_rate, report, roc_auc
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
 
@@ -179,6 +179,57 @@ def test_future_rows_change_no_score(data):
         n = 600 - cell.test_rows.start
         np.testing.assert_array_equal(cell.test[:n], other.test[:n])
         assert cell.threshold == other.threshold
+
+
+# --- several recordings -----------------------------------------------------------------------
+
+
+def recordings(X=None, **changes):
+    """Five recordings of 200 rows; an event lies across the end of the fourth."""
+    y, kind = np.zeros(N, dtype=int), np.full(N, "", dtype="<U8")
+    y[790:830], kind[790:830], kind[590:600] = 1, "fault", "recovery"
+    X = make_data(size=0).X if X is None else X
+    fields = {"session": np.repeat(np.arange(5), 200), "train_end": 400, "calibrate_start": 200}
+    return Dataset("recordings", X, y, make_data().time, kind=kind, **(fields | changes))
+
+
+class Patient(RunningMean):
+    def __init__(self, *, warm_up=10, **base):
+        super().__init__(**base)
+        self.warm_up = warm_up
+
+
+@pytest.mark.parametrize("model, gap", [(Distance(), 1), (Distance(window=8), 7), (Patient(), 10)])
+def test_first_rows_of_a_recording_are_not_judged(model, gap):
+    data = recordings()
+    table = quick([model], data)
+    cell, row = score_cell(model, data), np.arange(400 + gap, N)
+    assert cell.test_rows == slice(400 + gap, N) and cell.calibrate.size == 200 - gap
+    y, flags = data.y[row], cell.test > cell.threshold
+    judged = (row % 200 >= gap) & data.judged[row]
+    assert value(table, "recall@calibration") == flags[judged & (y == 1)].mean()
+    assert value(table, "false_positive_rate@calibration") == flags[judged & (y == 0)].mean()
+    assert value(table, "roc_auc") == roc_auc(y, cell.test, judged=judged)
+
+
+def test_what_a_window_holds_of_the_recording_before_changes_no_metric():
+    loud = recordings().X.copy()
+    loud[590:600] += 1000  # recovery: not judged themselves, but windows look back on them
+    quiet, other = (quick(Distance(window=8), d).value for d in (recordings(), recordings(loud)))
+    np.testing.assert_array_equal(quiet, other)
+
+
+def test_calibration_leaves_each_recording_its_first_rows():
+    data = recordings(calibrate_start=100)
+    assert score_cell(Distance(window=8), data).calibrate.size == 300 - 7 - 7
+
+
+def test_an_event_ends_with_its_recording():
+    found = np.zeros((N, 1))
+    found[790:800] = 1  # in the fourth recording, and missed in the fifth
+    assert value(quick(Spy, recordings(found)), "event_recall@calibration") == 0.5
+    one = recordings(found, session=None)
+    assert value(quick(Spy, one), "event_recall@calibration") == 1
 
 
 # --- labels are out of reach ----------------------------------------------------------------
@@ -458,3 +509,45 @@ def test_summary_of_a_real_table_and_its_plot(with_baselines):
     assert len(ax.get_yticks()) == out.detector.nunique()
     with pytest.raises(ValueError, match="no metric 'speed'"):
         plots.comparison(out, "speed")
+
+
+# --- the verdict ----------------------------------------------------------------------------
+
+
+def ranked(**spans):
+    """A summary from {detector: (low, mean, high)}; names in lower case are baselines."""
+    lines = [
+        {"detector": name, "role": "baseline" if name.islower() else "detector", "low": low,
+         "mean": mean, "high": high, "random": 0.1, "metric": "average_precision"}
+        for name, (low, mean, high) in spans.items()
+    ]  # fmt: skip
+    out = pd.DataFrame(lines)
+    return out.assign(rank=out["mean"].rank(ascending=False))
+
+
+@pytest.mark.parametrize(
+    "spans, said",
+    [
+        ({"A": (0.7, 0.8, 0.9), "B": (0.5, 0.6, 0.65), "z": (0.3, 0.4, 0.5)},
+         "A leads: its interval (0.70 to 0.90) lies above all others. The best baseline, z, "
+         "reaches 50 % of the best average precision."),
+        ({"B": (0.6, 0.7, 0.8), "A": (0.7, 0.8, 0.9)},
+         "No winner: the interval of A (0.70 to 0.90) overlaps that of B."),
+        ({"z": (0.7, 0.8, 0.9), **dict.fromkeys("ABCDE", (0.6, 0.7, 0.75))},
+         "No winner: the interval of z (0.70 to 0.90) overlaps those of A, B, C and 2 more. "
+         "z is itself a baseline."),
+        ({"A": (0.05, 0.2, 0.5), "B": (0.0, 0.1, 0.2)},
+         "Nothing is better than chance: the interval of A, the best, (0.05 to 0.50) holds the "
+         "0.10 of a random score."),
+        ({"A": (np.nan,) * 3},
+         "Nothing can be ranked: no detector has an average precision on every data set."),
+    ],
+)  # fmt: skip
+def test_verdict_names_a_leader_only_where_its_interval_stands_alone(spans, said):
+    assert verdict(ranked(**spans)) == said
+
+
+def test_verdict_of_a_real_table(data, with_baselines):
+    assert verdict(summarise(with_baselines)).startswith("No winner: the interval of Distance")
+    unlabelled = quick(Distance, Dataset("quiet", data.X, time=data.time))
+    assert verdict(summarise(unlabelled)).startswith("Nothing can be ranked")
