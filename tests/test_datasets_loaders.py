@@ -1,6 +1,7 @@
 """Loaders: what they read, and the one sentence they say when they cannot."""
 
 import hashlib
+import json
 import os
 import warnings
 from pathlib import Path
@@ -36,6 +37,8 @@ ROWS = (
     "2024-01-01 00:05,3.0,30,anomaly\n"
     "2024-01-01 00:06,4.0,40,normal\n"
 )
+
+BARE = "".join(",".join(line.split(",")[:2]) + "\n" for line in ROWS.splitlines())
 
 
 @pytest.fixture
@@ -127,6 +130,57 @@ def test_labels(write, values, normal, y, kind):
     rows = "".join(f"{i},{v}\n" for i, v in enumerate(values.split()))
     data = load_csv(write("a,label\n" + rows), label_column="label", normal_label=normal)
     assert data.y.tolist() == y and data.kind[1] == kind
+
+
+WINDOW = ["2024-01-01 00:01", "2024-01-01 00:05"]  # both ends are rows
+
+
+@pytest.mark.parametrize("content", [[WINDOW], {"a/oven.csv": [], "oven.csv": [WINDOW]}])
+def test_labels_from_windows(write, tmp_path, content):
+    file = tmp_path / "windows.json"
+    file.write_text(json.dumps(content))
+    for windows in (file, str(file), [WINDOW], [[np.datetime64(w) for w in WINDOW]]):
+        data = load_csv(write("when,heat\n" + BARE), time_column="when", label_windows=windows)
+        assert data.y.tolist() == [0, 1, 1, 0] and data.kind.tolist()[1:3] == ["anomaly"] * 2
+        assert data.feature_names == ("heat",)
+
+
+def test_windows_are_found_by_the_end_of_the_path(write, tmp_path):
+    (tmp_path / "a").mkdir()
+    path = write("when,heat\n" + BARE, "a/oven.csv")
+    file = tmp_path / "windows.json"
+    file.write_text(json.dumps({"oven.csv": [], "a/oven.csv": [WINDOW], "ba/oven.csv": []}))
+    assert load_csv(path, time_column="when", label_windows=file).y.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        (["2024-01-01"], "a label window is [start, end] with start <= end, got '2024-01-01'"),
+        ([WINDOW[::-1]], "a label window is [start, end] with start <= end, got ['2024-01-01 00:0"),
+        ([["2024-02-01", "2024-02-02"]],
+         "no row lies in the label window ['2024-02-01', '2024-02-02']; the file runs from"),
+        ({"other.csv": []}, "windows.json: has no entry for oven.csv; keys are like 'other.csv'"),
+        ("{", "windows.json: not readable as JSON"),
+    ],
+)  # fmt: skip
+def test_windows_that_cannot_be_used(write, tmp_path, windows, message):
+    if not isinstance(windows, list):
+        text = windows if isinstance(windows, str) else json.dumps(windows)
+        windows = tmp_path / "windows.json"
+        windows.write_text(text)
+    with pytest.raises(ValueError) as caught:
+        load_csv(write("when,heat\n" + BARE), time_column="when", label_windows=windows)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_windows_need_a_time_column_and_no_label_column(write, tmp_path):
+    path = write(HEAD + ROWS)
+    for options in ({}, {"time_column": "when", "label_column": "state"}):
+        with pytest.raises(ValueError, match="label_windows needs time_column, and takes"):
+            load_csv(path, label_windows=[WINDOW], **options)
+    with pytest.raises(FileNotFoundError, match=r"none.json is not there; label_windows is a list"):
+        load_csv(path, time_column="when", label_windows=tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
@@ -307,6 +361,12 @@ def test_nab():
     short = load_nab("iio_us-east-1_i-a2eb1cd9_NetworkIn", root=SHARED)
     assert short.train_end == int(0.15 * len(short)) and "MIT" in short.source
     assert not streams["artificialNoAnomaly/art_flatline"].y.any()
+    same = load_csv(
+        SHARED / "nab" / "data" / f"{short.name}.csv",
+        time_column="timestamp",
+        label_windows=SHARED / "nab" / "labels" / "combined_windows.json",
+    )
+    assert same.y.any() and np.array_equal(same.y, short.y)
 
 
 @needs["adbench"]

@@ -23,7 +23,10 @@ ANOMALY_WORDS = {
     "1", "1.0", "true", "yes", "y", "anomaly", "anomalous", "abnormal", "outlier", "attack",
     "fault", "fraud", "malicious",
 }  # fmt: skip
-LABEL_LIKE = {"label", "labels", "y", "target", "anomaly", "is_anomaly", "anomalous", "outlier"}
+LABEL_LIKE = {
+    "label", "labels", "y", "target", "anomaly", "is_anomaly", "anomalous", "outlier",
+    "changepoint",
+}  # fmt: skip
 
 
 def load_csv(
@@ -33,6 +36,7 @@ def load_csv(
     time_column: str | None = None,
     features: Sequence[str] | None = None,
     normal_label: object = None,
+    label_windows: Sequence[Sequence[object]] | PathLike | None = None,
     train_fraction: float = 0.4,
     missing: str = "error",
     time_unit: str | None = None,
@@ -58,6 +62,10 @@ def load_csv(
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
+    label_windows : sequence of (start, end) or path, default=None
+        Labels that are not in the file: times, both included, between which rows are anomalous.
+        Or a JSON file that holds such a list, or lists by file name as in NAB's
+        ``combined_windows.json``. Needs ``time_column`` and excludes ``label_column``.
     train_fraction : float, default=0.4
         Share of rows, in time order, that are history.
     missing : {"error", "drop", "hold", "keep"}, default="error"
@@ -114,6 +122,12 @@ def load_csv(
     y = kind = None
     if label_column is not None:
         y, kind = _labels(path, frame[label_column], normal_label)
+    if label_windows is not None:
+        if time is None or label_column is not None:
+            raise ValueError(
+                f"{path.name}: label_windows needs time_column, and takes the place of label_column"
+            )
+        y = _inside(path, time, label_windows)
     special = [c for c in (label_column, time_column) if c is not None]
     values = _features(path, frame, features, special)
 
@@ -256,17 +270,10 @@ def load_nab(
     def load(path: str) -> Dataset:
         frame = _read(NAB.file(path, root))
         stamps = pd.to_datetime(frame["timestamp"]).to_numpy("datetime64[ns]")
-        windows = json.loads(NAB.file("labels/combined_windows.json", root).read_text())
-        key = path.removeprefix("data/")
-        if key not in windows:
-            raise ValueError(f"nab: labels/combined_windows.json has no entry for {key!r}")
-        y = np.zeros(len(frame), bool)
-        for first, last in windows[key]:
-            y |= (stamps >= np.datetime64(first)) & (stamps <= np.datetime64(last))
         return Dataset(
-            name=key.removesuffix(".csv"),
+            name=path.removeprefix("data/").removesuffix(".csv"),
             X=frame["value"].to_numpy(np.float64),
-            y=y,
+            y=_inside(Path(path), stamps, NAB.file("labels/combined_windows.json", root)),
             time=np.maximum.accumulate(stamps),
             feature_names=("value",),
             train_end=int(0.15 * min(len(frame), 5000)),
@@ -512,6 +519,49 @@ def _labels(path: Path, column: pd.Series, normal: object) -> tuple[np.ndarray, 
     return y, np.where(y, "anomaly", "")
 
 
+def _inside(
+    path: Path, time: np.ndarray, windows: Sequence[Sequence[object]] | PathLike
+) -> np.ndarray:
+    """True on rows whose time lies in one of the windows, boolean of shape (n_rows,)."""
+    if isinstance(windows, PathLike):
+        windows = _windows_in(Path(windows), path)
+    y = np.zeros(len(time), bool)
+    for window in windows:
+        try:
+            first, last = (pd.to_datetime(t, utc=True).tz_localize(None) for t in window)
+        except (AttributeError, TypeError, ValueError):
+            first = last = pd.NaT
+        if not first <= last:  # also where one is not a time
+            raise ValueError(
+                f"{path.name}: a label window is [start, end] with start <= end, got {window!r}"
+            )
+        inside = (time >= first.to_datetime64()) & (time <= last.to_datetime64())
+        if not inside.any():
+            raise ValueError(
+                f"{path.name}: no row lies in the label window {window!r}; the file runs from "
+                f"{time.min()} to {time.max()}"
+            )
+        y |= inside
+    return y
+
+
+def _windows_in(file: Path, path: Path) -> list:
+    """The windows of one table in a JSON file of lists, by the end of the table's path."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is not there; label_windows is a list or a JSON file")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file.name}: not readable as JSON ({error})") from error
+    if not isinstance(found, dict):
+        return found
+    here = path.absolute().parts
+    keys = [key for key in found if here[-len(Path(key).parts) :] == Path(key).parts]
+    if not keys:
+        raise ValueError(f"{file.name}: has no entry for {path.name}; keys are like {min(found)!r}")
+    return found[max(keys, key=len)]
+
+
 def _seen(words: np.ndarray) -> str:
     values = np.unique(words).tolist()
     return f"it holds {values[:6]}" + (f" and {len(values) - 6} more" if len(values) > 6 else "")
@@ -546,7 +596,8 @@ def _features(
         warnings.warn(f"{path.name}: text columns left out: {left_out}", stacklevel=3)
     if features is None and (odd := [c for c in columns if c.lower() in LABEL_LIKE]):
         warnings.warn(
-            f"{path.name}: {odd} used as a feature; if it is the label, pass label_column=",
+            f"{path.name}: {odd} used as a feature; if it is the label, pass label_column=, "
+            "else name the columns to use with features=",
             stacklevel=3,
         )
     if not columns:
