@@ -43,8 +43,9 @@ def _median3(a, b, c):
 
 
 # -- layout, feature by feature ----------------------------------------------------------------
-# moments: ring (d, w) | reference (d) | head sums (2, d) | suffix sums (2, d, w + 1) | recent (r, d)
-# robust:  ring (d, w) | sorted (d, w)                                                | recent (r, d)
+# moments: ring (d, w) | reference (d) | head sums (2, d) | suffix sums (2, d, w + 1)
+# robust:  ring (d, w) | sorted (d, w)
+# both:    then recent (release, d)
 
 
 @_jit(i8(i8, i8, i8))
@@ -311,7 +312,7 @@ def _learn_scored(x, o, score, s):
 
 @_jit(void(_row, _row))
 def _check_row(x, s):
-    """A short row would be read past its end, and one NaN would spoil the sorted window for ever."""
+    """A short row would be read past its end; one NaN would spoil a sorted window for ever."""
     bad = len(x) != s[_D]
     for j in range(len(x)):
         bad |= not np.isfinite(x[j])
