@@ -203,9 +203,12 @@ def test_text_columns_are_left_out_with_a_word(write):
     assert data.feature_names == ("heat", "flow") and not data.y.any()
 
 
-def test_a_label_that_would_leak_is_pointed_out(write):
-    with pytest.warns(UserWarning, match=r"\['Anomaly'\] used as a feature"):
-        load_csv(write("a,Anomaly\n1,0\n2,1\n"))
+def test_a_label_that_would_leak_is_refused(write):
+    path = write("a,Anomaly,y\n1,0,0\n2,1,1\n")
+    for options in ({}, {"label_column": "y"}):
+        with pytest.raises(ValueError, match=r"'Anomaly'.* reads like a label"):
+            load_csv(path, **options)
+    assert load_csv(path, feature_columns=["a", "y"]).X.shape == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +218,11 @@ def test_a_label_that_would_leak_is_pointed_out(write):
          "oven.csv: label_column='labl' is not a column; it has "
          "['when', 'heat', 'flow', 'state']"),
         (HEAD + ROWS, {"time_column": "time"}, "oven.csv: time_column='time' is not a column"),
-        (HEAD + ROWS, {"features": ["hot"]}, "oven.csv: features='hot' is not a column"),
-        (HEAD + ROWS, {"features": ["when"]},
+        (HEAD + ROWS, {"feature_columns": ["hot"]},
+         "oven.csv: feature_columns='hot' is not a column"),
+        (HEAD + ROWS, {"feature_columns": ["when"]},
          "column 'when' is not numeric ('2024-01-01 00:00' in data row 1)"),
-        (HEAD + ROWS, {"features": ["heat", "state"], "label_column": "state"},
+        (HEAD + ROWS, {"feature_columns": ["heat", "state"], "label_column": "state"},
          "['state'] cannot be features and labels or time at once"),
         (HEAD + ROWS, {"time_column": "state"},
          "time column 'state': cannot read 'normal' in data row 1 as a date"),

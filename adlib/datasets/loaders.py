@@ -34,7 +34,7 @@ def load_csv(
     *,
     label_column: str | None = None,
     time_column: str | None = None,
-    features: Sequence[str] | None = None,
+    feature_columns: Sequence[str] | None = None,
     normal_label: object = None,
     label_windows: Sequence[Sequence[object]] | PathLike | None = None,
     train_fraction: float = 0.4,
@@ -57,8 +57,9 @@ def load_csv(
         labelled, so every ``y`` is 0.
     time_column : str, default=None
         Column of dates, or of numbers when ``time_unit`` says what they count.
-    features : sequence of str, default=None
-        Columns to use; all other numeric ones if None (text columns are left out with a warning).
+    feature_columns : sequence of str, default=None
+        Columns to use; all other numeric ones if None (text columns are left out with a warning,
+        one that is named like a label is refused).
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
@@ -129,7 +130,7 @@ def load_csv(
             )
         y = _inside(path, time, label_windows)
     special = [c for c in (label_column, time_column) if c is not None]
-    values = _features(path, frame, features, special)
+    values = _features(path, frame, feature_columns, special)
 
     keep = _present(path, values, missing)
     if missing == "hold":
@@ -568,25 +569,25 @@ def _seen(words: np.ndarray) -> str:
 
 
 def _features(
-    path: Path, frame: pd.DataFrame, features: Sequence[str] | None, special: Sequence[str]
+    path: Path, frame: pd.DataFrame, wanted: Sequence[str] | None, special: Sequence[str]
 ) -> pd.DataFrame:
     """The numeric feature columns, infinite values as missing ones."""
-    if features is not None:
-        features = [features] if isinstance(features, str) else list(features)
-        _require(path, frame, features, "features")
-        if leaked := [c for c in features if c in special]:
+    if wanted is not None:
+        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        _require(path, frame, wanted, "feature_columns")
+        if leaked := [c for c in wanted if c in special]:
             raise ValueError(f"{path.name}: {leaked} cannot be features and labels or time at once")
     columns, left_out = {}, []
-    for name in features or [c for c in frame if c not in special]:
+    for name in wanted or [c for c in frame if c not in special]:
         column = frame[name]
         if pd.api.types.is_datetime64_any_dtype(column):
             column = column.astype(str)  # else dates would pass as nanoseconds since 1970
         numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
         bad = (numbers.isna() & column.notna()).to_numpy()
-        if bad.any() and (features is not None or not bad[column.notna()].all()):
+        if bad.any() and (wanted is not None or not bad[column.notna()].all()):
             raise ValueError(
                 f"{path.name}: column {name!r} is not numeric ({_first_bad(bad, column)}); "
-                "correct it, or name the columns to use with features="
+                "correct it, or name the columns to use with feature_columns="
             )
         if bad.any():
             left_out.append(name)
@@ -594,11 +595,10 @@ def _features(
             columns[name] = numbers.replace([np.inf, -np.inf], np.nan)
     if left_out:
         warnings.warn(f"{path.name}: text columns left out: {left_out}", stacklevel=3)
-    if features is None and (odd := [c for c in columns if c.lower() in LABEL_LIKE]):
-        warnings.warn(
-            f"{path.name}: {odd} used as a feature; if it is the label, pass label_column=, "
-            "else name the columns to use with features=",
-            stacklevel=3,
+    if wanted is None and (odd := [c for c in columns if c.lower() in LABEL_LIKE]):
+        raise ValueError(
+            f"{path.name}: {odd} would be used as a feature and reads like a label, which would "
+            "leak; pass label_column=, or name the columns to use with feature_columns="
         )
     if not columns:
         raise ValueError(f"{path.name}: has no numeric column to use; columns: {list(frame)}")
