@@ -132,11 +132,11 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
         models = models | fixed
         roles |= dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
     datasets = [datasets] if isinstance(datasets, Dataset) else list(datasets)
-    names = [data.name for data in datasets]
-    if len(set(names)) < len(names) or not names or not models:
+    names, seeds = [data.name for data in datasets], list(seeds)
+    if len(set(names)) < len(names) or not names or not models or not seeds:
         raise ValueError(
-            f"compare needs detectors, and data sets with different names; got {list(models)} "
-            f"and {names}"
+            f"compare needs detectors, seeds, and data sets with different names; got "
+            f"{list(models)}, {seeds} and {names}"
         )
     if empty := [data.name for data in datasets if not 0 < data.train_end < len(data)]:
         raise ValueError(f"{empty} need history to learn from and test rows: set train_end")
@@ -154,7 +154,7 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
             model, data, alpha, _gap(models.values(), data), wanted[data.name],
             partial(judge, n_random=n_random, n_bootstrap=n_bootstrap, random_state=seed),
         )
-        for (label, model), data, seed in product(models.items(), datasets, list(seeds))
+        for (label, model), data, seed in product(models.items(), datasets, seeds)
         if roles[label] != "oracle" or data.oracle is not None
     ]
     rows = Parallel(n_jobs=n_jobs, return_as="generator")(cells)

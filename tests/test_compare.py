@@ -429,6 +429,7 @@ def test_a_test_without_anomalies_keeps_its_false_alarms():
         ({"detectors": [3]}, "needs a fit method, got 3"),
         ({"detectors": []}, "compare needs detectors"),
         ({"datasets": []}, "data sets with different names"),
+        ({"seeds": []}, r"compare needs detectors, seeds, .* got \['Broken'\], \[\] and"),
         ({"datasets": [make_data(), make_data()]}, r"different names; got .*'data', 'data'"),
         ({"datasets": make_data(train_end=N)}, "need history to learn from and test rows"),
         ({"metrics": ["roc_auc", "accuracy"]}, r"unknown metrics \['accuracy'\].*roc_auc"),
