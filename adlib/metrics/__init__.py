@@ -9,9 +9,11 @@ from adlib.metrics.event import (alarm_count, alarms_per_day, detection_delay, e
 from adlib.metrics.point import (average_precision, best_f1, confusion_matrix, f1,
                                  false_positive_rate, precision, recall, roc_auc)
 from adlib.metrics.reporting import report
+from adlib.metrics.volume import vus, vus_pr, vus_roc
 
 __all__ = [
     "alarm_count", "alarms_per_day", "average_precision", "best_f1", "confusion_matrix",
     "detection_delay", "event_f1", "event_precision", "event_recall", "f1", "false_positive_rate",
-    "precision", "recall", "report", "roc_auc",
+    "precision", "recall", "report", "roc_auc", "vus",
+    "vus_pr", "vus_roc",
 ]
