@@ -1,4 +1,4 @@
-"""Peers live in environments of their own, made on first use: their requirements contradict ours."""
+"""Peers in environments of their own, made on first use: their requirements contradict ours."""
 
 import json
 import subprocess
