@@ -1,6 +1,8 @@
 """The committed notebooks are clean, their numbers hold, and the machinery notices when not."""
 
 import ast
+import base64
+import io
 import json
 import os
 import re
@@ -10,9 +12,11 @@ import xml.etree.ElementTree as ElementTree
 from copy import deepcopy
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from adlib import notebooks
 
@@ -215,6 +219,21 @@ def test_refreshed_notebook_is_clean_and_stable(toy):
     expected = json.loads((path.parent / "expected" / "01_noise.json").read_text())
     assert set(expected) == {"mean", "spread"}
 
+
+def test_pictures_are_stored_small_and_look_the_same():
+    figure, ax = plt.subplots()
+    ax.plot(np.sin(np.arange(100) / 9))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    output = new_output(
+        "display_data", {"image/png": base64.b64encode(buffer.getvalue()).decode()}
+    )
+    nb = notebooks.normalise(new_notebook(cells=[new_code_cell("", outputs=[output])]))
+    stored = base64.b64decode(nb.cells[0].outputs[0].data["image/png"])
+    assert len(stored) < 0.6 * len(buffer.getvalue())
+    before, after = (plt.imread(io.BytesIO(png))[..., :3] for png in (buffer.getvalue(), stored))
+    assert np.abs(before - after).max() < 0.1
 
 def source(index, text):
     return lambda nb: nb.cells[index].update(source=text)
