@@ -218,7 +218,7 @@ def _stuck(event: Event) -> np.ndarray:
 
 @injector("dropout", min_length=1, replaces=True)
 def _dropout(event: Event) -> np.ndarray:
-    """Values are missing (see ``missing`` of :func:`inject`)."""
+    """Values are missing, or what a logger writes instead of them."""
     return np.full(event.length, np.nan)
 
 
