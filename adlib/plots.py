@@ -66,7 +66,8 @@ def comparison(summary, metric="average_precision", *, ax=None):
     ax.set_ylim(len(lines) - 0.4, -0.6)
     over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
     n = int(lines.n_datasets.max())
-    ax.set_xlabel(f"{metric}, mean over {n} data set{'s' * (n > 1)}\n95 % interval over {over}")
+    of = "seeds" if n == 1 else f"{n} data sets and their seeds"
+    ax.set_xlabel(f"{metric}, mean over {of}\n95 % interval over {over}")
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="best", fontsize="small")
     return ax
@@ -158,9 +159,9 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
         else:
             values = dataset.X[:, names.index(name)]
             if clean is not None:
-                ax.plot(x[rows], clean[rows, names.index(name)], color="0.7", label="before")
+                ax.plot(x[rows], clean[rows, names.index(name)], color="0.55", label="before")
             ax.plot(x[rows], values[rows], color="tab:blue", linewidth=1)
-            ax.plot(x[affected], values[affected], ".", color=TRUE, markersize=5)
+            ax.plot(x[affected], values[affected], ".", color=TRUE, markersize=4)
             if flags is not None:
                 _ticks(ax, x, flags.astype(bool) & inside, true)
         if rows.start < dataset.train_end < rows.stop:
