@@ -143,8 +143,8 @@ def _contextual(event: Event) -> np.ndarray:
     x, t = event.x, event.start
     around = np.r_[x[max(t - 5, 0) : t], x[t + 1 : t + 6]]
     here = np.median(around)
-    low, high = np.quantile(x, (0.01, 0.99))
-    # Towards the side with more room, and never beyond what the channel normally reaches.
+    low, high = np.quantile(x, (0.1, 0.9))
+    # Towards the side with more room, and well inside what the channel normally reaches.
     sign = 1.0 if high - here > here - low else -1.0
     value = np.clip(here + sign * event.strength * event.scale, low, high)
     # Where neighbours say nothing (white noise), no ordinary value is out of context: leave it,

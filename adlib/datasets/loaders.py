@@ -540,7 +540,7 @@ def _inside(
         if not inside.any():
             raise ValueError(
                 f"{path.name}: no row lies in the label window {window!r}; the file runs from "
-                f"{time.min()} to {time.max()}"
+                f"{pd.Timestamp(time.min())} to {pd.Timestamp(time.max())}"
             )
         y |= inside
     return y
