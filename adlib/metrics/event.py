@@ -262,8 +262,13 @@ def event_rates(n_found, n_events, n_false_alarms, false_positive_rate):
     return {
         "event_recall": recall,
         "event_precision": precision,
-        "event_f1": ratio(2 * precision * recall, precision + recall, 0.0),
+        "event_f1": harmonic_mean(precision, recall),
     }
+
+
+def harmonic_mean(precision, recall):
+    """F1 of a precision and a recall, 0 if both are 0."""
+    return ratio(2 * precision * recall, precision + recall, 0.0)
 
 
 def _checked(y_true, pred, judged):
