@@ -1,0 +1,191 @@
+"""The scores by which two public collections rank detectors: Numenta's (NAB) and UCR's.
+
+NAB has a rule of its own for which rows count, so its score takes no `judged`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, checked_scores,
+                                  runs, same_length_flags, undefined)
+
+
+class Weights(NamedTuple):
+    """What a detected window earns, and what a false positive and a missed window cost."""
+
+    detected: float
+    false_positive: float
+    missed: float
+
+
+PROFILES = {
+    "standard": Weights(1.0, 0.11, 1.0),
+    "reward_low_FP": Weights(1.0, 0.22, 1.0),
+    "reward_low_FN": Weights(1.0, 0.11, 2.0),
+}
+
+
+def nab_score(y_true, pred, profile="standard", normalize=True):
+    """Early detections minus false positives and misses, as Numenta's benchmark counts them.
+
+    Lavin and Ahmad (2015), with the released scorer's constants. Each event is a window. Its
+    *first* flag earns up to 1, less the later it comes (a sigmoid of its place in the window);
+    every flagged row outside costs, less if a window has just ended; a window without a flag
+    costs. The first 15 % of a stream (750 rows at most) are probation and count neither way.
+
+    It counts flagged rows, not alarms, so one alarm that stays on is ruinous and a rest period
+    after each alarm can be worth more than a better score. Published values choose the threshold on
+    the very streams they are scored on: they are upper bounds.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,), or list of such arrays
+        1 = in a window, 0 = outside, in time order. A list is a corpus of streams, which is
+        scored as one.
+    pred : array_like of shape (n_samples,), or list of such arrays
+        1 = flagged, 0 = not.
+    profile : {"standard", "reward_low_FP", "reward_low_FN"}
+        Costs: a false positive 0.11, twice that in the second; a missed window 1, twice that
+        in the third. NAB's own spelling (``reward_low_FP_rate``) will do as well.
+    normalize : bool
+        Scale the sum over the corpus so that no flag at all is 0 and every window detected at
+        its first row, with no false positive, is 100 (within reach only if no window begins in
+        probation). False gives the sum itself.
+
+    Returns
+    -------
+    float
+        At most 100, and below 0 for a detector worse than silence; unnormalised, at most the
+        number of windows. If normalised, nan with a warning if the rows after probation hold
+        no anomaly or only anomalies; unnormalised, what the formula gives.
+
+    Raises
+    ------
+    ValueError
+        If labels or flags are not 0/1, lengths differ, or the profile is unknown.
+
+    Notes
+    -----
+    A false positive's cost depends on its distance from the window's end in units of the
+    window's width less one row. The released scorer divides by zero after a window of one row;
+    here such a window forgives as one of two rows.
+
+    Examples
+    --------
+    >>> y = np.repeat([0, 1, 0], [100, 20, 80])
+    >>> early, late = np.zeros(200), np.zeros(200)
+    >>> early[102] = late[118] = 1
+    >>> round(nab_score(y, early), 1), round(nab_score(y, late), 1)
+    (99.6, 62.4)
+    >>> nab_score([y, y], [y, np.zeros(200)])
+    50.0
+    """
+    name = profile.removesuffix("_rate")
+    if name not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    if not (isinstance(y_true, (list, tuple)) and len(y_true) and np.ndim(y_true[0])):
+        y_true, pred = [y_true], [pred]
+    if len(y_true) != len(pred):
+        raise ValueError(f"pred has {len(pred)} streams, y_true has {len(y_true)}")
+    streams = []
+    for labels, flags in zip(y_true, pred, strict=True):
+        labels = checked_flags(labels)
+        streams.append((labels, same_length_flags(flags, labels.size)))
+
+    weights = PROFILES[name]
+    score = sum(_nab_sum(y, flags, weights) for y, flags in streams)
+    if not normalize:
+        return score
+    if not both_classes(np.concatenate([y[_probation(y.size):] for y, _ in streams]), "nab_score"):
+        return np.nan
+    n_windows = sum(_n_windows(y) for y, _ in streams)
+    silence = -weights.missed * n_windows
+    return 100 * (score - silence) / (weights.detected * n_windows - silence)
+
+
+def ucr_score(y_true, score, *, tolerance=0, judged=None):
+    """1 if the highest score lies in the one event or close to it, else 0.
+
+    The UCR anomaly archive's question (Wu and Keogh, 2021): "close" is within the event's own
+    length, or `tolerance` rows if that is more, on either side. One value says next to
+    nothing: average it over many series, beside a random score's mean (the share of the rows
+    that count as close, which is all of them for a long event in a short series).
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal, in time order, with exactly one event.
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous. Of rows that tie for the highest, the first counts.
+    tolerance : int
+        In rows, at least 0. The archive's own rule is 100.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows whose score does not count, those of a warm-up for example.
+
+    Returns
+    -------
+    float
+        0 or 1; nan with a warning if there is no anomaly, only anomalies, or more than one
+        event.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, a score is NaN, or `tolerance` is below 0.
+
+    Examples
+    --------
+    >>> y = [0, 0, 0, 0, 1, 1, 0, 0]
+    >>> ucr_score(y, [0, 0, 9, 0, 1, 1, 0, 0])
+    1.0
+    >>> ucr_score(y, [0, 9, 0, 0, 1, 1, 0, 0]), ucr_score(y, [0, 9, 0, 0, 1, 1, 0, 0], tolerance=3)
+    (0.0, 1.0)
+    """
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0 rows, got {tolerance}")
+    y = checked_flags(y_true)
+    judged = checked_judged(judged, y.size)
+    score = checked_scores(score, y.size, judged)
+    if not both_classes(y[judged], "ucr_score"):
+        return np.nan
+    starts, stops = runs(y)
+    if starts.size > 1:
+        return undefined("ucr_score", f"{starts.size} events instead of one")
+    margin = max(stops[0] - starts[0], tolerance)
+    highest = np.flatnonzero(judged)[score[judged].argmax()]
+    return float(starts[0] - margin <= highest < stops[0] + margin)
+
+
+def _probation(n_samples):
+    return min(int(0.15 * n_samples), 750)
+
+
+def _n_windows(y):
+    """Windows with a row after probation."""
+    return int(np.sum(runs(y)[1] > _probation(y.size)))
+
+
+def _nab_sum(y, pred, weights):
+    """NAB's unnormalised score of one stream."""
+    starts, stops = runs(y)
+    last = np.append(-np.inf, stops - 1)  # before any window: one that ended long ago
+    width = np.append(1, stops - starts)
+    row = np.flatnonzero(pred)
+    row = row[row >= _probation(y.size)]
+    window = np.searchsorted(starts, row, "right")  # the latest that has begun
+    hit = row <= last[window]
+
+    found, first = np.unique(window[hit], return_index=True)
+    earned = _sigmoid((row[hit][first] - last[found] - 1) / width[found]) / _sigmoid(-1.0)
+    cost = -_sigmoid((row - last[window])[~hit] / np.maximum(width[window][~hit] - 1, 1))
+    return float(
+        weights.detected * earned.sum()
+        - weights.false_positive * cost.sum()
+        - weights.missed * (_n_windows(y) - found.size)
+    )
+
+
+def _sigmoid(position):
+    """NAB's scaled sigmoid: near 1 at a window's start (-1), 0 at its end (0), then below 0."""
+    return np.where(position > 3, -1.0, -np.tanh(2.5 * position))
