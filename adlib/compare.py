@@ -314,7 +314,7 @@ def verdict(summary: pd.DataFrame) -> str:
     --------
     >>> lines = pd.DataFrame({"detector": ["KNN", "MaxAbsZ"], "role": ["detector", "baseline"],
     ...     "metric": "average_precision", "mean": [0.8, 0.6], "low": [0.7, 0.5],
-    ...     "high": [0.9, 0.75], "random": 0.1, "rank": [1, 2]})
+    ...     "high": [0.9, 0.75], "random": 0.1, "rank": [1, 2], "n_datasets": 1})
     >>> print(verdict(lines))
     No winner: the interval of KNN (0.70 to 0.90) overlaps that of MaxAbsZ. The best baseline,
     MaxAbsZ, reaches 75 % of the best average precision.
@@ -325,7 +325,7 @@ def verdict(summary: pd.DataFrame) -> str:
     best, others = lines.iloc[0], lines.iloc[1:]
     rivals = others.detector[others.high >= best.low].tolist()
     span = f"{best.low:.2f} to {best.high:.2f}"
-    if best.low <= best.random:
+    if best.n_datasets == 1 and best.low <= best.random:  # sets differ in what chance gives
         said = (f"Nothing is better than chance: the interval of {best.detector}, the best, "
                 f"({span}) holds the {best.random:.2f} of a random score.")
     elif rivals:

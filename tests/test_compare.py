@@ -519,7 +519,7 @@ def ranked(**spans):
     """A summary from {detector: (low, mean, high)}; names in lower case are baselines."""
     lines = [
         {"detector": name, "role": "baseline" if name.islower() else "detector", "low": low,
-         "mean": mean, "high": high, "random": 0.1, "metric": "average_precision"}
+         "mean": mean, "high": high, "random": 0.1, "metric": "average_precision", "n_datasets": 1}
         for name, (low, mean, high) in spans.items()
     ]  # fmt: skip
     out = pd.DataFrame(lines)
@@ -546,6 +546,11 @@ def ranked(**spans):
 )  # fmt: skip
 def test_verdict_names_a_leader_only_where_its_interval_stands_alone(spans, said):
     assert verdict(ranked(**spans)) == said
+
+
+def test_verdict_over_sets_of_different_chance_does_not_judge_it():
+    hard_and_easy = ranked(A=(0.05, 0.5, 1.0)).assign(n_datasets=2)
+    assert verdict(hard_and_easy) == "A leads: its interval (0.05 to 1.00) lies above all others."
 
 
 def test_verdict_of_a_real_table(data, with_baselines):
