@@ -325,8 +325,9 @@ def verdict(summary: pd.DataFrame) -> str:
     best, others = lines.iloc[0], lines.iloc[1:]
     rivals = others.detector[others.high >= best.low].tolist()
     span = f"{best.low:.2f} to {best.high:.2f}"
-    if best.n_datasets == 1 and best.low <= best.random:  # sets differ in what chance gives
-        said = (f"Nothing is better than chance: the interval of {best.detector}, the best, "
+    # over several sets, which differ in what chance gives, the interval says nothing about it
+    if best.n_datasets == 1 and (lines.low <= lines.random).all():
+        said = (f"Nothing is shown to beat chance: the interval of {best.detector}, the best, "
                 f"({span}) holds the {best.random:.2f} of a random score.")
     elif rivals:
         more = f" and {len(rivals) - 3} more" if len(rivals) > 3 else ""

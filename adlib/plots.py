@@ -63,13 +63,14 @@ def comparison(summary, metric="average_precision", *, ax=None):
         ax.annotate("failed" if line.n_failed else "undefined", (0.01, i), color="tab:red",
                     xycoords=("axes fraction", "data"), va="center", fontsize="small")
     ax.set_yticks(lines.index, lines.detector)
-    ax.set_ylim(len(lines) - 0.4, -0.6)
+    ax.set_ylim(len(lines) + 0.6, -0.6)  # a row of its own for the legend
     over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
     n = int(lines.n_datasets.max())
     of = "seeds" if n == 1 else f"{n} data sets and their seeds"
     ax.set_xlabel(f"{metric}, mean over {of}\n95 % interval over {over}")
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(loc="best", fontsize="small")
+    ax.legend(loc="lower center", ncols=4, fontsize="small", frameon=False, borderaxespad=0.2,
+              columnspacing=1.0, handlelength=1.2, handletextpad=0.3)
     return ax
 
 

@@ -538,8 +538,10 @@ def ranked(**spans):
          "No winner: the interval of z (0.70 to 0.90) overlaps those of A, B, C and 2 more. "
          "z is itself a baseline."),
         ({"A": (0.05, 0.2, 0.5), "B": (0.0, 0.1, 0.2)},
-         "Nothing is better than chance: the interval of A, the best, (0.05 to 0.50) holds the "
+         "Nothing is shown to beat chance: the interval of A, the best, (0.05 to 0.50) holds the "
          "0.10 of a random score."),
+        ({"A": (0.05, 0.2, 0.5), "B": (0.15, 0.18, 0.2)},
+         "No winner: the interval of A (0.05 to 0.50) overlaps that of B."),
         ({"A": (np.nan,) * 3},
          "Nothing can be ranked: no detector has an average precision on every data set."),
     ],
