@@ -1,0 +1,106 @@
+"""Notebook 05 on a table of the user's own: what it shows, and the one sentence when it cannot."""
+
+import nbformat
+import numpy as np
+import pandas as pd
+import papermill
+import pytest
+from papermill.exceptions import PapermillExecutionError
+
+from adlib.notebooks import ROOT
+
+QUICK = {"detectors": ["KNN", "RollingZScore"], "seeds": [0]}
+MINE = {"data_path": "mine.csv", "time_column": "when", "label_column": "state"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Tables of a user, and the notebook up to where it stops to depend on them."""
+    folder = tmp_path_factory.mktemp("user")
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "when": pd.date_range("2024-03-01", periods=1200, freq="min"),
+        "heat": rng.normal(50, 2, 1200),
+        "flow": rng.normal(10, 1, 1200),
+        "state": "normal",
+    })
+    for start in (600, 800, 1000):
+        table.loc[start : start + 4, "heat"] += 20
+        table.loc[start : start + 4, "state"] = "fault"
+    table["state"] = table["state"].replace("fault", "anomaly")
+    table.to_csv(folder / "mine.csv", index=False)
+    table.drop(columns="state").to_csv(folder / "bare.csv", index=False)
+    table.assign(state="normal").to_csv(folder / "same.csv", index=False)
+    table[590:660].to_csv(folder / "short.csv", index=False)
+
+    notebook = nbformat.read(ROOT / "notebooks" / "05_model_comparison.ipynb", as_version=4)
+    end = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("## What goes wrong"))
+    notebook.cells = notebook.cells[:end]
+    nbformat.write(notebook, folder / "05.ipynb")
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch):
+    monkeypatch.delenv("ADLIB_METRICS")  # what a user's table gives is no reference
+
+    def run(**parameters):
+        notebook = papermill.execute_notebook(
+            folder / "05.ipynb", None, QUICK | parameters, cwd=folder, progress_bar=False
+        )
+        outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+        shown = [o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs]
+        figures = [o for o in outputs if "image/png" in o.get("data", {})]
+        return "\n".join(shown), len(figures)
+
+    return run
+
+
+def test_labelled_table(run):
+    text, n_figures = run(**MINE)
+    for name in ("KNN", "RollingZScore", "RandomScore", "MaxAbsZ", "FirstDifference",
+                 "PCAReconstruction", "AlwaysAnomalous", "AlwaysNormal"):
+        assert name in text
+    for column in ("mean", "low", "high", "random", "event_recall", "alarms_per_day"):
+        assert column in text
+    assert "mine: No winner: the interval of KNN" in text
+    assert "\n9 cells, 0 failed, 0 with a warning" in text
+    assert n_figures == 2
+
+
+def test_table_without_labels_is_not_ranked(run):
+    text, n_figures = run(data_path="bare.csv", time_column="when")
+    assert "no labels: no quality is measured" in text and "share of test rows flagged" in text
+    assert "without labels there is no better or worse" in text
+    assert "rank " not in text and "f1" not in text and "No winner" not in text
+    lines = [line.split() for line in text.splitlines()]
+    first = lines[lines.index(["row"]) + 1]  # of the rows to look at first
+    assert int(first[0]) in [start + i for start in (600, 800, 1000) for i in range(5)]
+    assert n_figures == 2
+
+
+def test_labels_from_windows(run):
+    windows = [["2024-03-01 10:00", "2024-03-01 10:04"], ["2024-03-01 13:20", "2024-03-01 13:24"]]
+    text, _ = run(data_path="bare.csv", time_column="when", label_windows=windows)
+    assert "bare: No winner" in text and "event_recall" in text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"data_pth": "mine.csv"}, "no parameter 'data_pth' here, did you mean 'data_path'?"),
+        ({"data_path": "other.csv"}, "other.csv is not there; give the path of a CSV"),
+        (MINE | {"label_column": "stat"}, "mine.csv: label_column='stat' is not a column; it has"),
+        (MINE | {"data_path": "same.csv"}, "same: 0 of 720 test rows are labelled anomalous"),
+        (MINE | {"data_path": "short.csv"},
+         "short: alpha=0.05 needs 19 rows to calibrate on, and 70 rows leave 5: give more rows"),
+        (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM'; there are"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_ends_in_one_sentence(run, parameters, sentence):
+    with pytest.raises(PapermillExecutionError) as caught:
+        run(**parameters)
+    assert caught.value.ename == "ParameterError"
+    assert sentence in caught.value.evalue
+    assert caught.value.traceback == [f"ParameterError: {caught.value.evalue}"]
+    assert "\n" not in caught.value.evalue
