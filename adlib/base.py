@@ -21,6 +21,8 @@ from adlib.windows import Windows, check_window
 CROSS_BELOW = 1_000  # training rows below which a held-out fifth is too noisy a calibration
 CROSS_CHEAP = 10_000  # the same for detectors that train in about a second
 FOLDS = 5
+_LARGEST = np.finfo(np.float64).max
+_SLICE = 32_000_000  # values in the windows of one slice: 256 MB
 
 
 class Detection(NamedTuple):
@@ -92,8 +94,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     calibration : {"auto", "split", "cross"} or None
         Where the held-out scores come from. ``"split"``: the last fifth of the rows, after a purge
         gap of ``window - 1`` rows, is kept from training. ``"cross"``: five cross-fitted parts,
-        then a training on all rows; worth its fivefold time below about 1,000 rows, exact only up
-        to a factor of two in the worst case (Barber et al. 2021), close to ``alpha`` in practice.
+        then a training on all rows; worth its fivefold time below about 1,000 rows. The rate is at
+        most 2 ``alpha`` in the worst case (Barber et al. 2021); in practice a little below
+        ``alpha``, because the parts learn from fewer rows than the final model.
         ``"auto"``: split where time order matters, else cross where rows are few or training is
         cheap. None: no calibration; `calibrate` must be called before a decision.
 
@@ -114,6 +117,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             def __init__(self, *, power=2.0, **base):
                 super().__init__(**base)
                 self.power = power
+
+    Name a parent's parameter and hand it on to give it another default. Parameters are read at
+    fit: after ``set_params``, fit again.
     """
 
     _cheap = True  # trains in about a second on 10,000 rows: worth cross-fitting
@@ -131,13 +137,17 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         init = cls.__dict__.get("__init__")
         if init is None:
             return
-        own = list(inspect.signature(init).parameters.values())
-        if own[-1].kind is not inspect.Parameter.VAR_KEYWORD:
-            return
-        names = {p.name for p in own}
-        inherited = inspect.signature(cls.__mro__[1].__init__).parameters.values()
+        merged: dict[str, inspect.Parameter] = {}
+        for parent in cls.__mro__:  # up to the first constructor that hands nothing on
+            if "__init__" in vars(parent):
+                found = inspect.signature(vars(parent)["__init__"]).parameters
+                merged = found | merged
+                if not any(p.kind is p.VAR_KEYWORD for p in found.values()):
+                    break
+        own = inspect.signature(init).parameters
+        order = sorted(merged.values(), key=lambda p: p.name not in own)
         init.__signature__ = inspect.Signature(
-            own[:-1] + [p for p in inherited if p.name not in names])
+            p for p in order if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
 
     # -- what a subclass writes -------------------------------------------------------------
 
@@ -170,19 +180,26 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self
         """
         self._check_params()
-        X = self._validate(X, reset=True)
-        if len(X) < 2:
-            raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
-                             f"got n_samples = {len(X)}")
-        if len(X) <= self._context():
-            raise ValueError(f"window={self.window} needs more than {self._context()} rows to fit, "
-                             f"got {len(X)}; shorten the window or give more rows")
-        self.seed_ = _draw_seed(getattr(self, "random_state", 0))
-        for stale in ("threshold_", "calibration_", "threshold_rule_"):
-            self.__dict__.pop(stale, None)
-        held_out = self._fit_calibrated(X)
-        if held_out is not None:
-            self._set_calibration(held_out)
+        before = dict(vars(self))
+        for name in before:
+            if name.endswith("_") and not name.startswith("_"):
+                del vars(self)[name]  # nothing of an earlier fit may be taken for this one's
+        try:
+            X = self._validate(X, reset=True)
+            if len(X) < 2:
+                raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
+                                 f"got n_samples = {len(X)}")
+            if len(X) <= self._context():
+                raise ValueError(f"window={self.window} needs more than {self._context()} rows to "
+                                 f"fit, got {len(X)}; shorten the window or give more rows")
+            self.seed_ = _draw_seed(getattr(self, "random_state", 0))
+            held_out = self._fit_calibrated(X)
+            if held_out is not None:
+                self._set_calibration(held_out)
+        except BaseException:  # a fit that fails leaves what was there, not half of something
+            vars(self).clear()
+            vars(self).update(before)
+            raise
         return self
 
     def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
@@ -195,20 +212,19 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 part = clone(self)
                 part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
                 part._fit(X[train])
-                held_out[test] = part._score(X[test])
+                held_out[test] = part._checked(part._score(X[test]), len(test))
             self._fit(X)
             return held_out
         gap = self._context()
         cut = len(X) - len(X) // 5 if plan == "split" else len(X)
         if cut <= gap:
             raise ValueError(f"window={self.window} needs more rows: {len(X)} leave {cut} for "
-                             f"training, which must exceed {gap}")
+                             f"training, and it takes more than {gap}")
         self._fit(self._features(X[:cut])[gap:])
         if plan is None:
             return None
         # the gap: no window of a calibration row may contain a training row
-        held_out = self._features(X[cut:])[gap:]
-        return self._score(held_out) if len(held_out) else np.empty(0)
+        return self._score_rows(X[cut:])[gap:]
 
     def _plan(self, n: int) -> str | None:
         if self.calibration != "auto":
@@ -260,8 +276,29 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ndarray of float64, shape (n_samples,)
         """
         check_is_fitted(self, "n_features_in_")
-        X = self._validate(X, reset=False)
-        return np.asarray(self._score(self._features(X)), dtype=np.float64)
+        return self._score_rows(self._validate(X, reset=False))
+
+    def _score_rows(self, X: NDArray[np.float64]) -> Scores:
+        """Score validated rows; windows of long inputs are made a slice at a time."""
+        context, n = self._context(), len(X)
+        step = max(1, _SLICE // ((context + 1) * X.shape[1])) if context else max(n, 1)
+        parts = [np.empty(0)]
+        for start in range(0, n, step):
+            first = max(0, start - context)  # each slice brings its predecessors along
+            rows = X[first:start + step]
+            parts.append(self._checked(self._score(self._features(rows)), len(rows))[start - first:])
+        return np.concatenate(parts)
+
+    def _checked(self, score: Any, n: int) -> Scores:
+        """Hold what a subclass returns to the contract: NaN would count as normal for ever."""
+        score = np.asarray(score, dtype=np.float64)
+        if score.shape != (n,):
+            raise ValueError(f"{type(self).__name__} must give one score per row, shape ({n},), "
+                             f"gave shape {score.shape}")
+        if np.isnan(score).any():
+            raise ValueError(f"{type(self).__name__} scored {np.isnan(score).sum()} of {n} rows "
+                             f"NaN (first: row {np.isnan(score).argmax()})")
+        return np.clip(score, -_LARGEST, _LARGEST)  # an overflow is as anomalous as can be
 
     def detect(self, X: ArrayLike) -> Detection:
         """Flags and scores: a row is an anomaly when its score exceeds ``threshold_``."""
@@ -275,9 +312,22 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return 1.0 - self.calibration_.p_value(self.anomaly_score(X))
 
     def severity(self, X: ArrayLike) -> Scores:
-        """Urgency in [0, 1] from calibrated p-values: 0.7 at ``alpha``, 0.9 at ``alpha / 10``."""
+        """Urgency in [0, 1] from calibrated p-values; above 0.7 exactly where `detect` flags.
+
+        0.7 lies at the false-alarm budget and 0.9 at a tenth of it. A threshold that is no budget
+        per row (a fixed cut, incidents per day) counts with the p-value it has among the held-out
+        scores. See `adlib.thresholds.severity`.
+        """
         self._check_calibrated()
-        return self.calibration_.severity(self.anomaly_score(X), self.alpha)
+        score = self.anomaly_score(X)
+        rule, alpha = self.threshold_rule_, getattr(self.threshold_rule_, "alpha", None)
+        if alpha is None or rule.per is not None:
+            alpha = float(np.clip(self.calibration_.p_value(self.threshold_, extrapolate=True),
+                                  1e-300, 0.999))
+        value = self.calibration_.severity(score, alpha)
+        # a p-value of exactly alpha lies on the border and is told apart by the flag
+        flagged = score > self.threshold_
+        return np.where(flagged, np.maximum(value, np.nextafter(0.7, 1)), np.minimum(value, 0.7))
 
     def contributions(self, X: ArrayLike) -> NDArray[np.float64]:
         """How much each feature adds to each row's score.
@@ -340,8 +390,17 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 and X.flags.c_contiguous and X.shape[1] == self.n_features_in_ and len(X)
                 and not hasattr(self, "feature_names_in_") and np.isfinite(X.sum())):
             return X
+        _refuse_odd(X)
         # C order: a Fortran-ordered copy sums in another order, and scores would differ
-        return validate_data(self, X, dtype=np.float64, order="C", reset=reset)
+        try:
+            return validate_data(self, X, dtype=np.float64, order="C", reset=reset)
+        except ValueError as error:
+            if "contains NaN" not in str(error):
+                raise
+            rows, columns = np.nonzero(np.isnan(np.asarray(X, dtype=np.float64)))
+            name = getattr(X, "columns", range(columns.max() + 1))[columns[0]]
+            raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
+                             f"{rows[0]}, column {name!r}; fill or drop them") from None
 
     def _check_params(self) -> None:
         names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
@@ -356,7 +415,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         if self.calibration == "cross" and self._ordered():
             raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
                              "or an online detector use 'split'")
-        if not isinstance(self.threshold, (type(None), Threshold, int, float, np.number)):
+        if isinstance(self.threshold, bool) or not isinstance(
+                self.threshold, (type(None), Threshold, int, float, np.number)):
             raise ValueError(f"threshold must be None, a number or a Threshold, got "
                              f"{self.threshold!r}")
 
@@ -377,7 +437,7 @@ class OnlineDetector(Detector):
 
     ``fit`` streams through the rows once. Every one of its scores is made before its row is
     learned, so all rows after the first ``window`` (or the last fifth, where that is more) are
-    held-out rows and serve as calibration.
+    held-out rows and serve as calibration; never those of a parameter ``warm_up``.
     """
 
     @abstractmethod
@@ -419,7 +479,7 @@ class OnlineDetector(Detector):
         X = self._validate(X, reset=first)
         if first:
             self._start(X.shape[1])
-        return np.asarray(self._process(X), dtype=np.float64)
+        return self._checked(self._process(X), len(X))
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn further rows (n_samples, n_features); the threshold stays as it is."""
@@ -439,15 +499,15 @@ class OnlineDetector(Detector):
         return scores
 
     def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
-        self._reset(X.shape[1])
-        scores = self._process(X)
+        scores = self._checked(self._fit(X), len(X))
         if self.calibration is None:
             return None
-        return scores[min(self.window, len(X) - len(X) // 5):]
+        start = min(self.window, len(X) - len(X) // 5)
+        return scores[max(start, getattr(self, "warm_up", 0)):]
 
-    def _fit(self, X: NDArray[np.float64]) -> None:
+    def _fit(self, X: NDArray[np.float64]) -> Scores:
         self._reset(X.shape[1])
-        self._process(X)
+        return self._process(X)
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return np.array([self.score_one(x) for x in X])
@@ -476,7 +536,27 @@ def _draw_seed(random_state: int | np.random.RandomState | np.random.Generator |
         return int(random_state.integers(2**31 - 1))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, (int, np.integer)) and random_state >= 0:
+    if isinstance(random_state, (int, np.integer)) and 0 <= random_state < 2**32:
         return int(random_state)
-    raise ValueError(f"random_state must be None, an integer >= 0 or a NumPy generator, got "
-                     f"{random_state!r}")
+    raise ValueError(f"random_state must be None, an integer in [0, 2**32) or a NumPy generator, "
+                     f"got {random_state!r}")
+
+
+def _refuse_odd(X: Any) -> None:
+    """Refuse what would turn into numbers without being measurements."""
+    if isinstance(X, np.ma.MaskedArray) and np.ma.getmaskarray(X).any():
+        raise ValueError("X is a masked array: fill or drop its masked values")
+    columns = getattr(X, "dtypes", None)
+    if columns is not None and hasattr(X, "columns"):
+        bad = [str(name) for name, kind in zip(X.columns, columns, strict=True)
+               if kind.kind in "mMUSO" and not _numeric(X[name])]
+        if bad:
+            raise ValueError(f"X has columns that are not numbers: {', '.join(bad)}; drop or "
+                             f"encode them (a time column belongs into the index)")
+    elif isinstance(X, np.ndarray) and X.dtype.kind in "mMUS":
+        raise ValueError(f"X must hold numbers, got dtype {X.dtype}")
+
+
+def _numeric(column: Any) -> bool:
+    """Whether an object column of a frame holds numbers all the same."""
+    return column.dtype.kind == "O" and not any(isinstance(v, (str, bytes)) for v in column)

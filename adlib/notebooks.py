@@ -215,9 +215,14 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
 
     A notebook that fails is left as it was.
     """
+    paths, before = _paths(names, root), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         kernel_environment(Path(folder))
-        return [_say(_timed(_in_place, root, path)) for path in _paths(names, root)]
+        try:
+            return [_say(_timed(_in_place, root, path)) for path in paths]
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _timed(execute: Any, root: Path, path: Path) -> Run:

@@ -1,19 +1,21 @@
 """Save and load fitted detectors without pickle: a folder of JSON and safetensors.
 
 ``model.json`` holds class names, parameters and scalars; ``arrays.safetensors`` the arrays. Classes
-are looked up by name among the detectors of adlib and the thresholds, or handed in by the caller:
-nothing in a file can make Python import or run anything. scikit-learn estimators inside (or alone)
-go to skops files, with an explicit list of the types that are trusted.
+are looked up by name among those of adlib, or handed in by the caller: nothing in these two files
+makes Python import anything. scikit-learn estimators inside (or alone) go to skops files, which
+import scikit-learn's types and a short list of others, and refuse the rest.
 """
 
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
@@ -48,7 +50,8 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     Raises
     ------
     TypeError
-        When the model holds something that cannot be saved; the message names the attribute.
+        When ``model`` is no estimator, or holds something that cannot be saved or would not be
+        trusted on loading; the message names the attribute.
     FileExistsError
         When ``path`` exists and is not a saved model.
 
@@ -64,10 +67,13 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     True
     """
     path = Path(path)
+    if not isinstance(model, BaseEstimator):
+        raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
     if path.exists() and not (path / "model.json").is_file():
         raise FileExistsError(f"path exists and is not a saved model: {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.with_name(f".{path.name}.{os.getpid()}.new")
+    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    old = folder.with_suffix(".old")
     folder.mkdir()
     try:
         arrays: dict[str, np.ndarray] = {}
@@ -75,13 +81,14 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
         document = {"format": FORMAT, "adlib": _version(), "model": tree}
         (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
         save_file(arrays, folder / "arrays.safetensors")
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
         if path.exists():
             path.rename(old)
         folder.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
         raise
     return path
 
@@ -101,18 +108,23 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     FileNotFoundError
         When ``path`` is not a saved model.
     ValueError
-        When the file is of another format, or names a class that is not known.
+        When a file is damaged or of another format, or names a class that is not known.
     """
     folder = Path(path)
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"path is not a saved model (no model.json): {folder}")
-    document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    if document.get("format") != FORMAT:
-        raise ValueError(f"{folder} has format {document.get('format')!r}; this version of adlib "
-                         f"reads format {FORMAT}")
-    known = {cls.__name__: cls for cls in (*_thresholds(), windows.Windows, *classes)}
-    known.update(all_detectors() | baselines())
-    return _decode(document["model"], load_file(folder / "arrays.safetensors"), folder, known)
+    known = {cls.__name__: cls for cls in (*_thresholds(), windows.Windows)}
+    known |= all_detectors() | baselines() | {cls.__name__: cls for cls in classes}
+    try:
+        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        if document.get("format") == FORMAT:
+            arrays = load_file(folder / "arrays.safetensors")
+            return _decode(document["model"], arrays, folder, known)
+    except (AttributeError, KeyError, OSError, SafetensorError, TypeError,
+            json.JSONDecodeError) as error:
+        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+    raise ValueError(f"{folder} has format {document.get('format')!r}; this version of adlib reads "
+                     f"format {FORMAT}")
 
 
 def _version() -> str:
@@ -131,12 +143,13 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path)
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):  # JSON has no inf and no NaN
-        return value if np.isfinite(value) else {"float": repr(value)}
+        return float(value) if np.isfinite(value) else {"float": repr(float(value))}
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return _encode(value.item(), where, arrays, folder)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        arrays[where] = np.ascontiguousarray(value)
-        return {"array": where}
+        name = f"{len(arrays)}:{where}"  # numbered: "a.b" may be one key or two
+        arrays[name] = np.ascontiguousarray(value)
+        return {"array": name}
     if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
         return {"strings": _encode(value.tolist(), where, arrays, folder)}
     if isinstance(value, (list, tuple)):
@@ -145,15 +158,20 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path)
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in value.items()}}
     if isinstance(value, (Detector, thresholds.Threshold, thresholds.Calibration, windows.Windows)):
-        state = {**value.get_params(deep=False),
-                 **{k: v for k, v in vars(value).items() if k.endswith("_")}}
-        return {"class": type(value).__name__,
+        # parameters and what was fitted, also under names without a trailing underscore; what
+        # starts with an underscore can be made again
+        state = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+        if isinstance(state.get("random_state"), (np.random.Generator, np.random.RandomState)):
+            state["random_state"] = value.seed_  # what was drawn from it is all that is left to use
+        return {"class": type(value).__name__, "module": type(value).__module__,
                 "state": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in state.items()}}
     if isinstance(value, BaseEstimator):
         import skops.io
 
-        skops.io.dump(value, folder / f"{where}.skops")
-        return {"skops": where}
+        file = folder / f"{len(list(folder.iterdir()))}.skops"
+        skops.io.dump(value, file)
+        _untrusted(file, _adlib_classes(value), TypeError)
+        return {"skops": file.name}
     raise TypeError(f"cannot save {where}: {type(value).__name__} is not a number, text, array, "
                     f"list, dict or estimator")
 
@@ -174,21 +192,37 @@ def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict
     if "dict" in value:
         return {k: _decode(v, arrays, folder, known) for k, v in value["dict"].items()}
     if "skops" in value:
-        return _load_skops(folder / f"{value['skops']}.skops", known)
-    if value["class"] not in known:
-        raise ValueError(f"{folder} needs the class {value['class']!r}, which adlib does not have: "
-                         f"hand it in as load(path, classes=[{value['class']}])")
-    cls = known[value["class"]]
+        return _load_skops(folder / Path(value["skops"]).name, known)
+    name, module = value["class"], value["module"]
+    cls = known.get(name)
+    # a class handed in may have moved; one of adlib must not stand in for another of its name
+    if cls is None or (cls.__module__.startswith("adlib.") and cls.__module__ != module):
+        raise ValueError(f"{folder} needs the class {name!r} of {module}, which adlib does not "
+                         f"have: hand it in as load(path, classes=[{name}])")
     model = cls.__new__(cls)
     state = {k: _decode(v, arrays, folder, known) for k, v in value["state"].items()}
     model.__dict__.update(state)
     return model
 
 
+def _adlib_classes(model: BaseEstimator) -> list[type]:
+    """Classes of detectors among a model's steps and parameters."""
+    parts = [model, *model.get_params().values()]
+    return [type(part) for part in parts if isinstance(part, Detector)]
+
+
+def _untrusted(file: Path, classes: Iterable[type], error: type[Exception]) -> list[str]:
+    """Types that loading this skops file may use; others raise."""
+    import skops.io
+
+    ours = [*classes, *_thresholds(), windows.Windows]
+    trusted = {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in ours)}
+    if unknown := set(skops.io.get_untrusted_types(file=file)) - trusted:
+        raise error(f"types that are not trusted: {', '.join(sorted(unknown))}")
+    return sorted(trusted)
+
+
 def _load_skops(file: Path, known: dict[str, type]) -> Any:
     import skops.io
 
-    trusted = {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in known.values())}
-    if unknown := set(skops.io.get_untrusted_types(file=file)) - trusted:
-        raise ValueError(f"{file} holds types that are not trusted: {', '.join(sorted(unknown))}")
-    return skops.io.load(file, trusted=sorted(trusted))
+    return skops.io.load(file, trusted=_untrusted(file, known.values(), ValueError))

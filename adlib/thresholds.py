@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from adlib.durations import seconds
+
 Scores = NDArray[np.float64]
 
 MIN_EXCEEDANCES = 10  # fewer peaks than this say nothing about the shape of a tail
@@ -55,7 +57,10 @@ class Threshold(BaseEstimator, ABC):
         scores : array-like of shape (n_rows,)
             Anomaly scores, in time order where rows have one. Finite.
         """
-        self.value_ = float(self._value(as_scores(scores)))
+        value = float(self._value(as_scores(scores)))
+        if np.isnan(value):
+            raise ValueError(f"{self!r} gives no threshold: NaN")
+        self.value_ = value
         return self
 
     @abstractmethod
@@ -113,7 +118,7 @@ class Quantile(Threshold):
         self.q = q
 
     def _value(self, scores: Scores) -> float:
-        if not 0 <= self.q <= 1:
+        if isinstance(self.q, str) or not 0 <= self.q <= 1:
             raise ValueError(f"q must lie in [0, 1], got {self.q!r}")
         _require(scores, 1, "Quantile")
         return np.quantile(scores, self.q)
@@ -138,10 +143,10 @@ class Conformal(Threshold):
         mixing, not a finite-sample promise; no promise at all when the stream is not stationary.
         ``"auto"``: n**0.6 rows. None: rows are exchangeable.
     per : str or None
-        An *incident* budget such as ``"1/day"`` or ``"3/week"`` instead of a rate per row: peaks at
-        least ``rest`` rows apart count once. Refused when the held-out time is too short to see
-        one allowed incident; `POT` extrapolates.
-    interval : float, str or None
+        An *incident* budget such as ``"1/day"`` or ``"3/week"`` instead of a rate per row: peaks
+        within ``rest`` rows of a higher one do not count. Refused when the held-out time is too
+        short to see one allowed incident; `POT` extrapolates.
+    interval : float, str or timedelta
         Time between rows, in seconds or as text (``"1min"``). Required by ``per``.
     rest : int
         Rows of quiet that separate two incidents.
@@ -170,6 +175,7 @@ class Conformal(Threshold):
     def _value(self, scores: Scores) -> float:
         n = len(scores)
         self.n_effective_ = float(n)
+        alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.per is not None:
             allowed = _allowed_incidents(self.per, self.interval, n)
             if allowed < 1:
@@ -181,7 +187,6 @@ class Conformal(Threshold):
             # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
             peaks = _peaks(scores, self.rest)
             return peaks[min(int(allowed), len(peaks)) - 1]
-        alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.block is not None:
             self.n_effective_ = effective_size(scores, alpha, self.block)
         # The empirical quantile lies low for two reasons: the steps of the empirical law (1 / 2n),
@@ -246,9 +251,9 @@ class POT(Threshold):
         if not 0 < self.tail < 1:
             raise ValueError(f"tail must be a share strictly between 0 and 1, got {self.tail!r}")
         _require(scores, 1, "POT")
+        alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         u = np.quantile(scores, 1 - self.tail)
         if self.per is None:
-            alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
             peaks = scores[scores > u]
             if alpha >= len(peaks) / len(scores) > 0:  # inside the data: nothing to extrapolate
                 return np.quantile(scores, 1 - alpha)
@@ -317,7 +322,8 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     alpha : float
         Level of the quantile whose accuracy matters, in (0, 1).
     block : int or "auto"
-        Rows per block, longer than the memory of the series. ``"auto"``: n**0.6.
+        Rows per block, longer than the memory of the series; at most half of the rows are used.
+        ``"auto"``: n**0.6.
 
     Examples
     --------
@@ -333,9 +339,11 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
         block = int(np.ceil(n**0.6))
     elif not isinstance(block, (int, np.integer)) or isinstance(block, bool) or block < 1:
         raise ValueError(f"block must be a number of rows or 'auto', got {block!r}")
-    if n < 2 * max(block, 1):  # not two blocks to compare
+    if n < 4:  # not two blocks to compare
         return float(n)
-    above = scores > np.quantile(scores, 1 - alpha)
+    block = min(block, n // 2)
+    cut = np.quantile(scores, 1 - alpha)
+    above = scores > cut if (scores > cut).any() else scores >= cut  # ties may leave none above
     rate = above.mean()
     sums = np.concatenate([[0], np.cumsum(above)])
     means = (sums[block:] - sums[:-block]) / block
@@ -468,18 +476,8 @@ def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> f
                          f"got {per!r}")
     if interval is None:
         raise ValueError(f"per={per!r} needs interval, the time between rows: seconds or '1min'")
-    if isinstance(interval, str):
-        import pandas as pd
-
-        try:
-            interval = pd.Timedelta(interval).total_seconds()
-        except ValueError:
-            raise ValueError(f"interval must be seconds or a time such as '1min', got "
-                             f"{interval!r}") from None
-    if not interval > 0:
-        raise ValueError(f"interval must be positive, got {interval!r}")
     # rounded: ten days at one row a minute hold ten days, not 9.999999999999998
-    return round(float(match[1]) / _SECONDS[match[2]] * interval * n_rows, 9)
+    return round(float(match[1]) / _SECONDS[match[2]] * seconds(interval) * n_rows, 9)
 
 
 def _peaks(scores: Scores, rest: int) -> Scores:
@@ -488,8 +486,8 @@ def _peaks(scores: Scores, rest: int) -> Scores:
     Every run of exceedances that is separated by more than ``rest`` quiet rows holds at least one
     of them, so counting peaks never undercounts incidents.
     """
-    if rest < 0:
-        raise ValueError(f"rest must be a number of rows >= 0, got {rest!r}")
+    if isinstance(rest, bool) or not isinstance(rest, (int, np.integer)) or rest < 0:
+        raise ValueError(f"rest must be a whole number of rows >= 0, got {rest!r}")
     free = np.ones(len(scores), dtype=bool)
     kept = []
     for i in np.argsort(-scores, kind="stable"):

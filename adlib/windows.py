@@ -98,9 +98,9 @@ class Windows(TransformerMixin, BaseEstimator):
         n, d = X.shape
         if (size := n * d * self.length * 8) > self.max_bytes:
             raise ValueError(
-                f"length={self.length} windows of {n} rows x {d} features need {size / 1e9:.1f} GB,"
-                f" more than max_bytes={self.max_bytes / 1e9:.1f} GB: transform fewer rows at a "
-                f"time, shorten the window or raise max_bytes")
+                f"windows of {self.length} rows for {n} rows x {d} features need "
+                f"{size / 1e9:.1f} GB, more than max_bytes={self.max_bytes / 1e9:.1f} GB: shorten "
+                f"the window or use fewer rows at a time")
         # overlapping rows reshape to a view: copied, so that nobody's change reaches a neighbour
         return np.array(windows(X, self.length).reshape(n, self.length * d))
 

@@ -2,18 +2,28 @@
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from adlib.base import Detector, OnlineDetector
 from adlib.checks import check_detector, detector_checks
-from adlib.detectors import KNN, PCAReconstruction, RollingZScore, all_detectors, baselines
+from adlib.detectors import (
+    KNN,
+    MaxAbsZ,
+    PCAReconstruction,
+    RollingZScore,
+    all_detectors,
+    baselines,
+)
 
 # a random score has no sign; everything else it keeps
-WAIVED = {"RandomScore": ["sign"]}
+# scikit-learn's own suite fits ten rows, which no window of 64 can be made of
+WAIVED = {"RandomScore": ["sign"], "MaxAbsZ(window=64)": ["sklearn"]}
 
 PROTOTYPES = {name: cls() for name, cls in (all_detectors() | baselines()).items()}
 VARIANTS = {
     "KNN(window=5)": KNN(window=5, alpha=0.2),
     "KNN(mean)": KNN(method="mean", calibration="split"),
+    "MaxAbsZ(window=64)": MaxAbsZ(window=64, alpha=0.2),
     "PCAReconstruction(window=4)": PCAReconstruction(window=4, n_components=2),
     "RollingZScore(gate)": RollingZScore(window=50, gate=3.0, release=20),
     "RollingZScore(alpha)": RollingZScore(window=30, alpha=0.1),
@@ -48,6 +58,61 @@ def test_a_short_detector_passes_everything():
     passed = check_detector(Distance)
     assert len(passed) >= 15
     assert "power" in Distance().get_params() and "alpha" in Distance().get_params()
+
+
+class Hoarder(Distance):
+    def _fit(self, X):
+        self.rows_ = X
+
+    def _score(self, X):
+        return np.abs(X - self.rows_.mean(axis=0)).sum(axis=1)
+
+
+class Shared(Distance):
+    def _fit(self, X):
+        type(self).center = X.mean(axis=0)
+
+    def _score(self, X):
+        return np.abs(X - self.center).sum(axis=1)
+
+
+class TrainingThreshold(Distance):
+    def _fit_calibrated(self, X):
+        self._fit(X)
+        return self._score(X)
+
+
+class Labelled(Distance):
+    def fit_predict(self, X, y=None):
+        return super().fit_predict(X) if y is None else np.where(y, -1, 1)
+
+
+class Mute(Distance):
+    def _contributions(self, X):
+        return np.zeros_like(X)
+
+
+class Stretched(Distance):
+    """Looks back further than its window."""
+
+    def __init__(self, *, window=8, **base):
+        super().__init__(window=window, **base)
+
+    def _score(self, X):
+        score = super()._score(X)
+        return np.array([score[max(0, t - 7):t + 1].max() for t in range(len(X))])
+
+
+class Nan(Distance):
+    def _score(self, X):
+        score = super()._score(X)
+        score[score > np.quantile(score, 0.9)] = np.nan
+        return score
+
+
+class Column(Distance):
+    def _score(self, X):
+        return super()._score(X)[:, None]
 
 
 class BatchNormalised(Distance):
@@ -111,11 +176,46 @@ class ForgetfulChunks(OnlineDetector):
 @pytest.mark.parametrize(("broken", "check"), [
     (BatchNormalised, "rows"), (WrongSign, "sign"), (Noisy, "same_seed"), (Peeking, "past_only"),
     (Mutating, "untouched"), (Seeding, "untouched"), (Unfloored, "odd_data"),
-    (ForgetfulChunks, "stream")])
+    (ForgetfulChunks, "stream"), (Hoarder, "own_memory"), (Shared, "own_memory"),
+    (TrainingThreshold, "held_out"), (Labelled, "labels_ignored"), (Mute, "contributions"),
+    (Stretched, "rows"), (Nan, "shapes"), (Column, "shapes")])
 def test_broken_detectors_are_caught(broken, check):
     checks = dict(detector_checks(broken))
     with pytest.raises((AssertionError, ValueError)):
         checks[check]()
+
+
+class Explicit(Distance):
+    """Names every parameter it wants, and takes no others."""
+
+    def __init__(self, *, power=2.0):
+        super().__init__(power=power)
+
+
+class Mixin:
+    """Takes part in construction."""
+
+    def __init__(self, *, boost=1.0, **rest):
+        super().__init__(**rest)
+        self.boost = boost
+
+
+class Plain:
+    """Does not."""
+
+
+class Mixed(Mixin, Plain, Distance):
+    def __init__(self, *, bias=0.0, **base):
+        super().__init__(**base)
+        self.bias = bias
+
+
+def test_constructors_of_every_style():
+    check_detector(Explicit, skip=["sklearn"])  # scikit-learn's needs alpha for its 300 rows
+    mixed = Mixed(alpha=0.2, power=1.5, boost=3.0)
+    assert {"alpha", "power", "boost", "bias", "window"} <= set(mixed.get_params())
+    assert clone(mixed).get_params() == mixed.get_params()
+    check_detector(Mixed)
 
 
 def test_unknown_skip_is_refused():

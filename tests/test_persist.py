@@ -1,9 +1,11 @@
 """Saved models come back the same, and nothing in a file can run."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import skops.io
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
@@ -11,7 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from adlib.base import Detector, anomaly_score
-from adlib.detectors import KNN, RollingZScore
+from adlib.detectors import KNN, RandomScore, RollingZScore
 from adlib.persist import load, save
 from adlib.thresholds import POT
 from adlib.windows import Windows
@@ -98,11 +100,74 @@ def harmless(X):
     return X
 
 
-def test_untrusted_types_are_refused(X, tmp_path):
+def test_untrusted_types_are_refused_on_both_sides(X, tmp_path):
     model = make_pipeline(FunctionTransformer(harmless), IsolationForest(n_estimators=5)).fit(X)
-    save(model, tmp_path / "m")
+    with pytest.raises(TypeError, match="not trusted: .*harmless"):
+        save(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+    good = make_pipeline(StandardScaler(), IsolationForest(n_estimators=5)).fit(X)
+    save(good, tmp_path / "m")
+    (file,) = (tmp_path / "m").glob("*.skops")
+    skops.io.dump(model, file)  # someone exchanges the file
     with pytest.raises(ValueError, match="not trusted: .*harmless"):
         load(tmp_path / "m")
+
+
+def test_an_interrupted_overwrite_keeps_the_old_model(X, tmp_path, monkeypatch):
+    path = save(KNN().fit(X), tmp_path / "m")
+    rename = Path.rename
+
+    def failing(self, target):
+        if self.suffix == ".new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(KeyboardInterrupt):
+        save(RollingZScore().fit(X), path)
+    monkeypatch.undo()
+    assert isinstance(load(path), KNN) and [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_damaged_files_say_so(X, tmp_path):
+    save(KNN().fit(X), tmp_path / "m")
+    for name, content in (("model.json", "{"), ("model.json", "[]"), ("arrays.safetensors", "")):
+        save(KNN().fit(X), tmp_path / "m")
+        (tmp_path / "m" / name).write_text(content)
+        with pytest.raises(ValueError, match="damaged"):
+            load(tmp_path / "m")
+
+
+def test_a_class_of_the_same_name_is_not_taken_for_ours(X, tmp_path):
+    mine = type("KNN", (Own,), {"__module__": "elsewhere"})
+    save(mine().fit(X), tmp_path / "m")
+    with pytest.raises(ValueError, match="'KNN' of elsewhere"):
+        load(tmp_path / "m")
+    assert type(load(tmp_path / "m", classes=[mine])) is mine
+
+
+def test_narrowed_constructors_and_odd_values_survive(X, tmp_path):
+    class Narrow(KNN):
+        def __init__(self, *, n_neighbors=3):
+            super().__init__(n_neighbors=n_neighbors, window=4)
+
+    detector = Narrow().fit(X)
+    again = load(save(detector, tmp_path / "narrow"), classes=[Narrow])
+    assert (again.detect(X).score == detector.detect(X).score).all()
+    drawn = RandomScore(random_state=np.random.default_rng(0)).fit(X)
+    again = load(save(drawn, tmp_path / "random"))
+    assert (again.anomaly_score(X) == drawn.anomaly_score(X)).all()
+    fixed = KNN(threshold=np.float64(np.inf)).fit(X)
+    assert load(save(fixed, tmp_path / "inf")).threshold_ == np.inf
+    own = Own().fit(X)
+    own.table_ = {"a.b": np.ones(2), "a": {"b": np.zeros(2)}, "cpu/usr": IsolationForest()}
+    table = load(save(own, tmp_path / "own"), classes=[Own]).table_
+    assert table["a.b"].sum() == 2 and table["a"]["b"].sum() == 0 and "cpu/usr" in table
+
+
+def test_only_models_are_saved(tmp_path):
+    with pytest.raises(TypeError, match="model must be"):
+        save({"a": 1}, tmp_path / "m")
 
 
 def test_unknown_format_is_refused(X, tmp_path):

@@ -1,6 +1,7 @@
 """Thresholds and calibration: worked values, laws that must hold, and refusals."""
 
 import warnings
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -110,6 +111,10 @@ def test_effective_size_sees_dependence():
     assert independent > 2_500 and dependent < independent / 5
     with pytest.raises(ValueError, match="block must be"):
         effective_size(np.zeros(10), 0.1, "long")
+    few = np.repeat(rng.normal(size=20), 50)  # twenty values, fifty times each
+    assert effective_size(few, 0.1, block=10_000) < 100  # a block that does not fit is cut
+    tied = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], 20)  # nothing above the quantile
+    assert effective_size(tied, 0.1) < 50
 
 
 @pytest.mark.parametrize(("law", "shape"), [(stats.genpareto(0.3), 0.3), (stats.expon(), 0.0),
@@ -164,7 +169,10 @@ def test_incident_budget_refuses_what_the_data_cannot_show():
     for bad, match in (({"per": "often", "interval": 1}, "per must look like"),
                        ({"per": "1/day"}, "needs interval"),
                        ({"per": "1/day", "interval": "soon"}, "interval must be"),
-                       ({"per": "1/day", "interval": -1}, "interval must be positive")):
+                       ({"per": "1/day", "interval": -1}, "interval must be above 0"),
+                       ({"per": "1/day", "interval": "60"}, "interval must be a number"),
+                       ({"per": "1/hour", "interval": 60, "rest": 1.5}, "rest must be"),
+                       ({"per": "1/day", "interval": 60, "alpha": 7}, "alpha must be")):
         with pytest.raises(ValueError, match=match):
             Conformal(**bad).fit(scores)
 
@@ -179,6 +187,20 @@ def test_alpha_is_checked(alpha):
 def test_scores_are_checked(scores):
     with pytest.raises(ValueError, match="scores must be"):
         Quantile().fit(scores)
+
+
+def test_a_threshold_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="no threshold: NaN"):
+        Fixed(float("nan")).fit([1.0])
+    with pytest.raises(ValueError, match="q must lie"):
+        Quantile("x").fit([1.0])
+
+
+def test_intervals_of_every_kind_mean_the_same():
+    scores = np.random.default_rng(0).random(5_000)
+    cuts = {Conformal(per="1/day", interval=minute).fit(scores).value_ for minute in (
+        60, 60.0, "1min", "60s", np.timedelta64(1, "m"), timedelta(minutes=1), np.int64(60))}
+    assert len(cuts) == 1
 
 
 def test_fit_leaves_the_scores_alone():

@@ -4,6 +4,7 @@ A new detector is a new file in this folder with one public subclass of `adlib.D
 has to be registered: the conformance tests and the comparison pick it up.
 """
 
+import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -47,14 +48,18 @@ def baselines() -> dict[str, type[Detector]]:
     return dict(_find(_TRIVIAL))
 
 
+# Class names are read, not imported: KNN must not wait for torch.
+_SOURCE = {name: path.stem for path in sorted(Path(__file__).parent.glob("*.py"))
+           for name in re.findall(r"^class ([A-Z]\w*)\(", path.read_text("utf-8"), re.MULTILINE)}
+__all__ = ["all_detectors", "baselines", *sorted(_SOURCE)]
+
+
 def __getattr__(name: str) -> Any:
-    # only the file that defines the class is imported: KNN must not wait for torch
-    for path in Path(__file__).parent.glob("*.py"):
-        if not name.startswith("_") and f"\nclass {name}(" in path.read_text(encoding="utf-8"):
-            return getattr(import_module(f"{__name__}.{path.stem}"), name)
+    if name in _SOURCE:
+        return getattr(import_module(f"{__name__}.{_SOURCE[name]}"), name)
     raise AttributeError(f"module 'adlib.detectors' has no attribute {name!r}; it has "
-                         f"{', '.join(__dir__())}")
+                         f"{', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return ["all_detectors", "baselines", *all_detectors(), *baselines()]
+    return __all__

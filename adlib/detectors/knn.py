@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from adlib.base import Detector, Scores
-from adlib.scaling import standardise
+from adlib.scaling import center_scale, standardise
 
 _CHUNK = 2_000_000  # differences held in memory at once
 
@@ -56,8 +56,8 @@ class KNN(Detector):
             raise ValueError(f"method must be 'largest' or 'mean', got {self.method!r}")
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        self.center_, self.scale_ = standardise(X)
-        self.rows_ = (X - self.center_) / self.scale_
+        self.center_, self.scale_ = center_scale(X)
+        self.rows_ = standardise(X, self.center_, self.scale_)
         self._index = NearestNeighbors().fit(self.rows_)
 
     def _neighbours(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ class KNN(Detector):
 
     def _split(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score of each row, split by column."""
-        Z = (X - self.center_) / self.scale_
+        Z = standardise(X, self.center_, self.scale_)
         parts = np.empty_like(Z)
         step = max(1, _CHUNK // (self.n_neighbors * Z.shape[1]))
         for start in range(0, len(Z), step):

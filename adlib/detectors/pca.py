@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adlib.base import Detector, Scores
-from adlib.scaling import standardise
+from adlib.scaling import center_scale, standardise
 
 
 class PCAReconstruction(Detector):
@@ -57,8 +57,8 @@ class PCAReconstruction(Detector):
                              f"in (0, 1), got {k!r}")
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        self.center_, self.scale_ = standardise(X)
-        Z = (X - self.center_) / self.scale_
+        self.center_, self.scale_ = center_scale(X)
+        Z = standardise(X, self.center_, self.scale_)
         # eigenvectors of the covariance: windows make far more rows than columns
         variance, axes = np.linalg.eigh(Z.T @ Z / len(Z))
         variance, axes = np.maximum(variance[::-1], 0.0), axes[:, ::-1].T
@@ -69,7 +69,7 @@ class PCAReconstruction(Detector):
         self.axes_ = np.ascontiguousarray(axes[:min(k, len(axes) - 1)])
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        Z = (X - self.center_) / self.scale_
+        Z = standardise(X, self.center_, self.scale_)
         return (Z - (Z @ self.axes_.T) @ self.axes_) ** 2
 
     def _score(self, X: NDArray[np.float64]) -> Scores:

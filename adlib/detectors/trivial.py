@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adlib.base import Detector, Scores
-from adlib.scaling import standardise
+from adlib.scaling import center_scale, standardise
 
 
 class RandomScore(Detector):
@@ -52,10 +52,10 @@ class MaxAbsZ(Detector):
     """
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        self.center_, self.scale_ = standardise(X)
+        self.center_, self.scale_ = center_scale(X)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.abs(X - self.center_) / self.scale_
+        return np.abs(standardise(X, self.center_, self.scale_))
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return self._contributions(X).max(axis=1)
@@ -78,12 +78,12 @@ class MovingDeviation(Detector):
         super().__init__(window=window, **base)
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        _, scale = standardise(X)
+        _, scale = center_scale(X)
         self.scale_ = scale[-self.n_features_in_:]
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         rows = X.reshape(len(X), self.window, -1)  # (n, window, features)
-        return (np.abs(rows[:, -1] - rows.mean(axis=1)) / self.scale_).max(axis=1)
+        return np.abs(standardise(rows[:, -1], rows.mean(axis=1), self.scale_)).max(axis=1)
 
 
 class FirstDifference(Detector):
@@ -111,7 +111,7 @@ class FirstDifference(Detector):
         return X[:, -self.n_features_in_:] - X[:, :self.n_features_in_]
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        _, self.scale_ = standardise(self._steps(X))
+        _, self.scale_ = center_scale(self._steps(X))
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        return (np.abs(self._steps(X)) / self.scale_).max(axis=1)
+        return np.abs(standardise(self._steps(X), 0.0, self.scale_)).max(axis=1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adlib.durations import seconds
 from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, runs,
                                   same_length_flags, undefined)
 from adlib.metrics.point import ratio
@@ -211,18 +212,8 @@ def interval_seconds(interval, time, n_samples):
         time = np.asarray(time, dtype="datetime64[ns]")
         if time.shape != (n_samples,) or n_samples < 2:
             raise ValueError(f"time needs {n_samples} rows (at least 2), got shape {time.shape}")
-        interval = np.median(np.diff(time).astype(np.float64)) * 1e-9
-    elif isinstance(interval, str):
-        import pandas as pd
-
-        interval = pd.Timedelta(interval).total_seconds()
-    elif isinstance(interval, np.timedelta64):
-        interval = interval / np.timedelta64(1, "s")
-    elif hasattr(interval, "total_seconds"):
-        interval = interval.total_seconds()
-    if not interval > 0:
-        raise ValueError(f"the interval between rows must be above 0 seconds, got {interval}")
-    return float(interval)
+        interval = float(np.median(np.diff(time).astype(np.float64)) * 1e-9)
+    return seconds(interval)
 
 
 class Match(NamedTuple):

@@ -1,0 +1,45 @@
+"""Time between rows, however a user writes it, in seconds."""
+
+from typing import Any
+
+
+def seconds(interval: Any, name: str = "interval") -> float:
+    """Read a duration: a number of seconds, text with a unit, or any timedelta.
+
+    Parameters
+    ----------
+    interval : float, str, datetime.timedelta, numpy.timedelta64 or pandas.Timedelta
+        Text needs its unit ("60s", "5min", "1h").
+    name : str
+        What to call the argument in an error.
+
+    Raises
+    ------
+    ValueError
+        When it cannot be read, or is not above 0.
+
+    Examples
+    --------
+    >>> seconds("5min"), seconds(0.5)
+    (300.0, 0.5)
+    """
+    wanted = f"{name} must be a number of seconds or a duration such as '5min', got {interval!r}"
+    try:
+        value = float(interval) if isinstance(interval, (int, float)) else None
+        if isinstance(interval, str) and not interval.strip().replace(".", "").isdigit():
+            import pandas as pd
+
+            value = pd.Timedelta(interval).total_seconds()
+        elif hasattr(interval, "total_seconds"):
+            value = interval.total_seconds()
+        elif hasattr(interval, "astype"):  # a numpy number or timedelta64
+            kind = interval.dtype.kind
+            value = float(interval.astype("timedelta64[ns]").astype(float) * 1e-9 if kind == "m"
+                          else interval)
+    except (TypeError, ValueError):
+        value = None
+    if value is None or isinstance(interval, bool):
+        raise ValueError(wanted)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be above 0 seconds, got {interval!r}")
+    return value
