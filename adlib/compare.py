@@ -132,7 +132,12 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
         models = models | fixed
         roles |= dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
     datasets = [datasets] if isinstance(datasets, Dataset) else list(datasets)
-    names, seeds = [data.name for data in datasets], list(seeds)
+    if odd := [data for data in datasets if not isinstance(data, Dataset)]:
+        raise ValueError(f"datasets must be of type Dataset, got {odd[0]!r}: load or make it first")
+    seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must differ, got {seeds}")
+    names = [data.name for data in datasets]
     if len(set(names)) < len(names) or not names or not models or not seeds:
         raise ValueError(
             f"compare needs detectors, seeds, and data sets with different names; got "
@@ -198,6 +203,12 @@ def score_cell(
     (slice(120, 300, None), (180,))
     """
     (detector,) = _labelled(detector).values()
+    if (back := _lookback(detector)) > _room(dataset):
+        raise ValueError(
+            f"the detector looks back on {back} rows, and {dataset.name} has parts of only "
+            f"{dataset.train_end - dataset.calibrate_start} (calibration) and "
+            f"{len(dataset) - dataset.train_end} (test) rows: shorten its window"
+        )
     purge = _gap([detector], dataset) if purge is None else purge
     _, calibrate, test = dataset.slices(purge)
     started = time.perf_counter()
@@ -400,12 +411,19 @@ def _lookback(model: Any) -> int:
     """Preceding rows that a score needs; the memory of an online detector is not one of them."""
     core, params = _core(model), model.get_params() if hasattr(model, "get_params") else {}
     nested = [p.length - 1 for p in params.values() if isinstance(p, Windows)]
-    return max([core._context() if isinstance(core, Detector) else 0, *nested])
+    return (core._context() if isinstance(core, Detector) else 0) + sum(nested)
+
+
+def _room(dataset: Dataset) -> int:
+    """Rows that can be left out at the start of the parts without emptying one."""
+    parts = (dataset.train_end - dataset.calibrate_start, len(dataset) - dataset.train_end)
+    return min(part - 1 for part in parts if part)
 
 
 def _gap(models: Iterable[Any], dataset: Dataset) -> int:
     """Rows to leave out at the start of each part and of each recording."""
-    gap = max(map(_lookback, models), default=0)
+    room = _room(dataset)  # a detector that looks back further fails alone
+    gap = max((back for back in map(_lookback, models) if back <= room), default=0)
     if dataset.session is None:
         return gap
     return max(1, gap, *(getattr(_core(model), "warm_up", 0) for model in models))
@@ -429,7 +447,7 @@ def _prepared(model: Any, seed: int) -> Any:
     if seeded:
         model.set_params(**dict.fromkeys(seeded, seed))
     if isinstance(_core(model), Detector):
-        _core(model).set_params(calibration=None)
+        _core(model).calibration = None  # not every constructor has the parameter
     return model
 
 
@@ -461,7 +479,7 @@ def _cell(key, model, dataset, alpha, purge, wanted, judge) -> list[dict]:
                       "n_test": cell.test.size, "fit_s": cell.fit_s, "score_s": cell.score_s}
             table = _judge(judge, dataset, cell.test_rows, cell.test, cell.threshold, purge)
             found = table.set_index("metric").to_dict("index")
-        except Exception as error:  # a failed cell is a result, and the others must go on
+        except (Exception, SystemExit) as error:  # a failed cell is a result; the others go on
             facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
     told = [str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
     facts["reason"] = facts["reason"] or "; ".join(dict.fromkeys(told))

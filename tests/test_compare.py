@@ -15,7 +15,7 @@ from adlib import plots
 from adlib.base import Detector, OnlineDetector
 from adlib.compare import compare, score_cell, summarise, verdict
 from adlib.datasets import Dataset
-from adlib.detectors import baselines
+from adlib.detectors import MaxAbsZ, baselines
 from adlib.metrics import average_precision, false_positive_rate, report, roc_auc
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
@@ -396,12 +396,44 @@ def test_a_failing_detector_is_a_row_with_its_reason(data):
     assert (rows["Distance"].status == "ok").all()
     for name, reason in (
         ("Broken", "RuntimeError: the sensor melted"),
-        ("NotANumber", "ValueError: 80 of 80 calibration scores are NaN"),
+        ("NotANumber", "ValueError: NotANumber scored 80 of 80 rows NaN (first: row 0)"),
     ):
         assert (rows[name].status == "failed").all()
         assert rows[name].reason.unique().tolist() == [reason]
         assert rows[name].metric.tolist() == rows["Distance"].metric.tolist()
         assert rows[name].value.isna().all()
+
+
+def test_a_window_that_does_not_fit_fails_alone():
+    data = make_data(calibrate_start=380)  # twenty rows to calibrate on
+    table = quick([("long", MaxAbsZ(window=40)), ("short", MaxAbsZ(window=5))], data)
+    rows = dict(iter(table.groupby("detector")))
+    assert (rows["short"].status == "ok").all()
+    assert (rows["long"].status == "failed").all()
+    assert rows["long"].reason.str.contains("looks back on 39 rows").all()
+
+
+def test_exit_in_a_detector_does_not_end_the_run():
+    class Quitter(MaxAbsZ):
+        def _fit(self, X):
+            raise SystemExit(3)
+
+    table = quick([Quitter, Distance], make_data())
+    assert set(table[table.detector == "Quitter"].status) == {"failed"}
+    assert set(table[table.detector == "Distance"].status) == {"ok"}
+
+
+def test_look_backs_of_a_pipeline_add_up():
+    from adlib.compare import _lookback
+
+    assert _lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
+
+
+def test_seeds_and_datasets_are_checked():
+    with pytest.raises(ValueError, match="seeds must differ"):
+        compare(Distance, make_data(), seeds=[0, 0])
+    with pytest.raises(ValueError, match="must be of type Dataset"):
+        compare(Distance, "telemetry", seeds=0)
 
 
 def test_too_few_calibration_rows_flag_nothing_and_say_so():
@@ -412,7 +444,7 @@ def test_too_few_calibration_rows_flag_nothing_and_say_so():
 
 def test_a_purge_gap_that_eats_a_part_is_a_reason(data):
     table = quick([Distance(window=90)], data)
-    assert table.reason.str.contains("purge=89").all() and (table.status == "failed").all()
+    assert table.reason.str.contains("looks back on 89 rows").all() and (table.status == "failed").all()
 
 
 def test_a_test_without_anomalies_keeps_its_false_alarms():
