@@ -93,7 +93,8 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     -------
     pandas.DataFrame
         Columns ``detector, role`` ("detector", "baseline", "oracle"), ``dataset, seed, metric,
-        value, random`` (what a shuffled score gets), ``low, high`` (95 % over test rows),
+        value, random`` (what a shuffled score gets), ``above_chance`` (0 for chance, 1 for
+        perfect), ``low, high`` (95 % over test rows),
         ``status`` ("ok", "failed"), ``reason`` (of the failure, or warnings), ``threshold,
         n_calibrate, n_test, fit_s, score_s`` (seconds).
 
@@ -483,7 +484,7 @@ def _cell(key, model, dataset, alpha, purge, wanted, judge) -> list[dict]:
             facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
     told = [str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
     facts["reason"] = facts["reason"] or "; ".join(dict.fromkeys(told))
-    nothing = dict.fromkeys(("value", "random", "low", "high"), np.nan)
+    nothing = dict.fromkeys(("value", "random", "above_chance", "low", "high"), np.nan)
     return [key | {"metric": m} | found.get(m, nothing) | facts for m in wanted]
 
 

@@ -30,8 +30,10 @@ from adlib.metrics import (
     recall,
     report,
     roc_auc,
+    vus,
 )
-from adlib.metrics.reporting import _resamples
+from adlib.metrics.labels import runs
+from adlib.metrics.reporting import _resamples, _Rows
 
 OF_SCORE = [roc_auc, average_precision, best_f1]
 OF_FLAGS = [precision, recall, f1, event_recall, event_precision, event_f1]
@@ -382,7 +384,11 @@ def test_report_holds_the_values_of_the_functions(stream):
     table = make_report(stream)
     y, score, judged = stream["y"], stream["score"], stream["judged"]
     pred = score > 1.5
+    starts, stops = runs(y.astype(bool))
+    roc, pr = vus(y, score, int(np.median(stops - starts)), judged=judged)
     expected = {
+        "vus_pr": pr,
+        "vus_roc": roc,
         "average_precision": average_precision(y, score, judged=judged),
         "roc_auc": roc_auc(y, score, judged=judged),
         "f1@oracle": best_f1(y, score, judged=judged),
@@ -396,7 +402,8 @@ def test_report_holds_the_values_of_the_functions(stream):
     assert set(table.index) == set(expected)
     for name, value in expected.items():
         assert table.value[name] == pytest.approx(value), name
-    assert table.index[0] == "average_precision"
+    assert table.index[0] == "vus_pr"
+    assert report(y, score, judged=judged).metric[0] == "average_precision"  # not a series
 
 
 def test_report_random_values_are_those_of_chance(stream):
@@ -485,7 +492,27 @@ def test_report_without_a_series_has_no_event_metrics(stream):
 
 def test_report_without_threshold_is_threshold_free(stream):
     table = make_report(stream, threshold=None)
-    assert list(table.index) == ["average_precision", "roc_auc", "f1@oracle"]
+    assert list(table.index) == ["vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle"]
+
+
+def test_report_above_chance(stream):
+    table = make_report(stream)
+    lead = table.loc["vus_pr"]
+    assert lead.above_chance == pytest.approx((lead.value - lead.random) / (1 - lead.random))
+    assert np.isnan(table.above_chance["alarms_per_day@calibration"])
+    noise = report(stream["y"], np.random.default_rng(5).random(stream["y"].size)).set_index("metric")
+    assert abs(noise.above_chance["roc_auc"]) < 0.35
+
+
+def test_report_replicates_of_vus_are_its_values(stream):
+    """Shuffles and resamples go through the batch; their mean is that of single calls."""
+    y, score = stream["y"], stream["score"]
+    rows = _Rows(y.astype(bool), score, np.ones(y.size, bool), None, None, None, True, None, 6)
+    rng = np.random.default_rng(0)
+    orders = np.stack([rng.permutation(y.size) for _ in range(4)])
+    for order, values in zip(orders, rows.batch(permutations=orders), strict=True):
+        assert values["vus_pr"] == pytest.approx(vus(y, score[order], 6)[1])
+        assert values["average_precision"] == pytest.approx(average_precision(y, score[order]))
 
 
 def test_report_decisions_for_all_and_for_none(stream):

@@ -1,18 +1,22 @@
 """Every metric at once, each beside the value that a random score gets and an interval."""
 
+from itertools import islice
+
 import numpy as np
 
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
 from adlib.metrics.labels import both_classes, checked_flags, checked_judged, checked_scores, runs
 from adlib.metrics.point import (area_pr, area_roc, cumulated, descending, highest_f1, rates,
                                  ratio)
+from adlib.metrics.volume import ranked, volumes
 
 
 def report(y_true, score, *, threshold=None, threshold_source=None, time=None, interval=None,
-           judged=None, kind=None, block=None, n_random=100, n_bootstrap=500, random_state=0):
+           judged=None, kind=None, block=None, window=None, n_random=100, n_bootstrap=500,
+           random_state=0):
     """Table of metrics, each value next to its random-score value and a 95 % interval.
 
-    Threshold-free metrics lead. The name of a thresholded one says where its threshold came
+    Threshold-free metrics lead: VUS-PR for a series, average precision for a table. The name of a thresholded one says where its threshold came
     from: ``f1@calibration`` was fixed beforehand, ``f1@oracle`` knew the test labels.
 
     Parameters
@@ -36,8 +40,11 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
         Kind of each anomaly; adds a ``recall[kind]`` row for each.
     block : int, optional
         Rows resampled together by the bootstrap. More than 1 says that the rows are a series,
-        and event metrics are reported too. Default: 1 without `time` and `interval`; with one
+        and VUS and event metrics are reported too. Default: 1 without `time` and `interval`; with one
         of them the longest event or the square root of the length, whichever is more.
+    window : int, optional
+        Largest width of VUS in rows, see `vus`. Default: the median length of the events, at most
+        100; a width far beyond it lets a random score do well.
     n_random : int
         Shuffles of the score behind the random value. A shuffle keeps the number of flagged
         rows and scatters them, so `random` is chance at the same rate of flagged rows.
@@ -48,7 +55,8 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     Returns
     -------
     pandas.DataFrame
-        Columns ``metric, value, random, low, high``. ``low`` and ``high`` are the 2.5 and
+        Columns ``metric, value, random, above_chance, low, high``. ``above_chance`` is (value -
+        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best. ``low`` and ``high`` are the 2.5 and
         97.5 % points of a circular block bootstrap of the judged rows (Politis and Romano,
         1992) with the score, the threshold and the matching of events kept: they hold the
         luck of the test rows, not that of training. Few events make them too narrow.
@@ -82,16 +90,22 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     block = _block(block, y, judged, series=seconds is not None)
     both_classes(y[judged], "most of the report")  # one warning for all of it
 
-    rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind)
+    if window is None:
+        starts, stops = runs(y)
+        window = min(100, int(np.median(stops - starts))) if starts.size else 0
+    rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
     n = int(judged.sum())
     rng = np.random.default_rng(random_state)
-    once = np.ones(n)
-    value = rows.values(rows.flags, once)
+    (value,) = rows.batch(weights=np.ones((1, n)))
     shuffles = (rng.permutation(n) for _ in range(n_random))
-    shuffled = [rows.values(rows.flags[p], once, permutation=p) for p in shuffles]
-    resampled = [rows.values(rows.flags, w) for w in _resamples(n, block, n_bootstrap, rng)]
+    shuffled = [v for some in _chunks(shuffles, n) for v in rows.batch(permutations=some)]
+    weights = _resamples(n, block, n_bootstrap, rng)
+    resampled = [v for some in _chunks(weights, n) for v in rows.batch(weights=some)]
     table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
     table["random"] = _column(value, shuffled, lambda v: v.mean())
+    best_is_one = ~table.metric.str.contains("false_positive|alarms_per_day|delay")
+    room = (1 - table.random).where(best_is_one & (table.random < 1))
+    table["above_chance"] = (table.value - table.random) / room
     table["low"] = _column(value, resampled, lambda v: np.percentile(v, 2.5))
     table["high"] = _column(value, resampled, lambda v: np.percentile(v, 97.5))
     return table
@@ -100,8 +114,9 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
 class _Rows:
     """The judged rows, sorted and matched once, for values over many weights or shuffles."""
 
-    def __init__(self, y, score, judged, threshold, source, seconds, series, kind):
+    def __init__(self, y, score, judged, threshold, source, seconds, series, kind, window):
         self.y_all, self.judged, self.y = y, judged, y[judged]
+        self.window, self.bins = window, ranked(score, judged, 250) if series else None
         self.order, self.last = descending(score[judged])
         self.threshold, self.source = threshold, source
         self.seconds, self.series = seconds, series
@@ -120,11 +135,33 @@ class _Rows:
         pred[self.judged] = flags
         return match(self.y_all, pred, self.judged)
 
-    def values(self, flags, weight, permutation=None):
-        """Metrics with row i counted ``weight[i]`` times, its score from ``permutation[i]``."""
-        y, matched = self.y, self.matched
+    def batch(self, weights=None, permutations=None):
+        """Metrics with row i counted ``weights[k, i]`` times, or scored as ``permutations[k, i]``."""
+        if permutations is None:
+            found = [self._values(weight, None) for weight in weights]
+        else:
+            found = [self._values(np.ones(self.y.size), p) for p in permutations]
+        if not self.series or not self.y.any() or self.y.all():
+            return found if not self.series else [
+                {"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
+        first, count = self.bins
+        first = np.tile(first, (len(found), 1))
+        if permutations is not None:
+            first[:, self.judged] = np.take_along_axis(first[:, self.judged], permutations, axis=1)
+        else:
+            spread = np.zeros(first.shape)
+            spread[:, self.judged] = weights
+            weights = spread
+        with np.errstate(invalid="ignore", divide="ignore"):  # a resample without anomalies: nan
+            roc, pr = volumes(self.y_all, first, count, self.window, weights)
+        return [{"vus_pr": p, "vus_roc": r} | values
+                for values, r, p in zip(found, roc, pr, strict=True)]
+
+    def _values(self, weight, permutation):
+        y, matched, flags = self.y, self.matched, self.flags
         holder = self.order  # the row that holds the k-th highest score
         if permutation is not None:
+            flags = flags[permutation]
             holder = np.argsort(permutation)[self.order]
             matched = self._match(flags)
         tp, fp = cumulated(y[holder], self.last, weight[holder])
@@ -169,6 +206,13 @@ def _block(block, y, judged, series):
     if not 1 <= block <= n:
         raise ValueError(f"block must lie between 1 and the {n} judged rows, got {block}")
     return int(block)
+
+
+def _chunks(arrays, n):
+    """Stack as many replicates as fit into some 16 MB."""
+    arrays = iter(arrays)
+    while some := list(islice(arrays, max(1, 2_000_000 // n))):
+        yield np.stack(some)
 
 
 def _resamples(n, block, n_bootstrap, rng):
