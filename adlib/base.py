@@ -286,7 +286,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
             rows = X[first:start + step]
-            parts.append(self._checked(self._score(self._features(rows)), len(rows))[start - first:])
+            score = self._checked(self._score(self._features(rows)), len(rows))
+            parts.append(score[start - first:])
         return np.concatenate(parts)
 
     def _checked(self, score: Any, n: int) -> Scores:

@@ -5,6 +5,7 @@ import inspect
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
@@ -244,6 +245,42 @@ def test_online_process_refuses_bad_rows_without_losing_state():
         with pytest.raises(ValueError):
             detector.process(bad)
         assert detector.count_ == before["count_"]
+
+
+def test_long_inputs_are_scored_a_slice_at_a_time(X, monkeypatch):
+    detector = KNN(window=4).fit(X)
+    whole = detector.anomaly_score(X)
+    monkeypatch.setattr("adlib.base._SLICE", 4 * 3 * 50)  # fifty rows at a time
+    assert np.allclose(detector.anomaly_score(X), whole, rtol=1e-12)
+
+
+def test_what_is_refused_is_named(X):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    with pytest.raises(ValueError, match="columns that are not numbers: when; drop"):
+        KNN().fit(frame.assign(when=pd.date_range("2024", periods=len(X))))
+    with pytest.raises(ValueError, match="not numbers: b"):
+        KNN().fit(frame.assign(b="high"))
+    frame.loc[7, "c"] = np.nan
+    with pytest.raises(ValueError, match="1 missing values, the first in row 7, column 'c'"):
+        KNN().fit(frame)
+    with pytest.raises(ValueError, match="masked array"):
+        KNN().fit(np.ma.masked_less(X, 0))
+
+
+def test_severity_follows_a_threshold_that_is_no_rate():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3_000, 1))
+    for rule in (6.0, 2.0, Conformal(per="1/hour", interval=60), Quantile(0.9), POT(alpha=1e-4)):
+        detector = RollingZScore(threshold=rule).fit(rows)
+        new = rng.normal(size=(2_000, 1)) * 3
+        flagged, severity = detector.detect(new).is_anomaly, detector.severity(new)
+        assert ((severity > 0.7) == flagged).all() and 0 < flagged.sum() < 2_000, rule
+
+
+def test_warm_up_does_not_calibrate():
+    stream = np.random.default_rng(0).normal(size=(110, 1))
+    detector = RollingZScore(window=100, warm_up=100, alpha=0.2).fit(stream)
+    assert len(detector.calibration_.scores_) == 10 and (detector.calibration_.scores_ > 0).all()
 
 
 def test_clean_batch_and_wholly_anomalous_batch(X):

@@ -444,7 +444,8 @@ def test_too_few_calibration_rows_flag_nothing_and_say_so():
 
 def test_a_purge_gap_that_eats_a_part_is_a_reason(data):
     table = quick([Distance(window=90)], data)
-    assert table.reason.str.contains("looks back on 89 rows").all() and (table.status == "failed").all()
+    assert table.reason.str.contains("looks back on 89 rows").all()
+    assert (table.status == "failed").all()
 
 
 def test_a_test_without_anomalies_keeps_its_false_alarms():

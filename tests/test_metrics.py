@@ -500,7 +500,8 @@ def test_report_above_chance(stream):
     lead = table.loc["vus_pr"]
     assert lead.above_chance == pytest.approx((lead.value - lead.random) / (1 - lead.random))
     assert np.isnan(table.above_chance["alarms_per_day@calibration"])
-    noise = report(stream["y"], np.random.default_rng(5).random(stream["y"].size)).set_index("metric")
+    score = np.random.default_rng(5).random(stream["y"].size)
+    noise = report(stream["y"], score).set_index("metric")
     assert abs(noise.above_chance["roc_auc"]) < 0.35
 
 

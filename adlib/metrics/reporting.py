@@ -16,8 +16,9 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
            random_state=0):
     """Table of metrics, each value next to its random-score value and a 95 % interval.
 
-    Threshold-free metrics lead: VUS-PR for a series, average precision for a table. The name of a thresholded one says where its threshold came
-    from: ``f1@calibration`` was fixed beforehand, ``f1@oracle`` knew the test labels.
+    Threshold-free metrics lead: VUS-PR for a series, average precision for a table. The name of a
+    thresholded one says where its threshold came from: ``f1@calibration`` was fixed beforehand,
+    ``f1@oracle`` knew the test labels.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
         Kind of each anomaly; adds a ``recall[kind]`` row for each.
     block : int, optional
         Rows resampled together by the bootstrap. More than 1 says that the rows are a series,
-        and VUS and event metrics are reported too. Default: 1 without `time` and `interval`; with one
-        of them the longest event or the square root of the length, whichever is more.
+        and VUS and event metrics are reported too. Default: 1 without `time` and `interval`; with
+        one of them the longest event or the square root of the length, whichever is more.
     window : int, optional
         Largest width of VUS in rows, see `vus`. Default: the median length of the events, at most
         100; a width far beyond it lets a random score do well.
@@ -56,10 +57,11 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     -------
     pandas.DataFrame
         Columns ``metric, value, random, above_chance, low, high``. ``above_chance`` is (value -
-        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best. ``low`` and ``high`` are the 2.5 and
-        97.5 % points of a circular block bootstrap of the judged rows (Politis and Romano,
-        1992) with the score, the threshold and the matching of events kept: they hold the
-        luck of the test rows, not that of training. Few events make them too narrow.
+        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best. ``low`` and
+        ``high`` are the 2.5 and 97.5 % points of a circular block bootstrap of the judged rows
+        (Politis and Romano, 1992) with the score, the threshold and the matching of events kept:
+        they hold the luck of the test rows, not that of training. Few events make them too
+        narrow.
         ``detection_delay`` is the median over found events, in rows.
 
     Raises
@@ -136,7 +138,7 @@ class _Rows:
         return match(self.y_all, pred, self.judged)
 
     def batch(self, weights=None, permutations=None):
-        """Metrics with row i counted ``weights[k, i]`` times, or scored as ``permutations[k, i]``."""
+        """Metrics with row i counted ``weights[k, i]`` times, or the score of another row."""
         if permutations is None:
             found = [self._values(weight, None) for weight in weights]
         else:
