@@ -78,9 +78,9 @@ def test_windowed_split_leaves_a_purge_gap():
 
 def test_cross_scores_every_row_by_a_model_that_did_not_see_it():
     detector = Spy(calibration="cross").fit(_column(50))
-    assert len(Spy.seen) == 6 and len(Spy.seen[-1]) == 50  # five parts, then all rows
-    assert sorted(len(s) for s in Spy.seen[:5]) == [40] * 5
-    left_out = [set(range(50)) - set(s[:, 0].astype(int)) for s in Spy.seen[:5]]
+    assert len(Spy.seen) == 11 and len(Spy.seen[-1]) == 50  # ten parts, then all rows
+    assert sorted(len(s) for s in Spy.seen[:10]) == [45] * 10
+    left_out = [set(range(50)) - set(s[:, 0].astype(int)) for s in Spy.seen[:10]]
     assert set().union(*left_out) == set(range(50))
     assert detector.calibration_.scores_.tolist() == list(range(50))
 
@@ -89,7 +89,7 @@ def test_auto_crosses_only_where_training_is_cheap():
     class Dear(Spy):
         _cheap = False
 
-    for cls, n, trainings in ((Spy, 999, 6), (Dear, 999, 6), (Spy, 5_000, 6), (Dear, 5_000, 1),
+    for cls, n, trainings in ((Spy, 999, 11), (Dear, 999, 6), (Spy, 5_000, 11), (Dear, 5_000, 1),
                               (Spy, 20_000, 1)):
         Spy.seen = []
         cls().fit(_column(n))
