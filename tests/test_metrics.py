@@ -484,6 +484,30 @@ def test_report_is_reproducible_and_leaves_global_randomness_alone(stream):
     assert not make_report(stream).low.equals(make_report(stream, random_state=1).low)
 
 
+def test_report_interval_leaves_out_resamples_without_an_event():
+    """A resample that drew no event says nothing of it: neither found nor missed."""
+    y = binary(300, [(50, 60)])
+    table = report(y, y, threshold=0.5, threshold_source="x", block=10, n_random=1,
+                   n_bootstrap=60).set_index("metric")
+    best = table.loc[~table.index.str.contains("false_positive|delay")]
+    assert (best[["value", "low", "high"]] == 1).all(axis=None)
+
+
+@pytest.mark.parametrize("length", [1, 8])
+def test_report_interval_of_vus_is_as_wide_as_its_true_spread(length):
+    """Half of the events are found by luck: that luck belongs in the interval."""
+    def draw(rng):
+        y = binary(1_200, [(s, s + length) for s in 50 * np.arange(24) + rng.integers(5, 35, 24)])
+        found = np.repeat(3 * (rng.random(24) < 0.5), 50)
+        return y, rng.normal(size=y.size) + found * y
+
+    drawn = [draw(np.random.default_rng(seed)) for seed in range(40)]
+    true = np.std([vus(y, score, 10)[1] for y, score in drawn])
+    tables = [report(y, score, block=31, window=10, n_random=0, n_bootstrap=100)
+              for y, score in drawn[:10]]
+    assert np.mean([(t.high - t.low)[0] for t in tables]) / 3.92 == pytest.approx(true, rel=0.2)
+
+
 def test_report_without_a_series_has_no_event_metrics(stream):
     table = make_report(stream, time=None)
     assert not [name for name in table.index if "event" in name or "alarms" in name]
@@ -539,8 +563,15 @@ def test_report_refuses_what_it_cannot_name(stream):
         make_report(stream, threshold_source=None)
     with pytest.raises(ValueError, match="threshold must be a number"):
         make_report(stream, threshold=np.nan)
-    with pytest.raises(ValueError, match="block must lie between 1"):
-        make_report(stream, block=0)
+    with pytest.raises(ValueError, match="not 'oracle'"):  # f1@oracle stands for another value
+        make_report(stream, threshold_source="oracle")
+    for bad in ({"block": 0}, {"block": 2.5}, {"window": -1}, {"window": 2.5}, {"n_random": -1},
+                {"n_bootstrap": 1.5}):
+        (name,) = bad
+        with pytest.raises(ValueError, match=f"{name} must be a whole number >= [01]"):
+            make_report(stream, **bad)
+    with pytest.raises(ValueError, match="block must be at most the 1920 judged rows, got 3000"):
+        make_report(stream, block=3_000)
     with pytest.raises(ValueError, match="kind has shape"):
         make_report(stream, kind=["spike"])
 

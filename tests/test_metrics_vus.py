@@ -100,18 +100,19 @@ def test_equal_to_the_definition(seed):
         assert vus(y, score, window, n_thresholds) == pytest.approx(want, abs=1e-12)
 
 
-def test_both_ways_of_counting_agree(monkeypatch):
-    """Long series with all thresholds are counted without the table."""
-    rng = np.random.default_rng(0)
-    y = _labels(rng, 40_000, 30)
+@pytest.mark.parametrize("seed", range(5))
+def test_both_ways_of_counting_agree(seed):
+    """A batch too large for the table is counted without it."""
+    rng = np.random.default_rng(seed)
+    y = _labels(rng, 400, 12)
     score = rng.normal(size=y.size) + y
-    sparse = vus(y, score, 60, None)
-    thinned = vus(y, np.round(score, 2), 60, None)  # few distinct scores: with the table
-    assert sparse == pytest.approx(thinned, abs=2e-3)
-    few = slice(0, 400)
-    y[few][100:120] = 1
-    want = definition(y[few].tolist(), score[few].tolist(), 20, None)
-    assert vus(y[few], score[few], 20, None) == pytest.approx(want, abs=1e-12)
+    first, count = ranked(score, np.ones(400, bool), None)
+    window = 60 + seed
+    with_table = vus(y, score, window, None)  # 400 * 30 cells: below the limit
+    without = np.array(volumes(y > 0, np.tile(first, (250, 1)), count, window))  # 3,000,000: above
+    assert np.ptp(without, axis=1).max() == 0
+    assert without[:, 0] == pytest.approx(with_table, abs=1e-12)
+    assert vus(y, score, window, 400) == pytest.approx(vus(y, score, window, None), abs=1e-12)
 
 
 @settings(deadline=None, max_examples=80)
@@ -176,6 +177,30 @@ def test_unjudged_rows():
                                                                         None))
     score[360] = np.nan  # and what stands there does not matter
     assert np.isfinite(vus(y, score, 20, judged=judged)).all()
+
+
+@pytest.mark.parametrize("window", [0, 20])
+def test_an_event_without_a_judged_row_is_left_out(window):
+    y, judged = np.zeros(300, int), np.ones(300, bool)
+    y[50:60] = y[200:210] = 1
+    judged[185:225] = False  # the second event and all of its buffer
+    one = np.where(judged, y, 0)
+    score = np.random.default_rng(0).random(300) + 0.7 * y
+    assert vus(y, score, window, judged=judged) == vus(one, score, window, judged=judged)
+    assert vus(y, y, window, None, judged=judged) == (1.0, 1.0)
+
+
+def test_weights_count_events_too():
+    y, score = np.array([0, 1, 0, 1, 0, 0], bool), np.array([0.0, 1, 0, 0, 0, 0])
+    first, count = ranked(score, np.ones(6, bool), None)
+
+    def pr(*weights):
+        return volumes(y, first[None], count, 0, np.array([weights], float))[1][0]
+
+    assert pr(1, 0, 1, 1, 1, 1) == 1 / 5  # the event that was found is not in this resample
+    assert pr(1, 3, 1, 0, 1, 1) == 1  # nor here the one that was missed
+    # recall of rows 3/4, of events 3/4, at precision 1; then everything, at precision 1/2
+    assert pr(1, 3, 1, 1, 1, 1) == 9 / 16 + 7 / 16 / 2
 
 
 def test_a_batch_is_its_members_and_weights_are_copies():

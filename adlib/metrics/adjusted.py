@@ -6,8 +6,7 @@ Rows outside `judged` change nothing, whatever they are flagged, as in `adlib.me
 import numpy as np
 
 from adlib.metrics.event import event_recall, harmonic_mean
-from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, runs,
-                                  same_length_flags)
+from adlib.metrics.labels import both_classes, labels_and_flags, runs
 from adlib.metrics.point import f1, precision, recall
 
 
@@ -150,24 +149,18 @@ def composite_f1(y_true, pred, *, judged=None):
     >>> composite_f1([1, 1, 1, 0, 0, 1], [1, 0, 0, 1, 1, 1])
     0.6666666666666666
     """
-    y, pred, judged, defined = _checked(y_true, pred, judged, "composite_f1")
-    if not defined:
+    y, pred, judged = labels_and_flags(y_true, pred, judged)
+    if not both_classes(y[judged], "composite_f1"):
         return np.nan
     of_rows, of_events = precision(y, pred, judged=judged), event_recall(y, pred, judged=judged)
     return harmonic_mean(of_rows, of_events)
 
 
-def _checked(y_true, pred, judged, metric):
-    y = checked_flags(y_true)
-    pred, judged = same_length_flags(pred, y.size), checked_judged(judged, y.size)
-    return y, pred, judged, both_classes(y[judged], metric)
-
-
 def _adjusted(metric, y_true, pred, k, judged):
     if not 0 <= k <= 100:
         raise ValueError(f"k is a percentage from 0 to 100, got {k}")
-    y, pred, judged, defined = _checked(y_true, pred, judged, f"point_adjusted_{metric.__name__}")
-    if not defined:
+    y, pred, judged = labels_and_flags(y_true, pred, judged)
+    if not both_classes(y[judged], f"point_adjusted_{metric.__name__}"):
         return np.nan
     starts, stops = runs(y)
     counted = np.append(0, np.cumsum(judged))

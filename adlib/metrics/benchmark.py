@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, checked_scores,
-                                  runs, same_length_flags, undefined)
+from adlib.metrics.labels import (both_classes, labels_and_flags, labels_and_scores, runs,
+                                  undefined)
 
 
 class Weights(NamedTuple):
@@ -88,10 +88,7 @@ def nab_score(y_true, pred, profile="standard", normalize=True):
         y_true, pred = [y_true], [pred]
     if len(y_true) != len(pred):
         raise ValueError(f"pred has {len(pred)} streams, y_true has {len(y_true)}")
-    streams = []
-    for labels, flags in zip(y_true, pred, strict=True):
-        labels = checked_flags(labels)
-        streams.append((labels, same_length_flags(flags, labels.size)))
+    streams = [labels_and_flags(*stream)[:2] for stream in zip(y_true, pred, strict=True)]
 
     weights = PROFILES[name]
     score = sum(_nab_sum(y, flags, weights) for y, flags in streams)
@@ -144,9 +141,7 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must be at least 0 rows, got {tolerance}")
-    y = checked_flags(y_true)
-    judged = checked_judged(judged, y.size)
-    score = checked_scores(score, y.size, judged)
+    y, score, judged = labels_and_scores(y_true, score, judged)
     if not both_classes(y[judged], "ucr_score"):
         return np.nan
     starts, stops = runs(y)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from adlib.durations import seconds
-from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, runs,
-                                  same_length_flags, undefined)
+from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, labels_and_flags,
+                                  runs, undefined)
 from adlib.metrics.point import ratio
 
 DAY = 86_400.0  # seconds
@@ -132,7 +132,7 @@ def detection_delay(y_true, pred, *, judged=None):
     >>> detection_delay([0, 1, 1, 1, 0, 1], [1, 0, 0, 1, 0, 0])
     array([ 2., nan])
     """
-    delay = match(*_checked(y_true, pred, judged)).delay
+    delay = match(*labels_and_flags(y_true, pred, judged)).delay
     if delay.size == 0:
         undefined("detection_delay", "no anomaly")
     return delay
@@ -249,7 +249,7 @@ def event_rates(n_found, n_events, n_false_alarms, false_positive_rate):
     """Every event metric from its counts (which a resample may weight)."""
     recall = ratio(n_found, n_events)
     quiet = 1.0 - (0.0 if np.isnan(false_positive_rate) else false_positive_rate)
-    precision = ratio(n_found, n_found + n_false_alarms, 0.0) * quiet
+    precision = ratio(n_found, n_found + n_false_alarms, 0.0) * quiet if n_events else np.nan
     return {
         "event_recall": recall,
         "event_precision": precision,
@@ -262,13 +262,8 @@ def harmonic_mean(precision, recall):
     return ratio(2 * precision * recall, precision + recall, 0.0)
 
 
-def _checked(y_true, pred, judged):
-    y = checked_flags(y_true)
-    return y, same_length_flags(pred, y.size), checked_judged(judged, y.size)
-
-
 def _event_metric(y_true, pred, judged, metric):
-    y, pred, judged = _checked(y_true, pred, judged)
+    y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], metric):
         return np.nan
     found = match(y, pred, judged)

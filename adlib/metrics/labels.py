@@ -47,40 +47,50 @@ def checked_flags(values, name="y_true"):
     return array.astype(bool)
 
 
-def checked_scores(score, n_samples, judged=None):
-    """Cast scores to float64; refuse another length than the labels' and NaN in judged rows.
+def labels_and_scores(y_true, score, judged=None):
+    """Cast labels, scores and the mask of judged rows; refuse NaN in a judged row.
 
-    Parameters
-    ----------
-    score : array_like of shape (n_samples,)
-        Higher = more anomalous. Infinite scores are fine: only their order counts.
-    n_samples : int
-        Length of ``y_true``.
-    judged : ndarray of bool, shape (n_samples,), optional
-        Rows in which a score must be present (not in those of a warm-up, say).
+    Infinite scores are fine: only their order counts.
 
     Returns
     -------
-    ndarray of float64, shape (n_samples,)
+    y : ndarray of bool, shape (n_samples,)
+    score : ndarray of float64, shape (n_samples,)
+    judged : ndarray of bool, shape (n_samples,)
 
     Raises
     ------
     ValueError
-        If a score is NaN, or the length differs.
+        If labels or mask are not 0/1, a judged score is NaN, or lengths differ.
 
     Examples
     --------
-    >>> checked_scores([1, 2], 2)
-    array([1., 2.])
+    >>> labels_and_scores([0, 1], [1, 2])
+    (array([False,  True]), array([1., 2.]), array([ True,  True]))
     """
-    array = _same_length(_vector(score, "score"), "score", n_samples).astype(np.float64)
-    missing = np.isnan(array) if judged is None else np.isnan(array) & judged
+    y = checked_flags(y_true)
+    judged = checked_judged(judged, y.size)
+    score = _same_length(_vector(score, "score"), "score", y.size).astype(np.float64)
+    missing = np.isnan(score) & judged
     if missing.any():
         raise ValueError(
-            f"score holds NaN in {missing.sum()} of {n_samples} rows (first: row "
+            f"score holds NaN in {missing.sum()} of {y.size} rows (first: row "
             f"{missing.argmax()}); leave those rows out with `judged`, or repair the detector"
         )
-    return array
+    return y, score, judged
+
+
+def labels_and_flags(y_true, pred, judged=None):
+    """Cast labels, a prediction and the mask of judged rows to booleans of one length.
+
+    Examples
+    --------
+    >>> labels_and_flags([0, 1], [1.0, 0.0])
+    (array([False,  True]), array([ True, False]), array([ True,  True]))
+    """
+    y = checked_flags(y_true)
+    pred = _same_length(checked_flags(pred, "pred"), "pred", y.size)
+    return y, pred, checked_judged(judged, y.size)
 
 
 def checked_judged(judged, n_samples):
@@ -104,9 +114,17 @@ def checked_judged(judged, n_samples):
     return judged
 
 
-def same_length_flags(pred, n_samples):
-    """Cast a prediction to booleans of the labels' length."""
-    return _same_length(checked_flags(pred, "pred"), "pred", n_samples)
+def checked_count(name, value, low):
+    """Refuse anything but a whole number of at least `low`.
+
+    Examples
+    --------
+    >>> checked_count("window", 8, low=0)
+    8
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
+    return int(value)
 
 
 def both_classes(y, metric):

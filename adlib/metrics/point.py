@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, checked_scores,
-                                  same_length_flags, undefined)
+from adlib.metrics.labels import (both_classes, labels_and_flags, labels_and_scores,
+                                  undefined)
 
 
 def roc_auc(y_true, score, *, judged=None):
@@ -243,14 +243,12 @@ def false_positive_rate(y_true, pred, *, judged=None):
 
 
 def _judged_scores(y_true, score, judged):
-    y = checked_flags(y_true)
-    judged = checked_judged(judged, y.size)
-    return y[judged], checked_scores(score, y.size, judged)[judged]
+    y, score, judged = labels_and_scores(y_true, score, judged)
+    return y[judged], score[judged]
 
 
 def _judged_flags(y_true, pred, judged):
-    y = checked_flags(y_true)
-    pred, judged = same_length_flags(pred, y.size), checked_judged(judged, y.size)
+    y, pred, judged = labels_and_flags(y_true, pred, judged)
     return y[judged], pred[judged]
 
 

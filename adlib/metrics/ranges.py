@@ -8,7 +8,7 @@ apart: there is no `judged` here. Cut a recovery out of the series before, or us
 import numpy as np
 
 from adlib.metrics.event import harmonic_mean
-from adlib.metrics.labels import both_classes, checked_flags, runs, same_length_flags
+from adlib.metrics.labels import both_classes, labels_and_flags, runs
 
 BIAS = {  # weight of the i-th row (from 1) of a range of `length` rows
     "flat": lambda i, length: np.ones_like(i),
@@ -228,12 +228,6 @@ def affiliation_f1(y_true, pred):
     return _affiliation_metric(y_true, pred, "affiliation_f1")
 
 
-def _checked(y_true, pred, metric):
-    """Labels, flags, and whether `metric` is defined for them."""
-    y = checked_flags(y_true)
-    return y, same_length_flags(pred, y.size), both_classes(y, metric)
-
-
 def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
@@ -244,8 +238,8 @@ def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
             f"cardinality must be one of {', '.join(CARDINALITY)} or a function of the number "
             f"of overlapping ranges, got {cardinality!r}"
         )
-    y, pred, defined = _checked(y_true, pred, metric)
-    if not defined:
+    y, pred, _ = labels_and_flags(y_true, pred)
+    if not both_classes(y, metric):
         return np.nan
     rules = BIAS[bias], CARDINALITY.get(cardinality, cardinality)
     if metric == "range_precision":
@@ -277,8 +271,8 @@ def _overlap(flags, others, alpha, weigh, share):
 
 
 def _affiliation_metric(y_true, pred, metric):
-    y, pred, defined = _checked(y_true, pred, metric)
-    if not defined:
+    y, pred, _ = labels_and_flags(y_true, pred)
+    if not both_classes(y, metric):
         return np.nan
     precision, recall = _affiliation(y, pred) if pred.any() else (0.0, 0.0)
     if metric == "affiliation_f1":

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
-from adlib.metrics.labels import both_classes, checked_flags, checked_judged, checked_scores, runs
+from adlib.metrics.labels import both_classes, checked_count, labels_and_scores, runs
 from adlib.metrics.point import (area_pr, area_roc, cumulated, descending, highest_f1, rates,
                                  ratio)
 from adlib.metrics.volume import ranked, volumes
@@ -27,10 +27,11 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     score : array_like of shape (n_samples,)
         Higher = more anomalous.
     threshold : float, optional
-        A row is flagged where ``score > threshold``; -inf flags all rows, inf none. Without
-        it only threshold-free metrics are reported.
+        A row is flagged where ``score > threshold``; -inf flags all finite scores, inf none.
+        Without it only threshold-free metrics are reported.
     threshold_source : str, optional
-        Where the threshold came from, such as "calibration"; required with `threshold`.
+        Where the threshold came from, such as "calibration"; required with `threshold`. Not
+        "oracle", which names the best threshold.
     time : array_like of datetime64, shape (n_samples,), optional
         Time of each row, for alarms per day.
     interval : float, timedelta or str, optional
@@ -67,8 +68,8 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     Raises
     ------
     ValueError
-        If labels are not 0/1, lengths differ, a judged score is NaN, or `threshold` comes
-        without `threshold_source`.
+        If labels are not 0/1, lengths differ, a judged score is NaN, a count is out of range, or
+        `threshold` comes without a `threshold_source` of its own.
 
     Examples
     --------
@@ -78,14 +79,14 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     """
     import pandas as pd
 
-    y = checked_flags(y_true)
-    judged = checked_judged(judged, y.size)
-    score = checked_scores(score, y.size, judged)
-    if threshold is not None and (np.isnan(threshold) or not threshold_source):
+    y, score, judged = labels_and_scores(y_true, score, judged)
+    if threshold is not None and (np.isnan(threshold) or threshold_source in (None, "", "oracle")):
         raise ValueError(
-            "threshold must be a number and come with threshold_source (such as 'calibration'), "
-            f"got threshold={threshold}, threshold_source={threshold_source!r}"
+            "threshold must be a number and come with threshold_source (such as 'calibration', "
+            f"not 'oracle'), got threshold={threshold}, threshold_source={threshold_source!r}"
         )
+    n_random = checked_count("n_random", n_random, 0)
+    n_bootstrap = checked_count("n_bootstrap", n_bootstrap, 0)
     seconds = None
     if time is not None or interval is not None:
         seconds = interval_seconds(interval, time, y.size)
@@ -95,6 +96,7 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     if window is None:
         starts, stops = runs(y)
         window = min(100, int(np.median(stops - starts))) if starts.size else 0
+    window = checked_count("window", window, 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
     n = int(judged.sum())
     rng = np.random.default_rng(random_state)
@@ -143,9 +145,10 @@ class _Rows:
             found = [self._values(weight, None) for weight in weights]
         else:
             found = [self._values(np.ones(self.y.size), p) for p in permutations]
-        if not self.series or not self.y.any() or self.y.all():
-            return found if not self.series else [
-                {"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
+        if not self.series:
+            return found
+        if not self.y.any() or self.y.all():
+            return [{"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
         first, count = self.bins
         first = np.tile(first, (len(found), 1))
         if permutations is not None:
@@ -205,9 +208,10 @@ def _block(block, y, judged, series):
         starts, stops = runs(y)
         longest = int((stops - starts).max(initial=1))
         return max(2, min(max(longest, round(n**0.5)), n // 2))
-    if not 1 <= block <= n:
-        raise ValueError(f"block must lie between 1 and the {n} judged rows, got {block}")
-    return int(block)
+    block = checked_count("block", block, 1)
+    if block > n:
+        raise ValueError(f"block must be at most the {n} judged rows, got {block}")
+    return block
 
 
 def _chunks(arrays, n):

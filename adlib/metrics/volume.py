@@ -2,12 +2,12 @@
 
 Range-aware and threshold-free (Paparrizos et al. 2022, VLDB; the definition of TSB-AD 1.5). The
 published algorithm visits every row for each of 250 thresholds and each width; this one sorts once
-and counts, in O(n log n + width * (events + thresholds)).
+and counts, in O(n log n + width * (events + width * thresholds)).
 """
 
 import numpy as np
 
-from adlib.metrics.labels import both_classes, checked_flags, checked_judged, checked_scores, runs
+from adlib.metrics.labels import both_classes, checked_count, labels_and_scores, runs
 
 
 def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
@@ -33,13 +33,15 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
         Thresholds at evenly spaced ranks of the scores, as the reference has it. Few thresholds
         miss the top of the ranking, where rare anomalies are: None takes every distinct score.
     judged : array_like of bool, shape (n_samples,), optional
-        False on rows that count neither way; time still passes in them.
+        False on rows that count neither way; time still passes in them. An event without a judged
+        row cannot be missed.
 
     Returns
     -------
     roc, pr : float
         About [0, 1]; nan with a warning if there is no anomaly or only anomalies. A constant score
-        gives 0.5 and the (widened) share of anomalies.
+        gives the (widened) share of anomalies as `pr`, and as `roc` 0.5 at window 0, a little more
+        at wider ones.
 
     Raises
     ------
@@ -61,12 +63,10 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
     >>> bool(pr > vus(y, early, window=0)[1])
     True
     """
-    y = checked_flags(y_true)
-    judged = checked_judged(judged, y.size)
-    score = checked_scores(score, y.size, judged)
-    window = _whole("window", window, 0)
+    y, score, judged = labels_and_scores(y_true, score, judged)
+    window = checked_count("window", window, 0)
     if n_thresholds is not None:
-        n_thresholds = _whole("n_thresholds", n_thresholds, 2)
+        n_thresholds = checked_count("n_thresholds", n_thresholds, 2)
     if not both_classes(y[judged], "vus"):
         return np.nan, np.nan
     first, count = ranked(score, judged, n_thresholds)
@@ -97,12 +97,6 @@ def vus_pr(y_true, score, window=100, n_thresholds=250, *, judged=None):
     0.5833333333333333
     """
     return vus(y_true, score, window, n_thresholds, judged=judged)[1]
-
-
-def _whole(name, value, low):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
 
 
 def ranked(score, judged, n_thresholds):
@@ -152,8 +146,9 @@ def volumes(y, first, count, window, weights=None):
         counted = np.bincount(bins.ravel(), weight.ravel(), size)
         return counted.reshape(n_batch, count + 1, depth)[:, :count]
 
+    within, counted = first[:, y], weights[:, y]
     predicted = np.cumsum(histogram(at + first, weights)[..., 0], axis=1)
-    inside = np.cumsum(histogram(at + first[:, y], weights[:, y])[..., 0], axis=1)
+    inside = np.cumsum(histogram(at + within, counted)[..., 0], axis=1)
     total, positives = predicted[:, -1:], inside[:, -1:]  # all judged rows reach the last one
     rows, near, second = _buffer(y, starts, stops, half)
     bins, weight = at + first[:, rows], weights[:, rows]
@@ -167,9 +162,10 @@ def volumes(y, first, count, window, weights=None):
     full = np.zeros((n_batch, count))
 
     # the lowest bin inside each event, then inside its widened range: what it takes to touch it
-    lowest = np.minimum.reduceat(first, np.column_stack([starts, stops - 1]).ravel(), axis=1)
-    lowest = np.minimum(lowest[:, ::2], first[:, stops - 1])
-    event_weight = np.maximum.reduceat(weights, starts, axis=1) > 0
+    begins = np.cumsum(stops - starts) - (stops - starts)  # of each event, among the rows within
+    lowest = np.minimum.reduceat(within, begins, axis=1)
+    # an event is there as often as the most frequent of its judged rows
+    copies = np.maximum.reduceat(np.where(within < count, counted, 0.0), begins, axis=1)
     gaps = starts[1:] - stops[:-1] + 1
     roc = pr = 0.0
     for width in range(window + 1):
@@ -180,9 +176,9 @@ def volumes(y, first, count, window, weights=None):
                     some = (edge >= 0) & (edge < n)
                     lowest[:, some] = np.minimum(lowest[:, some], first[:, edge[some]])
             group = np.flatnonzero(np.r_[True, gaps > 2 * h])  # widened ranges that meet are one
-            there = np.maximum.reduceat(event_weight, group, axis=1)
+            there = np.maximum.reduceat(copies, group, axis=1)
             touch = np.minimum.reduceat(lowest, group, axis=1)
-            touched = np.cumsum(histogram(at + touch, there * 1.0)[..., 0], axis=1)
+            touched = np.cumsum(histogram(at + touch, there)[..., 0], axis=1)
             existence = touched / there.sum(axis=1, keepdims=True)
             now = crowded[reached[h]:reached[h + 1]]
             if now.size:
