@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def center_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each column.
+def center_scale(X: NDArray[np.float64], *, robust: bool = False
+                 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centre and scale of each column: mean and standard deviation, or median and quartiles.
 
     A column whose spread is rounding noise (below a billionth of its size) gets scale 1: a later
     deviation then counts in the unit of the data.
@@ -13,6 +14,9 @@ def center_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
+    robust : bool
+        Median, and the interquartile range over 1.349 (which is the standard deviation of normal
+        data). Where half of the values are equal the range is 0: the standard deviation is used.
 
     Returns
     -------
@@ -25,7 +29,12 @@ def center_scale(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     ([2.0, 5.0], [1.0, 1.0])
     """
     center, scale = X.mean(axis=0), X.std(axis=0)
-    return center, np.where(scale > 1e-9 * np.abs(center), scale, 1.0)
+    constant = scale <= 1e-9 * np.abs(center)
+    if robust:
+        low, center, high = np.percentile(X, (25, 50, 75), axis=0)
+        spread = (high - low) / 1.349
+        scale = np.where(spread > 1e-9 * np.abs(center), spread, scale)
+    return center, np.where(constant, 1.0, scale)
 
 
 def standardise(X: NDArray[np.float64], center: NDArray[np.float64] | float,
