@@ -85,7 +85,8 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     n_jobs : int
         Cells run at the same time (joblib); -1 = all cores. Times in the table then suffer.
     n_random, n_bootstrap : int
-        As in `adlib.metrics.report`.
+        Shuffles behind ``random``, and resamples of the test rows behind ``low`` and ``high``;
+        ``n_bootstrap=0`` leaves the interval out.
     progress : bool
         Progress bar, where there is a terminal to show it.
 

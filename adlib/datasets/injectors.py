@@ -266,9 +266,12 @@ def inject(
         Rows per event, or a range to draw from, both ends included. Point kinds take one row.
     strength : float or sequence of float, default=3.0
         Root mean square of the change over the event, in robust standard deviations
-        (1.4826 x MAD) of the channel. A sequence is a ladder dealt out over the events. Kinds with
-        ``replaces=True`` have a size of their own (``contextual`` is also kept within the normal
-        range): there the label ``strength`` is measured, and is at least ``MIN_STRENGTH``.
+        (1.4826 x MAD) of the channel. A sequence is a ladder dealt out over the events.
+        Kinds with ``replaces=True`` (``contextual``, ``frequency``, ``seasonal_position``,
+        ``correlation_break``, ``stuck``) have a size of their own: there the label ``strength`` is
+        measured, and is at least ``MIN_STRENGTH``. (``contextual`` aims at the wanted size, but
+        stays within the normal range. Where ``dropout`` leaves NaN, nothing can be measured and
+        the wanted size stands.)
     start : int, default=None
         First row that may change; rows before it are the history of the result. None means the
         history of a Dataset, and the first 40 % of other data.

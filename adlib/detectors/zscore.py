@@ -398,12 +398,14 @@ class RollingZScore(OnlineDetector):
     Parameters
     ----------
     window : int
-        Learned rows to compare with, at least 2.
+        Learned rows to compare with, at least 2. Short follows a drift faster, long estimates
+        better; where there is a season, a whole one or several tell the most.
     warm_up : int
         Rows to learn before scoring starts, at least 2; earlier rows score 0.
     gate : float or None
         Rows that score above it are not learned, so that an anomaly cannot become normal by
-        lasting. None learns everything.
+        lasting. 4 or more: a lower gate also keeps normal rows out, and the standard deviation
+        shrinks. None learns everything.
     release : int or None
         With a gate: when flagged rows outnumber unflagged ones by this many since the last quiet
         moment, they are the new normal, and the window restarts from the last ``release`` rows.

@@ -28,7 +28,9 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
     score : array_like of shape (n_samples,)
         Higher = more anomalous.
     window : int
-        Largest width, in rows; 0 judges row by row. About the length of a typical event or season.
+        Largest width, in rows; 0 judges row by row. Twice the tolerance that the labels need,
+        and no more than about the length of a typical event (`report` takes the median). Values
+        of different windows do not compare.
     n_thresholds : int or None
         Thresholds at evenly spaced ranks of the scores, as the reference has it. Few thresholds
         miss the top of the ranking, where rare anomalies are: None takes every distinct score.
