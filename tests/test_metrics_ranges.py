@@ -546,6 +546,7 @@ def test_unnormalised_nab_needs_no_anomaly():
 def test_ucr_wants_one_event():
     with pytest.warns(UserWarning, match="ucr_score is undefined.*2 events instead of one"):
         assert np.isnan(ucr_score([1, 0, 1], [1, 0, 0]))
+    assert ucr_score([1, 0, 1, 0], [9, 0, 1, 0], judged=[0, 1, 1, 1]) == 1  # one that is judged
 
 
 @pytest.mark.parametrize("call, message", [

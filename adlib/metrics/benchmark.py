@@ -118,7 +118,8 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     tolerance : int
         In rows, at least 0. The archive's own rule is 100.
     judged : array_like of bool, shape (n_samples,), optional
-        False on rows whose score does not count, those of a warm-up for example.
+        False on rows whose score does not count, those of a warm-up for example; an event without
+        a judged row is left out.
 
     Returns
     -------
@@ -145,6 +146,9 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     if not both_classes(y[judged], "ucr_score"):
         return np.nan
     starts, stops = runs(y)
+    counted = np.append(0, np.cumsum(judged))
+    some = counted[stops] > counted[starts]
+    starts, stops = starts[some], stops[some]
     if starts.size > 1:
         return undefined("ucr_score", f"{starts.size} events instead of one")
     margin = max(stops[0] - starts[0], tolerance)
