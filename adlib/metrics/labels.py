@@ -38,6 +38,8 @@ def checked_flags(values, name="y_true"):
         hint = (
             "; scikit-learn's -1/+1 become labels by `values == -1`"
             if np.isin(array, (-1, 1)).all()
+            else ""
+            if np.isnan(other).all()
             else "; are the arguments swapped? y_true comes first"
         )
         raise ValueError(

@@ -42,8 +42,8 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
     -------
     roc, pr : float
         About [0, 1]; nan with a warning if there is no anomaly or only anomalies. A constant score
-        gives the (widened) share of anomalies as `pr`, and as `roc` 0.5 at window 0, a little more
-        at wider ones.
+        gives the (widened) share of anomalies as `pr`, and as `roc` 0.5 at window 0, more at wider
+        ones.
 
     Raises
     ------
