@@ -197,6 +197,47 @@ def test_missing_values(write, missing, X):
     assert data.X[-1, 1] == 3  # the other columns stay on their rows
 
 
+@pytest.mark.parametrize(
+    ("dates", "days"),
+    [
+        (["01.02.2024 00:00", "02.02.2024 00:00"], ["2024-02-01", "2024-02-02"]),  # dots: day first
+        (["1.2.24", "13.2.24"], ["2024-02-01", "2024-02-13"]),
+        (["01/02/2024", "13/02/2024"], ["2024-02-01", "2024-02-13"]),  # there is no month 13
+        (["02/01/2024", "02/13/2024"], ["2024-02-01", "2024-02-13"]),
+        (["2024-02-01T00:00:00", "2024-02-02T00:00:00.5"], ["2024-02-01", "2024-02-02T00:00:00.5"]),
+    ],
+)
+def test_dates_as_people_write_them(write, dates, days):
+    data = load_csv(write(f"t,a\n{dates[0]},1\n{dates[1]},2\n"), time_column="t")
+    assert data.time.tolist() == np.array(days, "datetime64[ns]").tolist()
+
+
+def test_dates_that_can_be_read_in_two_ways_are_pointed_out(write):
+    with pytest.warns(UserWarning, match=r"such as '01/02/2024' are read with the month first"):
+        data = load_csv(write("t,a\n01/02/2024,1\n03/02/2024,2\n"), time_column="t")
+    assert data.time[0] == np.datetime64("2024-01-02")
+
+
+def test_decimal_commas_between_semicolons(write):
+    with pytest.warns(UserWarning, match=r"oven.csv: decimal commas read in \['a'\]"):
+        data = load_csv(write("a;b\n1,5;1.5\n-2;2.5\n;3\n"), missing="hold")
+    assert data.X.tolist() == [[1.5, 1.5], [-2, 2.5], [-2, 3]]
+
+
+def test_row_numbers_and_empty_columns_are_left_out(write):
+    with pytest.warns(UserWarning, match=r"left out: \['Unnamed: 0', 'b'\]"):
+        data = load_csv(write(",a,b\n0,5,\n1,6,\n"))
+    assert data.feature_names == ("a",)
+    assert load_csv(write(",a\n0,5\n"), feature_columns=["Unnamed: 0"]).n_features == 1
+
+
+def test_another_encoding_is_one_sentence(tmp_path):
+    path = tmp_path / "oven.csv"
+    path.write_bytes("Umsatz €\n1\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"oven.csv: is not in UTF-8; save it so"):
+        load_csv(path)
+
+
 def test_text_columns_are_left_out_with_a_word(write):
     with pytest.warns(UserWarning, match=r"text columns left out: \['when', 'state'\]"):
         data = load_csv(write(HEAD + ROWS))
@@ -238,10 +279,21 @@ def test_a_label_that_would_leak_is_refused(write):
         ("a,b\n1,2\n,3\ninf,4\n", {},
          "oven.csv: column 'a' has 2 missing or infinite values (first in data row 2); "
          "pass missing='hold', 'drop' or 'keep'"),
-        ("a,b\n,2\n,3\n", {"missing": "hold"}, "no row is left with missing='hold'"),
+        ("a,b\n1,\n,3\n", {"missing": "drop"}, "no row is left with missing='drop'"),
         ("a,b\n", {}, "oven.csv: has no rows"),
         ("", {}, "oven.csv: not readable as a table (No columns to parse from file)"),
         ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: not readable as a table"),
+        ('a,b\n"5,012.57",1\n"999.10",2\n', {},
+         "column 'a' is not numeric ('5,012.57' in data row 1); correct it (a number is 1234.5)"),
+        ("a;b\n5.012,57;1\n999,10;2\n", {}, "column 'a' is not numeric ('5.012,57' in data row 1)"),
+        ("2024-01-01,50.5,0\n2024-01-02,51.5,0\n", {}, "oven.csv: a column is named '50.5', as if"),
+        ("t,a\n2024-01-01,1\n2024-01-01,2\n", {"time_column": "t"},
+         "1 of 2 rows repeat the timestamp before them, so the time between rows is 0; split"),
+        ("t,a\n31.12.2023,1\nsoon,2\n", {"time_column": "t"},
+         "cannot read 'soon' in data row 2 as a date; write dates in one way"),
+        ("heat,is anomaly\n1,0\n", {},
+         "['is anomaly'] would be used as a feature and reads like a label, which would leak; pass "
+         "label_column=, or name the columns to use: feature_columns=['heat']"),
         (HEAD + ROWS, {"missing": "fill"}, "missing must be 'error', 'drop', 'hold' or 'keep'"),
         (HEAD + ROWS, {"train_fraction": 40}, "strictly between 0 and 1, got 40"),
     ],
@@ -266,6 +318,8 @@ def test_missing_file_and_folder(tmp_path):
         load_csv(tmp_path / "nothing.csv")
     with pytest.raises(FileNotFoundError, match="is a folder"):
         load_csv(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"not there; give .* as seen from "):
+        load_csv("nothing.csv")
 
 
 @pytest.mark.parametrize(("name", "n_anomalies"), [("breast_cancer", 212), ("digits", 174)])

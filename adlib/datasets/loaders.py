@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,14 @@ ANOMALY_WORDS = {
     "fault", "fraud", "malicious",
 }  # fmt: skip
 LABEL_LIKE = {
-    "label", "labels", "y", "target", "anomaly", "is_anomaly", "anomalous", "outlier",
-    "changepoint",
+    "label", "labels", "y", "target", "class", "anomaly", "is_anomaly", "anomalous", "outlier",
+    "is_outlier", "attack", "fault", "is_fraud", "changepoint",
 }  # fmt: skip
+
+#: A date that begins with its day or its month, such as 31.01.2024 or 1/31/24.
+DAY_OR_MONTH = r"^\s*(\d{1,2})[./-](\d{1,2})[./-](?:\d{4}|\d{2})\b"
+#: A number as people write it: 1,234.5 or 1.234,5 or 0,5.
+WRITTEN_NUMBER = r"\s*[-+]?(\d{1,3}([.,' \u00a0]\d{3})+|\d+)([.,]\d+)?\s*"
 
 
 def load_csv(
@@ -50,16 +57,17 @@ def load_csv(
     Parameters
     ----------
     path : str or path
-        A file with a header line, separated by commas, semicolons or tabs; ``.parquet`` needs
-        pyarrow.
+        A file in UTF-8 with a header line, separated by commas, semicolons or tabs; unless by
+        commas, a column may have decimal commas (read with a warning). ``.parquet`` needs pyarrow.
     label_column : str, default=None
         Column with 0/1, True/False or words such as "normal" and "anomaly". None: nothing is
         labelled, so every ``y`` is 0.
     time_column : str, default=None
-        Column of dates, or of numbers when ``time_unit`` says what they count.
+        Column of dates, or of numbers when ``time_unit`` says what they count. 03.04.2024 is the
+        third of April; of 03/04/2024 the other rows decide (if none does: March, with a warning).
     feature_columns : sequence of str, default=None
-        Columns to use; all other numeric ones if None (text columns are left out with a warning,
-        one that is named like a label is refused).
+        Columns to use; all other numeric ones if None (columns of text, empty ones and those
+        without a name are left out with a warning, one that is named like a label is refused).
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
@@ -113,7 +121,14 @@ def load_csv(
             order = np.argsort(time, kind="stable")
             frame, time = frame.iloc[order].reset_index(drop=True), time[order]
             warnings.warn(f"{path.name}: rows were not in time order; sorted", stacklevel=2)
-        if repeated := int((time[1:] == time[:-1]).sum()):
+        repeated = int((time[1:] == time[:-1]).sum())
+        if 2 * repeated >= len(time):
+            raise ValueError(
+                f"{path.name}: {repeated} of {len(time)} rows repeat the timestamp before them, so "
+                "the time between rows is 0; split a file that holds several machines, average "
+                "the rows of one timestamp, or leave time_column out"
+            )
+        if repeated:
             warnings.warn(
                 f"{path.name}: {repeated} rows repeat the timestamp before them; kept in file "
                 "order (if the file holds several machines, split it)",
@@ -448,7 +463,8 @@ def _read(path: Path) -> pd.DataFrame:
     """A table with a header line; every failure is one sentence that names the file."""
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not there"
-        raise FileNotFoundError(f"{path} is {what}; give the path of a CSV or Parquet file")
+        start = "" if path.is_absolute() else f", as seen from {Path.cwd()}"
+        raise FileNotFoundError(f"{path} is {what}; give the path of a CSV or Parquet file{start}")
     try:
         if path.suffix in (".parquet", ".pq"):
             frame = pd.read_parquet(path)
@@ -459,13 +475,37 @@ def _read(path: Path) -> pd.DataFrame:
             frame = pd.read_csv(path, sep=sep, encoding="utf-8-sig", low_memory=False)
     except ImportError as error:
         raise ImportError(f"{path.name}: reading Parquet needs pyarrow; pip install it") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path.name}: is not in UTF-8; save it so (in Excel: 'CSV UTF-8')"
+        ) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path.name}: not readable as a table ({reason})") from error
     if not len(frame):
         raise ValueError(f"{path.name}: has no rows below its header")
     frame.columns = [str(c).strip() for c in frame.columns]
+    if (values := pd.to_numeric(frame.columns, errors="coerce") % 1 > 0).any():
+        first = frame.columns[values][0]
+        raise ValueError(
+            f"{path.name}: a column is named {first!r}, as if the first line held values; "
+            "put a line of column names above it"
+        )
+    if path.suffix not in (".parquet", ".pq") and sep != ",":
+        _read_decimal_commas(path, frame)
     return frame
+
+
+def _read_decimal_commas(path: Path, frame: pd.DataFrame) -> None:
+    """Turn columns such as 21,5 into numbers, in place; a thousands separator is none of them."""
+    found = []
+    for name in frame.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]]:
+        text = frame[name].astype(str)
+        if text[frame[name].notna()].str.fullmatch(r"\s*[-+]?\d+(,\d+)?\s*").all():
+            frame[name] = pd.to_numeric(text.str.replace(",", "."), errors="coerce")
+            found.append(name)
+    if found:
+        warnings.warn(f"{path.name}: decimal commas read in {found}", stacklevel=4)
 
 
 def _require(path: Path, frame: pd.DataFrame, columns: Sequence[str], option: str) -> None:
@@ -488,13 +528,40 @@ def _time(path: Path, column: pd.Series, unit: str | None) -> np.ndarray:
             f"{path.name}: time column {column.name!r} holds numbers; "
             "say what they count with time_unit='s', 'ms', 'us' or 'ns'"
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas says that it guesses row by row; we check instead
-        parsed = pd.to_datetime(column, errors="coerce", utc=True, unit=unit)
+    read = partial(pd.to_datetime, column, errors="coerce", utc=True)
+    numeric = pd.api.types.is_numeric_dtype(column)
+    # ISO 8601 first: there some rows may have fractions of a second and others not
+    parsed = read(unit=unit) if numeric else read(format="ISO8601")
+    if parsed.isna().any() and not numeric:
+        day_first = _day_first(path, column)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pandas says that it guesses row by row; we check
+            parsed = read(dayfirst=day_first)
     if parsed.isna().any():
         bad = _first_bad(parsed.isna().to_numpy(), column)
-        raise ValueError(f"{path.name}: time column {column.name!r}: cannot read {bad} as a date")
+        raise ValueError(
+            f"{path.name}: time column {column.name!r}: cannot read {bad} as a date; "
+            "write dates in one way, best as 2024-01-31 13:45"
+        )
     return parsed.dt.tz_localize(None).to_numpy("datetime64[ns]")
+
+
+def _day_first(path: Path, column: pd.Series) -> bool:
+    """Whether 03/04/2024 is in April: a number above 12 in any row tells, else the dots do."""
+    parts = column.astype(str).str.extract(DAY_OR_MONTH).dropna().astype(int)
+    first, second = parts.max() if len(parts) else (0, 13)
+    if max(first, second) > 12:
+        return bool(first > 12)
+    example = str(column.loc[parts.index[0]])
+    if "." in example.split(" ")[0]:
+        return True
+    if (parts[0] != parts[1]).any():
+        warnings.warn(
+            f"{path.name}: dates such as {example!r} are read with the month first; "
+            "if that is wrong, write them as 2024-01-31",
+            stacklevel=4,
+        )
+    return False
 
 
 def _labels(path: Path, column: pd.Series, normal: object) -> tuple[np.ndarray, np.ndarray]:
@@ -578,16 +645,24 @@ def _features(
         if leaked := [c for c in wanted if c in special]:
             raise ValueError(f"{path.name}: {leaked} cannot be features and labels or time at once")
     columns, left_out = {}, []
-    for name in wanted or [c for c in frame if c not in special]:
+    others = [c for c in frame if c not in special]
+    # "Unnamed: 0" is the row number that pandas and R write in front of a table
+    hollow = [c for c in others if c.startswith("Unnamed: ") or frame[c].isna().all()]
+    if hollow and wanted is None:
+        warnings.warn(
+            f"{path.name}: columns without a name or values left out: {hollow}", stacklevel=3
+        )
+    for name in wanted or [c for c in others if c not in hollow]:
         column = frame[name]
         if pd.api.types.is_datetime64_any_dtype(column):
             column = column.astype(str)  # else dates would pass as nanoseconds since 1970
         numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
         bad = (numbers.isna() & column.notna()).to_numpy()
-        if bad.any() and (wanted is not None or not bad[column.notna()].all()):
+        some = bad.any() and (wanted is not None or not bad[column.notna()].all())
+        if some or (bad.any() and column.dropna().astype(str).str.fullmatch(WRITTEN_NUMBER).all()):
             raise ValueError(
                 f"{path.name}: column {name!r} is not numeric ({_first_bad(bad, column)}); "
-                "correct it, or name the columns to use with feature_columns="
+                "correct it (a number is 1234.5), or name the columns to use with feature_columns="
             )
         if bad.any():
             left_out.append(name)
@@ -595,10 +670,12 @@ def _features(
             columns[name] = numbers.replace([np.inf, -np.inf], np.nan)
     if left_out:
         warnings.warn(f"{path.name}: text columns left out: {left_out}", stacklevel=3)
-    if wanted is None and (odd := [c for c in columns if c.lower() in LABEL_LIKE]):
+    odd = [c for c in columns if re.sub(r"[\s-]", "_", c.lower()) in LABEL_LIKE]
+    if wanted is None and odd:
         raise ValueError(
             f"{path.name}: {odd} would be used as a feature and reads like a label, which would "
-            "leak; pass label_column=, or name the columns to use with feature_columns="
+            "leak; pass label_column=, or name the columns to use: "
+            f"feature_columns={[c for c in columns if c not in odd]}"
         )
     if not columns:
         raise ValueError(f"{path.name}: has no numeric column to use; columns: {list(frame)}")
