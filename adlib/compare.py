@@ -137,13 +137,14 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     if odd := [data for data in datasets if not isinstance(data, Dataset)]:
         raise ValueError(f"datasets must be of type Dataset, got {odd[0]!r}: load or make it first")
     seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must differ, got {seeds}")
+    whole = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different integers from 0 on, at least one, got {seeds}")
     names = [data.name for data in datasets]
-    if len(set(names)) < len(names) or not names or not models or not seeds:
+    if len(set(names)) < len(names) or not names or not models:
         raise ValueError(
-            f"compare needs detectors, seeds, and data sets with different names; got "
-            f"{list(models)}, {seeds} and {names}"
+            f"compare needs detectors, and data sets with different names; got "
+            f"{list(models)} and {names}"
         )
     if empty := [data.name for data in datasets if not 0 < data.train_end < len(data)]:
         raise ValueError(f"{empty} need history to learn from and test rows: set train_end")
@@ -383,7 +384,9 @@ def _build(detector: Any) -> Any:
             return detector
         known = SKLEARN | all_detectors() | one_liners()
         if detector not in known:
-            raise ValueError(f"unknown detector {detector!r}; there are {sorted(known)}")
+            near = [name for name in known if name.lower() == detector.lower()]
+            hint = f", did you mean {near[0]!r}?" if near else ";"
+            raise ValueError(f"unknown detector {detector!r}{hint} there are {sorted(known)}")
         return known[detector]()
     model = detector() if isinstance(detector, type) else detector
     if not hasattr(model, "fit"):

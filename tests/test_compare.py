@@ -430,7 +430,7 @@ def test_look_backs_of_a_pipeline_add_up():
 
 
 def test_seeds_and_datasets_are_checked():
-    with pytest.raises(ValueError, match="seeds must differ"):
+    with pytest.raises(ValueError, match="seeds must be different integers"):
         compare(Distance, make_data(), seeds=[0, 0])
     with pytest.raises(ValueError, match="must be of type Dataset"):
         compare(Distance, "telemetry", seeds=0)
@@ -462,7 +462,10 @@ def test_a_test_without_anomalies_keeps_its_false_alarms():
         ({"detectors": [3]}, "needs a fit method, got 3"),
         ({"detectors": []}, "compare needs detectors"),
         ({"datasets": []}, "data sets with different names"),
-        ({"seeds": []}, r"compare needs detectors, seeds, .* got \['Broken'\], \[\] and"),
+        ({"detectors": "knn"}, "unknown detector 'knn', did you mean 'KNN'\\? there are"),
+        ({"seeds": []}, r"seeds must be different integers from 0 on, at least one, got \[\]"),
+        ({"seeds": ["a"]}, r"from 0 on, at least one, got \['a'\]"),
+        ({"seeds": -1}, r"from 0 on, at least one, got \[-1\]"),
         ({"datasets": [make_data(), make_data()]}, r"different names; got .*'data', 'data'"),
         ({"datasets": make_data(train_end=N)}, "need history to learn from and test rows"),
         ({"metrics": ["roc_auc", "accuracy"]}, r"unknown metrics \['accuracy'\].*roc_auc"),
