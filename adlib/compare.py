@@ -5,6 +5,7 @@ threshold from the calibration rows, metrics on the test rows. The three parts f
 in time with a purge gap, labels are read by metrics only, and what fails is a row with its reason.
 """
 
+import ast
 import time
 import warnings
 from collections.abc import Iterable, Mapping
@@ -68,8 +69,9 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     detectors : str, class, instance, (label, instance), dict or list of these
         Names from `adlib.detectors` or of scikit-learn's outlier detectors ("IsolationForest",
         "EllipticEnvelope", "OneClassSVM", "LocalOutlierFactor"; the last two behind a
-        StandardScaler), classes, and instances of anything that `adlib.anomaly_score` serves,
-        Pipelines included. Instances are cloned, never touched.
+        StandardScaler), with parameters if you like ("KNN(window=10)"); classes; and instances of
+        anything that `adlib.anomaly_score` serves, Pipelines included. Instances are cloned, never
+        touched.
     datasets : Dataset or iterable of Dataset
         With different names.
     seeds : iterable of int
@@ -383,15 +385,29 @@ def _build(detector: Any) -> Any:
         if detector in ALWAYS or detector == ORACLE:
             return detector
         known = SKLEARN | all_detectors() | one_liners()
-        if detector not in known:
-            near = [name for name in known if name.lower() == detector.lower()]
+        name, parameters = _parsed(detector)
+        if name not in known:
+            near = [other for other in known if other.lower() == name.lower()]
             hint = f", did you mean {near[0]!r}?" if near else ";"
             raise ValueError(f"unknown detector {detector!r}{hint} there are {sorted(known)}")
-        return known[detector]()
+        model = known[name]()
+        _core(model).set_params(**parameters)
+        return model
     model = detector() if isinstance(detector, type) else detector
     if not hasattr(model, "fit"):
         raise ValueError(f"a detector needs a fit method, got {model!r}")
     return model
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of "KNN" or "KNN(window=10)", with literals for values."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            return call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
+        pass  # not of that form: the whole text is then an unknown name
+    return text, {}
 
 
 def _label(model: Any) -> str:

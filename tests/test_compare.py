@@ -404,6 +404,21 @@ def test_a_failing_detector_is_a_row_with_its_reason(data):
         assert rows[name].value.isna().all()
 
 
+def test_names_may_carry_parameters():
+    from adlib.compare import _labelled
+
+    text = ["KNN(window=10, method='mean')", "OneClassSVM(nu=0.1)", "KNN"]
+    models = _labelled(text)
+    assert list(models) == text
+    assert models[text[0]].get_params()["window"] == 10 and models[text[0]].method == "mean"
+    assert models[text[1]][-1].nu == 0.1
+    for wrong in ("KNN(10)", "KNN(window=open('x'))", "KNN(", "os.system(a=1)"):
+        with pytest.raises(ValueError, match="unknown detector"):
+            compare(wrong, make_data())
+    with pytest.raises(ValueError, match="windw"):
+        compare("KNN(windw=10)", make_data())
+
+
 def test_a_window_that_does_not_fit_fails_alone():
     data = make_data(calibrate_start=380)  # twenty rows to calibrate on
     table = quick([("long", MaxAbsZ(window=40)), ("short", MaxAbsZ(window=5))], data)

@@ -210,6 +210,24 @@ class Mixed(Mixin, Plain, Distance):
         self.bias = bias
 
 
+class Forgetful(Detector):
+    def __init__(self, *, power=2.0):
+        self.power = power
+
+    def _fit(self, X): ...
+
+    def _score(self, X): ...
+
+
+def test_broken_promises_are_said_in_words():
+    with pytest.raises(TypeError, match="call super"):
+        check_detector(Forgetful)
+    with pytest.raises(AssertionError, match="fit changes X in place"):
+        check_detector(Mutating)
+    with pytest.raises(AssertionError, match="rows changed past scores"):
+        check_detector(BatchNormalised)
+
+
 def test_constructors_of_every_style():
     check_detector(Explicit, skip=["sklearn"])  # scikit-learn's needs alpha for its 300 rows
     mixed = Mixed(alpha=0.2, power=1.5, boost=3.0)
