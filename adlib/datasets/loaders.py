@@ -378,6 +378,10 @@ def load_telemetry(
     frame = pd.concat(parts, ignore_index=True)
     state = frame["state"].astype(str).to_numpy()
     y = state == "fault"
+    # Work that is counted in the row before the command's first one belongs to that command.
+    early = y & frame["commanded"].isna().to_numpy()
+    for column in ("commanded", "strength"):
+        frame.loc[early, column] = frame[column].shift(-1)[early]
     labels = ["session", "t", "commanded", "strength", "effect", "state"]
     values = frame[[c for c in frame if c not in labels and not c.startswith("env_")]]
     by_session = frame["session"].to_numpy()
