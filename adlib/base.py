@@ -178,6 +178,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            When a parameter or X is out of range: not numbers, NaN or inf, too few rows for the
+            window, a threshold that the held-out rows cannot give. What an earlier fit learned then
+            stays.
         """
         self._check_params()
         before = dict(vars(self))
@@ -275,6 +282,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         ndarray of float64, shape (n_samples,)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            When X has another width, holds NaN or inf, or a row would be scored NaN.
         """
         check_is_fitted(self, "n_features_in_")
         return self._score_rows(self._validate(X, reset=False))

@@ -47,7 +47,7 @@ def comparison(summary, metric="average_precision", *, ax=None):
     if lines.empty:
         known = summary.metric.unique().tolist()
         raise ValueError(f"the summary has no metric {metric!r}; it has {known}")
-    # The oracle bounds what can be reached: it stands above the ranking.
+    # The oracle knows the generator and has no rank, whatever it scores: it stands apart, on top.
     lines = lines.sort_values("role", key=lambda role: role != "oracle", kind="stable")
     lines = lines.reset_index(drop=True)
     if ax is None:

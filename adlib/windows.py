@@ -112,8 +112,3 @@ class Windows(TransformerMixin, BaseEstimator):
                                      [f"x{j}" for j in range(self.n_features_in_)])
         lags = [f"[t-{k}]" if k else "[t]" for k in range(self.length - 1, -1, -1)]
         return np.array([f"{name}{lag}" for lag in lags for name in input_features], dtype=object)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = True
-        return tags

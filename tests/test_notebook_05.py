@@ -94,6 +94,7 @@ def test_labels_from_windows(run):
         (MINE | {"data_path": "same.csv"}, "same: 0 of 720 test rows are labelled anomalous"),
         (MINE | {"data_path": "short.csv"},
          "short: alpha=0.05 needs 19 rows to calibrate on, and 70 rows leave 5: give more rows"),
+        (MINE | {"detectors": []}, "detectors is empty: name at least one"),
         (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM'; there are"),
     ],
 )  # fmt: skip

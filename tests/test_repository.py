@@ -234,3 +234,11 @@ def test_links_lead_somewhere(name):
 def test_readme_lists_every_notebook():
     listed = set(re.findall(r"notebooks/(\d\d_\w+)\.ipynb", README.read_text()))
     assert listed == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_the_linter_finds_nothing():
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", "."],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout

@@ -281,7 +281,8 @@ def test_recording_is_whole(recording):
     values = recording[list(record.FEATURES + record.ENVIRONMENT)]
     assert values.isna().mean().max() < 0.02
     assert (values.min() >= 0).all()
-    assert values.filter(regex=r"^(cpu|env_.*pressure|env_steal)").max().max() <= 102  # a late reading
+    shares = values.filter(regex=r"^(cpu|env_.*pressure|env_steal)")
+    assert shares.max().max() <= 102  # a reading that comes late counts a little more
     # No feature is stuck in any session.
     assert (recording.groupby("session")[list(record.FEATURES)].std() > 0).all(axis=None)
     assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 2_000_000
