@@ -24,6 +24,7 @@ _PUBLIC = {
     "Detector": "adlib.base",
     "OnlineDetector": "adlib.base",
     "anomaly_score": "adlib.base",
+    "TimeFeatures": "adlib.windows",
     "Windows": "adlib.windows",
     "Dataset": "adlib.datasets",
     "all_detectors": "adlib.detectors",
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from adlib.datasets import Dataset
     from adlib.detectors import all_detectors
     from adlib.persist import load, save
-    from adlib.windows import Windows
+    from adlib.windows import TimeFeatures, Windows
 
 
 def __getattr__(name: str) -> Any:

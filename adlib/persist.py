@@ -113,7 +113,7 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     folder = Path(path)
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"path is not a saved model (no model.json): {folder}")
-    known = {cls.__name__: cls for cls in (*_thresholds(), windows.Windows)}
+    known = {cls.__name__: cls for cls in _parts()}
     known |= all_detectors() | baselines() | {cls.__name__: cls for cls in classes}
     try:
         document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -133,9 +133,11 @@ def _version() -> str:
     return __version__
 
 
-def _thresholds() -> list[type]:
-    return [cls for cls in vars(thresholds).values() if isinstance(cls, type)
-            and issubclass(cls, BaseEstimator) and cls.__module__ == thresholds.__name__]
+def _parts() -> tuple[type, ...]:
+    """Thresholds and transformers: what adlib has to save besides detectors."""
+    return tuple(cls for module in (thresholds, windows) for cls in vars(module).values()
+                 if isinstance(cls, type) and issubclass(cls, BaseEstimator)
+                 and cls.__module__.startswith(module.__name__))
 
 
 def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path) -> Any:
@@ -157,7 +159,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path)
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in value.items()}}
-    if isinstance(value, (Detector, thresholds.Threshold, thresholds.Calibration, windows.Windows)):
+    if isinstance(value, (Detector, thresholds.Threshold, *_parts())):
         # parameters and what was fitted, also under names without a trailing underscore; what
         # starts with an underscore can be made again
         state = {k: v for k, v in vars(value).items() if not k.startswith("_")}
@@ -215,7 +217,7 @@ def _untrusted(file: Path, classes: Iterable[type], error: type[Exception]) -> l
     """Types that loading this skops file may use; others raise."""
     import skops.io
 
-    ours = [*classes, *_thresholds(), windows.Windows]
+    ours = [*classes, *_parts()]
     trusted = {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in ours)}
     if unknown := set(skops.io.get_untrusted_types(file=file)) - trusted:
         raise error(f"types that are not trusted: {', '.join(sorted(unknown))}")

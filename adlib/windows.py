@@ -1,16 +1,19 @@
-"""Trailing windows that keep every row.
+"""Transformers of ordered rows that keep every row: trailing windows, and features of time.
 
-Row t of the result holds rows t-length+1 .. t, so labels, timestamps and scores stay aligned and a
+Row t of the result is made of rows up to t, so labels, timestamps and scores stay aligned and a
 stream gives the same windows as a batch. The first ``length - 1`` rows have no full past: the first
 row is repeated to fill them, and their scores are warm-up, left out of calibration and metrics.
 """
 
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from adlib.durations import seconds
 
 MAX_BYTES = 2 * 1024**3
 
@@ -112,3 +115,147 @@ class Windows(TransformerMixin, BaseEstimator):
                                      [f"x{j}" for j in range(self.n_features_in_)])
         lags = [f"[t-{k}]" if k else "[t]" for k in range(self.length - 1, -1, -1)]
         return np.array([f"{name}{lag}" for lag in lags for name in input_features], dtype=object)
+
+
+_STATISTICS = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
+_SLICE = 8_000_000  # values in the windows of one slice: 64 MB
+
+
+class TimeFeatures(TransformerMixin, BaseEstimator):
+    """Lags, differences, rolling statistics and the time of day, beside the values themselves.
+
+    Row-preserving and causal: row t is made of rows up to t and of its own timestamp. With them a
+    detector judges a value in its context, so that one cut on its score is a threshold that follows
+    the hour and the recent past. The first rows have no full past: the first row is repeated, as
+    in `Windows`; give a segment its ``context_`` preceding rows to avoid that.
+
+    Rows that follow each other share most of their past. A detector behind this transformer should
+    therefore hold out whole stretches (``calibration="split"``) and count effective rows
+    (``threshold=Conformal(block="auto")``), as detectors with a window of their own do.
+
+    Fails to help where the past says nothing about the present; every column that carries nothing
+    weakens a detector that measures distances.
+
+    Parameters
+    ----------
+    lags : iterable of int
+        Rows to look back on, each >= 1: column ``name[t-k]``.
+    differences : iterable of int
+        Change against k rows before, each >= 1: column ``name-name[t-k]``.
+    rolling : iterable of int
+        Window lengths, each >= 2, over which ``statistics`` are taken, the row itself included:
+        column ``mean(name, 10)``.
+    statistics : iterable of {"mean", "std", "min", "max", "median"}
+    periods : iterable of str, float or timedelta
+        Cycles of the clock, such as ``"1D"`` for the time of day or ``"7D"`` for that of the week:
+        columns ``sin(1D)`` and ``cos(1D)``. They need a DataFrame with a DatetimeIndex; local time
+        where the index has a time zone. A step before this one must keep the frame
+        (``set_output(transform="pandas")``).
+
+    Attributes
+    ----------
+    context_ : int
+        Preceding rows that complete the past of a row.
+
+    Raises
+    ------
+    ValueError
+        When a parameter is out of range, or ``periods`` meet rows without timestamps.
+
+    Examples
+    --------
+    >>> X = [[1.0], [2.0], [4.0], [8.0]]
+    >>> features = TimeFeatures(lags=[1], differences=[1], rolling=[2], statistics=["mean"])
+    >>> features.fit_transform(X).tolist()[-1]
+    [8.0, 4.0, 4.0, 6.0]
+    >>> features.get_feature_names_out(["flow"]).tolist()
+    ['flow', 'flow[t-1]', 'flow-flow[t-1]', 'mean(flow, 2)']
+    """
+
+    def __init__(self, *, lags: Iterable[int] = (1,), differences: Iterable[int] = (),
+                 rolling: Iterable[int] = (10,), statistics: Iterable[str] = ("mean", "std"),
+                 periods: Iterable[Any] = ()):
+        self.lags = lags
+        self.differences = differences
+        self.rolling = rolling
+        self.statistics = statistics
+        self.periods = periods
+
+    def fit(self, X: ArrayLike, y: None = None) -> Self:
+        """Check the parameters; learn nothing but the number and names of features."""
+        for name in ("lags", "differences", "rolling", "statistics", "periods"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise ValueError(f"{name} must be a list, got {value!r}")
+        for name, least in (("lags", 1), ("differences", 1), ("rolling", 2)):
+            for value in getattr(self, name):
+                if check_window(value, name) < least:
+                    raise ValueError(f"{name} must be at least {least}, got {value}")
+        if unknown := [name for name in self.statistics if name not in _STATISTICS]:
+            raise ValueError(f"statistics must be among {list(_STATISTICS)}, got {unknown}")
+        self._clock(X)
+        validate_data(self, X, dtype=np.float64)
+        self.context_ = int(max([0, *self.lags, *self.differences, *(n - 1 for n in self.rolling)]))
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Features of shape (n_samples, n_features_out), in the order of their names."""
+        check_is_fitted(self)
+        clock = self._clock(X)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        columns = [X]
+        columns += [_before(X, k) for k in self.lags]
+        columns += [X - _before(X, k) for k in self.differences]
+        for length in self.rolling:
+            columns += _rolling(X, length, list(self.statistics))
+        return np.hstack([*columns, *clock])
+
+    def _clock(self, X: Any) -> list[NDArray[np.float64]]:
+        """Sine and cosine of each period, (n_samples, 2) each."""
+        cycles = [seconds(period, "periods") for period in self.periods]
+        if not cycles:
+            return []
+        index = getattr(X, "index", None)
+        if getattr(getattr(index, "dtype", None), "kind", "") != "M":
+            kind = f" with index of {index.dtype}" if hasattr(index, "dtype") else ""
+            raise ValueError(f"periods={list(self.periods)!r} need a DataFrame with a "
+                             f"DatetimeIndex, got {type(X).__name__}{kind}")
+        wall = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
+        if wall.hasnans:
+            raise ValueError(f"the DatetimeIndex holds {wall.isna().sum()} missing times")
+        # whole nanoseconds: a float of seconds since 1970 would blur the phase of short cycles
+        stamps = wall.as_unit("ns").asi8
+        turns = [(stamps % round(cycle * 1e9)) / (cycle * 1e9) for cycle in cycles]
+        return [np.column_stack([np.sin(2 * np.pi * t), np.cos(2 * np.pi * t)]) for t in turns]
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
+        """Names in column order: values, lags, differences, rolling statistics, periods."""
+        check_is_fitted(self)
+        if input_features is None:
+            input_features = getattr(self, "feature_names_in_",
+                                     [f"x{j}" for j in range(self.n_features_in_)])
+        forms = ["{0}", *(f"{{0}}[t-{k}]" for k in self.lags),
+                 *(f"{{0}}-{{0}}[t-{k}]" for k in self.differences),
+                 *(f"{name}({{0}}, {n})" for n in self.rolling for name in self.statistics)]
+        names = [form.format(name) for form in forms for name in input_features]
+        names += [f"{wave}({period})" for period in self.periods for wave in ("sin", "cos")]
+        return np.array(names, dtype=object)
+
+
+def _before(X: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Each row's k-th predecessor; the first row stands in for those that are missing."""
+    return X[np.maximum(np.arange(len(X)) - k, 0)]
+
+
+def _rolling(X: NDArray[np.float64], length: int, statistics: list[str]
+             ) -> list[NDArray[np.float64]]:
+    """Statistics of trailing windows: exact sums, not running ones, which drift and remember."""
+    view = windows(X, length)
+    found = [np.empty_like(X) for _ in statistics]
+    step = max(1, _SLICE // (length * X.shape[1]))
+    for start in range(0, len(X), step):
+        # one memory layout, whatever the batch: the order of a sum depends on it
+        rows = np.ascontiguousarray(view[start:start + step])
+        for out, name in zip(found, statistics, strict=True):
+            out[start:start + step] = _STATISTICS[name](rows, axis=1)
+    return found

@@ -1,0 +1,116 @@
+"""What a score means against held-out normal ones: a p-value, a severity."""
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from adlib.thresholds.rules import MIN_EXCEEDANCES, Scores, as_scores, check_alpha, fit_pareto
+
+
+class Calibration(BaseEstimator):
+    """Held-out normal scores, and what a new score means against them.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n,)
+        The held-out scores, ascending.
+    tail_start_, tail_shape_, tail_scale_ : float
+        Generalised Pareto tail above ``tail_start_``; NaN scale where the rows are too few. The
+        shape is floored at 0 so that the tail never ends: no finite score is impossible.
+
+    Examples
+    --------
+    >>> calibration = Calibration().fit(np.arange(99.0))
+    >>> calibration.p_value([-1.0, 49.5, 200.0]).tolist()
+    [1.0, 0.5, 0.01]
+    """
+
+    def __init__(self, *, tail: float = 0.1):
+        self.tail = tail
+
+    def fit(self, scores: ArrayLike) -> Self:
+        """Keep the held-out ``scores`` (n,) and fit their upper tail."""
+        self.scores_ = np.sort(as_scores(scores))
+        self.tail_start_ = self.tail_shape_ = self.tail_scale_ = np.nan
+        if len(self.scores_):
+            self.tail_start_ = float(np.quantile(self.scores_, 1 - self.tail))
+            excess = self.scores_[self.scores_ > self.tail_start_] - self.tail_start_
+            if len(excess) >= MIN_EXCEEDANCES:
+                shape, self.tail_scale_ = fit_pareto(excess)
+                if shape < 0:  # exponential instead: the mean excess is its scale
+                    shape, self.tail_scale_ = 0.0, float(excess.mean())
+                self.tail_shape_ = shape
+        return self
+
+    def p_value(self, scores: ArrayLike, *, extrapolate: bool = False) -> Scores:
+        """Share of normal rows that score at least as high, in (0, 1].
+
+        Inside the held-out scores this is (1 + #{held-out >= score}) / (n + 1), which is valid
+        (super-uniform for an exchangeable normal row). Above the highest held-out score it stays at
+        1 / (n + 1); with ``extrapolate`` it falls on along the extreme-value tail instead: see
+        `is_extrapolated`.
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        return self._rank(scores) * (np.exp(self._log_fall(scores)) if extrapolate else 1.0)
+
+    def log_p(self, scores: ArrayLike) -> Scores:
+        """Natural logarithm of the extrapolated `p_value`, which cannot underflow."""
+        scores = np.asarray(scores, dtype=np.float64)
+        return np.log(self._rank(scores)) + self._log_fall(scores)
+
+    def _rank(self, scores: Scores) -> Scores:
+        n = len(self.scores_)
+        return (1.0 + n - np.searchsorted(self.scores_, scores, side="left")) / (n + 1.0)
+
+    def _log_fall(self, scores: Scores) -> Scores | float:
+        """log P(score > s | score > highest held-out one) under the tail; 0 below, or without."""
+        if not np.isfinite(self.tail_scale_):
+            return 0.0
+        highest = self.scores_[-1]
+        return self._log_tail(np.maximum(scores, highest)) - self._log_tail(highest)
+
+    def _log_tail(self, scores: Scores) -> Scores:
+        """log P(score > s | score > tail_start_) under the fitted tail."""
+        z = (scores - self.tail_start_) / self.tail_scale_
+        return -z if self.tail_shape_ < 1e-9 else -np.log1p(self.tail_shape_ * z) / self.tail_shape_
+
+    def is_extrapolated(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """True where a score lies above every held-out one: its p-value rests on the tail fit."""
+        highest = self.scores_[-1] if len(self.scores_) else -np.inf
+        return np.asarray(scores, dtype=np.float64) > highest
+
+    def severity(self, scores: ArrayLike, alpha: float) -> Scores:
+        """Severity in [0, 1] of each score at the false-alarm budget ``alpha``: see `severity`."""
+        return severity(self.log_p(scores), alpha)
+
+
+def severity(log_p: ArrayLike, alpha: float, alpha_critical: float | None = None) -> Scores:
+    """How urgent a p-value is, in [0, 1]: 0.7 at ``alpha``, 0.9 at ``alpha_critical``.
+
+    Piecewise linear in -log p through (p = 1, 0), (alpha, 0.7) and (alpha_critical, 0.9), then
+    bending smoothly towards 1. Monotone; never a raw score.
+
+    Parameters
+    ----------
+    log_p : array-like of shape (n,)
+        Natural logarithms of p-values.
+    alpha : float
+        The warning level.
+    alpha_critical : float, optional
+        The critical level, below ``alpha``. Default ``alpha / 10``.
+
+    Examples
+    --------
+    >>> severity(np.log([1.0, 0.05, 0.005]), alpha=0.05).round(6).tolist()
+    [0.0, 0.7, 0.9]
+    """
+    warning = -np.log(check_alpha(alpha))
+    critical = -np.log(check_alpha(alpha / 10 if alpha_critical is None else alpha_critical))
+    if critical <= warning:
+        raise ValueError(f"alpha_critical must be below alpha={alpha:g}, got {alpha_critical!r}")
+    x = -np.asarray(log_p, dtype=np.float64)
+    linear = np.interp(x, [0.0, warning, critical], [0.0, 0.7, 0.9])
+    bend = (critical - warning) / 2  # the slope is continuous at 0.9
+    return np.where(x > critical, 1 - 0.1 * np.exp(-np.maximum(x - critical, 0) / bend), linear)
