@@ -339,7 +339,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self._check_calibrated()
         score = self.anomaly_score(X)
         rule, alpha = self.threshold_rule_, getattr(self.threshold_rule_, "alpha", None)
-        if alpha is None or rule.per is not None:
+        if alpha is None or getattr(rule, "per", None) is not None:
             alpha = float(np.clip(self.calibration_.p_value(self.threshold_, extrapolate=True),
                                   1e-300, 0.999))
         value = self.calibration_.severity(score, alpha)
