@@ -9,14 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
 
+from adlib.detectors import KNN
+from adlib.persist import load, save
 from adlib.thresholds import (
     POT,
+    SPOT,
     Calibration,
     CalibrationWarning,
     Conformal,
+    ExchangeabilityTest,
     Fixed,
+    OnlineFDR,
     Quantile,
     Sigma,
+    Tracking,
+    benjamini_hochberg,
     effective_size,
     fit_pareto,
     severity,
@@ -250,3 +257,285 @@ def test_severity_anchors_and_order():
     assert lower[0] == pytest.approx(0.9)
     with pytest.raises(ValueError, match="alpha_critical must be below"):
         severity([0.0], 0.01, alpha_critical=0.02)
+
+
+# -- adaptive thresholds ------------------------------------------------------------------------
+
+
+def _hostile(n, rng):
+    """Sequences that no law describes."""
+    yield np.cumsum(rng.normal(size=n))
+    yield np.where(np.arange(n) < n // 2, rng.normal(size=n), 50 + rng.normal(size=n))
+    yield np.where(rng.random(n) < 0.5, 1e3, -1e3)
+    yield np.linspace(0, 30, n) ** 2
+    yield np.tile([0.0, 100.0], n // 2)
+
+
+def test_tracking_keeps_its_bound_on_any_sequence():
+    """|rate - alpha| <= (high - low + eta) / (eta T) for every T: a promise without probability."""
+    start = np.random.default_rng(1).normal(size=200)
+    for scores in _hostile(4_000, np.random.default_rng(0)):
+        rule = Tracking(alpha=0.1, step=0.2).fit(start)
+        first = rule.value_
+        alarms = np.cumsum(scores > rule.process(scores))
+        low = np.minimum(np.minimum.accumulate(scores), first)
+        high = np.maximum(np.maximum.accumulate(scores), first)
+        t = np.arange(1, len(scores) + 1)
+        assert (np.abs(alarms / t - 0.1) <= (high - low + rule.eta_) / (rule.eta_ * t) + 1e-9).all()
+
+
+def test_tracking_by_hand():
+    rule = Tracking(alpha=0.2, step=1.0).fit(np.linspace(0, 1, 21))  # eta = 0.9, first cut 0.8
+    assert rule.value_ == pytest.approx(0.8) and rule.eta_ == pytest.approx(0.9)
+    assert rule.update(0.9) and rule.value_ == pytest.approx(0.8 + 0.9 * 0.8)
+    assert not rule.update(0.9) and rule.value_ == pytest.approx(1.52 - 0.9 * 0.2)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+def test_spot_holds_its_rate_where_level_and_spread_change_slowly(alpha):
+    rng = np.random.default_rng(0)
+    n, rates = 6_000, {}
+    for name, drift, spread in (("still", 0.0, 1.0), ("level", 20.0, 1.0), ("spread", 0.0, 2.0)):
+        runs = []
+        for _ in range(4):
+            x = rng.normal(size=2_000 + n)
+            x[2_000:] = x[2_000:] * np.linspace(1, spread, n) + np.linspace(0, drift, n)
+            rule = SPOT(alpha, depth=100).fit(x[:2_000])
+            runs.append((x[2_000:] > rule.process(x[2_000:])).mean())
+        rates[name] = np.mean(runs)
+        fixed = POT(alpha).fit(x[:2_000]).value_
+        if name != "still":  # the cut that stays where it was is refuted
+            assert (x[2_000:] > fixed).mean() > 2 * alpha
+    assert rates["still"] == pytest.approx(alpha, rel=0.15)
+    assert rates["level"] == pytest.approx(alpha, rel=0.2)
+    assert alpha <= rates["spread"] < 1.8 * alpha  # it follows, a memory behind
+
+
+def test_spot_is_not_raised_by_one_absurd_score():
+    x = np.random.default_rng(0).normal(size=3_000)
+    wild, plain = (SPOT(0.01, depth=20).fit(x[:1_000]) for _ in range(2))
+    assert wild.update(1e9) and not plain.update(0.0)
+    cuts = wild.process(x[1_000:]), plain.process(x[1_000:])
+    assert np.abs(cuts[0] - cuts[1]).max() < 0.5
+    assert (x[1_000:] > cuts[0]).mean() == pytest.approx(0.01, abs=0.005)
+
+
+def test_spot_starts_as_pot():
+    x = np.random.default_rng(0).exponential(size=2_000)
+    assert SPOT(0.001).fit(x).value_ == pytest.approx(POT(0.001).fit(x).value_)
+
+
+def test_adaptive_cuts_are_set_before_the_score_is_seen():
+    x = np.random.default_rng(0).normal(size=1_500)
+    changed = x.copy()
+    changed[1_200:] += 9
+    for rule in (Tracking(0.05), SPOT(0.05, depth=10)):
+        cuts = [rule.fit(x[:1_000]).process(s[1_000:]) for s in (x, changed)]
+        assert (cuts[0][:201] == cuts[1][:201]).all() and (cuts[0] != cuts[1]).any()
+
+
+def test_adaptive_refusals():
+    x = np.random.default_rng(0).normal(size=300)
+    for rule, match in ((Tracking(step=0), "step must be"), (SPOT(0.1), "must be below tail"),
+                        (SPOT(tail=2), "tail must be"), (SPOT(memory=50), "memory must be"),
+                        (SPOT(depth=-1), "depth must be"), (SPOT(0.01, depth=250), "at least 350"),
+                        (Tracking(alpha=2), "alpha must be")):
+        with pytest.raises(ValueError, match=match):
+            rule.fit(x)
+    with pytest.raises(ValueError, match="at least 2"):
+        Tracking().fit([1.0])
+    with pytest.raises(ValueError, match="different peaks"):
+        SPOT().fit(np.zeros(300))
+
+
+@pytest.mark.parametrize("rule", [Tracking(), SPOT()], ids=lambda rule: type(rule).__name__)
+def test_a_detector_goes_live_with_an_adaptive_threshold(rule, tmp_path):
+    rng = np.random.default_rng(0)
+    detector = KNN(threshold=rule).fit(rng.normal(size=(600, 2)))
+    score = detector.anomaly_score(rng.normal(size=(100, 2)))
+    assert ((detector.severity(rng.normal(size=(50, 2))) > 0.7).sum() < 15)
+    again = load(save(detector, tmp_path / "knn"))
+    live, loaded = detector.threshold_rule_, again.threshold_rule_
+    assert (live.process(score) == loaded.process(score)).all()
+    assert live.value_ == loaded.value_ != detector.threshold_
+
+
+# -- false discoveries --------------------------------------------------------------------------
+
+
+def test_benjamini_hochberg_by_hand():
+    """The worked example of Benjamini and Hochberg (1995), section 3: four rejections at 0.05."""
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262,
+         0.5719, 0.6528, 0.7590, 1.0]
+    found = benjamini_hochberg(p, 0.05)
+    assert found.is_discovery.sum() == 4 and found.p_cut == 0.0095
+    assert benjamini_hochberg([0.9, 0.5], 0.1).is_discovery.tolist() == [False, False]
+    assert benjamini_hochberg([], 0.1).p_cut == 0.0
+    # a step-up rule: the small one is carried by those behind it
+    assert benjamini_hochberg([0.03, 0.04, 0.05], 0.05).is_discovery.all()
+
+
+def test_benjamini_hochberg_agrees_with_scipy():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        p = rng.random(40) ** rng.integers(1, 5)
+        assert (benjamini_hochberg(p, 0.2).is_discovery
+                == (stats.false_discovery_control(p) <= 0.2)).all()
+
+
+def _proportions(normal_rate, batches, n, m, fdr, rng):
+    """False discovery proportions, and the share of anomalies found, over batches."""
+    false, power = [], []
+    for _ in range(batches):
+        calibration = Calibration().fit(rng.normal(size=n))
+        anomalous = np.arange(m) >= normal_rate * m
+        p = calibration.p_value(rng.normal(size=m) + 3.5 * anomalous)
+        found = benjamini_hochberg(p, fdr, n_calibration=n).is_discovery
+        false.append((found & ~anomalous).sum() / max(found.sum(), 1))
+        power.append(found[anomalous].mean() if anomalous.any() else 0.0)
+    return np.array(false), np.mean(power)
+
+
+@pytest.mark.parametrize("normal_rate", [0.9, 0.5, 1.0])
+def test_realised_share_of_false_flags_over_200_batches(normal_rate):
+    """At most fdr times the share of normal rows, all p-values resting on the same rows."""
+    rng = np.random.default_rng(0)
+    false, power = _proportions(normal_rate, 200, 999, 200, 0.2, rng)
+    error = false.std(ddof=1) / np.sqrt(200)
+    assert false.mean() <= 0.2 * normal_rate + 2 * error
+    if normal_rate < 1:
+        assert power > 0.7  # and not by flagging nothing
+        assert false.mean() > 0.1 * normal_rate
+
+
+def test_fewest_discoveries_follow_from_the_floor_of_p():
+    p_floor = 1 / 100  # 99 calibration rows
+    found = benjamini_hochberg(np.r_[np.full(9, p_floor), np.ones(91)], 0.1, n_calibration=99)
+    assert found.fewest == 10 and not found.is_discovery.any()  # nine perfect rows are too few
+    found = benjamini_hochberg(np.r_[np.full(10, p_floor), np.ones(90)], 0.1, n_calibration=99)
+    assert found.is_discovery.sum() == 10
+    with pytest.warns(CalibrationWarning, match="at least 19 calibration rows, got 18"):
+        benjamini_hochberg(np.full(5, 1 / 19), 0.05, n_calibration=18)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert benjamini_hochberg(np.full(5, 1 / 20), 0.05, n_calibration=19).is_discovery.all()
+
+
+def _weights(flags, decay):
+    """sum of decay^age over flagged rows, at every row."""
+    return signal.lfilter([1.0], [1.0, -decay], flags.astype(float))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.02, 0.1])
+def test_online_fdr_over_streams(rate):
+    """The weight of false discoveries over max(1, weight of discoveries), at many moments."""
+    rng, n, fdr, memory = np.random.default_rng(0), 2_000, 0.2, 200
+    worst, found_share = [], []
+    for _ in range(150):
+        anomalous = rng.random(n) < rate
+        p = np.where(anomalous, rng.random(n) * 1e-6, rng.random(n))
+        found = OnlineFDR(fdr, memory=memory).process(p)
+        decay = 1 - 1 / memory
+        share = _weights(found & ~anomalous, decay) / np.maximum(_weights(found, decay), 1)
+        worst.append(share[199::200])
+        found_share.append(found[anomalous].mean() if anomalous.any() else np.nan)
+    worst = np.array(worst)
+    assert (worst.mean(axis=0) <= fdr + 3 * worst.std(axis=0) / np.sqrt(len(worst))).all()
+    if rate:
+        assert np.nanmean(found_share) > 0.99  # the level never dies out
+        assert worst.mean() > 0.01  # and it is not silence that keeps the promise
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=300), st.integers(2, 200))
+def test_online_fdr_never_overspends(p, memory):
+    """decayed levels <= fdr max(1, decayed discoveries): the inequality the proof rests on."""
+    stream, decay = OnlineFDR(0.1, memory=memory), 1 - 1 / memory
+    spent = found = 0.0
+    for value in p:
+        spent *= decay
+        found *= decay
+        stream._start() if not hasattr(stream, "level_") else None
+        spent += stream.level_
+        found += stream.update(value)
+        assert spent <= 0.1 * max(1.0, found) + 1e-12
+
+
+def test_discoveries_refuse():
+    for bad in ([1.2], [np.nan], [[0.1]]):
+        with pytest.raises(ValueError, match="p must be p-values"):
+            benjamini_hochberg(bad)
+    with pytest.raises(ValueError, match="n_calibration must be"):
+        benjamini_hochberg([0.1], n_calibration=0)
+    with pytest.raises(ValueError, match="memory must be"):
+        OnlineFDR(memory=1).update(0.5)
+    with pytest.raises(ValueError, match="p must be a p-value"):
+        OnlineFDR().update(np.nan)
+
+
+# -- the exchangeability martingale ---------------------------------------------------------------
+
+
+def test_ville_bound_on_clean_streams():
+    """However long one watches, wealth ever reaches C with probability <= 1 / C."""
+    rng, streams = np.random.default_rng(0), 400
+    X = rng.standard_t(3, size=(streams, 850))
+    X[::2] = np.round(X[::2])  # half of them with ties
+    peaks = np.array([ExchangeabilityTest(random_state=i).fit(x[:50]).process(x[50:]).max()
+                      for i, x in enumerate(X)])
+    for c in (5, 20, 100):
+        assert (peaks >= np.log(c)).mean() <= 1 / c + 2 * np.sqrt(1 / c / streams)
+    assert (peaks >= np.log(2)).mean() > 0.02  # it does bet
+
+
+def test_smoothed_p_values_are_uniform_and_independent():
+    rng = np.random.default_rng(0)
+    test = ExchangeabilityTest().fit(rng.integers(0, 3, 50))  # ties everywhere
+    p = []
+    for score in rng.integers(0, 3, 4_000):
+        test.update(score)
+        p.append(test.p_)
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert abs(np.corrcoef(p[1:], p[:-1])[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("change", ["level", "spread", "memory"])
+def test_the_martingale_grows_when_something_changes(change):
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(size=500), rng.normal(size=500)
+    after = {"level": after + 1, "spread": np.abs(after) * 2, "memory": _ar1(0.95, 500, 1, rng)[0]}[
+        change]
+    test = ExchangeabilityTest().fit(before)
+    assert test.process(rng.normal(size=300)).max() < np.log(100)
+    assert test.process(after).max() > np.log(100)
+
+
+def test_whitening_is_what_the_promise_needs():
+    """Autocorrelated streams in which nothing changes: rejected as they are, not as residuals."""
+    rng, streams = np.random.default_rng(0), 60
+    X = _ar1(0.9, 2_000, streams, rng)
+    peaks = {order: np.array([ExchangeabilityTest(order=order).fit(x[:1_000]).process(
+        x[1_000:]).max() for x in X]) for order in (0, 1)}
+    assert (peaks[0] > np.log(100)).mean() > 0.5
+    assert (peaks[1] > np.log(20)).mean() <= 0.05 + 2 * np.sqrt(0.05 / streams)
+    wider = [ExchangeabilityTest(order=1).fit(x[:1_000]).process(x[1_000:] + 0.05 * np.arange(
+        1_000)).max() for x in X[:10]]
+    assert np.median(wider) > np.log(100)  # and a change is still seen
+
+
+def test_the_martingale_is_reproducible_and_can_be_saved(tmp_path):
+    rng = np.random.default_rng(0)
+    X, later = rng.normal(size=200), rng.normal(size=200)
+    runs = [ExchangeabilityTest(order=2, random_state=s).fit(X).process(later) for s in (0, 0, 1)]
+    assert (runs[0] == runs[1]).all() and (runs[0] != runs[2]).any()
+    detector = KNN().fit(rng.normal(size=(100, 2)))
+    detector.watch_ = ExchangeabilityTest(order=2).fit(X)
+    detector.watch_.process(later[:50])
+    again = load(save(detector, tmp_path / "m")).watch_
+    assert (again.process(later[50:]) == detector.watch_.process(later[50:])).all()
+    with pytest.raises(ValueError, match="order=5 needs at least 100 scores, got 40"):
+        ExchangeabilityTest(order=5).fit(X[:40])
+    with pytest.raises(ValueError, match="order must be"):
+        ExchangeabilityTest(order=-1).fit(X)
+    with pytest.raises(ValueError, match="score must be finite"):
+        ExchangeabilityTest().fit(X).update(np.nan)

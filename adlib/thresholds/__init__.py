@@ -3,20 +3,28 @@
 A `Threshold` learns a cut from scores of held-out *normal* rows; a row is anomalous when its score
 is strictly greater than ``value_``. `Calibration` keeps those held-out scores and turns any later
 score into a p-value, a tail score and a severity. What each promises rests on an assumption, and
-says so:
+its docstring says which:
 
-=========================  ==========================================================
-rule                       promise, and what it rests on
-=========================  ==========================================================
-`Fixed`, `Sigma`           none
-`Quantile`                 its rate in the limit; exchangeable rows
-`Conformal`                at most alpha at any number of rows; exchangeable rows
-`Conformal` (block)        alpha in the limit; stationary rows that forget
-`POT`                      rates below 1 / n; a regular tail
-=========================  ==========================================================
+======================  ===================================  ======================================
+what                    promise                              rests on
+======================  ===================================  ======================================
+`Fixed`, `Sigma`        none
+`Quantile`              its rate, in the limit               exchangeable rows
+`Conformal`             rate <= alpha at any number of rows  exchangeable rows
+`Conformal` (block)     rate alpha, in the limit             stationary rows that forget
+`POT`                   rates far below 1 / n                a regular tail
+`Tracking`              rate alpha over all rows             bounded scores, nothing else
+`SPOT`                  empirical: follows level and spread  slow change, a regular tail
+`benjamini_hochberg`    share of false flags in a batch      independent, exchangeable rows
+`OnlineFDR`             share of false flags of late         independent p-values
+`ExchangeabilityTest`   false rejection ever <= 1 / C        exchangeable residuals
+======================  ===================================  ======================================
 """
 
+from adlib.thresholds.adaptive import SPOT, Adaptive, Tracking
 from adlib.thresholds.calibration import Calibration, severity
+from adlib.thresholds.discoveries import Discoveries, OnlineFDR, benjamini_hochberg
+from adlib.thresholds.exchangeability import ExchangeabilityTest
 from adlib.thresholds.rules import (
     MIN_EXCEEDANCES,
     POT,
@@ -33,6 +41,7 @@ from adlib.thresholds.rules import (
     fit_pareto,
 )
 
-__all__ = ["MIN_EXCEEDANCES", "POT", "Calibration", "CalibrationWarning", "Conformal", "Fixed",
-           "Quantile", "Scores", "Sigma", "Threshold", "as_scores", "check_alpha", "effective_size",
-           "fit_pareto", "severity"]
+__all__ = ["MIN_EXCEEDANCES", "POT", "SPOT", "Adaptive", "Calibration", "CalibrationWarning",
+           "Conformal", "Discoveries", "ExchangeabilityTest", "Fixed", "OnlineFDR", "Quantile",
+           "Scores", "Sigma", "Threshold", "Tracking", "as_scores", "benjamini_hochberg",
+           "check_alpha", "effective_size", "fit_pareto", "severity"]
