@@ -76,6 +76,34 @@ class Calibration(BaseEstimator):
         z = (scores - self.tail_start_) / self.tail_scale_
         return -z if self.tail_shape_ < 1e-9 else -np.log1p(self.tail_shape_ * z) / self.tail_shape_
 
+    def surprise(self, scores: ArrayLike) -> Scores:
+        """Common scale for scores of different detectors: -log p, drawn as a continuous line.
+
+        `log_p` falls in steps at the held-out scores; here the rows between two of them keep their
+        order. Above the highest it grows with the extreme-value tail (where rows are too few for
+        one: an exponential of the upper half's mean excess), so that no two different scores tie.
+        On normal rows about exponential with mean 1; a scale to combine on, not a valid p-value.
+
+        Raises
+        ------
+        ValueError
+            When there are no held-out scores.
+        """
+        n = len(self.scores_)
+        if not n:
+            raise ValueError("surprise needs at least one held-out score, got 0")
+        scores = np.asarray(scores, dtype=np.float64)
+        at, first = np.unique(self.scores_, return_index=True)
+        inside = np.interp(scores, at, np.log((n + 1) / (n - first)))  # (n - first) reach it
+        with np.errstate(over="ignore"):
+            if np.isfinite(self.tail_scale_):
+                beyond = -self._log_fall(scores)
+            else:
+                middle = np.median(self.scores_)
+                scale = 2 * np.maximum(self.scores_ - middle, 0.0).mean() or 1.0
+                beyond = np.maximum(scores - at[-1], 0.0) / scale
+        return np.minimum(inside + beyond, 1e300)
+
     def is_extrapolated(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """True where a score lies above every held-out one: its p-value rests on the tail fit."""
         highest = self.scores_[-1] if len(self.scores_) else -np.inf

@@ -1,0 +1,114 @@
+"""A vote of the classical detectors, and the one score that the vote is a cut of."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
+from sklearn.utils.validation import check_is_fitted
+
+from adlib.base import Scores
+from adlib.detectors.ensemble import _Committee
+
+
+class Voting(_Committee):
+    """The surprise that members with more than a share ``quorum`` of the weight all reach.
+
+    Hard voting flags a row when enough members flag it. If all flag at one false-alarm rate p, the
+    smallest p at which the vote carries is a continuous score: the weighted median of the members'
+    surprises (-log p on each one's own held-out scale), or another quantile of them. So the vote
+    and the score are one thing: a row is flagged exactly when members with more than ``quorum`` of
+    the weight exceed ``threshold_``, and the false-alarm budget is that of the vote as a whole,
+    not of each member.
+
+    A member that shouts cannot carry a vote, nor can one that is blind stop it; in return the vote
+    hears nothing of how sure they are. `Ensemble` does, and ranks better.
+
+    Parameters
+    ----------
+    members : list, optional
+        Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``. Default:
+        scikit-learn's IsolationForest, EllipticEnvelope and OneClassSVM (Gaussian kernel,
+        ``nu=0.05``), each behind a StandardScaler.
+    weights : list of float, {"agreement", "stability"} or None
+        One number >= 0 per member, as in `Ensemble`. Default: equal.
+    quorum : float
+        Share of the weight that has to be exceeded, in [0, 1). 0.5: the majority; two equal members
+        must then agree. 0: any member; near 1: all.
+    n_jobs, random_state
+        As in `Ensemble`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`. With an infinite threshold nobody votes for anything.
+
+    Attributes
+    ----------
+    report_, members_, names_, weights_, scales_, held_out_
+        As in `Ensemble`: a member that fails (a covariance that cannot be inverted, say) is left
+        out, with a warning.
+
+    Notes
+    -----
+    Members whose score saturates far from the data would leave ties at the top. Each member's
+    surprise is therefore raised by up to 0.01, the more the more surprised all are on average: the
+    same for every member of a row, so that vote and flag still agree exactly.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> voting = Voting(random_state=0).fit(X)
+    >>> rows = [[0.0, 0.0], [8.0, 8.0]]
+    >>> voting.vote(rows).tolist(), voting.detect(rows).is_anomaly.tolist()
+    ([0.0, 1.0], [False, True])
+    """
+
+    def __init__(self, *, members: Iterable[Any] | None = None,
+                 weights: Iterable[float] | str | None = None, quorum: float = 0.5, **base: Any):
+        super().__init__(members=members, weights=weights, **base)
+        self.quorum = quorum
+
+    def _default(self) -> list[tuple[Any, float]]:
+        return [(make_pipeline(StandardScaler(), model), 1.0) for model in (
+            IsolationForest(), EllipticEnvelope(), OneClassSVM(nu=0.05))]
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if isinstance(self.quorum, (bool, str)) or not 0 <= self.quorum < 1:
+            raise ValueError(f"quorum must be a share in [0, 1), got {self.quorum!r}")
+
+    def _voices(self, surprises: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Surprises, raised a little by their mean: ties of saturated members fall apart."""
+        mean = (surprises * self.weights_).sum(axis=1, keepdims=True)
+        return surprises + 0.01 * mean / (1 + mean)
+
+    def _combine(self, surprises: NDArray[np.float64]) -> Scores:
+        voices = self._voices(surprises)
+        order = np.argsort(-voices, axis=1, kind="stable")
+        weight = np.cumsum(self.weights_[order], axis=1)
+        # the loudest that carry the vote together
+        carries = np.argmax(weight.round(9) > self.quorum, axis=1)
+        rows = np.arange(len(voices))
+        return voices[rows, order[rows, carries]]
+
+    def vote(self, X: ArrayLike) -> Scores:
+        """Share of the weight that votes for an anomaly, in [0, 1].
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            ``detect`` flags a row exactly where it exceeds ``quorum``.
+        """
+        check_is_fitted(self, "n_features_in_")
+        self._check_calibrated()
+        X = self._features(self._validate(X, reset=False))
+        voices = self._voices(self._surprises(X))
+        # rounded: 0.1 + 0.2 must not exceed 0.3
+        return ((voices > self.threshold_) * self.weights_).sum(axis=1).round(9)
