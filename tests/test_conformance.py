@@ -8,9 +8,11 @@ from adlib.base import Detector, OnlineDetector
 from adlib.checks import check_detector, detector_checks
 from adlib.detectors import (
     KNN,
+    Ensemble,
     MaxAbsZ,
     PCAReconstruction,
     RollingZScore,
+    Voting,
     all_detectors,
     baselines,
 )
@@ -21,6 +23,9 @@ WAIVED = {"RandomScore": ["sign"], "MaxAbsZ(window=64)": ["sklearn"]}
 
 PROTOTYPES = {name: cls() for name, cls in (all_detectors() | baselines()).items()}
 VARIANTS = {
+    "Ensemble(window=3)": Ensemble(members=[KNN(), MaxAbsZ()], window=3, alpha=0.2),
+    "Voting(split)": Voting(members=[(KNN(), 2.0), MaxAbsZ(), PCAReconstruction()],
+                            calibration="split"),
     "KNN(window=5)": KNN(window=5, alpha=0.2),
     "KNN(mean)": KNN(method="mean", calibration="split"),
     "MaxAbsZ(window=64)": MaxAbsZ(window=64, alpha=0.2),

@@ -3,7 +3,7 @@
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -38,8 +38,8 @@ class MemberWarning(UserWarning):
 class _Committee(Detector):
     """What `Ensemble` and `Voting` share: members, their held-out scales, weights, the report."""
 
-    def __init__(self, *, members: Iterable[Any] | None = None,
-                 weights: Iterable[float] | str | None = None, n_jobs: int | None = None,
+    def __init__(self, *, members: list[Any] | None = None,
+                 weights: list[float] | str | None = None, n_jobs: int | None = None,
                  random_state: Any = None, **base: Any):
         super().__init__(**base)
         self.members = members
@@ -145,10 +145,11 @@ class _Committee(Detector):
     def _splits(self, n: int) -> list[tuple[Any, Any]]:
         """Training and held-out rows of each part."""
         if self._ordered():
-            cut, gap = n - n // 5, self._context()
-            if cut + gap >= n or cut <= gap:
-                raise ValueError(f"a look-back of {gap} rows needs more rows than {n}: a fifth is "
-                                 f"held out for the members' scales, and must be longer than that")
+            gap = self._context()
+            cut = n - max(n // 5, gap + 1)
+            if cut <= gap:
+                raise ValueError(f"a look-back of {gap} rows needs more than {2 * gap + 1} rows to "
+                                 f"train on and to make the members' scales of, got {n}")
             return [(slice(0, cut), slice(cut, n))]
         if self.calibration == "split" or n > CROSS_CHEAP:
             return [next(KFold(5, shuffle=True, random_state=self.seed_).split(range(n)))]
@@ -386,8 +387,8 @@ class Ensemble(_Committee):
     [('KNN', 0.67), ('IsolationForest', 0.33)]
     """
 
-    def __init__(self, *, members: Iterable[Any] | None = None,
-                 weights: Iterable[float] | str | None = None, combine: str = "weighted",
+    def __init__(self, *, members: list[Any] | None = None,
+                 weights: list[float] | str | None = None, combine: str = "weighted",
                  **base: Any):
         super().__init__(members=members, weights=weights, **base)
         self.combine = combine
@@ -516,7 +517,7 @@ def _seeds(members: dict[str, Any], seed: int) -> dict[str, int]:
 
 
 def _agreement(ensemble: _Committee, X: Matrix, members: list) -> NDArray[np.float64]:
-    S = ensemble.held_out_
+    S = np.log1p(ensemble.held_out_)  # one wild row must not make everybody agree
     others = [np.delete(S, i, axis=1).mean(axis=1) if S.shape[1] > 1 else S[:, 0]
               for i in range(S.shape[1])]
     return np.array([_correlation(s, other) for s, other in zip(S.T, others, strict=True)])

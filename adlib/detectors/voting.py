@@ -1,6 +1,5 @@
 """A vote of the classical detectors, and the one score that the vote is a cut of."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -66,8 +65,8 @@ class Voting(_Committee):
     ([0.0, 1.0], [False, True])
     """
 
-    def __init__(self, *, members: Iterable[Any] | None = None,
-                 weights: Iterable[float] | str | None = None, quorum: float = 0.5, **base: Any):
+    def __init__(self, *, members: list[Any] | None = None,
+                 weights: list[float] | str | None = None, quorum: float = 0.5, **base: Any):
         super().__init__(members=members, weights=weights, **base)
         self.quorum = quorum
 
