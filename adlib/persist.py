@@ -28,7 +28,8 @@ FORMAT = 1
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
 TRUSTED = ("sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
            "sklearn.neighbors._ball_tree.BallTree",
-           "sklearn.metrics._dist_metrics.EuclideanDistance64")
+           "sklearn.metrics._dist_metrics.EuclideanDistance64",
+           "adlib.detectors.voting._OneClassSVM")  # a member of Voting, and ours
 
 
 def save(model: BaseEstimator, path: str | os.PathLike) -> Path:

@@ -130,3 +130,14 @@ def test_saved_and_given_feedback(X, rows, tmp_path):
 def test_quorum_is_checked(quorum, X):
     with pytest.raises(ValueError, match="quorum must be a share"):
         _quick(quorum=quorum).fit(X)
+
+
+def test_the_default_kernel_member_does_not_grow_with_the_training_rows():
+    """A copy trained on fewer rows scores new rows alike, or no held-out scale would fit."""
+    rng = np.random.default_rng(0)
+    X, new = rng.normal(size=(1_000, 3)), rng.normal(size=(200, 3))
+    model = Voting()._default()[2][0]
+    all_rows, half = (model.fit(part).score_samples(new) for part in (X, X[:500]))
+    assert np.median(np.abs(all_rows - half)) < 0.1 * all_rows.std()
+    far = model.score_samples(np.outer(np.linspace(5, 30, 50), np.ones(3)))
+    assert (np.diff(far) < 0).all()  # and rows far away do not tie

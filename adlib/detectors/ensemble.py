@@ -100,7 +100,8 @@ class _Committee(Detector):
                 raise ValueError(f"members must be detectors or pairs (detector, weight), got "
                                  f"{pair!r}")
             _check_member(pair[0])
-            kind = type(pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0]).__name__
+            kind = type(pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0])
+            kind = kind.__name__.lstrip("_")
             number = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
             named[f"{kind}-{number + 1}" if number else kind] = pair[0]
         given = self.weights
@@ -331,9 +332,10 @@ class Ensemble(_Committee):
     Few strong and different members help; weak ones are averaged in and harm. The default is the
     strongest fast pair known here: `RandomFeatureAE` (twice) and `KNN`.
 
-    Fails to help where members err alike, and where one is far better than the rest. Needs the
-    training of each member once per cross-fitted part: with members that train long, use
-    ``calibration="split"``, which trains each twice.
+    Fails to help where members err alike, and where one is far better than the rest. A member whose
+    score grows with the number of training rows (scikit-learn's OneClassSVM) gets a scale that is
+    off, and the rate falls below alpha. Needs the training of each member once per cross-fitted
+    part: with members that train long, use ``calibration="split"``, which trains each twice.
 
     Parameters
     ----------
