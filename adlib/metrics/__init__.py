@@ -8,7 +8,7 @@ one a random score gets. Undefined values are nan with a warning, never a made-u
 
 from adlib.metrics.adjusted import (composite_f1, point_adjusted_f1, point_adjusted_precision,
                                     point_adjusted_recall)
-from adlib.metrics.benchmark import nab_score, ucr_score
+from adlib.metrics.benchmark import nab_corpus, nab_score, ucr_score
 from adlib.metrics.event import (alarm_count, alarms_per_day, detection_delay, event_f1,
                                  event_precision, event_recall)
 from adlib.metrics.point import (average_precision, best_f1, confusion_matrix, f1,
@@ -22,7 +22,8 @@ __all__ = [
     "affiliation_f1", "affiliation_precision", "affiliation_recall", "alarm_count",
     "alarms_per_day", "average_precision", "best_f1", "composite_f1", "confusion_matrix",
     "detection_delay", "event_f1", "event_precision", "event_recall", "f1",
-    "false_positive_rate", "nab_score", "point_adjusted_f1", "point_adjusted_precision",
-    "point_adjusted_recall", "precision", "range_f1", "range_precision", "range_recall",
-    "recall", "report", "roc_auc", "ucr_score", "vus", "vus_pr", "vus_roc",
+    "false_positive_rate", "nab_corpus", "nab_score", "point_adjusted_f1",
+    "point_adjusted_precision", "point_adjusted_recall", "precision", "range_f1",
+    "range_precision", "range_recall", "recall", "report", "roc_auc", "ucr_score", "vus",
+    "vus_pr", "vus_roc",
 ]

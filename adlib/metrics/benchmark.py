@@ -81,16 +81,13 @@ def nab_score(y_true, pred, profile="standard", normalize=True):
     >>> nab_score([y, y], [y, np.zeros(200)])
     50.0
     """
-    name = profile.removesuffix("_rate")
-    if name not in PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    weights = _weights(profile)
     if not (isinstance(y_true, (list, tuple)) and len(y_true) and np.ndim(y_true[0])):
         y_true, pred = [y_true], [pred]
     if len(y_true) != len(pred):
         raise ValueError(f"pred has {len(pred)} streams, y_true has {len(y_true)}")
     streams = [labels_and_flags(*stream)[:2] for stream in zip(y_true, pred, strict=True)]
 
-    weights = PROFILES[name]
     score = sum(_nab_sum(y, flags, weights) for y, flags in streams)
     if not normalize:
         return score
@@ -99,6 +96,72 @@ def nab_score(y_true, pred, profile="standard", normalize=True):
     n_windows = sum(_n_windows(y) for y, _ in streams)
     silence = -weights.missed * n_windows
     return 100 * (score - silence) / (weights.detected * n_windows - silence)
+
+
+class NabSweep(NamedTuple):
+    """The best of all thresholds on a corpus: flags are ``score > threshold``."""
+
+    score: float
+    threshold: float
+
+
+def nab_corpus(y_true, score, profile="standard"):
+    """NAB score of a corpus at the one threshold that serves it best, as NAB's leaderboard has it.
+
+    Exact: every threshold that changes a flag is tried, in n log n for n rows. The threshold is
+    chosen on the labels it is then scored with, so this is an upper bound on what a user gets.
+
+    Parameters
+    ----------
+    y_true : list of array_like of shape (n_samples,)
+        1 = in a window, 0 = outside, in time order; one array a stream.
+    score : list of array_like of shape (n_samples,)
+        Higher = more anomalous, comparable between streams. Rows in probation do not count.
+    profile : {"standard", "reward_low_FP", "reward_low_FN"}
+        See `nab_score`.
+
+    Returns
+    -------
+    NabSweep
+        ``score``, at least 0 (the threshold that flags nothing) and at most 100, and
+        ``threshold``, the highest of those that reach it; `nab_score` of ``score > threshold``
+        gives the same. Both are nan with a warning where `nab_score` is.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, a score is NaN, or the profile is unknown.
+
+    Examples
+    --------
+    >>> y = np.repeat([0, 1, 0], [100, 20, 80])
+    >>> score = np.zeros(200)
+    >>> score[[102, 150]] = 2.0, 1.0
+    >>> best = nab_corpus([y], [score])
+    >>> round(best.score, 1), best.threshold
+    (99.6, 1.0)
+    """
+    weights = _weights(profile)
+    if len(y_true) != len(score):
+        raise ValueError(f"score has {len(score)} streams, y_true has {len(y_true)}")
+    streams = [labels_and_scores(*stream)[:2] for stream in zip(y_true, score, strict=True)]
+    judged = [y[_probation(y.size):] for y, _ in streams]
+    if not streams or not both_classes(np.concatenate(judged), "nab_corpus"):
+        return NabSweep(np.nan, np.nan)
+
+    levels, gains = map(np.concatenate, zip(*(_nab_steps(y, s, weights) for y, s in streams),
+                                            strict=True))
+    order = np.argsort(-levels, kind="stable")
+    levels, total = levels[order], np.cumsum(gains[order])
+    last = np.append(levels[1:] != levels[:-1], True)  # rows of one score are flagged together
+    levels, total = np.append(np.inf, levels[last]), np.append(0.0, total[last])
+    best = total.argmax()
+    n_windows = sum(_n_windows(y) for y, _ in streams)
+    # just below the lowest flagged score lies the highest of all others, judged or not
+    below = [s[s < levels[best]] for _, s in streams]
+    threshold = max((s.max() for s in below if s.size), default=-np.inf)
+    return NabSweep(100 * float(total[best]) / ((weights.detected + weights.missed) * n_windows),
+                    float(threshold))
 
 
 def ucr_score(y_true, score, *, tolerance=0, judged=None):
@@ -156,6 +219,13 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     return float(starts[0] - margin <= highest < stops[0] + margin)
 
 
+def _weights(profile):
+    name = profile.removesuffix("_rate")
+    if name not in PROFILES:
+        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
+    return PROFILES[name]
+
+
 def _probation(n_samples):
     return min(int(0.15 * n_samples), 750)
 
@@ -183,6 +253,29 @@ def _nab_sum(y, pred, weights):
         - weights.false_positive * cost.sum()
         - weights.missed * (_n_windows(y) - found.size)
     )
+
+
+def _nab_steps(y, score, weights):
+    """Scores at which NAB's sum changes as the threshold falls, and by how much each time."""
+    starts, stops = runs(y)
+    last = np.append(-np.inf, stops - 1)
+    width = np.append(1, stops - starts)
+    row = np.arange(_probation(y.size), y.size)
+    window = np.searchsorted(starts, row, "right")
+    outside = row > last[window]
+    distance = (row - last[window])[outside] / np.maximum(width[window][outside] - 1, 1)
+    levels, gains = [score[row[outside]]], [weights.false_positive * _sigmoid(distance)]
+    for start, stop in zip(starts, stops, strict=True):
+        inside = np.arange(max(start, _probation(y.size)), stop)
+        if not inside.size:
+            continue
+        # only a row above all rows before it in the window can be the first flag
+        highest = np.maximum.accumulate(score[inside])
+        inside = inside[np.append(True, highest[1:] > highest[:-1])]
+        earned = weights.detected * _sigmoid((inside - stop) / (stop - start)) / _sigmoid(-1.0)
+        levels.append(score[inside])
+        gains.append(earned - np.append(earned[1:], -weights.missed))
+    return np.concatenate(levels), np.concatenate(gains)
 
 
 def _sigmoid(position):
