@@ -373,6 +373,9 @@ class SeasonalZScore(FlatStateDetector):
     min_scale : float
         Smallest deviation to divide by, in the unit of the data. (A billionth of the mean's size is
         used where that is larger.)
+    window : int
+        Rows of `fit` in which the profile settles: their scores do not calibrate (four fifths of
+        the rows, where that is less).
     alpha, threshold, calibration
         See `adlib.Detector`.
 
@@ -396,8 +399,8 @@ class SeasonalZScore(FlatStateDetector):
                 "process_rows": _process_rows, "score_rows": _score_rows}
 
     def __init__(self, *, period: int | None = None, memory: int = 30, release: int | None = 200,
-                 warm_up: int = 50, min_scale: float = 1e-12, **base: Any):
-        super().__init__(**base)
+                 warm_up: int = 50, min_scale: float = 1e-12, window: int = 2_000, **base: Any):
+        super().__init__(window=window, **base)
         self.period = period
         self.memory = memory
         self.release = release
@@ -798,6 +801,8 @@ class OnlineEnsemble(FlatStateDetector):
     min_scale : float
         Smallest deviation that counts, in the unit of the data. (A billionth of the mean's size is
         used where that is larger.)
+    window : int
+        As in `SeasonalZScore`.
     alpha, threshold, calibration
         See `adlib.Detector`.
 
@@ -824,8 +829,9 @@ class OnlineEnsemble(FlatStateDetector):
 
     def __init__(self, *, period: int | None = None, rest: int | None = 40, memory: int = 30,
                  release: int | None = 200, warm_up: int = 100, age: int = 2**15,
-                 views: tuple[str, ...] = VIEWS, min_scale: float = 1e-12, **base: Any):
-        super().__init__(**base)
+                 views: tuple[str, ...] = VIEWS, min_scale: float = 1e-12, window: int = 2_000,
+                 **base: Any):
+        super().__init__(window=window, **base)
         self.period = period
         self.rest = rest
         self.memory = memory
