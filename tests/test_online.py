@@ -1,0 +1,310 @@
+"""Seasons, bars, rests: worked by hand, on streams whose answer is known, and bit by bit."""
+
+import copy
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adlib.datasets import load_nab
+from adlib.detectors import OnlineEnsemble, SeasonalZScore
+from adlib.detectors.online import find_period
+from adlib.metrics import nab_corpus
+from adlib.persist import load, save
+
+BOTH = pytest.mark.parametrize("cls", [SeasonalZScore, OnlineEnsemble])
+DATA = Path(os.environ.get("ADLIB_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+
+def daily(n=6_000, period=144, noise=1.0, seed=0, amplitude=5.0):
+    rng = np.random.default_rng(seed)
+    return amplitude * np.sin(np.arange(n) * 2 * np.pi / period) + noise * rng.normal(size=n)
+
+
+def wild(n=3_000, d=2, seed=0):
+    """A season, a flat column that wakes up, spikes, a shift, a stretch of silence."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) + daily(n, 96)[:, None]
+    X[:, -1] = 3.0
+    X[n // 2::7, -1] = 4.0
+    X[rng.integers(0, n, 10), 0] = 1e9
+    X[n // 3:, 0] += 50.0
+    X[2 * n // 3:2 * n // 3 + 200, 0] = 0.0
+    return X
+
+
+# -- the period --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("period", "noise"), [
+    (24, 4.0), (60, 4.0), (144, 4.0), (288, 4.0), (700, 1.0), (1_440, 0.5)])
+def test_a_period_is_found(period, noise):
+    x = daily(4_096, period, noise)
+    x[::500] = 1e6  # ranks do not mind
+    assert find_period(x, 0) == pytest.approx(period, abs=max(1, 0.02 * period))
+
+
+def test_noise_and_walks_have_no_period():
+    rng = np.random.default_rng(0)
+    assert find_period(np.full(4_096, 7.0), 0) == 0
+    found = [find_period(rng.normal(size=4_096), 0) for _ in range(20)]
+    assert found == [0] * 20
+
+
+def test_a_known_period_is_kept_although_its_multiples_fit_as_well():
+    x = daily(4_096, 100, 0.1)
+    assert find_period(x, 0) == 100 and find_period(x, 200) == 200
+
+
+def test_the_detector_finds_it_on_the_way_and_profits():
+    x = daily(noise=0.3)[:, None]
+    x[5_000] = 0.0 if abs(x[5_000]) > 3 else 4.5
+    found = SeasonalZScore().process(x)
+    given = SeasonalZScore(period=144).process(x)
+    flat = SeasonalZScore(period=1, memory=1_000).process(x)
+    assert found[1_000:].argmax() == given[1_000:].argmax() == 4_000
+    assert found[5_000] > 6 and flat[5_000] < 3
+
+
+# -- the z-score -------------------------------------------------------------------------------
+
+
+def test_one_phase_is_the_exponentially_weighted_z_score():
+    rng = np.random.default_rng(0)
+    x = rng.normal(5.0, 2.0, size=2_000)
+    scores = SeasonalZScore(period=1, memory=200, release=None).process(x[:, None])
+    mean, size = x[0], 0.0
+    for t in range(1, 2_000):
+        if t > 1_500:  # the start differs: spreads lean on one another there
+            assert scores[t] == pytest.approx(abs(x[t] - mean) / (1.2533 * size), rel=0.08)
+        e, rate = x[t] - mean, max(1 / 200, 1 / (t + 1))
+        mean += rate * e
+        size += rate * (min(abs(e), 3 * size if t > 50 else np.inf) - size)
+
+
+def test_a_profile_worked_by_hand():
+    usual = np.tile([0.0, 10.0, 20.0, 30.0], 500)
+    stream = usual + np.repeat(np.tile([1.0, -1.0], 250), 4)  # every phase alternates by one
+    detector = SeasonalZScore(period=4, memory=10_000, warm_up=2, release=None)
+    detector.process(stream[:, None])
+    z = [detector.score_one(np.array([v])) for v in (0.0, 10.0, 20.0)]  # a first phase comes next
+    assert z[0] < 0.1 and z[1] == pytest.approx(10 / 1.2533, rel=0.1)
+    assert z[2] == pytest.approx(2 * z[1], rel=0.05)
+
+
+# -- bars and incidents ------------------------------------------------------------------------
+
+
+def one_view(**given):
+    return OnlineEnsemble(views=("season",), period=1, memory=10**9, warm_up=2, **given)
+
+
+def test_the_bar_is_the_third_largest_incident():
+    x = np.zeros(1_000)
+    x[1::2] = 1e-3
+    x[[300, 400, 500]] = 3.0, 2.0, 1.0
+    x[501] = 0.9  # of the same incident: no fourth
+    x[700] = 2.0
+    scores = one_view(release=None).process(x[:, None])
+    assert scores[700] == pytest.approx(2.0, abs=0.05)  # 1 + log2(2 / 1)
+    assert (scores[600:700] < 1).all() and (scores[701:] < 1).all()
+
+
+def test_an_incident_alarms_once_unless_it_doubles():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2_000)
+    x[1_000:1_020] = 20.0 + rng.normal(size=20)
+    x[1_015] = 1e6
+    alarms = np.flatnonzero(OnlineEnsemble(rest=40).process(x[:, None])[900:] > 1) + 900
+    assert alarms[:2].tolist() == [1_000, 1_015] and (alarms[2:] > 1_100).all()
+    loose = OnlineEnsemble(rest=None).process(x[:, None])
+    assert (loose[1_000:1_020] > 1).all()
+
+
+@pytest.mark.parametrize("size", [8, 12, 30])
+def test_a_burst_is_found_in_nine_points_of_ten(size):
+    shares = []
+    for seed in range(5):
+        x = np.random.default_rng(seed).normal(size=(3_000, 1))
+        x[2_500:2_520] += size
+        shares.append([(OnlineEnsemble(rest=None).process(x)[2_500:2_520] > 1).mean(),
+                       (SeasonalZScore().process(x)[2_500:2_520] > 4).mean()])
+    assert (np.mean(shares, axis=0) >= 0.9).all()
+
+
+@pytest.mark.parametrize("period", [0, 144])
+def test_a_lasting_shift_alarms_at_once_and_is_quiet_within_release_and_rest(period):
+    alarms = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=5_000) + (daily(5_000, period, 0.0) if period else 0)
+        x[4_000:] += 20.0
+        scores = OnlineEnsemble().process(x[:, None])
+        found = np.flatnonzero(scores[4_000:] > 1)
+        assert found[0] == 0
+        alarms.append((found < 300).sum())
+        z = SeasonalZScore().process(x[:, None])
+        assert (z[4_000:4_050] > 4).all() and (z[4_300:] < 6).all()
+    assert np.median(alarms) == 1 and np.max(alarms) <= 3
+
+
+def test_alarms_do_not_multiply_with_features():
+    X = np.random.default_rng(0).normal(size=(20_000, 20))
+    few = (OnlineEnsemble().process(X[:, :1])[2_000:] > 1).sum()
+    many = (OnlineEnsemble().process(X)[2_000:] > 1).sum()
+    assert many <= few + 10
+
+
+def test_a_flat_line_is_quiet_and_its_end_is_news():
+    x = np.full((3_000, 1), 5.0)
+    x[2_000] = 5.1
+    scores = OnlineEnsemble().process(x)
+    assert (scores[:2_000] == 0).all() and 1 < scores[2_000] <= 11
+
+
+def test_history_ages():
+    x = np.random.default_rng(0).normal(size=3_000)
+    x[[300, 400, 500]] = 100.0
+    x[2_800] = 30.0
+    assert one_view().process(x[:, None])[2_800] < 1
+    assert one_view(age=1_000).process(x[:, None])[2_800] > 3
+
+
+@BOTH
+def test_a_spike_of_any_size_is_soon_forgotten(cls):
+    x = daily(4_000, noise=0.5)[:, None]
+    for size in (1e6, 1e15, 1.7e308):
+        spiked = x.copy()
+        spiked[2_000] = size
+        scores, clean = cls(period=144).process(spiked), cls(period=144).process(x)
+        assert np.isfinite(scores).all() and scores[2_000] == scores.max() > 10
+        assert np.abs(scores[3_000:] - clean[3_000:]).mean() < 0.2 * clean[3_000:].mean()
+
+
+# -- budgets -----------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("kind", ["seasonal", "autoregressive"])
+def test_the_budget_is_kept_on_clean_streams(cls, kind):
+    rates = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x = daily(12_000, 288, 1.0, seed)
+        if kind == "autoregressive":
+            x, e = np.zeros(12_000), rng.normal(size=12_000)
+            for t in range(1, 12_000):
+                x[t] = 0.7 * x[t - 1] + e[t]
+        detector = cls(alpha=0.05).fit(x[:4_000, None])
+        scores = copy.deepcopy(detector).process(x[4_000:, None])
+        rates.append((scores > detector.threshold_).mean())
+    assert 0.035 < np.mean(rates) < 0.065
+
+
+# -- streams -----------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("given", [{}, {"period": 96}, {"release": None}])
+def test_one_call_chunks_rows_and_a_saved_copy_give_the_same_bits(cls, given, tmp_path):
+    X = wild()
+    scores = cls(**given).process(X)
+    assert np.isfinite(scores).all()
+    chunks, rows = cls(**given), cls(**given)
+    cuts = np.sort(np.random.default_rng(1).choice(len(X), 20, replace=False))
+    parts = [chunks.process(part) for part in np.split(X, cuts) if len(part)]
+    assert np.concatenate(parts).tobytes() == scores.tobytes()
+    by_row = np.empty(len(X))
+    for i, x in enumerate(X):
+        by_row[i] = rows.score_one(x) if i % 2 else rows.process_one(x)
+        if i % 2:
+            rows.learn_one(x)
+        if i == 1_700:
+            rows = load(save(rows, tmp_path / "midway"))
+    assert by_row.tobytes() == scores.tobytes()
+    assert rows.state_.tobytes() == chunks.state_.tobytes()
+
+
+@BOTH
+def test_rows_to_come_change_nothing(cls):
+    X = wild()
+    whole = cls().process(X)
+    for cut in (511, 513, 1_000, 2_200):
+        later = X.copy()
+        later[cut:] = -1e3
+        np.testing.assert_array_equal(cls().process(later)[:cut], whole[:cut])
+        np.testing.assert_array_equal(cls().process(X[:cut]), whole[:cut])
+
+
+@BOTH
+@pytest.mark.parametrize(("shift", "scale"), [(1e3, 1.0), (0.0, 1e-3), (-40.0, 1e6)])
+def test_shift_and_scale_leave_the_scores_alone(cls, shift, scale):
+    x = daily(2_000)[:, None]
+    plain, moved = cls(period=144).process(x), cls(period=144).process(x * scale + shift)
+    np.testing.assert_allclose(moved, plain, rtol=1e-5, atol=1e-5)
+
+
+@BOTH
+def test_memory_does_not_grow(cls):
+    detector = cls()
+    X = wild(20_000)
+    detector.process(X)
+    size = detector.state_.nbytes
+    tracemalloc.start()
+    for _ in range(10):
+        detector.process(X)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert detector.state_.nbytes == size and grown < 2**18
+
+
+@BOTH
+@pytest.mark.parametrize(("given", "message"), [
+    ({"period": 0}, "period must be a whole number of rows >= 1, got 0"),
+    ({"period": 24.0}, "period must be"),
+    ({"memory": 0}, "memory must be"),
+    ({"release": 0}, "release must be"),
+    ({"warm_up": 1}, "warm_up must be a whole number of rows >= 2, got 1"),
+    ({"min_scale": 0}, "min_scale must be above 0, got 0"),
+])
+def test_parameters_are_checked(cls, given, message):
+    for start in ("fit", "process"):
+        with pytest.raises(ValueError, match=message):
+            getattr(cls(**given), start)(wild(100))
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"rest": 0}, "rest must be"), ({"age": 1}, "age must be"),
+    ({"views": ()}, "views must name some of season, record, forecast"),
+    ({"views": ("seasons",)}, "views must name"),
+])
+def test_parameters_of_the_ensemble_are_checked(given, message):
+    with pytest.raises(ValueError, match=message):
+        OnlineEnsemble(**given).process(wild(100))
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["process_one", "score_one", "learn_one"])
+def test_bad_rows_are_refused_and_forgotten(cls, method):
+    detector = cls()
+    detector.process(wild(100))
+    before = detector.state_.copy()
+    for row, message in (([1.0], r"shape \(2,\)"), ([1.0, np.nan], "finite, got nan in column 1")):
+        with pytest.raises(ValueError, match=message):
+            getattr(detector, method)(np.array(row))
+    np.testing.assert_array_equal(detector.state_, before)
+    getattr(detector, method)([1, 2])  # a list will do
+
+
+# -- public data -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (DATA / "nab").is_dir(), reason="ADLIB_DATA holds no nab folder")
+def test_nab_stays_where_it_was():
+    streams = list(load_nab(root=DATA).values())
+    y, X = [s.y for s in streams], [s.X for s in streams]
+    best = nab_corpus(y, [OnlineEnsemble().process(x) for x in X])
+    assert best.score > (72 if len(streams) == 29 else 60)
+    assert best.threshold == pytest.approx(1.1, abs=0.15)  # near 1, which the score says by itself
