@@ -172,7 +172,8 @@ def learn(x, e, at, t, s):
     if n > _SETTLED:
         limit = 10 * spread + floor
         held = min(max(e, -limit), limit)
-        size = min(size, 3 * spread + floor)
+        # once far for longer than a burst, wait for the release; less than 30 and the spread of
+        size = min(size, 10 * spread + floor)
     slow = max(1.0 / n, 0.001)
     s[at + _CENTRE] += slow * held
     s[at + SPREAD] += slow * (size - spread)
