@@ -13,15 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 
-from adlib.base import (
-    CROSS_BELOW,
-    CROSS_CHEAP,
-    FOLDS,
-    FOLDS_DEAR,
-    Detector,
-    Scores,
-    anomaly_score,
-)
+from adlib.base import CROSS_CHEAP, FOLDS_DEAR, Detector, Scores, anomaly_score
 from adlib.detectors.knn import KNN
 from adlib.detectors.random_features import RandomFeatureAE
 from adlib.thresholds import Calibration
@@ -154,9 +146,9 @@ class _Committee(Detector):
             return [(slice(0, cut), slice(cut, n))]
         if self.calibration == "split" or n > CROSS_CHEAP:
             return [next(KFold(5, shuffle=True, random_state=self.seed_).split(range(n)))]
-        cheap = all(getattr(m, "_cheap", False) for m in self._named()[0].values())
-        parts = min(n, FOLDS if cheap and n < CROSS_BELOW else FOLDS_DEAR)
-        return list(KFold(parts, shuffle=True, random_state=self.seed_).split(range(n)))
+        # as many parts whoever the members are: one that fails must not change the others' scales
+        parts = KFold(min(n, FOLDS_DEAR), shuffle=True, random_state=self.seed_)
+        return list(parts.split(range(n)))
 
     def _fit_calibrated(self, X: Matrix) -> Scores | None:
         if self._plan(len(X)) != "cross":

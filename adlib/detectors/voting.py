@@ -20,7 +20,7 @@ class _OneClassSVM(OneClassSVM):
 
     Theirs is a sum that grows with the number of training rows: a copy trained on four fifths of
     them scores every row as more anomalous, and no held-out scale would fit the final model. The
-    logarithm keeps far rows apart where the sum has sunk to nothing.
+    logarithm keeps rows apart that the sum sees as equally dissimilar.
     """
 
     def score_samples(self, X: ArrayLike) -> Scores:
