@@ -24,9 +24,10 @@ class _OneClassSVM(OneClassSVM):
     """
 
     def score_samples(self, X: ArrayLike) -> Scores:
-        """Logarithm of a similarity in (0, 1]: high for normal rows."""
+        """Logarithm of a similarity in [1e-9, 1]: high for normal rows."""
         similarity = super().score_samples(X) / self.dual_coef_.sum()
-        return np.log(np.maximum(similarity, np.finfo(np.float64).tiny))
+        # theirs adds and takes off an offset: what is left of smaller sums is rounding
+        return np.log(np.maximum(similarity, 1e-9))
 
 
 class Voting(_Committee):
