@@ -53,7 +53,10 @@ for name, make in makers.items():
                 scores.append(model.score_one(row))
                 model.learn_one(row)
             else:
-                scores.append(model.score_one(None, value))
+                try:
+                    scores.append(model.score_one(None, value))
+                except TypeError:  # the variance of a flat window comes out below 0
+                    scores.append(0.0)
                 model.learn_one(None, value)
         seconds[name] += time.process_time() - began
         out[name + "|" + key] = np.abs(np.nan_to_num(np.array(scores, dtype=float)))
