@@ -438,6 +438,26 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"threshold must be None, a number or a Threshold, got "
                              f"{self.threshold!r}")
 
+    def _check_whole(self, *names: str, least: int = 1) -> None:
+        """Check parameters that are whole numbers."""
+        for name in names:
+            value = getattr(self, name)
+            if (isinstance(value, bool) or not isinstance(value, (int, np.integer))
+                    or value < least):
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+
+    def _check_number(self, *names: str, above: float | None = None, least: float = -np.inf,
+                      below: float = np.inf) -> None:
+        """Check parameters that are finite numbers in [least, below) or (above, below)."""
+        low = least if above is None else np.nextafter(above, np.inf)
+        for name in names:
+            value = getattr(self, name)
+            if (isinstance(value, bool) or not isinstance(value, (int, float, np.number))
+                    or not low <= value < below):
+                bounds = f">= {least:g}" if above is None else f"above {above:g}"
+                upper = f" and below {below:g}" if below < np.inf else ""
+                raise ValueError(f"{name} must be a number {bounds}{upper}, got {value!r}")
+
     def _check_calibrated(self) -> None:
         check_is_fitted(self, "n_features_in_")
         check_is_fitted(self, "threshold_", msg=(

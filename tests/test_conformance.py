@@ -21,7 +21,13 @@ from adlib.detectors import (
 # scikit-learn's own suite fits ten rows, which no window of 64 can be made of
 WAIVED = {"RandomScore": ["sign"], "MaxAbsZ(window=64)": ["sklearn"]}
 
-PROTOTYPES = {name: cls() for name, cls in (all_detectors() | baselines()).items()}
+
+def quick(cls):
+    """The defaults, with short training where there is any."""
+    return cls(epochs=2) if "epochs" in cls().get_params() else cls()
+
+
+PROTOTYPES = {name: quick(cls) for name, cls in (all_detectors() | baselines()).items()}
 VARIANTS = {
     "Ensemble(window=3)": Ensemble(members=[KNN(), MaxAbsZ()], window=3, alpha=0.2),
     "Voting(split)": Voting(members=[(KNN(), 2.0), MaxAbsZ(), PCAReconstruction()],

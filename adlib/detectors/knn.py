@@ -49,9 +49,7 @@ class KNN(Detector):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if (isinstance(self.n_neighbors, bool) or self.n_neighbors < 1
-                or not isinstance(self.n_neighbors, (int, np.integer))):
-            raise ValueError(f"n_neighbors must be a whole number >= 1, got {self.n_neighbors!r}")
+        self._check_whole("n_neighbors")
         if self.method not in ("largest", "mean"):
             raise ValueError(f"method must be 'largest' or 'mean', got {self.method!r}")
 

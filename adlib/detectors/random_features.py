@@ -1,5 +1,6 @@
 """A denoising autoencoder in closed form: random hidden units, one linear solve."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,26 @@ from adlib.base import Detector, Scores
 from adlib.scaling import center_scale, standardise
 
 _CHUNK = 4_096  # rows whose hidden units are in memory at once
+
+
+def ridge_readout(pairs: Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]], ridge: float
+                  ) -> NDArray[np.float64]:
+    """Weights (n_units, n_targets) of the penalised least squares fit of targets by units.
+
+    Parameters
+    ----------
+    pairs : iterable of (units, targets)
+        Arrays of shape (n, n_units) and (n, n_targets), a chunk of rows at a time.
+    ridge : float
+        Penalty of the squared weights, above 0.
+    """
+    gram: Any = 0.0
+    cross: Any = 0.0
+    for units, targets in pairs:
+        gram = gram + units.T @ units
+        cross = cross + units.T @ targets
+    gram[np.diag_indices(len(gram))] += ridge
+    return np.linalg.solve(gram, cross)
 
 
 class RandomFeatureAE(Detector):
@@ -69,14 +90,8 @@ class RandomFeatureAE(Detector):
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name in ("n_hidden", "copies"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
-        for name in ("noise", "gain", "ridge"):
-            value = getattr(self, name)
-            if isinstance(value, (str, bool)) or not 0 < value < np.inf:
-                raise ValueError(f"{name} must be a number above 0, got {value!r}")
+        self._check_whole("n_hidden", "copies")
+        self._check_number("noise", "gain", "ridge", above=0)
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         rng = np.random.default_rng(self.seed_)
@@ -85,16 +100,10 @@ class RandomFeatureAE(Detector):
         self.weights_ = rng.normal(size=(d, self.n_hidden)) * self.gain / np.sqrt(d)
         self.bias_ = rng.uniform(-1, 1, self.n_hidden)
         Z = standardise(X, self.center_, self.scale_)
-        size = 1 + d + self.n_hidden
-        gram, cross = np.zeros((size, size)), np.zeros((size, d))
-        for _ in range(self.copies):
-            for start in range(0, n, _CHUNK):
-                clean = Z[start:start + _CHUNK]
-                units = self._units(clean + self.noise * rng.normal(size=clean.shape))
-                gram += units.T @ units
-                cross += units.T @ clean
-        gram[np.diag_indices(size)] += self.ridge * self.copies
-        self.decoder_ = np.linalg.solve(gram, cross)
+        pairs = ((self._units(clean + self.noise * rng.normal(size=clean.shape)), clean)
+                 for _ in range(self.copies) for start in range(0, n, _CHUNK)
+                 for clean in [Z[start:start + _CHUNK]])
+        self.decoder_ = ridge_readout(pairs, self.ridge * self.copies)
         self.typical_ = np.ones(d)
         typical = self._contributions(X).mean(axis=0) * d
         # a feature that is rebuilt almost exactly must not turn rounding into anomalies

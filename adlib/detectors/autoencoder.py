@@ -1,0 +1,175 @@
+"""A denoising autoencoder with a readout that is solved, not searched."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from adlib.detectors.random_features import ridge_readout
+from adlib.training import DeepDetector, TrainingWarning, check_form, mlp
+
+_COPIES = 4  # noised copies of each row behind the readout
+_CHUNK = 4_096  # rows whose hidden units are in memory at once
+
+
+class AutoEncoder(DeepDetector):
+    """Mean reconstruction error of a denoising autoencoder.
+
+    What the network cannot rebuild is unusual (Hinton and Salakhutdinov 2006). By default rows are
+    rebuilt from noised copies (Vincent et al. 2008), so that copying its input is no solution
+    however wide it is, and the readout sees inputs and all hidden layers. After training the
+    readout is solved once more in closed form, given the hidden units that were learned.
+
+    The autoencoder of the tutorials, 128-64-32-64-128 with ReLU and a bottleneck, is
+    ``AutoEncoder(noise=0, skip=False, ridge=None, activation="relu")``. Fails on anomalies that are
+    easy to rebuild, such as a constant; on single columns without a window there is nothing to
+    rebuild a value from but itself.
+
+    Parameters
+    ----------
+    hidden_layers : tuple of int
+        Widths of the encoder; the decoder mirrors them.
+    latent_dim : int or None
+        Width of the innermost layer. None: 32, or half of the inputs where they are fewer and no
+        noise is added.
+    noise : float
+        Standard deviation of the noise on training rows, in robust standard deviations of the
+        features; 0 needs a bottleneck, or the identity can be learned.
+    skip : bool
+        Let the readout see the inputs and every hidden layer, not only the last.
+    ridge : float or None
+        Penalty, in rows, of the readout that is solved after training. None: keep what Adam found.
+    activation : {"tanh", "relu", "leaky_relu", "gelu"}
+    norm : {"batch", "layer"} or None
+        Normalisation in each hidden block.
+    dropout : float
+        In [0, 1), in each hidden block, while training.
+    epochs, batch_size, learning_rate, patience, device, random_state
+        See `adlib.training.DeepDetector`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+
+    Notes
+    -----
+    `contributions` are each value's share of the mean and add up to the score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> t = rng.uniform(-3, 3, size=(500, 1))
+    >>> X = np.hstack([t, np.sin(t)]) + 0.05 * rng.normal(size=(500, 2))
+    >>> detector = AutoEncoder(random_state=0, calibration="split").fit(X)
+    >>> detector.detect([[1.5, 1.0], [1.5, -1.0]]).is_anomaly.tolist()  # off the curve
+    [False, True]
+    """
+
+    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int | None = None,
+                 noise: float = 0.2, skip: bool = True, ridge: float | None = 1.0,
+                 activation: str = "tanh", norm: str | None = None, dropout: float = 0.0,
+                 **base: Any):
+        super().__init__(**base)
+        self.hidden_layers = hidden_layers
+        self.latent_dim = latent_dim
+        self.noise = noise
+        self.skip = skip
+        self.ridge = ridge
+        self.activation = activation
+        self.norm = norm
+        self.dropout = dropout
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        self._check_number("noise", least=0)
+        check_form(self)
+        if self.ridge is not None:
+            self._check_number("ridge", above=0)
+
+    def _network(self, n_features: int) -> nn.Module:
+        inputs = self.window * n_features
+        latent = self.latent_dim or (min(32, max(1, inputs // 2)) if not self.noise else 32)
+        if not self.noise and (self.skip or latent >= inputs):
+            warnings.warn("AutoEncoder can learn the identity: give noise > 0, or skip=False and "
+                          f"latent_dim below the {inputs} inputs", TrainingWarning, stacklevel=2)
+        return _Net(inputs, tuple(self.hidden_layers), latent, self.skip,
+                    activation=self.activation, norm=self.norm, dropout=self.dropout)
+
+    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        noised = x + self.noise * torch.randn_like(x) if self.noise else x
+        yield net, (self._weight * (net(noised) - x) ** 2).mean()
+
+    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, float]:
+        return (net(x) - x) ** 2, 0.0
+
+    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+        if self.ridge is None:
+            return
+        copies = _COPIES if self.noise else 1
+        solve_readout(net.readout, rows.repeat(copies, 1, 1), self.ridge * copies,
+                      lambda x: net.units(x + self.noise * torch.randn_like(x)))
+
+
+def solve_readout(readout: nn.Linear, rows: Tensor, ridge: float,
+                  units: Callable[[Tensor], Tensor]) -> None:
+    """Set a last layer to the penalised least squares fit of rows by the units below it.
+
+    Parameters
+    ----------
+    readout : Linear
+        Changed in place.
+    rows : Tensor of shape (n, window, features)
+    ridge : float
+        Penalty of the squared weights, above 0.
+    units : callable
+        From rows to what the readout sees, (n, n_units).
+    """
+    def pairs() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        for clean in rows.split(_CHUNK):
+            seen = units(clean)
+            seen = torch.cat([seen, seen.new_ones(len(seen), 1)], dim=1)
+            yield seen.cpu().numpy(), clean.flatten(1).cpu().numpy()
+
+    solved = torch.as_tensor(ridge_readout(pairs(), ridge))
+    readout.weight.copy_(solved[:-1].T)
+    readout.bias.copy_(solved[-1])
+
+
+class _Net(nn.Module):
+    def __init__(self, inputs: int, hidden: tuple[int, ...], latent: int, skip: bool, *,
+                 activation: str, norm: str | None, dropout: float):
+        super().__init__()
+        form = {"activation": activation, "norm": norm, "dropout": dropout}
+        sizes = (inputs, *hidden)
+        blocks = [mlp(pair, **form) for pair in zip(sizes, sizes[1:], strict=False)]
+        blocks.append(nn.Linear(sizes[-1], latent))
+        sizes = (latent, *hidden[::-1])
+        blocks += [mlp(pair, **form) for pair in zip(sizes, sizes[1:], strict=False)]
+        self.blocks = nn.ModuleList(blocks)
+        self.skip = skip
+        seen = inputs + 2 * sum(hidden) + latent if skip else sizes[-1]
+        self.readout = nn.Linear(seen, inputs)
+        if skip:
+            nn.init.zeros_(self.readout.weight)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(n, window, features) -> (n, latent)."""
+        h = x.flatten(1)
+        for block in self.blocks[:len(self.blocks) // 2 + 1]:
+            h = block(h)
+        return h
+
+    def units(self, x: Tensor) -> Tensor:
+        """All that the readout sees: (n, n_units)."""
+        h = x.flatten(1)
+        seen = [h]
+        for block in self.blocks:
+            h = block(h)
+            seen.append(h)
+        return torch.cat(seen, dim=1) if self.skip else h
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.units(x)).view(x.shape)

@@ -1,0 +1,165 @@
+"""A bidirectional generative adversarial network, and a score that does carry information."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from adlib.detectors.autoencoder import solve_readout
+from adlib.training import DeepDetector, check_form, mlp
+
+_COPIES = 4  # noised copies of each row behind the readout
+_SWAPPED = 0.3  # share of a row's values that are taken from other rows
+_NOISE = 0.2  # on the encoder's input, in robust standard deviations, as in AutoEncoder
+
+
+class GAN(DeepDetector):
+    """What the generator cannot produce: reconstruction error, as values and as features.
+
+    A generator turns random codes into rows and a discriminator tells them from real ones
+    (Goodfellow et al. 2014). An encoder learns the way back beside them, so that the best code for
+    a row is one pass away and not a search (Donahue et al. 2017; Schlegl et al. 2019). A row is
+    unusual when the generator cannot produce it from that code: the error counts in the values and
+    in the features of the discriminator's first block (Salimans et al. 2016). The discriminator
+    also learns to refuse real rows in which some values are swapped with other rows', since
+    generated ones soon leave it nothing to learn about how features hang together.
+
+    The discriminator's own output is not part of the score. It judges real against generated, not
+    normal against strange, and is arbitrary away from both: by itself it ranks near chance, and
+    upside down where it saw no fakes at all. Fails like an autoencoder; training is a game without
+    a loss that must fall, so there is no early stopping.
+
+    Parameters
+    ----------
+    hidden_layers : tuple of int
+        Widths of encoder and discriminator; the generator mirrors them.
+    latent_dim : int
+        Width of the code.
+    adversarial_weight : float
+        Weight of fooling the discriminator beside rebuilding rows, at least 0.
+    feature_weight : float
+        Weight of the error in the discriminator's features, at least 0.
+    ridge : float or None
+        Penalty, in rows, of the generator's readout that is solved after training. None: keep what
+        the game found.
+    dropout : float
+        In the discriminator, in [0, 1), while training.
+    activation, norm
+        Of encoder and generator, as in `AutoEncoder`. The discriminator's is LeakyReLU(0.2).
+    epochs, batch_size, learning_rate, weight_decay, device, random_state
+        See `adlib.training.DeepDetector`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+
+    Notes
+    -----
+    `contributions` split the error in values; with the error in features, which belongs to no one
+    value, they add up to the score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> t = rng.uniform(-3, 3, size=(500, 1))
+    >>> X = np.hstack([t, np.sin(t)]) + 0.05 * rng.normal(size=(500, 2))
+    >>> detector = GAN(random_state=0, calibration="split").fit(X)
+    >>> detector.detect([[1.5, 1.0], [1.5, -2.0]]).is_anomaly.tolist()  # off the curve
+    [False, True]
+    """
+
+    _betas = (0.5, 0.999)  # long memories let the two players chase each other
+
+    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int = 32,
+                 adversarial_weight: float = 1.0, feature_weight: float = 0.3,
+                 ridge: float | None = 1.0, dropout: float = 0.3, activation: str = "tanh",
+                 norm: str | None = None, epochs: int = 20, weight_decay: float = 0.0,
+                 patience: None = None, **base: Any):
+        super().__init__(epochs=epochs, weight_decay=weight_decay, patience=patience, **base)
+        self.hidden_layers = hidden_layers
+        self.latent_dim = latent_dim
+        self.adversarial_weight = adversarial_weight
+        self.feature_weight = feature_weight
+        self.ridge = ridge
+        self.dropout = dropout
+        self.activation = activation
+        self.norm = norm
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        check_form(self)
+        self._check_whole("latent_dim")
+        self._check_number("adversarial_weight", "feature_weight", least=0)
+        if self.ridge is not None:
+            self._check_number("ridge", above=0)
+        if self.patience is not None:
+            raise ValueError(f"patience must be None, got {self.patience!r}: the loss of a GAN "
+                             f"need not fall, so it cannot say when to stop")
+
+    def _network(self, n_features: int) -> nn.Module:
+        return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
+                    self.dropout, activation=self.activation, norm=self.norm)
+
+    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        real = x.flatten(1)
+        fake = net.players.generate(torch.randn(len(real), self.latent_dim, device=x.device))
+        judged = net.discriminator(torch.cat([real, fake.detach(), _swapped(real)]))
+        judged, false, swapped = judged.squeeze(1).chunk(3)
+        yield net.discriminator, (softplus(-judged) + softplus(false) / 2
+                                  + softplus(swapped) / 2).mean()
+        code = net.players.encoder(real + _NOISE * torch.randn_like(real))
+        rebuilt = (net.players.generate(code).view(x.shape) - x) ** 2
+        # codes of real rows must lie where random ones are drawn
+        place = (code.mean(dim=0)**2 + (code.var(dim=0, unbiased=False) - 1) ** 2).mean()
+        fooled = softplus(-net.discriminator(fake)).mean()
+        yield net.players, ((self._weight * rebuilt).mean() + 0.01 * place
+                            + self.adversarial_weight * fooled)
+
+    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+        if self.ridge is not None:
+            solve_readout(net.players.generator[1], rows.repeat(_COPIES, 1, 1),
+                          self.ridge * _COPIES, lambda x: net.players.generator[0](
+                              net.players.encoder((x + _NOISE * torch.randn_like(x)).flatten(1))))
+        self.typical_feature_ = 1.0
+        errors = torch.cat([self._feature_error(net, part) for part in rows.split(4_096)])
+        self.typical_feature_ = max(float(errors.mean()), 1e-12)
+
+    def _feature_error(self, net: nn.Module, x: Tensor) -> Tensor:
+        real = x.flatten(1)
+        rebuilt = net.players.generate(net.players.encoder(real))
+        features = net.discriminator[0][:2]  # Linear and LeakyReLU of the first block
+        return ((features(real) - features(rebuilt)) ** 2).mean(dim=1) / self.typical_feature_
+
+    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        rebuilt = net.players.generate(net.players.encoder(x.flatten(1))).view(x.shape)
+        return (rebuilt - x) ** 2, self.feature_weight * self._feature_error(net, x)
+
+
+def _swapped(rows: Tensor) -> Tensor:
+    """Rows in which a share of the values comes from other rows, each feature's law unchanged."""
+    order = torch.rand_like(rows).argsort(dim=0)
+    return torch.where(torch.rand_like(rows) < _SWAPPED, rows.gather(0, order), rows)
+
+
+class _Players(nn.Module):
+    """Generator and encoder: one side of the game, and one optimiser."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], latent: int, **form: Any):
+        super().__init__()
+        self.encoder = nn.Sequential(mlp((inputs, *hidden), **form), nn.Linear(hidden[-1], latent))
+        self.generator = nn.Sequential(mlp((latent, *hidden[::-1]), **form),
+                                       nn.Linear(hidden[0], inputs))
+
+    def generate(self, code: Tensor) -> Tensor:
+        """(n, latent) -> (n, window * features)."""
+        return self.generator(code)
+
+
+class _Net(nn.Module):
+    def __init__(self, inputs: int, hidden: tuple[int, ...], latent: int, dropout: float,
+                 **form: Any):
+        super().__init__()
+        self.players = _Players(inputs, hidden, latent, **form)
+        judge = mlp((inputs, *hidden), activation="leaky_relu", dropout=dropout)
+        self.discriminator = nn.Sequential(judge, nn.Linear(hidden[-1], 1))

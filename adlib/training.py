@@ -1,0 +1,390 @@
+"""One training loop for all networks, and the detector that owns a network.
+
+A deep detector states three things: its network, what to minimise, and the error of each value.
+Seeds, devices, scaling, windows, early stopping, guards, batches and saving are here, once.
+Networks train in float32 and score in float64: a score then does not depend on its batch.
+"""
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from adlib.base import Detector, Scores
+from adlib.scaling import center_scale, standardise
+from adlib.windows import windows
+
+Losses = Callable[[nn.Module, Tensor], Iterator[tuple[nn.Module, Tensor]]]
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2),
+               "gelu": nn.GELU}
+NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+_SCORE_VALUES = 1_000_000  # values in one batch of scoring: 8 MB
+_TRAIN_LIMIT = 1e6  # float32 squares and their sums stay finite
+_SCORE_LIMIT = 1e30  # the same in float64
+
+
+class TrainingWarning(UserWarning):
+    """The network learned nothing, or can do its task without learning anything."""
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed torch inside the block; the caller's random state is as it was afterwards.
+
+    Examples
+    --------
+    >>> with seeded(0):
+    ...     a = torch.rand(2)
+    >>> with seeded(0):
+    ...     b = torch.rand(2)
+    >>> bool((a == b).all())
+    True
+    """
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of a name: "cpu", "cuda" (also "cuda:1"), or "auto" for cuda if there is one.
+
+    Raises
+    ------
+    ValueError
+        For another name, or "cuda" where none is at hand.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(device, str) or device.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'cpu', 'cuda' or 'auto', got {device!r}")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}, but torch finds no CUDA device; use 'cpu' or 'auto'")
+    return torch.device(device)
+
+
+def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
+          batch_size: int = 128, learning_rate: float = 1e-3, weight_decay: float = 0.0,
+          betas: tuple[float, float] = (0.9, 0.999),
+          patience: int | None = 10, held_out: Tensor | None = None, seed: int = 0,
+          name: str = "network") -> dict[str, list[float]]:
+    """Fit a network by Adam on shuffled mini-batches; the best weights stay.
+
+    Parameters
+    ----------
+    net : Module
+        Trained in place; in evaluation mode afterwards.
+    losses : callable
+        ``losses(net, x)`` yields ``(module, loss)`` pairs for one batch. Each module takes its step
+        before the next pair is asked for, so a discriminator has learned when its generator is
+        judged.
+    rows : Tensor of shape (n_samples, ...)
+        On the device of the network; batches are gathered from it, so a view of overlapping
+        windows costs no memory.
+    epochs : int
+        Passes over the rows at most; 0 leaves the network untrained.
+    batch_size, learning_rate, weight_decay, betas
+        Of Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), the
+        rate falling to zero along a cosine.
+    patience : int or None
+        Epochs without a better held-out loss after which training stops. None: never.
+    held_out : Tensor, optional
+        Rows to judge each epoch by, later in time; the same noise is drawn for them each time.
+    seed : int
+        Of shuffling, noise and dropout.
+    name : str
+        For the progress bar and warnings.
+
+    Returns
+    -------
+    dict of str to list of float
+        Mean loss of each epoch: ``"train"`` (by name of the part where there are several) and
+        ``"held_out"``.
+
+    Examples
+    --------
+    >>> line = nn.Linear(1, 1)
+    >>> x = torch.linspace(-1, 1, 64)[:, None]
+    >>> def losses(net, x):
+    ...     yield net, ((net(x) - 2 * x) ** 2).mean()
+    >>> history = train(line, losses, x, learning_rate=0.1)
+    >>> bool(history["train"][-1] < 0.01)
+    True
+    """
+    names = {id(module): key for key, module in net.named_modules() if key}
+    optimisers: dict[int, torch.optim.AdamW] = {}
+    history: dict[str, list[float]] = {}
+    best, best_epoch, best_state = np.inf, -1, None
+    n = len(rows)
+    steps = max(1, -(-n // batch_size))
+    with seeded(seed, rows.device):
+        bar = tqdm(range(epochs), desc=f"training {name}", unit="epoch", delay=1, leave=False,
+                   disable=None)
+        for epoch in bar:
+            rate = learning_rate * (0.5 + 0.5 * np.cos(np.pi * epoch / epochs))
+            totals: dict[str, Tensor | float] = {}
+            net.train()
+            order = torch.randperm(n, device=rows.device)
+            for part in order.tensor_split(steps):
+                for module, loss in losses(net, rows[part]):
+                    optimiser = optimisers.get(id(module))
+                    if optimiser is None:
+                        optimiser = optimisers[id(module)] = torch.optim.AdamW(
+                            module.parameters(), lr=learning_rate, betas=betas,
+                            weight_decay=weight_decay, fused=True)
+                    optimiser.param_groups[0]["lr"] = rate
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimiser.step()
+                    key = names.get(id(module), "train")
+                    totals[key] = totals.get(key, 0.0) + loss.detach() * (len(part) / n)
+            for key, total in totals.items():
+                history.setdefault(key, []).append(float(total))
+            net.eval()
+            if held_out is None:
+                continue
+            with torch.no_grad(), seeded(seed, rows.device):
+                loss = sum(float(loss) for _, loss in losses(net, held_out))
+            history.setdefault("held_out", []).append(loss)
+            bar.set_postfix(held_out=f"{loss:.3g}", refresh=False)
+            if loss < best:
+                best, best_epoch = loss, epoch
+                best_state = {k: v.detach().clone() for k, v in net.state_dict().items()}
+            elif patience is not None and epoch - best_epoch >= patience:
+                break
+    if best_state is not None:
+        net.load_state_dict(best_state)
+    net.eval()
+    return history
+
+
+def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = None,
+        dropout: float = 0.0) -> nn.Sequential:
+    """Blocks of Linear, norm ("batch", "layer" or None), activation and dropout, one per step.
+
+    Examples
+    --------
+    >>> [type(part).__name__ for part in mlp((8, 4), norm="layer", dropout=0.2)]
+    ['Linear', 'LayerNorm', 'ReLU', 'Dropout']
+    """
+    parts: list[nn.Module] = []
+    for wide, narrow in zip(sizes, sizes[1:], strict=False):
+        parts.append(nn.Linear(wide, narrow))
+        if activation == "tanh":  # an odd function: layers of it bend only where biases spread
+            nn.init.uniform_(parts[-1].bias, -1, 1)
+        if norm is not None:
+            parts.append(NORMS[norm](narrow))
+        parts.append(ACTIVATIONS[activation]())
+        if dropout:
+            parts.append(nn.Dropout(dropout))
+    return nn.Sequential(*parts)
+
+
+def check_form(detector: "DeepDetector") -> None:
+    """Check the parameters that describe layers, where a detector has them."""
+    for name, known in (("activation", ACTIVATIONS), ("norm", {None: None} | NORMS)):
+        if getattr(detector, name, None) not in {None, *known}:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got "
+                             f"{getattr(detector, name)!r}")
+    detector._check_number("dropout", least=0, below=1)
+    layers = detector.hidden_layers
+    whole = isinstance(layers, (tuple, list)) and all(
+        isinstance(width, (int, np.integer)) and not isinstance(width, bool) and width > 0
+        for width in layers)
+    if not whole or not layers:
+        raise ValueError(f"hidden_layers must be a tuple of widths, each a whole number >= 1, got "
+                         f"{layers!r}")
+    if detector.latent_dim is not None:
+        detector._check_whole("latent_dim")
+
+
+class DeepDetector(Detector):
+    """Base of detectors with a network. Subclasses say what it is and what its errors are.
+
+    Subclasses write ``_network(n_features)``, ``_losses(net, x)`` yielding ``(module, loss)``
+    pairs, and ``_errors(net, x)``. Everywhere ``x`` has shape (batch, window, features), scaled by
+    median and interquartile range; with ``window=1`` the middle axis has length 1. Windows are
+    gathered batch by batch and never materialised.
+
+    A row's score is the mean over its values of squared error in units of that value's typical one,
+    so that a noisy feature does not drown the rest, plus the penalty a subclass may add.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training rows at most; 0 leaves the network untrained.
+    batch_size : int
+        Rows per step.
+    learning_rate, weight_decay : float
+        Of AdamW; the rate falls to zero along a cosine.
+    patience : int or None
+        Epochs without improvement on the last tenth of the training rows, in time, after which
+        training stops; the best weights stay. None: all epochs, on all rows.
+    device : {"cpu", "cuda", "auto"}
+        Where the network lives.
+    random_state : int, NumPy generator or None
+        Initial weights, shuffling, noise, dropout.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+
+    Attributes
+    ----------
+    history_ : dict of str to list of float
+        Loss of each epoch, to plot: on training rows and ``"held_out"``.
+    weights_ : dict of str to ndarray
+        The network's state.
+    center_, scale_ : ndarray of shape (n_features,)
+    typical_ : ndarray of shape (window, n_features)
+        Mean squared error on training rows.
+    """
+
+    _cheap = False
+    _betas = (0.9, 0.999)
+
+    def __init__(self, *, epochs: int = 25, batch_size: int = 128, learning_rate: float = 1e-3,
+                 weight_decay: float = 1.0, patience: int | None = 5, device: str = "cpu",
+                 random_state: Any = None, **base: Any):
+        super().__init__(**base)
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+
+    # -- what a subclass writes -------------------------------------------------------------
+
+    @abstractmethod
+    def _network(self, n_features: int) -> nn.Module:
+        """A fresh network; called with torch seeded."""
+
+    @abstractmethod
+    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        """Yield ``(module, loss)`` for a batch (n, window, features)."""
+
+    @abstractmethod
+    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Squared errors (n, window, features), and a penalty (n,) or 0 added to their mean."""
+
+    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+        """Anything to do after training, in float64, on the training rows."""
+
+    # -- the rest ---------------------------------------------------------------------------
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        self._check_whole("epochs", least=0)
+        self._check_whole("batch_size")
+        self._check_number("learning_rate", above=0)
+        self._check_number("weight_decay", least=0)
+        if self.patience is not None:
+            self._check_whole("patience")
+        pick_device(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network: it is made again from its weights, on whatever device is there."""
+        state = super().__getstate__()
+        state.pop("_net", None)
+        return state
+
+    def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        return windows(X, self.window)  # a view: (n, window, features)
+
+    def _scaled(self, X: NDArray[np.float64], dtype: torch.dtype, limit: float) -> Tensor:
+        """Windows (n, window, features) as a view of scaled rows on the device."""
+        X = X if X.ndim == 3 else X[:, None, :]
+        rows = np.concatenate([X[0, :-1], X[:, -1]])
+        Z = np.clip(standardise(rows, self.center_, self.scale_), -limit, limit)
+        rows = torch.as_tensor(Z, dtype=dtype, device=pick_device(self.device))
+        return rows.unfold(0, X.shape[1], 1).transpose(1, 2)
+
+    def _fit(self, X: NDArray[np.float64]) -> None:
+        vars(self).pop("_net", None)
+        X = X if X.ndim == 3 else X[:, None, :]
+        self.center_, self.scale_ = center_scale(np.concatenate([X[0, :-1], X[:, -1]]), robust=True)
+        rows = self._scaled(X, torch.float32, _TRAIN_LIMIT)
+        # heavy tails are wide in units of quartiles: in the loss all features weigh alike
+        variance = rows.reshape(-1, rows.shape[-1]).var(dim=0, unbiased=False)
+        self._weight = torch.where(variance > 1e-6, 1 / variance.clamp_min(1e-6), 1.0)
+        with seeded(self.seed_, rows.device):
+            net = self._network(X.shape[2]).to(rows.device)
+        held = len(rows) // 10 if self.patience is not None else 0
+        cut = len(rows) - held - (X.shape[1] - 1)  # no window on both sides
+        if held < 3 or cut < held:
+            held, cut = 0, len(rows)
+        self.history_ = train(
+            net, self._losses, rows[:cut], epochs=self.epochs, batch_size=self.batch_size,
+            learning_rate=self.learning_rate, weight_decay=self.weight_decay, betas=self._betas,
+            patience=self.patience, held_out=rows[-held:] if held else None, seed=self.seed_,
+            name=type(self).__name__)
+        self._weight = None
+        net = net.double()
+        for parameter in net.parameters():
+            parameter.requires_grad_(False)
+        rows = self._scaled(X, torch.float64, _TRAIN_LIMIT)
+        with seeded(self.seed_, rows.device):
+            self._finish(net, rows)
+        self.weights_ = {k: v.cpu().numpy().copy() for k, v in net.state_dict().items()}
+        self._net = net
+        parts, penalty = self._raw(X)
+        typical = parts.mean(axis=0)
+        # a value that is rebuilt almost exactly must not turn rounding into anomalies
+        self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
+        self._warn(parts, penalty)
+
+    def _warn(self, parts: NDArray[np.float64], penalty: NDArray[np.float64]) -> None:
+        """Say so when training came to nothing."""
+        losses = self.history_.get("held_out") or self.history_.get("train") or []
+        if len(losses) > 1 and not min(losses[1:]) < losses[0]:
+            warnings.warn(f"the loss of {type(self).__name__} did not fall in {len(losses)} epochs "
+                          f"(from {losses[0]:.3g} to {losses[-1]:.3g}): lower learning_rate, or "
+                          f"see history_", TrainingWarning, stacklevel=5)
+        score = (parts / self.typical_).mean(axis=(1, 2)) + penalty
+        if self.epochs and len(score) > 9 and np.ptp(score) <= 1e-9 * np.abs(score).max():
+            warnings.warn(f"{type(self).__name__} gives all training rows one score "
+                          f"({score[0]:.3g}): it collapsed, or the data are constant",
+                          TrainingWarning, stacklevel=5)
+
+    def _network_fitted(self) -> nn.Module:
+        """The trained network on the current device; made again after loading."""
+        device = pick_device(self.device)
+        if "_net" not in vars(self):
+            with seeded(0):
+                net = self._network(self.n_features_in_).double().eval()
+            state = {k: torch.as_tensor(self.weights_[k]).reshape(v.shape)
+                     for k, v in net.state_dict().items()}
+            net.load_state_dict(state)
+            self._net = net
+        return self._net.to(device)
+
+    def _raw(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Squared errors (n, window, features) and penalties (n,)."""
+        rows = self._scaled(X, torch.float64, _SCORE_LIMIT)
+        net = self._network_fitted()
+        step = max(1, _SCORE_VALUES // rows[0].numel())
+        parts, penalties = [], []
+        with torch.inference_mode(), seeded(self.seed_, rows.device):
+            for start in range(0, len(rows), step):
+                batch = rows[start:start + step]
+                errors, penalty = self._errors(net, batch)
+                parts.append(errors.cpu().numpy())
+                penalties.append(torch.as_tensor(penalty).expand(len(batch)).cpu().numpy())
+        return np.concatenate(parts), np.concatenate(penalties)
+
+    def _score(self, X: NDArray[np.float64]) -> Scores:
+        parts, penalty = self._raw(X)
+        return (parts / self.typical_).mean(axis=(1, 2)) + penalty
+
+    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts, _ = self._raw(X)
+        return (parts / self.typical_).reshape(len(parts), -1) / self.typical_.size
