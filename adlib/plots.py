@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-__all__ = ["comparison", "series"]
+__all__ = ["comparison", "histogram", "losses", "series"]
 
 ROLES = {  # colour and marker of a line of the comparison
     "detector": ("tab:blue", "o"),
@@ -74,7 +74,88 @@ def comparison(summary, metric="average_precision", *, ax=None):
     return ax
 
 
+def losses(history, *, ax=None):
+    """Loss of each part of a network over the epochs.
+
+    Parameters
+    ----------
+    history : mapping of str to sequence of float
+        Loss of each epoch by name, such as ``history_`` of a detector with a network.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> ax = losses({"train": [3.0, 1.0, 0.5], "held_out": [3.5, 1.5, 1.4]})
+    >>> [line.get_label() for line in ax.lines]
+    ['train', 'held out']
+    """
+    ax = plt.subplots()[1] if ax is None else ax
+    for name, values in history.items():
+        ax.plot(np.arange(1, len(values) + 1), values, label=name.replace("_", " "))
+    ax.set(xlabel="epoch", ylabel="loss")
+    ax.legend(fontsize="small")
+    return ax
+
+
 TRUE, HARMLESS, HIT, FALSE_ALARM = "tab:orange", "tab:cyan", "tab:green", "tab:red"
+
+
+def histogram(score, y, threshold=None, *, held_out=None, ax=None):
+    """Scores of normal and of anomalous rows, each as shares of its own rows, on a log axis.
+
+    Parameters
+    ----------
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous, at least 0; scores of 0 count in the first bin.
+    y : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    threshold : float, optional
+        Drawn as a line.
+    held_out : array_like, optional
+        Normal scores that the threshold was taken from, drawn as an outline.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If there is not one label per score, or no score above 0.
+
+    Examples
+    --------
+    >>> ax = histogram([0.5, 0.7, 0.9, 30.0], [0, 0, 0, 1], threshold=2.0)
+    >>> ax.get_legend_handles_labels()[1]
+    ['normal', 'anomaly', 'threshold']
+    """
+    y = np.asarray(y)
+    score = _per_row("score", score, len(y))
+    groups = {"normal": (score[y == 0], {"color": "0.6", "alpha": 0.7}),
+              "anomaly": (score[y == 1], {"color": TRUE, "alpha": 0.6}),
+              "held out": (held_out, {"color": "tab:blue", "histtype": "step", "linewidth": 1.4})}
+    groups = {name: (np.asarray(values), look) for name, (values, look) in groups.items()
+              if values is not None and np.size(values)}
+    positive = np.concatenate([values[values > 0] for values, _ in groups.values()])
+    if not positive.size:
+        raise ValueError("score has no value above 0 to draw on a log axis")
+    edges = np.geomspace(positive.min() * 0.99, positive.max() * 1.01, 41)
+    ax = plt.subplots()[1] if ax is None else ax
+    for name, (values, look) in groups.items():
+        ax.hist(np.maximum(values, edges[0]), edges, weights=np.full(len(values), 1 / len(values)),
+                label=name, **look)
+    if threshold is not None and np.isfinite(threshold):
+        ax.axvline(threshold, color=FALSE_ALARM, linewidth=1.4, label="threshold")
+    ax.set(xscale="log", xlabel="score", ylabel="share of its rows")
+    ax.legend(fontsize="small")
+    return ax
 
 
 def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None, rows=None,

@@ -131,3 +131,31 @@ def test_what_does_not_fit_is_named(data, given, message):
 def test_panels_and_axes_must_agree(data):
     with pytest.raises(ValueError, match="2 panels to draw, got 1 axes"):
         plots.series(data, axes=[plt.gca()])
+
+
+def test_losses_draw_each_part_over_its_epochs():
+    ax = plots.losses({"players": [2.0, 1.0], "held_out": [3.0]})
+    drawn = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist())
+             for line in ax.lines}
+    assert drawn == {"players": ([1, 2], [2.0, 1.0]), "held out": ([1], [3.0])}
+
+
+def test_histogram_shows_shares_of_each_group_and_the_threshold():
+    score, y = [0.0, 1.0, 1.0, 2.0, 100.0], [0, 0, 0, 0, 1]
+    ax = plots.histogram(score, y, 5.0, held_out=[0.5, 50.0])
+    handles, labels = ax.get_legend_handles_labels()
+    assert sorted(labels) == ["anomaly", "held out", "normal", "threshold"]
+    heights = {bars[0].get_label(): [bar.get_height() for bar in bars] for bars in ax.containers}
+    assert max(heights["normal"]) == 0.5 and heights["normal"][0] == 0.25  # the score of 0
+    assert heights["anomaly"][-1] == 1.0
+    assert [line.get_xdata()[0] for line in ax.lines] == [5.0]
+    assert ax.get_xscale() == "log"
+
+
+def test_histogram_leaves_out_what_is_not_there():
+    ax = plots.histogram([1.0, 2.0], [0, 0], np.inf)
+    assert ax.get_legend_handles_labels()[1] == ["normal"]
+    with pytest.raises(ValueError, match=r"score has shape \(2,\), the dataset has 3 rows"):
+        plots.histogram([1.0, 2.0], [0, 0, 1])
+    with pytest.raises(ValueError, match="no value above 0"):
+        plots.histogram([0.0, 0.0], [0, 1])
