@@ -5,6 +5,7 @@ Seeds, devices, scaling, windows, early stopping, guards, batches and saving are
 Networks train in float32 and score in float64: a score then does not depend on its batch.
 """
 
+import re
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyR
                "gelu": nn.GELU}
 NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
-_SCORE_VALUES = 1_000_000  # values in one batch of scoring: 8 MB
+_BATCH, _STEPS = 2_048, 16_384  # rows, and rows times window, whose hidden units fit the cache
 _TRAIN_LIMIT = 1e6  # float32 squares and their sums stay finite
 _SCORE_LIMIT = 1e30  # the same in float64
 
@@ -50,8 +51,12 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     True
     """
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach other devices too
+        for used in cuda:
+            with torch.cuda.device(used):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -61,15 +66,22 @@ def pick_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        For another name, or "cuda" where none is at hand.
+        For another name, or a CUDA device that is not at hand.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not isinstance(device, str) or device.partition(":")[0] not in ("cpu", "cuda"):
+    if not isinstance(device, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ValueError(f"device must be 'cpu', 'cuda' or 'auto', got {device!r}")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}, but torch finds no CUDA device; use 'cpu' or 'auto'")
-    return torch.device(device)
+    found = torch.device(device)
+    if found.type == "cuda" and (found.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"device={device!r}, but torch finds {count or 'no'} CUDA device"
+                         f"{'s' * (count > 1)}; use 'cpu' or 'auto'")
+    return found
+
+
+def batches(rows: Tensor) -> Iterator[Tensor]:
+    """Rows (n, window, features) in parts, as views, for passes without gradients."""
+    yield from rows.split(max(1, min(_BATCH, _STEPS // rows.shape[1])))
 
 
 def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
@@ -89,7 +101,7 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
         judged.
     rows : Tensor of shape (n_samples, ...)
         On the device of the network; batches are gathered from it, so a view of overlapping
-        windows costs no memory.
+        windows costs no memory. In a batch of one row BatchNorm keeps to its running statistics.
     epochs : int
         Passes over the rows at most; 0 leaves the network untrained.
     batch_size, learning_rate, weight_decay, betas
@@ -102,7 +114,7 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
     seed : int
         Of shuffling, noise and dropout.
     name : str
-        For the progress bar and warnings.
+        For the progress bar.
 
     Returns
     -------
@@ -121,6 +133,7 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
     True
     """
     names = {id(module): key for key, module in net.named_modules() if key}
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
     optimisers: dict[int, torch.optim.AdamW] = {}
     history: dict[str, list[float]] = {}
     best, best_epoch, best_state = np.inf, -1, None
@@ -135,6 +148,8 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
             net.train()
             order = torch.randperm(n, device=rows.device)
             for part in order.tensor_split(steps):
+                for norm in norms:
+                    norm.train(len(part) > 1)  # one row has no variance
                 for module, loss in losses(net, rows[part]):
                     optimiser = optimisers.get(id(module))
                     if optimiser is None:
@@ -153,7 +168,8 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
             if held_out is None:
                 continue
             with torch.no_grad(), seeded(seed, rows.device):
-                loss = sum(float(loss) for _, loss in losses(net, held_out))
+                loss = sum(float(loss) * len(part) / len(held_out) for part in batches(held_out)
+                           for _, loss in losses(net, part))
             history.setdefault("held_out", []).append(loss)
             bar.set_postfix(held_out=f"{loss:.3g}", refresh=False)
             if loss < best:
@@ -190,9 +206,9 @@ def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = 
 
 
 def check_form(detector: "DeepDetector") -> None:
-    """Check the parameters that describe layers, where a detector has them."""
-    for name, known in (("activation", ACTIVATIONS), ("norm", {None: None} | NORMS)):
-        if getattr(detector, name, None) not in {None, *known}:
+    """Check the parameters that describe the layers of an `mlp`."""
+    for name, known in (("activation", [*ACTIVATIONS]), ("norm", [None, *NORMS])):
+        if getattr(detector, name) not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got "
                              f"{getattr(detector, name)!r}")
     detector._check_number("dropout", least=0, below=1)
@@ -270,11 +286,18 @@ class DeepDetector(Detector):
 
     @abstractmethod
     def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-        """Yield ``(module, loss)`` for a batch (n, window, features)."""
+        """Yield ``(module, loss)`` for a batch (n, window, features).
+
+        A loss is a mean over the rows. ``self._weight`` (features,) is one over the variance of
+        each feature: errors that it multiplies weigh alike.
+        """
 
     @abstractmethod
     def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Squared errors (n, window, features), and a penalty (n,) or 0 added to their mean."""
+        """Squared errors (n, window, features), and a penalty (n,) or 0 added to their mean.
+
+        Nothing is seeded here: what is drawn would depend on a row's place in the batch.
+        """
 
     def _finish(self, net: nn.Module, rows: Tensor) -> None:
         """Anything to do after training, in float64, on the training rows."""
@@ -292,10 +315,8 @@ class DeepDetector(Detector):
         pick_device(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the network: it is made again from its weights, on whatever device is there."""
-        state = super().__getstate__()
-        state.pop("_net", None)
-        return state
+        """Without the network: it is made again from its weights where scores are asked for."""
+        return {k: v for k, v in super().__getstate__().items() if k != "_net"}
 
     def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return windows(X, self.window)  # a view: (n, window, features)
@@ -314,7 +335,7 @@ class DeepDetector(Detector):
         self.center_, self.scale_ = center_scale(np.concatenate([X[0, :-1], X[:, -1]]), robust=True)
         rows = self._scaled(X, torch.float32, _TRAIN_LIMIT)
         # heavy tails are wide in units of quartiles: in the loss all features weigh alike
-        variance = rows.reshape(-1, rows.shape[-1]).var(dim=0, unbiased=False)
+        variance = rows[:, -1].var(dim=0, unbiased=False)
         self._weight = torch.where(variance > 1e-6, 1 / variance.clamp_min(1e-6), 1.0)
         with seeded(self.seed_, rows.device):
             net = self._network(X.shape[2]).to(rows.device)
@@ -336,20 +357,22 @@ class DeepDetector(Detector):
             self._finish(net, rows)
         self.weights_ = {k: v.cpu().numpy().copy() for k, v in net.state_dict().items()}
         self._net = net
-        parts, penalty = self._raw(X)
-        typical = parts.mean(axis=0)
+        total, score = np.zeros(X.shape[1:]), []
+        for errors, penalty in self._raw(X):
+            total += errors.sum(axis=0)
+            score.append(errors.mean(axis=(1, 2)) + penalty)
+        typical = total / len(X)
         # a value that is rebuilt almost exactly must not turn rounding into anomalies
         self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
-        self._warn(parts, penalty)
+        self._warn(np.concatenate(score))
 
-    def _warn(self, parts: NDArray[np.float64], penalty: NDArray[np.float64]) -> None:
-        """Say so when training came to nothing."""
+    def _warn(self, score: Scores) -> None:
+        """Say so when training came to nothing; ``score`` of the training rows."""
         losses = self.history_.get("held_out") or self.history_.get("train") or []
         if len(losses) > 1 and not min(losses[1:]) < losses[0]:
             warnings.warn(f"the loss of {type(self).__name__} did not fall in {len(losses)} epochs "
                           f"(from {losses[0]:.3g} to {losses[-1]:.3g}): lower learning_rate, or "
                           f"see history_", TrainingWarning, stacklevel=5)
-        score = (parts / self.typical_).mean(axis=(1, 2)) + penalty
         if self.epochs and len(score) > 9 and np.ptp(score) <= 1e-9 * np.abs(score).max():
             warnings.warn(f"{type(self).__name__} gives all training rows one score "
                           f"({score[0]:.3g}): it collapsed, or the data are constant",
@@ -367,24 +390,20 @@ class DeepDetector(Detector):
             self._net = net
         return self._net.to(device)
 
-    def _raw(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Squared errors (n, window, features) and penalties (n,)."""
+    def _raw(self, X: NDArray[np.float64]
+             ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Squared errors (m, window, features) and penalties (m,) of a batch of rows at a time."""
         rows = self._scaled(X, torch.float64, _SCORE_LIMIT)
         net = self._network_fitted()
-        step = max(1, _SCORE_VALUES // rows[0].numel())
-        parts, penalties = [], []
-        with torch.inference_mode(), seeded(self.seed_, rows.device):
-            for start in range(0, len(rows), step):
-                batch = rows[start:start + step]
+        for batch in batches(rows):
+            with torch.inference_mode():
                 errors, penalty = self._errors(net, batch)
-                parts.append(errors.cpu().numpy())
-                penalties.append(torch.as_tensor(penalty).expand(len(batch)).cpu().numpy())
-        return np.concatenate(parts), np.concatenate(penalties)
+            yield errors.cpu().numpy(), torch.as_tensor(penalty).expand(len(batch)).cpu().numpy()
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        parts, penalty = self._raw(X)
-        return (parts / self.typical_).mean(axis=(1, 2)) + penalty
+        return np.concatenate([(errors / self.typical_).mean(axis=(1, 2)) + penalty
+                               for errors, penalty in self._raw(X)])
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        parts, _ = self._raw(X)
-        return (parts / self.typical_).reshape(len(parts), -1) / self.typical_.size
+        return np.concatenate([(errors / self.typical_).reshape(len(errors), -1)
+                               for errors, _ in self._raw(X)]) / self.typical_.size
