@@ -32,7 +32,7 @@ _PUBLIC = {
     "load": "adlib.persist",
     "save": "adlib.persist",
 }
-_MODULES = ("base", "checks", "compare", "datasets", "detectors", "metrics", "notebooks", "persist",
+_MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "metrics", "notebooks", "persist",
             "plots", "thresholds", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
