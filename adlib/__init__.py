@@ -32,8 +32,8 @@ _PUBLIC = {
     "load": "adlib.persist",
     "save": "adlib.persist",
 }
-_MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "metrics", "notebooks", "persist",
-            "plots", "thresholds", "windows")
+_MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "metrics", "notebooks",
+            "persist", "plots", "thresholds", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
