@@ -231,8 +231,10 @@ class DeepDetector(Detector):
     median and interquartile range; with ``window=1`` the middle axis has length 1. Windows are
     gathered batch by batch and never materialised.
 
-    A row's score is the mean over its values of squared error in units of that value's typical one,
-    so that a noisy feature does not drown the rest, plus the penalty a subclass may add.
+    A row's score is the mean over its features of squared error in units of the feature's typical
+    one, so that a noisy feature does not drown the rest, plus the penalty a subclass may add. Of a
+    window only the last row is judged, in the light of those before it: errors of the whole window
+    would raise the alarm again for every row that remembers the anomaly.
 
     Parameters
     ----------
@@ -259,7 +261,7 @@ class DeepDetector(Detector):
     weights_ : dict of str to ndarray
         The network's state.
     center_, scale_ : ndarray of shape (n_features,)
-    typical_ : ndarray of shape (window, n_features)
+    typical_ : ndarray of shape (n_features,)
         Mean squared error on training rows.
     """
 
@@ -294,7 +296,7 @@ class DeepDetector(Detector):
 
     @abstractmethod
     def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Squared errors (n, window, features), and a penalty (n,) or 0 added to their mean.
+        """Squared errors (n, window, features), and a penalty (n,) or 0 added to the score.
 
         Nothing is seeded here: what is drawn would depend on a row's place in the batch.
         """
@@ -338,7 +340,7 @@ class DeepDetector(Detector):
         variance = rows[:, -1].var(dim=0, unbiased=False)
         self._weight = torch.where(variance > 1e-6, 1 / variance.clamp_min(1e-6), 1.0)
         with seeded(self.seed_, rows.device):
-            net = self._network(X.shape[2]).to(rows.device)
+            net = self._network(X.shape[2]).to(rows)  # float32, whatever torch's default is
         held = len(rows) // 10 if self.patience is not None else 0
         cut = len(rows) - held - (X.shape[1] - 1)  # no window on both sides
         if held < 3 or cut < held:
@@ -357,14 +359,11 @@ class DeepDetector(Detector):
             self._finish(net, rows)
         self.weights_ = {k: v.cpu().numpy().copy() for k, v in net.state_dict().items()}
         self._net = net
-        total, score = np.zeros(X.shape[1:]), []
-        for errors, penalty in self._raw(X):
-            total += errors.sum(axis=0)
-            score.append(errors.mean(axis=(1, 2)) + penalty)
-        typical = total / len(X)
-        # a value that is rebuilt almost exactly must not turn rounding into anomalies
+        errors, penalty = self._raw(X)
+        typical = errors.mean(axis=0)
+        # a feature that is rebuilt almost exactly must not turn rounding into anomalies
         self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
-        self._warn(np.concatenate(score))
+        self._warn((errors / self.typical_).mean(axis=1) + penalty)
 
     def _warn(self, score: Scores) -> None:
         """Say so when training came to nothing; ``score`` of the training rows."""
@@ -390,20 +389,21 @@ class DeepDetector(Detector):
             self._net = net
         return self._net.to(device)
 
-    def _raw(self, X: NDArray[np.float64]
-             ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Squared errors (m, window, features) and penalties (m,) of a batch of rows at a time."""
-        rows = self._scaled(X, torch.float64, _SCORE_LIMIT)
-        net = self._network_fitted()
-        for batch in batches(rows):
-            with torch.inference_mode():
+    def _raw(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Squared errors of the last row of each window (n, features), and penalties (n,)."""
+        net, found = self._network_fitted(), []
+        with torch.inference_mode():
+            for batch in batches(self._scaled(X, torch.float64, _SCORE_LIMIT)):
                 errors, penalty = self._errors(net, batch)
-            yield errors.cpu().numpy(), torch.as_tensor(penalty).expand(len(batch)).cpu().numpy()
+                penalty = torch.as_tensor(penalty).expand(len(batch))
+                found.append((errors[:, -1].cpu().numpy(), penalty.cpu().numpy()))
+        errors, penalties = zip(*found, strict=True)
+        return np.concatenate(errors), np.concatenate(penalties)
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        return np.concatenate([(errors / self.typical_).mean(axis=(1, 2)) + penalty
-                               for errors, penalty in self._raw(X)])
+        errors, penalty = self._raw(X)
+        return (errors / self.typical_).mean(axis=1) + penalty
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([(errors / self.typical_).reshape(len(errors), -1)
-                               for errors, _ in self._raw(X)]) / self.typical_.size
+        errors, _ = self._raw(X)
+        return errors / self.typical_ / len(self.typical_)

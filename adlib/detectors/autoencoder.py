@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adlib.detectors.random_features import ridge_readout
 from adlib.training import DeepDetector, TrainingWarning, check_form, mlp
 
-_COPIES = 4  # noised copies of each row behind the readout
+COPIES = 4  # noised copies of each row behind the readout
 _CHUNK = 4_096  # rows whose hidden units are in memory at once
 
 
@@ -34,8 +34,7 @@ class AutoEncoder(DeepDetector):
     hidden_layers : tuple of int
         Widths of the encoder; the decoder mirrors them.
     latent_dim : int or None
-        Width of the innermost layer. None: 32, or half of the inputs where they are fewer and no
-        noise is added.
+        Width of the innermost layer. None: 32; without noise at most half of the inputs.
     noise : float
         Standard deviation of the noise on training rows, in robust standard deviations of the
         features; 0 needs a bottleneck, or the identity can be learned.
@@ -48,7 +47,7 @@ class AutoEncoder(DeepDetector):
         Normalisation in each hidden block.
     dropout : float
         In [0, 1), in each hidden block, while training.
-    epochs, batch_size, learning_rate, patience, device, random_state
+    epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
     window, alpha, threshold, calibration
         See `adlib.Detector`.
@@ -91,12 +90,11 @@ class AutoEncoder(DeepDetector):
 
     def _network(self, n_features: int) -> nn.Module:
         inputs = self.window * n_features
-        latent = self.latent_dim or (min(32, max(1, inputs // 2)) if not self.noise else 32)
-        if not self.noise and (self.skip or latent >= inputs):
-            warnings.warn("AutoEncoder can learn the identity: give noise > 0, or skip=False and "
-                          f"latent_dim below the {inputs} inputs", TrainingWarning, stacklevel=2)
-        return _Net(inputs, tuple(self.hidden_layers), latent, self.skip,
+        return _Net(inputs, tuple(self.hidden_layers), self._latent(inputs), self.skip,
                     activation=self.activation, norm=self.norm, dropout=self.dropout)
+
+    def _latent(self, inputs: int) -> int:
+        return self.latent_dim or (32 if self.noise else min(32, max(1, inputs // 2)))
 
     def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         noised = x + self.noise * torch.randn_like(x) if self.noise else x
@@ -106,15 +104,20 @@ class AutoEncoder(DeepDetector):
         return (net(x) - x) ** 2, 0.0
 
     def _finish(self, net: nn.Module, rows: Tensor) -> None:
+        inputs = rows[0].numel()
+        if not self.noise and (self.skip or self._latent(inputs) >= inputs):
+            warnings.warn("AutoEncoder can learn the identity: give noise > 0, or skip=False and "
+                          f"latent_dim below the {inputs} inputs", TrainingWarning, stacklevel=5)
         if self.ridge is None:
             return
-        copies = _COPIES if self.noise else 1
-        solve_readout(net.readout, rows.repeat(copies, 1, 1), self.ridge * copies,
-                      lambda x: net.units(x + self.noise * torch.randn_like(x)))
+        solve_readout(net.readout, rows, self.ridge,
+                      lambda x: net.units(x + self.noise * torch.randn_like(x)),
+                      copies=COPIES if self.noise else 1)
 
 
 def solve_readout(readout: nn.Linear, rows: Tensor, ridge: float,
-                  units: Callable[[Tensor], Tensor]) -> None:
+                  units: Callable[[Tensor], Tensor], *, copies: int = 1,
+                  last: bool = False) -> None:
     """Set a last layer to the penalised least squares fit of rows by the units below it.
 
     Parameters
@@ -123,17 +126,22 @@ def solve_readout(readout: nn.Linear, rows: Tensor, ridge: float,
         Changed in place.
     rows : Tensor of shape (n, window, features)
     ridge : float
-        Penalty of the squared weights, above 0.
+        Penalty of the squared weights, in rows, above 0.
     units : callable
-        From rows to what the readout sees, (n, n_units).
+        From rows to what the readout sees, (n, n_units); may draw noise.
+    copies : int
+        How often each row is asked for.
     """
     def pairs() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        for clean in rows.split(_CHUNK):
+        order = torch.arange(len(rows), device=rows.device).repeat(copies)
+        for part in order.split(_CHUNK):  # windows are gathered: together they may not fit
+            clean = rows[part]
             seen = units(clean)
             seen = torch.cat([seen, seen.new_ones(len(seen), 1)], dim=1)
-            yield seen.cpu().numpy(), clean.flatten(1).cpu().numpy()
+            target = clean[:, -1] if last else clean.flatten(1)
+            yield seen.cpu().numpy(), target.cpu().numpy()
 
-    solved = torch.as_tensor(ridge_readout(pairs(), ridge))
+    solved = torch.as_tensor(ridge_readout(pairs(), ridge * copies))
     readout.weight.copy_(solved[:-1].T)
     readout.bias.copy_(solved[-1])
 

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from adlib.detectors.autoencoder import solve_readout
-from adlib.training import DeepDetector, check_form, mlp
+from adlib.detectors.autoencoder import COPIES, solve_readout
+from adlib.training import DeepDetector, batches, check_form, mlp
 
-_COPIES = 4  # noised copies of each row behind the readout
 _SWAPPED = 0.3  # share of a row's values that are taken from other rows
 _NOISE = 0.2  # on the encoder's input, in robust standard deviations, as in AutoEncoder
 
@@ -103,7 +102,7 @@ class GAN(DeepDetector):
 
     def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         real = x.flatten(1)
-        fake = net.players.generate(torch.randn(len(real), self.latent_dim, device=x.device))
+        fake = net.players.generate(real.new_empty(len(real), self.latent_dim).normal_())
         judged = net.discriminator(torch.cat([real, fake.detach(), _swapped(real)]))
         judged, false, swapped = judged.squeeze(1).chunk(3)
         yield net.discriminator, (softplus(-judged) + softplus(false) / 2
@@ -118,11 +117,11 @@ class GAN(DeepDetector):
 
     def _finish(self, net: nn.Module, rows: Tensor) -> None:
         if self.ridge is not None:
-            solve_readout(net.players.generator[1], rows.repeat(_COPIES, 1, 1),
-                          self.ridge * _COPIES, lambda x: net.players.generator[0](
-                              net.players.encoder((x + _NOISE * torch.randn_like(x)).flatten(1))))
+            solve_readout(net.players.generator[1], rows, self.ridge,
+                          lambda x: net.players.generator[0](net.players.encoder(
+                              (x + _NOISE * torch.randn_like(x)).flatten(1))), copies=COPIES)
         self.typical_feature_ = 1.0
-        errors = torch.cat([self._feature_error(net, part) for part in rows.split(4_096)])
+        errors = torch.cat([self._feature_error(net, part) for part in batches(rows)])
         self.typical_feature_ = max(float(errors.mean()), 1e-12)
 
     def _feature_error(self, net: nn.Module, x: Tensor) -> Tensor:

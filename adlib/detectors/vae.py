@@ -6,14 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adlib.detectors.autoencoder import solve_readout
+from adlib.detectors.autoencoder import COPIES, solve_readout
 from adlib.training import DeepDetector, check_form, mlp
-
-_COPIES = 4  # latent draws of each row behind the readout
 
 
 class VAE(DeepDetector):
-    """Reconstruction error plus ``kl_weight`` times the divergence of the latent code.
+    """Reconstruction error plus ``kl_weight`` times the divergence of the latent code, per value.
 
     The encoder gives each row a normal law over the latent space instead of a point, kept close to
     the standard normal (Kingma and Welling 2014). A row is unusual when it is badly rebuilt from
@@ -99,7 +97,7 @@ class VAE(DeepDetector):
         mean, log_var = net.encode(x)
         error = (net.decode(_draw(mean, log_var), x.shape) - x) ** 2
         if self.learn_variance:
-            width = net.log_variance.view(x.shape[1:])
+            width = net.log_variance.view(x.shape[1:]).clamp(-10, 10)  # constants have none
             error = error * (-width).exp() + width
         else:
             error = error * self._weight
@@ -108,8 +106,8 @@ class VAE(DeepDetector):
 
     def _finish(self, net: nn.Module, rows: Tensor) -> None:
         if self.ridge is not None:
-            solve_readout(net.decoder[1], rows.repeat(_COPIES, 1, 1), self.ridge * _COPIES,
-                          lambda x: net.decoder[0](_draw(*net.encode(x))))
+            solve_readout(net.decoder[1], rows, self.ridge,
+                          lambda x: net.decoder[0](_draw(*net.encode(x))), copies=COPIES)
 
     def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = net.encode(x)
