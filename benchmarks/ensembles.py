@@ -32,7 +32,8 @@ QUALITY = ["roc_auc", "average_precision"]
 
 def models(seed: int) -> dict[str, object]:
     """Ensembles and their members; each with this seed."""
-    voters = {type(member[-1]).__name__: clone(member) for member, _ in Voting()._default()}
+    voters = {type(member[-1]).__name__.lstrip("_"): clone(member)
+              for member, _ in Voting()._default()}
     for member in voters.values():
         if "random_state" in member[-1].get_params():
             member[-1].set_params(random_state=seed)

@@ -13,7 +13,15 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 
-from adlib.base import CROSS_CHEAP, FOLDS_DEAR, Detector, Scores, anomaly_score
+from adlib.base import (
+    CROSS_BELOW,
+    CROSS_CHEAP,
+    FOLDS,
+    FOLDS_DEAR,
+    Detector,
+    Scores,
+    anomaly_score,
+)
 from adlib.detectors.knn import KNN
 from adlib.detectors.random_features import RandomFeatureAE
 from adlib.thresholds import Calibration
@@ -29,6 +37,8 @@ class MemberWarning(UserWarning):
 
 class _Committee(Detector):
     """What `Ensemble` and `Voting` share: members, their held-out scales, weights, the report."""
+
+    _folds = FOLDS  # where rows are few
 
     def __init__(self, *, members: list[Any] | None = None,
                  weights: list[float] | str | None = None, n_jobs: int | None = None,
@@ -147,8 +157,8 @@ class _Committee(Detector):
         if self.calibration == "split" or n > CROSS_CHEAP:
             return [next(KFold(5, shuffle=True, random_state=self.seed_).split(range(n)))]
         # as many parts whoever the members are: one that fails must not change the others' scales
-        parts = KFold(min(n, FOLDS_DEAR), shuffle=True, random_state=self.seed_)
-        return list(parts.split(range(n)))
+        parts = min(n, self._folds if n < CROSS_BELOW else FOLDS_DEAR)
+        return list(KFold(parts, shuffle=True, random_state=self.seed_).split(range(n)))
 
     def _fit_calibrated(self, X: Matrix) -> Scores | None:
         if self._plan(len(X)) != "cross":
