@@ -131,6 +131,8 @@ def solve_readout(readout: nn.Linear, rows: Tensor, ridge: float,
         From rows to what the readout sees, (n, n_units); may draw noise.
     copies : int
         How often each row is asked for.
+    last : bool
+        The last row of each window is the target, instead of the whole.
     """
     def pairs() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         order = torch.arange(len(rows), device=rows.device).repeat(copies)

@@ -39,7 +39,8 @@ class RandomFeatureAE(Detector):
     the inputs themselves. Only the decoder is learned, by ridge regression of clean rows on noised
     copies of them, so it cannot settle for the identity (Vincent et al. 2008). Features are scaled
     by median and interquartile range, and each feature's squared error counts in units of its
-    typical one, so that a noisy feature does not drown the rest.
+    typical one, so that a noisy feature does not drown the rest. Of a window only the last row is
+    judged, in the light of those before it.
 
     A strong default on tables, at the cost of a few matrix products. Fails where the manifold of
     normal rows is sharper than the noise, and with very many features (time grows with the square
@@ -96,16 +97,17 @@ class RandomFeatureAE(Detector):
     def _fit(self, X: NDArray[np.float64]) -> None:
         rng = np.random.default_rng(self.seed_)
         n, d = X.shape
+        own = slice(d - self.n_features_in_, d)
         self.center_, self.scale_ = center_scale(X, robust=True)
         self.weights_ = rng.normal(size=(d, self.n_hidden)) * self.gain / np.sqrt(d)
         self.bias_ = rng.uniform(-1, 1, self.n_hidden)
         Z = standardise(X, self.center_, self.scale_)
-        pairs = ((self._units(clean + self.noise * rng.normal(size=clean.shape)), clean)
+        pairs = ((self._units(clean + self.noise * rng.normal(size=clean.shape)), clean[:, own])
                  for _ in range(self.copies) for start in range(0, n, _CHUNK)
                  for clean in [Z[start:start + _CHUNK]])
         self.decoder_ = ridge_readout(pairs, self.ridge * self.copies)
-        self.typical_ = np.ones(d)
-        typical = self._contributions(X).mean(axis=0) * d
+        self.typical_ = np.ones(self.n_features_in_)
+        typical = self._contributions(X).mean(axis=0) * len(self.typical_)
         # a feature that is rebuilt almost exactly must not turn rounding into anomalies
         self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
 
@@ -115,11 +117,12 @@ class RandomFeatureAE(Detector):
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Z = standardise(X, self.center_, self.scale_)
-        parts = np.empty_like(Z)
+        own = Z[:, -len(self.typical_):]
+        parts = np.empty_like(own)
         for start in range(0, len(Z), _CHUNK):
-            rows = Z[start:start + _CHUNK]
-            error = np.clip(rows - self._units(rows) @ self.decoder_, -1e150, 1e150)
-            parts[start:start + _CHUNK] = error**2 / self.typical_ / Z.shape[1]
+            rows = slice(start, start + _CHUNK)
+            error = np.clip(own[rows] - self._units(Z[rows]) @ self.decoder_, -1e150, 1e150)
+            parts[rows] = error**2 / self.typical_ / own.shape[1]
         return parts
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
