@@ -358,23 +358,30 @@ class DeepDetector(Detector):
         with seeded(self.seed_, rows.device):
             self._finish(net, rows)
         self.weights_ = {k: v.cpu().numpy().copy() for k, v in net.state_dict().items()}
-        self._net = net
-        errors, penalty = self._raw(X)
+        errors, penalty = self._raw(X)  # of a network made from the weights, as after loading
         typical = errors.mean(axis=0)
         # a feature that is rebuilt almost exactly must not turn rounding into anomalies
         self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
-        self._warn((errors / self.typical_).mean(axis=1) + penalty)
+        variance = rows[:, -1].var(dim=0, unbiased=False).cpu().numpy()
+        self._warn((errors / self.typical_).mean(axis=1) + penalty, typical, variance)
 
-    def _warn(self, score: Scores) -> None:
-        """Say so when training came to nothing; ``score`` of the training rows."""
+    def _warn(self, score: Scores, typical: NDArray[np.float64], variance: NDArray[np.float64]
+              ) -> None:
+        """Say so when training came to nothing, by what it makes of the training rows."""
         losses = self.history_.get("held_out") or self.history_.get("train") or []
         if len(losses) > 1 and not min(losses[1:]) < losses[0]:
             warnings.warn(f"the loss of {type(self).__name__} did not fall in {len(losses)} epochs "
                           f"(from {losses[0]:.3g} to {losses[-1]:.3g}): lower learning_rate, or "
                           f"see history_", TrainingWarning, stacklevel=5)
-        if self.epochs and len(score) > 9 and np.ptp(score) <= 1e-9 * np.abs(score).max():
+        if not self.epochs or len(score) < 10:
+            return
+        if np.ptp(score) <= 1e-9 * np.abs(score).max():
             warnings.warn(f"{type(self).__name__} gives all training rows one score "
                           f"({score[0]:.3g}): it collapsed, or the data are constant",
+                          TrainingWarning, stacklevel=5)
+        elif (typical >= 0.99 * variance).all():
+            warnings.warn(f"{type(self).__name__} rebuilds training rows no better than their mean "
+                          f"does: it collapsed; train longer, or regularise less",
                           TrainingWarning, stacklevel=5)
 
     def _network_fitted(self) -> nn.Module:
