@@ -121,18 +121,19 @@ class GAN(DeepDetector):
                           lambda x: net.players.generator[0](net.players.encoder(
                               (x + _NOISE * torch.randn_like(x)).flatten(1))), copies=COPIES)
         self.typical_feature_ = 1.0
-        errors = torch.cat([self._feature_error(net, part) for part in batches(rows)])
-        self.typical_feature_ = max(float(errors.mean()), 1e-12)
+        errors = torch.cat([self._errors(net, part)[1] for part in batches(rows)])
+        if self.feature_weight:
+            self.typical_feature_ = max(float(errors.mean()) / self.feature_weight, 1e-12)
 
-    def _feature_error(self, net: nn.Module, x: Tensor) -> Tensor:
-        real = x.flatten(1)
-        rebuilt = net.players.generate(net.players.encoder(real))
+    def _feature_error(self, net: nn.Module, x: Tensor, rebuilt: Tensor) -> Tensor:
+        changed = torch.cat([x[:, :-1], rebuilt[:, -1:]], dim=1)  # only the last row is judged
         features = net.discriminator[0][:2]  # Linear and LeakyReLU of the first block
-        return ((features(real) - features(rebuilt)) ** 2).mean(dim=1) / self.typical_feature_
+        difference = features(x.flatten(1)) - features(changed.flatten(1))
+        return (difference**2).mean(dim=1) / self.typical_feature_
 
     def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         rebuilt = net.players.generate(net.players.encoder(x.flatten(1))).view(x.shape)
-        return (rebuilt - x) ** 2, self.feature_weight * self._feature_error(net, x)
+        return (rebuilt - x) ** 2, self.feature_weight * self._feature_error(net, x, rebuilt)
 
 
 def _swapped(rows: Tensor) -> Tensor:
