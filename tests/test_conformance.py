@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from adlib.base import Detector, OnlineDetector
 from adlib.checks import check_detector, detector_checks
@@ -11,6 +16,7 @@ from adlib.detectors import (
     Ensemble,
     MaxAbsZ,
     PCAReconstruction,
+    RandomFeatureAE,
     RollingZScore,
     Voting,
     all_detectors,
@@ -22,12 +28,20 @@ from adlib.detectors import (
 WAIVED = {"RandomScore": ["sign"], "MaxAbsZ(window=64)": ["sklearn"]}
 
 
-def quick(cls):
+SMALL = {  # the defaults take a second a fit, and scikit-learn's suite alone fits a hundred times
+    "RandomFeatureAE": {"n_hidden": 64},
+    "Ensemble": {"members": [(RandomFeatureAE(n_hidden=32), 2.0), KNN()]},
+    "Voting": {"members": [IsolationForest(n_estimators=10), OneClassSVM(nu=0.05),
+                           make_pipeline(StandardScaler(), EllipticEnvelope())]},
+}
+
+
+def small(name, cls):
     """The defaults, with short training where there is any."""
-    return cls(epochs=2) if "epochs" in cls().get_params() else cls()
+    return cls(**SMALL.get(name, {"epochs": 2} if "epochs" in cls().get_params() else {}))
 
 
-PROTOTYPES = {name: quick(cls) for name, cls in (all_detectors() | baselines()).items()}
+PROTOTYPES = {name: small(name, cls) for name, cls in (all_detectors() | baselines()).items()}
 VARIANTS = {
     "Ensemble(window=3)": Ensemble(members=[KNN(), MaxAbsZ()], window=3, alpha=0.2),
     "Voting(split)": Voting(members=[(KNN(), 2.0), MaxAbsZ(), PCAReconstruction()],
