@@ -172,6 +172,7 @@ def test_scores_survive_travel(fitted, tmp_path):
     score = fitted.anomaly_score(ROWS)
     for again in (persist.load(persist.save(fitted, tmp_path / "model")),
                   pickle.loads(pickle.dumps(fitted)), copy.deepcopy(fitted)):
+        assert "_net" not in vars(again), "weights are carried twice"
         assert (again.anomaly_score(ROWS) == score).all()
         assert again.threshold_ == fitted.threshold_ and again.history_ == fitted.history_
     assert "_net" in vars(fitted), "a copy took the network of the original along"
