@@ -30,6 +30,7 @@ DETECTORS = {
 }
 RIVALS = ("AutoEncoder", "PCAReconstruction")
 DIRT = (0.0, 0.01, 0.05, 0.10)
+PERIODS = {"sine": 50, "telemetry": 288}
 CONTEXT = 100  # rows before the test part that fill its first windows
 
 
@@ -41,7 +42,8 @@ def series(kind: str, seed: int, dirt: float = 0.0) -> Iterator[Dataset]:
             length = 1 if kind == "contextual" else 20
             history = data.X[:data.train_end]
             dirty = inject(history, kind, n_events=max(1, round(dirt * len(history) / length)),
-                           length=length, start=0, min_gap=0, random_state=seed)
+                           length=length, start=0, min_gap=0, period=PERIODS[data.name],
+                           random_state=seed)
             X = np.concatenate([dirty.X, data.X[data.train_end:]])
             data = Dataset(data.name, X, data.y, train_end=data.train_end, source=data.source)
         yield data
@@ -62,22 +64,15 @@ def interval(values: np.ndarray) -> str:
     return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def main() -> None:
-    """Print the tables; draw the sweep where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--sweep-seeds", type=int, default=3)
-    parser.add_argument("--figure", help="draw the sweep over dirty training rows to this file")
-    args = parser.parse_args()
-    warnings.simplefilter("ignore")
-
+def kinds(seeds: int) -> None:
+    """VUS-PR per kind and generator, and paired differences."""
     lines = [{"kind": kind, "data": data.name, "seed": seed, "detector": name,
               "vus_pr": measure(name, data, seed)}
-             for seed in tqdm(range(args.seeds), desc="kinds", disable=None) for kind in KINDS
+             for seed in tqdm(range(seeds), desc="kinds", disable=None) for kind in KINDS
              for data in series(kind, seed) for name in DETECTORS]
     table = pd.DataFrame(lines)
     wide = table.pivot_table(index="detector", columns=["kind", "data"], values="vus_pr")
-    print(f"VUS-PR (window 10), mean over {args.seeds} seeds")
+    print(f"VUS-PR (window 10), mean over {seeds} seeds")
     print(wide.loc[list(DETECTORS)].to_string(float_format="%.3f"))
     pairs = table.pivot(index=["kind", "data", "seed"], columns="detector", values="vus_pr")
     for name in ("LSTM", "Transformer"):
@@ -89,21 +84,24 @@ def main() -> None:
                                   for data, part in difference[kind].groupby("data"))
                 print(f"{name} - {rival}, {kind}: {interval(by_seed)} ({parts})")
 
+
+def sweep(seeds: int, figure: str | None) -> None:
+    """VUS-PR over the share of dirty training rows."""
     lines = [{"dirty rows": dirt, "seed": seed, "detector": name,
               "vus_pr": np.mean([measure(name, data, seed) for kind in KINDS
                                  for data in series(kind, seed, dirt)])}
-             for seed in tqdm(range(args.sweep_seeds), desc="sweep", disable=None)
+             for seed in tqdm(range(seeds), desc="sweep", disable=None)
              for dirt in DIRT for name in DETECTORS]
-    sweep = pd.DataFrame(lines)
+    table = pd.DataFrame(lines)
     print(f"\nVUS-PR over share of dirty training rows, mean over kinds, generators and "
-          f"{args.sweep_seeds} seeds")
-    print(sweep.pivot_table(index="detector", columns="dirty rows", values="vus_pr")
+          f"{seeds} seeds")
+    print(table.pivot_table(index="detector", columns="dirty rows", values="vus_pr")
           .loc[list(DETECTORS)].to_string(float_format="%.3f"))
-    if args.figure:
+    if figure:
         import matplotlib.pyplot as plt
         import seaborn as sns
 
-        sns.lineplot(sweep.assign(share=100 * sweep["dirty rows"]), x="share", y="vus_pr",
+        sns.lineplot(table.assign(share=100 * table["dirty rows"]), x="share", y="vus_pr",
                      hue="detector", style="detector", markers=True, dashes=False,
                      palette="colorblind", errorbar=("pi", 100))
         plt.xlabel("anomalous rows in training (%)")
@@ -111,7 +109,22 @@ def main() -> None:
         plt.ylim(0, 1)
         plt.title("Dirty training rows (bands: range over seeds)")
         plt.tight_layout()
-        plt.savefig(args.figure, dpi=120)
+        plt.savefig(figure, dpi=120)
+
+
+def main() -> None:
+    """Print the tables; draw the sweep where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--sweep-seeds", type=int, default=3)
+    parser.add_argument("--figure", help="draw the sweep over dirty training rows to this file")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+
+    if args.seeds:
+        kinds(args.seeds)
+    if args.sweep_seeds:
+        sweep(args.sweep_seeds, args.figure)
 
 
 if __name__ == "__main__":
