@@ -13,7 +13,8 @@ averaged first), ratios of time and what became of the false-positive rate. ``fi
 default calibration, which may train several times; ``fit_split_s`` is one training and its
 calibration, and what the ratios count, as PyOD takes its threshold from the training scores. PyOD
 is judged as shipped: the sign of SO_GAAL's score too. Tuned are its AutoEncoder, with 50 epochs and
-without dropout, and its VAE, with a latent space of 8 and without dropout.
+without dropout, and its VAE, with a latent space of 8 and without dropout. Trivial baselines and an
+untrained copy of each of our nets stand beside the rest.
 """
 
 import argparse
@@ -242,7 +243,9 @@ def main() -> None:
     if given.csv:
         table.to_csv(given.csv, index=False)
 
-    print(f"{table.set.nunique()} sets, seeds {SEEDS}, alpha {ALPHA}, PyOD "
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=peers.HERE,
+                            capture_output=True, text=True).stdout.strip()
+    print(f"{table.set.nunique()} sets, seeds {SEEDS}, alpha {ALPHA}, commit {commit}, PyOD "
           f"{worker.version if worker else 'left out'}")
     columns = [*QUALITY, "fpr", "fit_s", "fit_split_s", "score_s"]
     means = table.groupby(["model", "set"])[columns].mean().groupby("model").mean()
