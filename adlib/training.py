@@ -268,7 +268,7 @@ class DeepDetector(Detector):
     _cheap = False
     _betas = (0.9, 0.999)
 
-    def __init__(self, *, epochs: int = 25, batch_size: int = 128, learning_rate: float = 1e-3,
+    def __init__(self, *, epochs: int = 15, batch_size: int = 128, learning_rate: float = 1e-3,
                  weight_decay: float = 1.0, patience: int | None = 5, device: str = "cpu",
                  random_state: Any = None, **base: Any):
         super().__init__(**base)

@@ -73,9 +73,10 @@ class GAN(DeepDetector):
     def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int = 32,
                  adversarial_weight: float = 1.0, feature_weight: float = 0.3,
                  ridge: float | None = 1.0, dropout: float = 0.3, activation: str = "tanh",
-                 norm: str | None = None, epochs: int = 20, weight_decay: float = 0.0,
-                 patience: None = None, **base: Any):
-        super().__init__(epochs=epochs, weight_decay=weight_decay, patience=patience, **base)
+                 norm: str | None = None, epochs: int = 8, learning_rate: float = 2e-3,
+                 weight_decay: float = 0.0, patience: None = None, **base: Any):
+        super().__init__(epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay,
+                         patience=patience, **base)
         self.hidden_layers = hidden_layers
         self.latent_dim = latent_dim
         self.adversarial_weight = adversarial_weight

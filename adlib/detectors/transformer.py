@@ -16,8 +16,9 @@ class Transformer(SequenceDetector):
     scored like `LSTM`, with attention as the memory: every row of the window is one step away,
     which suits patterns that repeat after a while; cost grows with the square of the window.
 
-    Fails where training rows are few (it assumes less than a recurrent network does), and on
-    changes so slow that they look normal from row to row.
+    Fails where training rows are few (it assumes less than a recurrent network does) or hold
+    anomalies, which it learns to expect sooner than the others (`benchmarks/windows.py` measures
+    it), and on changes so slow that they look normal from row to row.
 
     Parameters
     ----------
