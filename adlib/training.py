@@ -205,24 +205,6 @@ def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = 
     return nn.Sequential(*parts)
 
 
-def check_form(detector: "DeepDetector") -> None:
-    """Check the parameters that describe the layers of an `mlp`."""
-    for name, known in (("activation", [*ACTIVATIONS]), ("norm", [None, *NORMS])):
-        if getattr(detector, name) not in known:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got "
-                             f"{getattr(detector, name)!r}")
-    detector._check_number("dropout", least=0, below=1)
-    layers = detector.hidden_layers
-    whole = isinstance(layers, (tuple, list)) and all(
-        isinstance(width, (int, np.integer)) and not isinstance(width, bool) and width > 0
-        for width in layers)
-    if not whole or not layers:
-        raise ValueError(f"hidden_layers must be a tuple of widths, each a whole number >= 1, got "
-                         f"{layers!r}")
-    if detector.latent_dim is not None:
-        detector._check_whole("latent_dim")
-
-
 class DeepDetector(Detector):
     """Base of detectors with a network. Subclasses say what it is and what its errors are.
 
@@ -414,3 +396,56 @@ class DeepDetector(Detector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         errors, _ = self._raw(X)
         return errors / self.typical_ / len(self.typical_)
+
+
+class CodeDetector(DeepDetector):
+    """Base of detectors that encode a row and decode it again, in blocks of an `mlp`.
+
+    Parameters
+    ----------
+    hidden_layers : tuple of int
+        Widths of the encoder; the decoder mirrors them.
+    latent_dim : int
+        Width of the code.
+    ridge : float or None
+        Penalty, in rows, of the readout that is solved after training. None: keep what Adam found.
+    activation : {"tanh", "relu", "leaky_relu", "gelu"}
+    norm : {"batch", "layer"} or None
+        Normalisation in each hidden block.
+    dropout : float
+        In [0, 1), in each hidden block, while training.
+    epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
+        See `DeepDetector`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+    """
+
+    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int | None = 32,
+                 ridge: float | None = 1.0, activation: str = "tanh", norm: str | None = None,
+                 dropout: float = 0.0, **base: Any):
+        super().__init__(**base)
+        self.hidden_layers = hidden_layers
+        self.latent_dim = latent_dim
+        self.ridge = ridge
+        self.activation = activation
+        self.norm = norm
+        self.dropout = dropout
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        for name, known in (("activation", [*ACTIVATIONS]), ("norm", [None, *NORMS])):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got "
+                                 f"{getattr(self, name)!r}")
+        self._check_number("dropout", least=0, below=1)
+        layers = self.hidden_layers
+        whole = isinstance(layers, (tuple, list)) and all(
+            isinstance(width, (int, np.integer)) and not isinstance(width, bool) and width > 0
+            for width in layers)
+        if not whole or not layers:
+            raise ValueError(f"hidden_layers must be a tuple of widths, each a whole number >= 1, "
+                             f"got {layers!r}")
+        if self.latent_dim is not None:
+            self._check_whole("latent_dim")
+        if self.ridge is not None:
+            self._check_number("ridge", above=0)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from adlib.detectors.random_features import ridge_readout
-from adlib.training import DeepDetector, TrainingWarning, check_form, mlp
+from adlib.training import CodeDetector, TrainingWarning, mlp
 
 COPIES = 4  # noised copies of each row behind the readout
 _CHUNK = 4_096  # rows whose hidden units are in memory at once
 
 
-class AutoEncoder(DeepDetector):
+class AutoEncoder(CodeDetector):
     """Mean reconstruction error of a denoising autoencoder.
 
     What the network cannot rebuild is unusual (Hinton and Salakhutdinov 2006). By default rows are
@@ -67,26 +67,15 @@ class AutoEncoder(DeepDetector):
     [False, True]
     """
 
-    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int | None = None,
-                 noise: float = 0.2, skip: bool = True, ridge: float | None = 1.0,
-                 activation: str = "tanh", norm: str | None = None, dropout: float = 0.0,
+    def __init__(self, *, latent_dim: int | None = None, noise: float = 0.2, skip: bool = True,
                  **base: Any):
-        super().__init__(**base)
-        self.hidden_layers = hidden_layers
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim=latent_dim, **base)
         self.noise = noise
         self.skip = skip
-        self.ridge = ridge
-        self.activation = activation
-        self.norm = norm
-        self.dropout = dropout
 
     def _check_params(self) -> None:
         super()._check_params()
         self._check_number("noise", least=0)
-        check_form(self)
-        if self.ridge is not None:
-            self._check_number("ridge", above=0)
 
     def _network(self, n_features: int) -> nn.Module:
         inputs = self.window * n_features

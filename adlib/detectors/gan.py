@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from adlib.detectors.autoencoder import COPIES, solve_readout
-from adlib.training import DeepDetector, batches, check_form, mlp
+from adlib.training import CodeDetector, batches, mlp
 
 _SWAPPED = 0.3  # share of a row's values that are taken from other rows
 _NOISE = 0.2  # on the encoder's input, in robust standard deviations, as in AutoEncoder
 
 
-class GAN(DeepDetector):
+class GAN(CodeDetector):
     """What the generator cannot produce: reconstruction error, as values and as features.
 
     A generator turns random codes into rows and a discriminator tells them from real ones
@@ -70,29 +70,18 @@ class GAN(DeepDetector):
 
     _betas = (0.5, 0.999)  # long memories let the two players chase each other
 
-    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int = 32,
-                 adversarial_weight: float = 1.0, feature_weight: float = 0.3,
-                 ridge: float | None = 1.0, dropout: float = 0.3, activation: str = "tanh",
-                 norm: str | None = None, epochs: int = 8, learning_rate: float = 2e-3,
+    def __init__(self, *, adversarial_weight: float = 1.0, feature_weight: float = 0.3,
+                 dropout: float = 0.3, epochs: int = 8, learning_rate: float = 2e-3,
                  weight_decay: float = 0.0, patience: None = None, **base: Any):
-        super().__init__(epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay,
-                         patience=patience, **base)
-        self.hidden_layers = hidden_layers
-        self.latent_dim = latent_dim
+        super().__init__(dropout=dropout, epochs=epochs, learning_rate=learning_rate,
+                         weight_decay=weight_decay, patience=patience, **base)
         self.adversarial_weight = adversarial_weight
         self.feature_weight = feature_weight
-        self.ridge = ridge
-        self.dropout = dropout
-        self.activation = activation
-        self.norm = norm
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_form(self)
         self._check_whole("latent_dim")
         self._check_number("adversarial_weight", "feature_weight", least=0)
-        if self.ridge is not None:
-            self._check_number("ridge", above=0)
         if self.patience is not None:
             raise ValueError(f"patience must be None, got {self.patience!r}: the loss of a GAN "
                              f"need not fall, so it cannot say when to stop")

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from adlib.detectors.autoencoder import COPIES, solve_readout
-from adlib.training import DeepDetector, check_form, mlp
+from adlib.training import CodeDetector, mlp
 
 
-class VAE(DeepDetector):
+class VAE(CodeDetector):
     """Reconstruction error plus ``kl_weight`` times the divergence of the latent code, per value.
 
     The encoder gives each row a normal law over the latent space instead of a point, kept close to
@@ -63,31 +63,20 @@ class VAE(DeepDetector):
     [False, True]
     """
 
-    def __init__(self, *, hidden_layers: tuple[int, ...] = (128, 64), latent_dim: int = 32,
-                 kl_weight: float = 0.1, samples: int = 0, learn_variance: bool = False,
-                 ridge: float | None = 1.0, activation: str = "tanh", norm: str | None = None,
-                 dropout: float = 0.0, epochs: int = 50, learning_rate: float = 3e-3,
-                 weight_decay: float = 0.0, patience: int | None = 10, **base: Any):
+    def __init__(self, *, kl_weight: float = 0.1, samples: int = 0, learn_variance: bool = False,
+                 epochs: int = 50, learning_rate: float = 3e-3, weight_decay: float = 0.0,
+                 patience: int | None = 10, **base: Any):
         super().__init__(epochs=epochs, learning_rate=learning_rate, weight_decay=weight_decay,
                          patience=patience, **base)
-        self.hidden_layers = hidden_layers
-        self.latent_dim = latent_dim
         self.kl_weight = kl_weight
         self.samples = samples
         self.learn_variance = learn_variance
-        self.ridge = ridge
-        self.activation = activation
-        self.norm = norm
-        self.dropout = dropout
 
     def _check_params(self) -> None:
         super()._check_params()
-        check_form(self)
         self._check_whole("latent_dim")
         self._check_whole("samples", least=0)
         self._check_number("kl_weight", least=0)
-        if self.ridge is not None:
-            self._check_number("ridge", above=0)
 
     def _network(self, n_features: int) -> nn.Module:
         return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
