@@ -54,7 +54,7 @@ class AutoEncoder(CodeDetector):
 
     Notes
     -----
-    `contributions` are each value's share of the mean and add up to the score.
+    `contributions` are each feature's share of the mean and add up to the score.
 
     Examples
     --------
