@@ -405,7 +405,7 @@ def test_a_failing_detector_is_a_row_with_its_reason(data):
 
 
 def test_names_may_carry_parameters():
-    from adlib.compare import _labelled
+    from adlib.compare.protocol import _labelled
 
     text = ["KNN(window=10, method='mean')", "OneClassSVM(nu=0.1)", "KNN"]
     models = _labelled(text)
@@ -439,7 +439,7 @@ def test_exit_in_a_detector_does_not_end_the_run():
 
 
 def test_look_backs_of_a_pipeline_add_up():
-    from adlib.compare import _lookback
+    from adlib.compare.protocol import _lookback
 
     assert _lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
 

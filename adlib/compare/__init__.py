@@ -1,0 +1,12 @@
+"""Compare detectors on data sets: every model judged alike, chance and one-liners beside them.
+
+The protocol of one cell (detector, data set, seed): fit on the training rows, one conformal
+threshold from the calibration rows, metrics on the test rows. The three parts follow each other
+in time with a purge gap, labels are read by metrics only, and what fails is a row with its reason.
+"""
+
+from .grid import compare
+from .protocol import CellScores, score_cell
+from .statistics import summarise, verdict
+
+__all__ = ["CellScores", "compare", "score_cell", "summarise", "verdict"]
