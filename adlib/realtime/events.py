@@ -1,0 +1,226 @@
+"""What the live engine says: verdicts on windows, data-quality events, incidents and their events.
+
+Frozen records without behaviour. All times are event time in POSIX seconds (the samples' own time
+stamps), never the wall clock of the machine, so that a replay of the same data says the same.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+Severity = Literal["info", "warning", "critical"]
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")  # rising
+EventKind = Literal["open", "update", "escalate", "repeat", "close"]
+QualityKind = Literal["nan", "stuck", "late", "duplicate", "gap", "out_of_order", "poison",
+                      "dropped", "detector_failed", "detector_slow", "drift"]
+WARNING, CRITICAL = 0.7, 0.9
+
+
+def severity_of(score: float) -> Severity:
+    """Name of a calibrated severity in [0, 1]: above 0.9 critical, above 0.7 warning, else info.
+
+    Examples
+    --------
+    >>> severity_of(0.9), severity_of(0.91), severity_of(float("nan"))
+    ('warning', 'critical', 'info')
+    """
+    return "critical" if score > CRITICAL else "warning" if score > WARNING else "info"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: NumPy scalars become Python's, non-finite numbers None."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _features(pairs: Any) -> tuple[tuple[str, float], ...]:
+    return tuple((name, _number(value)) for name, value in pairs)
+
+
+class _Record:
+    """``to_dict`` to plain JSON types and ``from_dict`` back."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """This record in plain JSON types; NaN becomes None."""
+        return _plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The record that `to_dict` gave."""
+        return cls(**record)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(_Record):
+    """One judged window.
+
+    Attributes
+    ----------
+    stream : str
+    start, end : int
+        Sequence numbers of the window's first and last sample.
+    time : float
+        Time of the last sample, POSIX seconds.
+    p_value : float
+        Calibrated, in (0, 1]; NaN where the window was not judged (warm-up, missing values).
+    score : float
+        Calibrated severity in [0, 1]; NaN where not judged.
+    severity : {"info", "warning", "critical"}
+    is_anomaly : bool or None
+        None where the window was not judged: neither normal nor anomalous.
+    detectors : dict of str to float or None
+        Each detector's own severity; None for one that left the vote.
+    top_features : tuple of (str, float)
+        The features that drove the verdict, largest share first.
+
+    Examples
+    --------
+    >>> verdict = Verdict("rig", 0, 99, 99.0, 1e-4, 0.93, "critical", True, {"VAE": 0.93}, ())
+    >>> Verdict.from_dict(verdict.to_dict()) == verdict
+    True
+    """
+
+    stream: str
+    start: int
+    end: int
+    time: float
+    p_value: float
+    score: float
+    severity: Severity
+    is_anomaly: bool | None
+    detectors: dict[str, float | None]
+    top_features: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The verdict that `to_dict` gave."""
+        return cls(**{**record, "p_value": _number(record["p_value"]),
+                      "score": _number(record["score"]),
+                      "top_features": _features(record["top_features"])})
+
+
+@dataclass(frozen=True, slots=True)
+class QualityEvent(_Record):
+    """Samples ``start`` to ``end`` of a stream that could not be judged as they should be.
+
+    ``detail`` says in words what happened (never a secret: it is stored and shown).
+    """
+
+    stream: str
+    kind: QualityKind
+    start: int
+    end: int
+    time: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident(_Record):
+    """Flagged windows that belong together, as known at one moment.
+
+    Attributes
+    ----------
+    id : str
+        ``stream|group|start``: the same for every replay of the same data.
+    start, end : int
+        Sequence numbers of the first flagged window's first and the last one's last sample.
+    opened_at, last_at : float
+        Time of the first and the last flagged window, POSIX seconds. (The notification came up to
+        the debounce later: see the time of the ``open`` event.)
+    closed_at : float or None
+    severity : {"info", "warning", "critical"}
+        The highest so far; it never falls within an incident.
+    peak_score : float
+        Highest calibrated severity in [0, 1] so far; ``top_features`` are those of that window.
+    n_windows : int
+        Flagged windows so far.
+    """
+
+    id: str
+    stream: str
+    start: int
+    end: int
+    opened_at: float
+    last_at: float
+    closed_at: float | None
+    severity: Severity
+    peak_score: float
+    n_windows: int
+    top_features: tuple[tuple[str, float], ...]
+    state: Literal["open", "closed"]
+    acknowledged: bool
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The incident that `to_dict` gave."""
+        return cls(**{**record, "peak_score": _number(record["peak_score"]),
+                      "top_features": _features(record["top_features"])})
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentEvent(_Record):
+    """A step in an incident's life: open -> (update | escalate | repeat)* -> close.
+
+    Attributes
+    ----------
+    kind : {"open", "update", "escalate", "repeat", "close"}
+    incident : Incident
+        As it was at this step.
+    time : float
+        Time of the window that caused the step, POSIX seconds.
+    notify : bool
+        Whether people are told. Every step is stored.
+    n : int
+        Steps of this incident before this one.
+    """
+
+    kind: EventKind
+    incident: Incident
+    time: float
+    notify: bool
+    n: int
+
+    @property
+    def id(self) -> str:
+        """``incident|kind|n``: the same for every replay, so that a store can ignore doubles."""
+        return f"{self.incident.id}|{self.kind}|{self.n}"
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The event that `to_dict` gave."""
+        return cls(**{**record, "incident": Incident.from_dict(record["incident"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Silence(_Record):
+    """No notifications for what matches, until a time; incidents are stored all the same.
+
+    Attributes
+    ----------
+    id : str
+        A later silence of the same id replaces the earlier one.
+    until : float
+        End, event time in POSIX seconds; one that lies in the past ends the silence.
+    stream, feature : str
+        Shell patterns (``*``, ``?``, ``[a-c]``). The feature is the incident's leading one; an
+        incident without features matches only ``*``.
+    severity : {"info", "warning", "critical"}
+        Highest severity that is silenced: ``"warning"`` lets critical incidents through.
+    """
+
+    id: str
+    until: float
+    stream: str = "*"
+    severity: Severity = "critical"
+    feature: str = "*"

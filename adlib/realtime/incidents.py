@@ -1,0 +1,342 @@
+"""From flagged windows to incidents: be told once, not a thousand times, and never not at all.
+
+`AlertManager` is a pure state machine: no clock, no input or output, no threads. The same verdicts
+give the same events with the same ids, whenever and however often they are replayed.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from adlib.realtime.events import (
+    SEVERITIES,
+    EventKind,
+    Incident,
+    IncidentEvent,
+    Severity,
+    Silence,
+    Verdict,
+)
+
+log = logging.getLogger(__name__)
+
+
+class IncidentConfig(BaseModel):
+    """When flagged windows become an incident, and when people are told.
+
+    Examples
+    --------
+    >>> IncidentConfig(open_after=2, open_within=3).close_after
+    5
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    open_after: int = Field(3, ge=1, description="Open when this many of the last open_within "
+                            "judged windows are flagged.")
+    open_within: int = Field(5, ge=1, description="Judged windows that open_after counts in.")
+    close_after: int = Field(5, ge=1, description="Close after this many judged windows in a row "
+                             "without a flag.")
+    min_severity: Severity = Field("warning", description="Lowest severity that people are told.")
+    update_interval: float = Field(60.0, ge=0, description="Least seconds between two stored "
+                                   "updates of an open incident.")
+    repeat_interval: float | None = Field(3600.0, gt=0, description="Seconds after which an "
+                                          "incident that is still flagged, and not acknowledged, "
+                                          "is told again; null: never.")
+    cooldown: float = Field(600.0, ge=0, description="Seconds after the close of an incident in "
+                            "which a new one of no higher severity is stored without telling.")
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> "IncidentConfig":
+        if self.open_after > self.open_within:
+            raise ValueError(f"open_after must be at most open_within, got open_after="
+                             f"{self.open_after} of open_within={self.open_within}")
+        return self
+
+
+@dataclass(slots=True)
+class _Track:
+    """What is known of one stream between two windows."""
+
+    recent: deque[Verdict]  # judged windows since the last close, for the debounce
+    incident: Incident | None = None
+    quiet: int = 0  # judged windows without a flag, in a row
+    n: int = 0  # events of this incident so far
+    stored_at: float = 0.0  # time of its last event
+    told_at: float | None = None  # time of its last event that people were told
+    cool_until: float | None = None
+    cool_severity: Severity = "info"  # of the incident that the cooldown follows
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**{name: getattr(self, name) for name in self.__slots__},
+                "recent": [verdict.to_dict() for verdict in self.recent],
+                "incident": self.incident and self.incident.to_dict()}
+
+
+def _level(severity: Severity) -> int:
+    return SEVERITIES.index(severity)
+
+
+class AlertManager:
+    """Turns verdicts, one after the other, into incidents and their events.
+
+    An incident **opens** when ``open_after`` of the last ``open_within`` judged windows of its
+    stream are flagged; it starts with the first of these. Every flagged window until its close
+    belongs to it. It **closes** after ``close_after`` judged windows in a row without a flag.
+    Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
+
+    A flagged window of an open incident gives at most one event: ``escalate`` when the severity
+    rises; else ``repeat`` when people ought to be told (again); else ``update`` when
+    ``update_interval`` has passed since the last event (stored, never told).
+
+    People are told of ``open`` and ``escalate`` unless the severity is below ``min_severity``, a
+    silence matches, or the cooldown runs: for ``cooldown`` seconds after the close of an incident
+    that people were told of, a new one of no higher severity is stored quietly. An incident kept
+    quiet for any of these reasons, and still flagged when the reason ends, is told then, as a
+    ``repeat``; it never stays untold for ever. Only incidents that people were told of start a
+    cooldown, so a fault that comes and goes is told once per cooldown, not never. ``close`` is
+    told when the incident was told before and no silence matches. Acknowledging stops repeats;
+    an escalation and the close are still told.
+
+    Parameters
+    ----------
+    config : IncidentConfig, optional
+    group : str
+        Name of the combination of detectors; the middle of every incident id.
+
+    Notes
+    -----
+    Fails when windows of a stream arrive out of order or twice: the engine removes those first.
+    Windows are counted, not seconds: an incident stays open across a gap in the data.
+
+    Examples
+    --------
+    >>> manager = AlertManager(IncidentConfig(open_after=2, close_after=1))
+    >>> def window(k, flagged):
+    ...     return Verdict("rig", k, k + 9, k + 9.0, 0.5, 0.8 * flagged, "warning", flagged, {}, ())
+    >>> flags = [False, True, True, True, False]
+    >>> events = [e for k, flag in enumerate(flags) for e in manager.step(window(k, flag))]
+    >>> [event.id for event in events]
+    ['rig|combined|1|open|0', 'rig|combined|1|close|1']
+    >>> events[-1].incident.n_windows
+    3
+    """
+
+    def __init__(self, config: IncidentConfig | None = None, *, group: str = "combined"):
+        self.config = config or IncidentConfig()
+        self.group = group
+        self._tracks: dict[str, _Track] = {}
+        self._silences: dict[str, Silence] = {}
+
+    def step(self, verdict: Verdict) -> list[IncidentEvent]:
+        """Take the next window of its stream; return the events that it causes, in order."""
+        if verdict.is_anomaly is None:
+            return []
+        track = self._tracks.get(verdict.stream)
+        if track is None:
+            track = self._tracks[verdict.stream] = self._new_track()
+        if track.incident is None:
+            return self._debounce(track, verdict)
+        if verdict.is_anomaly:
+            return self._grow(track, verdict)
+        track.quiet += 1
+        return self._close(track, verdict.time) if track.quiet >= self.config.close_after else []
+
+    def incident(self, stream: str) -> Incident | None:
+        """The open incident of a stream, as of its last window, or None."""
+        track = self._tracks.get(stream)
+        return track and track.incident
+
+    def acknowledge(self, incident_id: str) -> bool:
+        """Stop the repeats of an open incident; False when no open incident has this id."""
+        for track in self._tracks.values():
+            if track.incident is not None and track.incident.id == incident_id:
+                track.incident = replace(track.incident, acknowledged=True)
+                return True
+        return False
+
+    def silence(self, silence: Silence) -> None:
+        """Tell nobody of what matches; replaces a silence of the same id."""
+        self._silences[silence.id] = silence
+
+    def apply(self, operator: Mapping[str, Any]) -> None:
+        """Take over what operators have decided: see `AlertStore.operator_state`."""
+        for incident_id in operator["acknowledged"]:
+            self.acknowledge(incident_id)
+        for record in operator["silences"]:
+            self.silence(Silence.from_dict(record))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that later events depend on, in plain JSON types."""
+        return {"tracks": {name: track.to_dict() for name, track in self._tracks.items()},
+                "silences": [silence.to_dict() for silence in self._silences.values()]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`: the events that follow are those of an uninterrupted run."""
+        self._silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
+        self._tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}
+
+    def _new_track(self, recent: Iterable[Mapping[str, Any]] = (),
+                   incident: Mapping[str, Any] | None = None, **rest: Any) -> _Track:
+        return _Track(
+            recent=deque(map(Verdict.from_dict, recent), maxlen=self.config.open_within),
+            incident=incident and Incident.from_dict(incident), **rest)
+
+    def _debounce(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
+        track.recent.append(verdict)
+        flagged = [window for window in track.recent if window.is_anomaly]
+        if not verdict.is_anomaly or len(flagged) < self.config.open_after:
+            return []
+        first, peak = flagged[0], max(flagged, key=lambda window: window.score)
+        track.recent.clear()
+        track.incident = Incident(
+            id=f"{verdict.stream}|{self.group}|{first.start}", stream=verdict.stream,
+            start=first.start, end=verdict.end, opened_at=first.time, last_at=verdict.time,
+            closed_at=None, severity=max((window.severity for window in flagged), key=_level),
+            peak_score=peak.score, n_windows=len(flagged), top_features=peak.top_features,
+            state="open", acknowledged=False)
+        track.quiet, track.n, track.told_at = 0, 0, None
+        return self._event(track, "open", verdict.time, self._may_tell(track, verdict.time))
+
+    def _grow(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
+        before, now = track.incident, verdict.time
+        peak = {} if verdict.score <= before.peak_score else {
+            "peak_score": verdict.score, "top_features": verdict.top_features}
+        track.quiet = 0
+        track.incident = incident = replace(
+            before, end=verdict.end, last_at=now, n_windows=before.n_windows + 1,
+            severity=max(before.severity, verdict.severity, key=_level), **peak)
+        if incident.severity != before.severity:
+            return self._event(track, "escalate", now, self._may_tell(track, now))
+        every = self.config.repeat_interval
+        due = track.told_at is None or (every is not None and now - track.told_at >= every)
+        if due and not incident.acknowledged and self._may_tell(track, now):
+            return self._event(track, "repeat", now, True)
+        if now - track.stored_at >= self.config.update_interval:
+            return self._event(track, "update", now, False)
+        return []
+
+    def _close(self, track: _Track, now: float) -> list[IncidentEvent]:
+        track.incident = replace(track.incident, state="closed", closed_at=now)
+        if told := track.told_at is not None:
+            track.cool_until = now + self.config.cooldown
+            track.cool_severity = track.incident.severity
+        tell = told and not self._silenced(track.incident, now)
+        events = self._event(track, "close", now, tell)
+        track.incident = None
+        return events
+
+    def _event(self, track: _Track, kind: EventKind, now: float,
+               tell: bool) -> list[IncidentEvent]:
+        event = IncidentEvent(kind, track.incident, now, tell, track.n)
+        track.n += 1
+        track.stored_at = now
+        if tell:
+            track.told_at = now
+        return [event]
+
+    def _may_tell(self, track: _Track, now: float) -> bool:
+        level = _level(track.incident.severity)
+        cooling = (track.cool_until is not None and now < track.cool_until
+                   and level <= _level(track.cool_severity))
+        return (level >= _level(self.config.min_severity) and not cooling
+                and not self._silenced(track.incident, now))
+
+    def _silenced(self, incident: Incident, now: float) -> bool:
+        leading = incident.top_features[0][0] if incident.top_features else ""
+        return any(
+            now < silence.until and fnmatchcase(incident.stream, silence.stream)
+            and fnmatchcase(leading, silence.feature)
+            and _level(incident.severity) <= _level(silence.severity)
+            for silence in self._silences.values())
+
+
+Handler = Callable[[IncidentEvent], Any]
+
+
+@dataclass(slots=True)
+class Responses:
+    """Functions that react to incidents: a handler per severity, an automated response.
+
+    They run after the commit and **at most once**: a crash between the commit and the call loses
+    the call. What must not be lost belongs in a notification channel, whose rows are in the
+    commit. An exception, or a call longer than ``timeout``, is logged and counted, never fatal.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds after which a call is given up. A plain function then still runs on in its thread.
+
+    Attributes
+    ----------
+    failures : Counter
+        Failed calls by the handler's name.
+
+    Examples
+    --------
+    >>> responses = Responses()
+    >>> @responses.on(severity="critical")
+    ... async def stop_the_pump(event):
+    ...     ...
+    """
+
+    timeout: float = 10.0
+    failures: Counter[str] = field(default_factory=Counter)
+    _handlers: list[tuple[Handler, Severity | None, frozenset[str]]] = field(default_factory=list)
+
+    def on(self, *, severity: Severity | None = None,
+           kind: EventKind | Iterable[EventKind] = ("open", "escalate")
+           ) -> Callable[[Handler], Handler]:
+        """Register a function or coroutine function of one `IncidentEvent`.
+
+        Parameters
+        ----------
+        severity : {"info", "warning", "critical"}, optional
+            Only incidents that have just this severity at the event; None: all.
+        kind : str or iterable of str
+            Events to react to. Those not told to people count too: see ``event.notify``.
+
+        Raises
+        ------
+        ValueError
+            For an unknown severity or kind.
+        """
+        kinds = frozenset([kind] if isinstance(kind, str) else kind)
+        if unknown := kinds - set(EventKind.__args__):
+            raise ValueError(f"kind must be among {EventKind.__args__}, got {sorted(unknown)}")
+        if severity is not None and severity not in SEVERITIES:
+            raise ValueError(f"severity must be one of {SEVERITIES}, got {severity!r}")
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.append((handler, severity, kinds))
+            return handler
+
+        return register
+
+    async def run(self, events: Iterable[IncidentEvent]) -> None:
+        """Call what is registered for each event, in order of events and of registration."""
+        for event in events:
+            for handler, severity, kinds in self._handlers:
+                if event.kind in kinds and severity in (None, event.incident.severity):
+                    await self._call(handler, event)
+
+    async def _call(self, handler: Handler, event: IncidentEvent) -> None:
+        try:
+            async with asyncio.timeout(self.timeout):
+                if inspect.iscoroutinefunction(handler):
+                    await handler(event)
+                else:
+                    result = await asyncio.to_thread(handler, event)
+                    if inspect.isawaitable(result):
+                        await result
+        except Exception as error:
+            name = getattr(handler, "__qualname__", repr(handler))
+            self.failures[name] += 1
+            log.exception("response %s to %s failed: %s", name, event.id, type(error).__name__)
