@@ -97,7 +97,7 @@ def false_positives(table: pd.DataFrame) -> pd.DataFrame:
     large = table[table.n_normal >= 300].groupby("model")[["fpr", "error"]].mean()
     found = table.groupby("model").agg(fpr=("fpr", "mean"), error=("error", "mean"),
                                        small=("small", "sum"), outside=("outside", "sum"))
-    return found.join(large, rsuffix=" (>= 300 normals)")
+    return found.join(large.add_suffix(" (>= 300 normals)"))
 
 
 def main() -> None:
