@@ -11,9 +11,8 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from adlib import plots
 from adlib.base import Detector, OnlineDetector
-from adlib.compare import compare, score_cell, summarise, verdict
+from adlib.compare import compare, score_cell
 from adlib.datasets import Dataset
 from adlib.detectors import MaxAbsZ, baselines
 from adlib.metrics import average_precision, false_positive_rate, report, roc_auc
@@ -496,117 +495,3 @@ def test_progress_bar_is_silent_without_a_terminal(data, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     quick(Distance, data, progress=True)
     assert sys.stderr.getvalue() == ""
-
-
-# --- the summary ----------------------------------------------------------------------------
-
-
-def cells(values, detector="A", role="detector", metric="average_precision", **changes):
-    """A table as compare makes it, from {dataset: [value per seed]}."""
-    rows = [
-        {"detector": detector, "role": role, "dataset": name, "seed": seed, "metric": metric,
-         "value": v, "random": 0.1, "low": v - 0.1, "high": v + 0.1, "status": "ok"} | changes
-        for name, per_seed in values.items() for seed, v in enumerate(per_seed)
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_summary_weighs_data_sets_equally():
-    (line,) = summarise(cells({"a": [0.2, 0.4], "b": [0.9]})).itertuples()
-    assert line.mean == pytest.approx(0.6) and line.random == pytest.approx(0.1)
-    assert (line.n_datasets, line.n_seeds, line.n_failed) == (2, 2, 0)
-    assert line.interval_over == "datasets and seeds"
-    assert 0.2 <= line.low < 0.6 < line.high <= 0.9
-
-
-def test_summary_of_one_data_set_holds_the_luck_of_its_test_rows():
-    (line,) = summarise(cells({"a": [0.4, 0.6]})).itertuples()
-    assert line.interval_over == "test rows"
-    assert (line.low, line.mean, line.high) == pytest.approx((0.4, 0.5, 0.6))
-
-
-def test_summary_interval_is_that_of_the_mean():
-    values = np.random.default_rng(0).normal(0.5, 0.1, size=40)
-    (line,) = summarise(cells({str(i): [v] for i, v in enumerate(values)})).itertuples()
-    half = 1.96 * values.std() / np.sqrt(40)
-    assert (line.high - line.low) / 2 == pytest.approx(half, rel=0.15)
-
-
-def test_summary_ranks_by_average_precision_and_not_who_failed():
-    table = pd.concat([
-        cells({"a": [0.3], "b": [0.5]}, "poor"),
-        cells({"a": [0.3], "b": [0.5]}, "tied"),
-        cells({"a": [1.0], "b": [1.0]}, "Oracle", role="oracle"),
-        cells({"a": [0.9]}, "half"),
-        cells({"b": [np.nan]}, "half", status="failed"),
-        cells({"a": [0.8], "b": [0.8]}, "good"),
-        cells({"a": [0.1], "b": [0.1]}, "good", metric="roc_auc"),
-    ])
-    out = summarise(table)
-    first = out.drop_duplicates("detector")
-    assert first.detector.tolist() == ["good", "poor", "tied", "Oracle", "half"]
-    np.testing.assert_array_equal(first["rank"], [1, 2, 2, np.nan, np.nan])
-    assert first.n_failed.tolist() == [0, 0, 0, 0, 1]
-    assert out[out.detector == "good"].metric.tolist() == ["average_precision", "roc_auc"]
-
-
-def test_summary_of_a_real_table_and_its_plot(with_baselines):
-    out = summarise(with_baselines)
-    assert out.detector[0] == "Distance" and out["rank"][0] == 1
-    headline = out[out.metric == "average_precision"]
-    assert (headline.low <= headline["mean"]).all() and (headline["mean"] <= headline.high).all()
-    ax = plots.comparison(out)
-    assert [t.get_text() for t in ax.get_yticklabels()][0] == "Oracle"
-    assert "average_precision" in ax.get_xlabel()
-    assert len(ax.get_yticks()) == out.detector.nunique()
-    with pytest.raises(ValueError, match="no metric 'speed'"):
-        plots.comparison(out, "speed")
-
-
-# --- the verdict ----------------------------------------------------------------------------
-
-
-def ranked(**spans):
-    """A summary from {detector: (low, mean, high)}; names in lower case are baselines."""
-    lines = [
-        {"detector": name, "role": "baseline" if name.islower() else "detector", "low": low,
-         "mean": mean, "high": high, "random": 0.1, "metric": "average_precision", "n_datasets": 1}
-        for name, (low, mean, high) in spans.items()
-    ]  # fmt: skip
-    out = pd.DataFrame(lines)
-    return out.assign(rank=out["mean"].rank(ascending=False))
-
-
-@pytest.mark.parametrize(
-    "spans, said",
-    [
-        ({"A": (0.7, 0.8, 0.9), "B": (0.5, 0.6, 0.65), "z": (0.3, 0.4, 0.5)},
-         "A leads: its interval (0.70 to 0.90) lies above all others. The best baseline, z, "
-         "reaches 50 % of the best average precision."),
-        ({"B": (0.6, 0.7, 0.8), "A": (0.7, 0.8, 0.9)},
-         "No winner: the interval of A (0.70 to 0.90) overlaps that of B."),
-        ({"z": (0.7, 0.8, 0.9), **dict.fromkeys("ABCDE", (0.6, 0.7, 0.75))},
-         "No winner: the interval of z (0.70 to 0.90) overlaps those of A, B, C and 2 more. "
-         "z is itself a baseline."),
-        ({"A": (0.05, 0.2, 0.5), "B": (0.0, 0.1, 0.2)},
-         "Nothing is shown to beat chance: the interval of A, the best, (0.05 to 0.50) holds the "
-         "0.10 of a random score."),
-        ({"A": (0.05, 0.2, 0.5), "B": (0.15, 0.18, 0.2)},
-         "No winner: the interval of A (0.05 to 0.50) overlaps that of B."),
-        ({"A": (np.nan,) * 3},
-         "Nothing can be ranked: no detector has an average precision on every data set."),
-    ],
-)  # fmt: skip
-def test_verdict_names_a_leader_only_where_its_interval_stands_alone(spans, said):
-    assert verdict(ranked(**spans)) == said
-
-
-def test_verdict_over_sets_of_different_chance_does_not_judge_it():
-    hard_and_easy = ranked(A=(0.05, 0.5, 1.0)).assign(n_datasets=2)
-    assert verdict(hard_and_easy) == "A leads: its interval (0.05 to 1.00) lies above all others."
-
-
-def test_verdict_of_a_real_table(data, with_baselines):
-    assert verdict(summarise(with_baselines)).startswith("No winner: the interval of Distance")
-    unlabelled = quick(Distance, Dataset("quiet", data.X, time=data.time))
-    assert verdict(summarise(unlabelled)).startswith("Nothing can be ranked")

@@ -7,6 +7,7 @@ in time with a purge gap, labels are read by metrics only, and what fails is a r
 
 from .grid import compare
 from .protocol import CellScores, score_cell
-from .statistics import summarise, verdict
+from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 
-__all__ = ["CellScores", "compare", "score_cell", "summarise", "verdict"]
+__all__ = ["CellScores", "Ranking", "by_kind", "compare", "rank_detectors", "score_cell",
+           "summarise", "triviality", "verdict"]

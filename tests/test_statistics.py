@@ -1,0 +1,301 @@
+"""What a comparison allows to say: means and intervals, paired tests, trivial sets, the verdict."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+from sklearn.ensemble import IsolationForest
+
+from adlib import plots
+from adlib.compare import by_kind, compare, rank_detectors, summarise, triviality, verdict
+from adlib.datasets import Dataset
+
+
+def cells(values, detector="A", role="detector", metric="average_precision", **changes):
+    """A table as compare makes it, from {dataset: value or [value per seed]}."""
+    rows = [
+        {"detector": detector, "role": role, "dataset": name, "seed": seed, "metric": metric,
+         "value": v, "random": 0.1, "low": v - 0.1, "high": v + 0.1, "status": "ok"} | changes
+        for name, per_seed in values.items() for seed, v in enumerate(np.atleast_1d(per_seed))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def many(n_sets=15, seed=0, noise=0.02, **means):
+    """Detectors with a mean each over so many sets; names in lower case are baselines."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(-0.2, 0.2, n_sets)  # some sets are hard for all
+    return pd.concat([
+        cells({f"set {i}": mean + level[i] + rng.normal(0, noise) for i in range(n_sets)}, name,
+              "baseline" if name.islower() else "detector")
+        for name, mean in means.items()
+    ])  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A real table: a series with two kinds of anomaly, and a table without time."""
+    rng = np.random.default_rng(0)
+    X, y, kind = rng.normal(size=(1_000, 2)), np.zeros(1_000, int), np.full(1_000, "", "<U8")
+    for start, stop, what in ((500, 503, "spike"), (700, 720, "shift"), (900, 901, "spike")):
+        X[start:stop] += 4
+        y[start:stop], kind[start:stop] = 1, what
+    time = np.datetime64("2024-01-01", "ns") + np.arange(1_000) * np.timedelta64(1, "m")
+    sets = [Dataset("series", X, y, time=time, kind=kind, oracle=y + 0.0), Dataset("rows", X, y)]
+    models = {"forest": IsolationForest(n_estimators=20)}
+    return compare(models, sets, (0, 1), n_random=3, n_bootstrap=10, progress=False)
+
+
+# --- the summary ----------------------------------------------------------------------------
+
+
+def test_summary_weighs_data_sets_equally():
+    (line,) = summarise(cells({"a": [0.2, 0.4], "b": [0.9]})).itertuples()
+    assert line.mean == pytest.approx(0.6) and line.random == pytest.approx(0.1)
+    assert (line.n_datasets, line.n_seeds, line.n_failed) == (2, 2, 0)
+    assert line.interval_over == "datasets and seeds"
+    assert 0.2 <= line.low < 0.6 < line.high <= 0.9
+
+
+def test_summary_of_one_data_set_holds_the_luck_of_its_test_rows():
+    (line,) = summarise(cells({"a": [0.4, 0.6]})).itertuples()
+    assert line.interval_over == "test rows"
+    assert (line.low, line.mean, line.high) == pytest.approx((0.4, 0.5, 0.6))
+
+
+def test_summary_interval_is_that_of_the_mean():
+    values = np.random.default_rng(0).normal(0.5, 0.1, size=40)
+    (line,) = summarise(cells({str(i): v for i, v in enumerate(values)})).itertuples()
+    half = 1.96 * values.std() / np.sqrt(40)
+    assert (line.high - line.low) / 2 == pytest.approx(half, rel=0.15)
+
+
+def test_summary_interval_holds_the_luck_of_seeds_too():
+    """Sets that agree and seeds that differ: without the seeds the width would be 0."""
+    seeds = np.random.default_rng(0).normal(0.5, 0.1, size=(20, 5))
+    seeds += 0.5 - seeds.mean(axis=1, keepdims=True)
+    (line,) = summarise(cells({str(i): list(v) for i, v in enumerate(seeds)})).itertuples()
+    half = 1.96 * seeds.std(axis=1).mean() / np.sqrt(5 * 20)
+    assert (line.high - line.low) / 2 == pytest.approx(half, rel=0.2)
+
+
+def test_summary_ranks_by_average_precision_and_not_who_failed():
+    table = pd.concat([
+        cells({"a": 0.3, "b": 0.5}, "poor"),
+        cells({"a": 0.3, "b": 0.5}, "tied"),
+        cells({"a": 1.0, "b": 1.0}, "Oracle", role="oracle"),
+        cells({"a": 0.9}, "half"),
+        cells({"b": np.nan}, "half", status="failed"),
+        cells({"a": 0.9}, "late"),
+        cells({"b": np.nan}, "late", status="timed out"),
+        cells({"a": 0.9}, "absent"),
+        cells({"a": 0.8, "b": 0.8}, "good"),
+        cells({"a": 0.1, "b": 0.1}, "good", metric="roc_auc"),
+    ])
+    out = summarise(table)
+    first = out.drop_duplicates("detector").set_index("detector")
+    assert first.index[:3].tolist() == ["good", "poor", "tied"]
+    np.testing.assert_array_equal(first["rank"], [1, 2, 2, *[np.nan] * 4])
+    np.testing.assert_array_equal(first.average_rank, [1, 2.5, 2.5, *[np.nan] * 4])
+    assert first.wins[:3].tolist() == [2, 0, 0]
+    assert first.n_failed[["half", "late", "good"]].tolist() == [1, 1, 0]
+    assert out[out.detector == "good"].metric.tolist() == ["average_precision", "roc_auc"]
+    assert rank_detectors(table).values.columns.tolist() == ["good", "poor", "tied"]
+
+
+def test_a_seed_that_fails_silently_ranks_nobody_better():
+    table = pd.concat([cells({"a": [0.9, np.nan]}, "lucky"), cells({"a": [0.5, 0.5]}, "whole")])
+    assert summarise(table).set_index("detector")["rank"].to_dict() == pytest.approx(
+        {"whole": 1.0, "lucky": np.nan}, nan_ok=True
+    )
+
+
+def test_a_series_is_ranked_by_vus_and_a_table_by_average_precision():
+    series = pd.concat([
+        cells({"s": 0.9}, "A", metric="vus_pr"), cells({"s": 0.1}, "A"),
+        cells({"s": 0.2}, "B", metric="vus_pr"), cells({"s": 0.8}, "B"),
+    ])
+    assert summarise(series).set_index(["detector", "metric"])["rank"]["A", "vus_pr"] == 1
+    assert "headline" not in set(summarise(series).metric)
+    both = pd.concat([series, cells({"t": 0.3}, "A"), cells({"t": 0.4}, "B")])
+    out = summarise(both).set_index(["metric", "detector"])
+    assert out["mean"]["headline"].to_dict() == pytest.approx({"A": 0.6, "B": 0.3})
+    assert out.n_datasets["headline", "A"] == 2 and out["rank"]["headline", "A"] == 1
+    assert rank_detectors(both).metrics.to_dict() == {"s": "vus_pr", "t": "average_precision"}
+    assert "headline metric" in verdict(pd.concat([both, cells({"s": 0.1, "t": 0.1}, "z",
+                                                               "baseline", "average_precision"),
+                                                   cells({"s": 0.1}, "z", "baseline", "vus_pr")]))
+
+
+def test_summary_of_a_real_table_and_its_plot(real):
+    assert (real.status == "ok").all(), real.reason.unique()
+    out = summarise(real)
+    assert out.detector[0] == "MaxAbsZ" and out["rank"][0] == 1
+    headline = out[out.metric == "headline"]
+    assert (headline.low <= headline["mean"]).all() and (headline["mean"] <= headline.high).all()
+    ax = plots.comparison(out)
+    assert [t.get_text() for t in ax.get_yticklabels()][0] == "Oracle"
+    assert "average_precision" in ax.get_xlabel()
+    assert len(ax.get_yticks()) == out.detector.nunique()
+    with pytest.raises(ValueError, match="no metric 'speed'"):
+        plots.comparison(out, "speed")
+    plt.close("all")
+
+
+# --- paired tests ---------------------------------------------------------------------------
+
+
+def test_pairs_are_tested_by_wilcoxon_with_holm():
+    table = many(n_sets=9, noise=0.1, A=0.6, B=0.5, C=0.45)
+    ranking = rank_detectors(table)
+    v = ranking.values
+    raw = {pair: wilcoxon(v[pair[0]], v[pair[1]]).pvalue for pair in ("AB", "AC", "BC")}
+    running, holm = 0.0, {}
+    for k, pair in enumerate(sorted(raw, key=raw.get)):
+        running = holm[pair] = min(1.0, max(running, raw[pair] * (3 - k)))
+    for (a, b), p in holm.items():
+        assert ranking.p_values.loc[a, b] == ranking.p_values.loc[b, a] == pytest.approx(p)
+    assert ranking.average_rank.sum() == pytest.approx(6) and ranking.wins.sum() == 9
+    assert ranking.friedman_p < 0.05
+
+
+def test_seeds_are_averaged_before_the_test():
+    one = many(n_sets=6, A=0.6, B=0.5)
+    seeds = pd.concat([one.assign(seed=s) for s in range(10)])
+    assert rank_detectors(seeds).p_values.equals(rank_detectors(one).p_values)
+    assert rank_detectors(one).p_values.loc["A", "B"] == 2 / 2**6  # exact
+
+
+def test_too_few_sets_for_any_p_are_told_and_counted():
+    for n_sets, enough in ((5, False), (6, True)):
+        ranking = rank_detectors(many(n_sets=n_sets, noise=0, A=0.6, B=0.5))
+        assert ranking.sets_needed == 6
+        assert (ranking.smallest_p < 0.05) == enough
+        assert ranking.p_values.loc["A", "B"] == pytest.approx(ranking.smallest_p)
+
+
+def test_chance_rows_and_the_oracle_are_not_in_the_family():
+    table = pd.concat([many(A=0.6, B=0.5),
+                       *(cells({f"set {i}": 0.1 for i in range(15)}, name, role) for name, role in
+                         (("RandomScore", "baseline"), ("Oracle", "oracle")))])
+    assert rank_detectors(table).values.columns.tolist() == ["A", "B"]
+
+
+def test_holm_keeps_false_winners_below_the_level():
+    """Six equal detectors on 14 sets: any pair called different is an error."""
+    false = sum(
+        (rank_detectors(many(14, seed, 0.05, **dict.fromkeys("ABCDEF", 0.5))).p_values < 0.05)
+        .to_numpy().any()
+        for seed in range(60)
+    )
+    assert false <= 7  # 3 expected at most; above 7 with probability 0.01
+
+
+def test_equal_detectors_and_a_set_without_anomalies():
+    table = pd.concat([cells({f"set {i}": 0.1 * i for i in range(8)}, name) for name in "ABC"])
+    quiet = pd.concat([cells({"quiet": np.nan}, name) for name in "ABC"])
+    ranking = rank_detectors(pd.concat([table, quiet]))
+    assert (ranking.p_values == 1).all().all() and len(ranking.values) == 8
+    np.testing.assert_allclose(ranking.wins, 8 / 3)
+
+
+# --- trivial sets, kinds --------------------------------------------------------------------
+
+
+def test_a_set_is_trivial_where_a_one_liner_comes_near():
+    table = pd.concat([
+        cells({"easy": [0.9, 0.7], "hard": 0.8}, "A"),
+        cells({"easy": 0.77, "hard": 0.3}, "MaxAbsZ", "baseline"),
+        cells({"easy": 0.1, "hard": 0.75}, "FirstDifference", "baseline"),
+        cells({"easy": 0.8, "hard": 0.8}, "PCAReconstruction", "baseline"),  # no one-liner
+        cells({"easy": 0.99, "hard": 0.99}, "Oracle", "oracle"),
+    ])
+    out = triviality(table).set_index("dataset")
+    assert out.trivial.to_dict() == {"easy": True, "hard": False}
+    assert out.one_liner.to_dict() == {"easy": "MaxAbsZ", "hard": "FirstDifference"}
+    assert out.share.to_dict() == pytest.approx({"easy": 0.77 / 0.8, "hard": 0.75 / 0.8})
+    assert "so trivial: easy (1 of 2)" in verdict(table)
+    alone = triviality(table[table.role == "detector"])
+    assert not alone.trivial.any() and alone.share.isna().all()
+
+
+def test_breakdown_by_kind(real):
+    out = by_kind(real).set_index(["detector", "kind"])
+    assert set(out.index.get_level_values("kind")) == {"spike", "shift", "anomaly"}
+    assert (out.n_datasets == 1).all()
+    everything, nothing = out.loc["AlwaysAnomalous"], out.loc["AlwaysNormal"]
+    assert (everything.recall == 1).all() and (everything.false_positive_rate == 1).all()
+    assert (nothing.recall == 0).all()
+    broken = real.assign(value=real.value.where(real.detector != "MaxAbsZ"))
+    assert by_kind(broken).set_index("detector").recall["MaxAbsZ"].isna().all()
+
+
+# --- the verdict ----------------------------------------------------------------------------
+
+
+def one_set(**spans):
+    """One data set from {detector: (low, mean, high)}; names in lower case are baselines."""
+    return pd.concat([
+        cells({"x": mean}, name, "baseline" if name.islower() else "detector", low=low, high=high)
+        for name, (low, mean, high) in spans.items()
+    ])
+
+
+@pytest.mark.parametrize(
+    "spans, said",
+    [
+        ({"A": (0.7, 0.8, 0.9), "B": (0.5, 0.6, 0.65), "z": (0.3, 0.4, 0.5)},
+         "A leads: its interval (0.70 to 0.90) lies above all others. The best baseline, z, "
+         "reaches 50 % of the best average precision."),
+        ({"B": (0.6, 0.7, 0.8), "A": (0.7, 0.8, 0.9)},
+         "No winner: the interval of A (0.70 to 0.90) overlaps that of B."),
+        ({"z": (0.7, 0.8, 0.9), **dict.fromkeys("ABCDE", (0.6, 0.7, 0.75))},
+         "No winner: the interval of z (0.70 to 0.90) overlaps those of A, B, C and 2 more. "
+         "z is itself a baseline."),
+        ({"A": (0.05, 0.2, 0.5), "B": (0.0, 0.1, 0.2)},
+         "Nothing is shown to beat chance: the interval of A, the best, (0.05 to 0.50) holds the "
+         "0.10 of a random score."),
+        ({"A": (0.05, 0.2, 0.5), "B": (0.15, 0.18, 0.2)},
+         "No winner: the interval of A (0.05 to 0.50) overlaps that of B."),
+        ({"A": (np.nan,) * 3},
+         "Nothing can be ranked: no detector has an average precision on every data set."),
+    ],
+)  # fmt: skip
+def test_verdict_on_one_set_names_a_leader_only_where_its_interval_stands_alone(spans, said):
+    assert verdict(one_set(**spans)) == said
+
+
+def test_verdict_over_many_sets_rests_on_the_paired_test():
+    """Intervals over sets overlap widely; the pairs still tell A apart."""
+    table = many(A=0.6, B=0.55, z=0.3)
+    headline = summarise(table).set_index("detector")
+    assert headline.low["A"] < headline.high["B"]
+    said = verdict(table)
+    assert said.startswith("A leads over 15 data sets: better than each of the other 2 (paired ")
+    assert "The best baseline, z, reaches 5" in said
+    alike = verdict(many(A=0.6, B=0.599, z=0.3))
+    assert alike.startswith("No winner: over 15 data sets ") and "better than " in alike
+
+
+def test_verdict_names_no_winner_where_sets_are_too_few():
+    said = verdict(many(n_sets=4, noise=0, A=0.6, B=0.5))
+    assert said.startswith("No winner: 4 data sets are too few to tell 2 detectors apart by a "
+                           "paired test, which needs at least 6; A, of the highest mean (")
+    assert said.endswith("is best on 4 of them.")
+
+
+def test_a_higher_mean_from_one_set_is_not_a_lead():
+    sets = [f"set {i}" for i in range(12)]
+    table = pd.concat([
+        cells(dict.fromkeys(sets, 0.5) | {"set 0": 0.99, "set 1": 0.98}, "few"),
+        cells({name: 0.51 + i / 1000 for i, name in enumerate(sets)}, "most"),
+    ])
+    assert "few, of the highest mean (0.58), is not shown to be better than most" in verdict(table)
+
+
+def test_verdict_wants_the_table(real):
+    with pytest.raises(ValueError, match="not its summary: it lacks"):
+        verdict(summarise(real))
+    assert verdict(real).startswith("No winner: 2 data sets are too few to tell 5 detectors")
+    assert verdict(real[real.dataset == "rows"]).startswith("No winner: the interval of ")
