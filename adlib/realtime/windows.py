@@ -1,0 +1,397 @@
+"""A stream cut into windows: sequence numbers, a fixed grid, and what is wrong with samples.
+
+A window of ``window_size`` samples ends at every sequence number s with
+``(s + 1 - window_size) % stride == 0``: the same windows whatever the borders of batches, and after
+every restart. What becomes of a sample that is not as it should be:
+
+==============  ====================================================================================
+what            becomes of it
+==============  ====================================================================================
+`nan`           a missing or infinite value: repaired by the feature's last one for up to ``hold``
+                samples in a row; windows that hold more are *not judged*
+`gap`           sequence numbers that never came: their samples count as missing, as above
+`poison`        wrong shape, or not numbers: the message takes its place in the sequence (one number
+                where its rows cannot be counted), and the sample counts as missing
+`duplicate`     a sequence number that was already taken: skipped
+`late`          arrives after its gap was declared, or before the stream's first sample: skipped
+`out_of_order`  waits for its predecessors where ``reorder`` allows (repaired), else makes a gap. A
+                time stamp that goes back is raised to its predecessor's (repaired)
+`stuck`         a feature without change for more than ``stuck`` samples: its windows are judged,
+                but only to accuse: one that is not flagged is *not judged*, never normal
+`dropped`       the queue was full and the overflow policy says drop: a gap follows
+==============  ====================================================================================
+"""
+
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from adlib.realtime.events import QualityEvent, QualityKind
+from adlib.windows import check_window
+
+Rows = NDArray[np.float64]
+_REMEMBERED = 256  # gaps in which a sample is told late from duplicate
+_NAMED = 5  # features that the detail of an event names
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a source hands over: one row or several, with their place in the stream.
+
+    Attributes
+    ----------
+    seq : int or None
+        Sequence number of the first row. None: the next one.
+    time : float, array of shape (k,) or None
+        POSIX seconds. None: sequence number times sampling period.
+    values : array-like of shape (d,) or (k, d)
+    ack : callable or None
+        Awaited once the effects of the sample are committed, so that its source may forget it.
+    """
+
+    seq: int | None
+    time: Any
+    values: ArrayLike
+    ack: Callable[[], Awaitable[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Samples ``start`` to ``end`` of a stream.
+
+    Attributes
+    ----------
+    start, end : int
+        Sequence numbers of the first and the last sample.
+    time : float
+        Time of the last sample, POSIX seconds.
+    values : ndarray of shape (window_size, d)
+        Read-only; missing values hold the feature's last one.
+    valid : bool
+        False where samples are missing for longer than ``hold``.
+    stuck : bool
+        A feature has not changed for too long.
+    """
+
+    start: int
+    end: int
+    time: float
+    values: Rows
+    valid: bool
+    stuck: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive samples behind those of the windows that they complete.
+
+    Arrays have one entry per sample; the first ``n_old`` were in the block before.
+    """
+
+    n_old: int
+    seq: NDArray[np.int64]
+    time: Rows
+    values: Rows  # (n_old + n_new, d), missing ones filled
+    valid: NDArray[np.bool_]
+    ends: NDArray[np.int64]  # index of each window's last sample
+    judgeable: NDArray[np.bool_]  # of each window
+    stuck: NDArray[np.bool_]
+    events: list[QualityEvent]
+
+
+class StreamProcessor:
+    """Windows of a stream that arrives in batches of any size.
+
+    Parameters
+    ----------
+    window_size, stride : int
+        Samples per window, and from one window to the next.
+    n_features : int, optional
+        None: that of the first sample.
+    hold : int
+        Samples in a row that a missing value is repaired for.
+    stuck : int, array of shape (d,) or None
+        Samples a feature may stay the same (per feature: inf for never stuck). None: not watched.
+    reorder : int
+        Samples that wait for missing predecessors. They come out when these arrive, when more than
+        ``reorder`` wait, or at the end of the stream.
+    period : float
+        Seconds between samples that bring no time.
+    stream : str
+        Name in events.
+    features : list of str, optional
+
+    Attributes
+    ----------
+    position : int
+        Last sequence number taken; -1 before the first.
+
+    Examples
+    --------
+    >>> processor = StreamProcessor(window_size=4, stride=2)
+    >>> block = processor.push([np.zeros((3, 1)), np.ones((4, 1))])
+    >>> [(w.start, w.end, w.values[:, 0].tolist()) for w in processor.cut(block)]
+    [(0, 3, [0.0, 0.0, 0.0, 1.0]), (2, 5, [0.0, 1.0, 1.0, 1.0])]
+    """
+
+    def __init__(self, window_size: int, stride: int = 1, *, n_features: int | None = None,
+                 hold: int = 0, stuck: ArrayLike | None = None, reorder: int = 0,
+                 period: float = 1.0, stream: str = "stream", features: list[str] | None = None):
+        self.window_size = check_window(window_size, "window_size")
+        self.stride = check_window(stride, "stride")
+        self.n_features = n_features
+        self.hold, self.reorder, self.period = hold, reorder, period
+        self.stuck = None if stuck is None else np.asarray(stuck, dtype=np.float64)
+        self.stream, self.features = stream, features
+        self._first: int | None = None
+        self._next = 0
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._heap: list[tuple] = []
+        self._waiting = 0
+        self._ticket = count()
+        self._last_time = -np.inf
+        if n_features is not None:
+            self._begin(n_features)
+
+    def _begin(self, d: int) -> None:
+        self.n_features = d
+        self._seq = np.empty(0, np.int64)
+        self._time, self._values = np.empty(0), np.empty((0, d))
+        self._valid, self._still = np.empty(0, bool), np.empty(0, bool)
+        self._filled = np.full(d, np.nan)  # the last value of each feature
+        self._absent = np.zeros(d, np.int64)  # samples since then
+        self._same = np.zeros(d, np.int64)  # samples in a row with that value
+
+    @property
+    def position(self) -> int:
+        return self._next - 1
+
+    async def windows(self, source: AsyncIterator[Any]) -> AsyncIterator[Window]:
+        """Windows of an async iterator of arrays (d,) or (k, d), or of `Sample` objects."""
+        async for item in source:
+            for window in self.cut(self.push([item])):
+                yield window
+        for window in self.cut(self.push([], flush=True)):
+            yield window
+
+    def cut(self, block: Block | None) -> Iterable[Window]:
+        """The windows of a block, as views."""
+        if block is None or not len(block.ends):
+            return
+        view = sliding_window_view(block.values, self.window_size, axis=0)
+        for end, valid, stuck in zip(block.ends.tolist(), block.judgeable.tolist(),
+                                     block.stuck.tolist(), strict=True):
+            last = int(block.seq[end])
+            yield Window(last - self.window_size + 1, last, float(block.time[end]),
+                         view[end - self.window_size + 1].T, valid, stuck)
+
+    # -- samples in ---------------------------------------------------------------------------
+
+    def push(self, items: Iterable[Any], *, flush: bool = False) -> Block | None:
+        """Take items in order of arrival; what they complete, None while nothing is known.
+
+        Parameters
+        ----------
+        items : iterable of array (d,) or (k, d), or of Sample
+        flush : bool
+            Let those out that wait for predecessors: the stream has ended.
+        """
+        events: list[QualityEvent] = []
+        parts: list[tuple] = []  # (seq, time, rows, whether missing values are news)
+        for item in items:
+            sample = item if isinstance(item, Sample) else Sample(None, None, item)
+            rows, time, fault = self._read(sample)
+            seq = self._next + self._waiting if sample.seq is None else int(sample.seq)
+            if self._first is None:
+                self._first = self._next = seq
+            if fault:
+                events.append(self._event("poison", seq, seq + len(rows) - 1, time, fault))
+            if self._heap and seq < self._heap[0][0]:
+                events.append(self._event("out_of_order", seq, seq + len(rows) - 1, time,
+                                          "arrived after its successors: put in its place"))
+            heapq.heappush(self._heap, (seq, next(self._ticket), time, rows, not fault))
+            self._waiting += len(rows)
+            self._release(parts, events, self.reorder)
+        if flush:
+            self._release(parts, events, -1)
+        if self.n_features is None or not (parts or events):
+            return None
+        return self._assemble(parts, events)
+
+    def _read(self, sample: Sample) -> tuple[Rows, Any, str]:
+        """Rows (k, d), their time, and what is wrong with them."""
+        fault, time = "", sample.time
+        try:
+            rows = np.asarray(sample.values)
+            if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
+                raise ValueError(f"not numbers: dtype {rows.dtype}")
+            rows = np.atleast_2d(rows.astype(np.float64, copy=False))
+            if time is not None:
+                time = np.broadcast_to(np.asarray(time, dtype=np.float64), (len(rows),))
+        except (TypeError, ValueError) as error:
+            rows, time, fault = np.empty((1, 0)), None, f"{type(error).__name__}: {error}"[:200]
+        if not fault and (rows.ndim != 2 or rows.shape[1] < 1):
+            fault = f"shape {np.shape(sample.values)}"
+            rows = np.empty((1, 0))
+        elif not fault and self.n_features is None:
+            self._begin(rows.shape[1])
+        elif not fault and rows.shape[1] != self.n_features:
+            fault = f"{rows.shape[1]} features instead of {self.n_features}"
+        if fault:
+            rows = np.full((max(len(rows), 1), self.n_features or 0), np.nan)
+        return rows, time, fault
+
+    def _release(self, parts: list[tuple], events: list[QualityEvent], patience: int) -> None:
+        while self._heap and (self._heap[0][0] <= self._next or self._waiting > patience):
+            seq, _, time, rows, news = heapq.heappop(self._heap)
+            self._waiting -= len(rows)
+            if seq < self._next:
+                old = min(len(rows), self._next - seq)
+                events.append(self._old(seq, seq + old - 1, time))
+                rows, seq = rows[old:], seq + old
+                time = None if time is None else time[old:]
+            elif seq > self._next:
+                missing = seq - self._next
+                events.append(self._event("gap", self._next, seq - 1, time,
+                                          f"{missing} samples never came"))
+                self._gaps.append((self._next, seq - 1))
+                n = min(missing, self.window_size - 1)  # no window reaches further back
+                parts.append((seq - n, None, np.full((n, rows.shape[1]), np.nan), None))
+            if len(rows):
+                parts.append((seq, time, rows, news))
+                self._next = seq + len(rows)
+
+    def _old(self, start: int, end: int, time: Any) -> QualityEvent:
+        late = start < self._first or any(a <= end and start <= b for a, b in self._gaps)
+        return self._event("late" if late else "duplicate", start, end, time,
+                           f"{end - start + 1} samples skipped")
+
+    def _event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
+               ) -> QualityEvent:
+        at = start * self.period if time is None else float(np.ravel(time)[0])
+        return QualityEvent(self.stream, kind, int(start), int(end), at, detail)
+
+    # -- windows out --------------------------------------------------------------------------
+
+    def _assemble(self, parts: list[tuple], events: list[QualityEvent]) -> Block:
+        d = self.n_features
+        n = sum(len(rows) for _, _, rows, _ in parts)
+        seq, time, values = np.empty(n, np.int64), np.empty(n), np.full((n, d), np.nan)
+        real, news = np.empty(n, bool), np.empty(n, bool)
+        at = 0
+        for first, stamps, rows, new in parts:
+            part = slice(at, at := at + len(rows))
+            seq[part] = range(first, first + len(rows))
+            time[part] = seq[part] * self.period if stamps is None else stamps
+            if rows.shape[1] == d:  # poison that came before the first sample has no width
+                values[part] = rows
+            real[part], news[part] = new is not None, bool(new)
+        if n:
+            self._order_time(seq, time, events)
+            known = np.isfinite(values)
+            values, valid = self._fill(seq, time, values, known, news, events)
+            still = self._watch(seq, time, values, known, events)
+            self._seq = np.concatenate([self._seq, seq])
+            self._time = np.concatenate([self._time, time])
+            self._values = np.concatenate([self._values, values])
+            self._valid = np.concatenate([self._valid, valid])
+            self._still = np.concatenate([self._still, still])
+        window, old = self.window_size, len(self._seq) - n
+        ends = old + np.flatnonzero(real & ((seq + 1 - window) % self.stride == 0)
+                                    & (seq - (self._first or 0) >= window - 1))
+        bad, still = (np.concatenate([[0], np.cumsum(flags)]) for flags in (
+            ~self._valid, self._still))
+        block = Block(old, self._seq, self._time, self._values, self._valid, ends,
+                      bad[ends + 1] == bad[ends + 1 - window],
+                      still[ends + 1] > still[ends + 1 - window], events)
+        keep = max(len(self._seq) - (window - 1), 0)
+        for name in ("_seq", "_time", "_values", "_valid", "_still"):
+            setattr(self, name, getattr(self, name)[keep:])
+        return block
+
+    def _order_time(self, seq: NDArray, time: Rows, events: list[QualityEvent]) -> None:
+        """Raise time stamps that go back, in place."""
+        highest = np.fmax.accumulate(np.concatenate([[self._last_time], time]))[1:]
+        back = np.flatnonzero(~(time >= highest))
+        if len(back):
+            events.append(self._event(
+                "out_of_order", seq[back[0]], seq[back[-1]], highest[back[0]],
+                f"{len(back)} time stamps go back, or are none"))
+            time[back] = np.where(np.isfinite(highest[back]), highest[back], 0.0)
+        self._last_time = time[-1]
+
+    def _fill(self, seq: NDArray, time: Rows, values: Rows, known: NDArray, news: NDArray,
+              events: list[QualityEvent]) -> tuple[Rows, NDArray[np.bool_]]:
+        """Values with missing ones filled, and which samples may be judged."""
+        if known.all() and not self._absent.any():  # nearly always
+            self._filled = values[-1].copy()
+            return values, np.ones(len(values), bool)
+        index = np.arange(len(values))[:, None]
+        last = np.maximum.accumulate(np.where(known, index, -1), axis=0)
+        absent = index - np.where(last < 0, -1 - self._absent, last)
+        missing = ~known
+        before = np.vstack([self._absent > 0, missing[:-1]])
+        onsets = missing.any(axis=1) & ~before.any(axis=1) & news
+        for i in np.flatnonzero(onsets):
+            events.append(self._event("nan", seq[i], seq[i], time[i],
+                                      f"missing: {self._names(missing[i])}"))
+        filled = np.where(last < 0, self._filled, values[np.maximum(last, 0),
+                                                         np.arange(values.shape[1])])
+        valid = (absent <= self.hold).all(axis=1) & np.isfinite(filled).all(axis=1)
+        self._absent = absent[-1]
+        self._filled = filled[-1].copy()
+        return np.nan_to_num(filled, nan=0.0), valid
+
+    def _watch(self, seq: NDArray, time: Rows, values: Rows, known: NDArray,
+               events: list[QualityEvent]) -> NDArray[np.bool_]:
+        """Samples with a feature that has not changed for too long."""
+        if self.stuck is None:
+            return np.zeros(len(values), bool)
+        before = self._values[-1:] if len(self._values) else np.full_like(values[:1], np.nan)
+        index = np.arange(len(values))[:, None]
+        changed = (np.diff(values, axis=0, prepend=before) != 0) | ~known
+        last = np.maximum.accumulate(np.where(changed, index, -1), axis=0)
+        same = np.where(last < 0, self._same + index + 1, index - last + 1)
+        self._same = same[-1]
+        over = same > self.stuck
+        for i in np.flatnonzero((same == np.floor(self.stuck) + 1).any(axis=1)):
+            fresh = same[i] == np.floor(self.stuck) + 1
+            length = int(same[i][fresh].max())
+            events.append(self._event("stuck", seq[i] - length + 1, seq[i], time[i],
+                                      f"no change for {length} samples: {self._names(fresh)}"))
+        return over.any(axis=1)
+
+    def _names(self, which: NDArray[np.bool_]) -> str:
+        found = [self.features[j] if self.features else f"x{j}" for j in np.flatnonzero(which)]
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        return ", ".join(found[:_NAMED]) + more
+
+    # -- state --------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Numbers, lists and arrays; samples that still wait for predecessors are not in it."""
+        arrays = {} if self.n_features is None else {
+            name: getattr(self, f"_{name}").copy() for name in _ARRAYS}
+        return {"first": self._first, "next": self._next, "gaps": [list(gap) for gap in self._gaps],
+                "last_time": float(self._last_time), **arrays}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where another processor of the same parameters was."""
+        self._first, self._next = state["first"], state["next"]
+        self._gaps = deque(map(tuple, state["gaps"]), maxlen=_REMEMBERED)
+        self._last_time = state["last_time"]
+        self._heap, self._waiting = [], 0
+        if "values" in state:
+            self.n_features = state["values"].shape[1]
+            for name in _ARRAYS:
+                setattr(self, f"_{name}", state[name])
+
+
+_ARRAYS = ("seq", "time", "values", "valid", "still", "filled", "absent", "same")
