@@ -1,0 +1,497 @@
+"""Where alerts are kept: one SQLite file, one transaction per batch.
+
+What a batch of windows causes (stored verdicts, incidents, messages to be sent, data-quality
+events) and the engine's own state are committed together or not at all. After a crash the engine
+continues from the last commit and drops the samples up to its position, so nothing is lost and
+nothing is decided twice; ids are deterministic, so a repeated commit changes nothing.
+"""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Silence, Verdict
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE checkpoints (
+    stream TEXT PRIMARY KEY, position INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE verdicts (
+    stream TEXT NOT NULL, end INTEGER NOT NULL, time REAL NOT NULL, severity TEXT NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (stream, end)) WITHOUT ROWID;
+CREATE INDEX verdicts_time ON verdicts (time);
+CREATE TABLE incidents (
+    id TEXT PRIMARY KEY, stream TEXT NOT NULL, opened_at REAL NOT NULL, closed_at REAL,
+    severity TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('open', 'closed')),
+    acknowledged INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX incidents_time ON incidents (opened_at);
+CREATE INDEX incidents_open ON incidents (id) WHERE state = 'open';
+CREATE TABLE events (
+    incident TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE, n INTEGER NOT NULL,
+    id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, time REAL NOT NULL, notify INTEGER NOT NULL,
+    body TEXT NOT NULL, PRIMARY KEY (incident, n)) WITHOUT ROWID;
+CREATE TABLE quality (
+    stream TEXT NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    time REAL NOT NULL, body TEXT NOT NULL, PRIMARY KEY (stream, kind, start, end, body)
+    ) WITHOUT ROWID;
+CREATE INDEX quality_time ON quality (time);
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, channel TEXT NOT NULL,
+    key TEXT NOT NULL, time REAL NOT NULL, body TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending'
+        CHECK (state IN ('pending', 'sent', 'dead', 'discarded')),
+    attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, error TEXT);
+CREATE INDEX outbox_head ON outbox (channel, key, seq) WHERE state IN ('pending', 'dead');
+CREATE INDEX outbox_due ON outbox (channel, seq, due) WHERE state = 'pending';
+CREATE TABLE operator (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL
+        CHECK (kind IN ('acknowledge', 'silence')),
+    target TEXT NOT NULL, body TEXT, created REAL NOT NULL);
+CREATE TABLE applied (
+    operator INTEGER NOT NULL REFERENCES operator (seq), stream TEXT NOT NULL,
+    position INTEGER NOT NULL, PRIMARY KEY (operator, stream)) WITHOUT ROWID;
+"""
+# A message waits behind every earlier one of its incident and channel that has not arrived.
+_IS_HEAD = """NOT EXISTS (
+    SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key AND e.seq < o.seq
+    AND e.state IN ('pending', 'dead'))"""
+
+
+class StorageConfig(BaseModel):
+    """Where alerts are kept, and whether Elasticsearch gets a copy.
+
+    SQLite at ``path`` is the journal in any case; with ``backend="elasticsearch"`` every incident
+    event and stored verdict also becomes a document there, sent from the outbox.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    backend: Literal["sqlite", "elasticsearch"] = "sqlite"
+    path: Path = Field(Path("alerts.db"), description="SQLite file, on a local disk.")
+    host: str = Field("localhost", min_length=1, description="Elasticsearch host.")
+    port: int = Field(9200, ge=1, le=65535, description="Elasticsearch port.")
+    tls: bool = Field(False, description="Speak https to Elasticsearch.")
+    username: str | None = None
+    password: SecretStr | None = None
+    api_key: SecretStr | None = Field(None, description="Instead of username and password.")
+    index: str = Field("adlib-alerts", pattern=r"^[a-z][a-z0-9._-]*$", description="Index name.")
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        if self.api_key is not None and self.username is not None:
+            raise ValueError("give api_key, or username and password, not both")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together, got one of them")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message to be sent: what it is about, not yet how it reads.
+
+    Attributes
+    ----------
+    id : str
+        Deterministic, so that the same message is stored once.
+    channel : str
+        "slack", "email", "elasticsearch", ...
+    key : str
+        Messages of one channel and key arrive in the order in which they were stored.
+    time : float
+        Event time, POSIX seconds.
+    body : dict
+        Plain JSON types. Never a secret.
+    seq, state, attempts, due, error
+        Filled in by the store: order, "pending" | "sent" | "dead" | "discarded", tries so far,
+        next try (wall clock, POSIX seconds), why the last try failed.
+    """
+
+    id: str
+    channel: str
+    key: str
+    time: float
+    body: dict[str, Any]
+    seq: int = 0
+    state: str = "pending"
+    attempts: int = 0
+    due: float = 0.0
+    error: str | None = None
+
+
+class AlertStore:
+    """Alerts, messages to be sent and the engine's checkpoint in one SQLite file.
+
+    Write-ahead log with ``synchronous=FULL``: what `commit` returned from survives ``kill -9`` and
+    a power cut (as far as the disk keeps its promises). Threads get a connection each; several
+    processes may use the file at once, on a local disk: not on a network file system, whose locks
+    SQLite cannot rely on. One engine per stream.
+
+    Parameters
+    ----------
+    path : str or Path
+        Created when absent, unless ``create=False``.
+    create : bool
+
+    Raises
+    ------
+    ValueError
+        When the file was written by a newer version of adlib, or is another application's.
+    FileNotFoundError
+        When the file, with ``create=False``, or its folder is absent.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, AlertStore(f"{folder}/a.db") as store:
+    ...     store.commit("rig", 99, b"state", verdicts=[], events=[], quality=[], outbox=[])
+    ...     store.restore("rig")
+    (99, b'state')
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = True):
+        self.path = Path(path)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        self._closed = False
+        if not self.path.parent.is_dir() or not (create or self.path.is_file()):
+            raise FileNotFoundError(f"no alert store at {self.path}")
+        try:
+            self._create()
+        except BaseException:
+            self.close()
+            raise
+
+    def _create(self) -> None:
+        try:
+            with self._transaction() as db:
+                (version,) = db.execute("PRAGMA user_version").fetchone()
+                if version > SCHEMA_VERSION:
+                    raise ValueError(f"{self.path} has schema version {version}, this adlib reads "
+                                     f"up to {SCHEMA_VERSION}: upgrade adlib")
+                if version == 0:
+                    if db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                        raise ValueError(f"{self.path} is a database of another application")
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, disk full
+                raise
+            raise ValueError(f"{self.path} is not an alert store: {error}") from error
+        self._db.execute("PRAGMA journal_mode = WAL")  # kept in the file; not in another's file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            self._closed = True
+            while self._connections:
+                self._connections.pop().close()
+
+    # ------------------------------------------------------------------ the engine
+
+    def commit(self, stream: str, position: int, state: bytes, verdicts: Iterable[Verdict],
+               events: Iterable[IncidentEvent], quality: Iterable[QualityEvent],
+               outbox: Iterable[OutboxRow]) -> None:
+        """Store what a batch caused, and the engine's checkpoint, in one transaction.
+
+        Parameters
+        ----------
+        stream : str
+        position : int
+            Sequence number of the last sample whose effects are in this and earlier commits.
+        state : bytes
+            Opaque; `restore` gives it back.
+        verdicts, events, quality, outbox : iterable
+            Those with an id that is known already are left as they are.
+
+        Raises
+        ------
+        ValueError
+            When the store is ahead of ``position``: another engine writes to this stream.
+        """
+        with self._transaction() as db:
+            done = db.execute("SELECT position FROM checkpoints WHERE stream = ?",
+                              (stream,)).fetchone()
+            if done is not None and position < done[0]:
+                raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
+                                 f"which {self.path} already holds: another engine writes to it?")
+            db.executemany(
+                "INSERT INTO verdicts VALUES (:stream, :end, :time, :severity, :body) "
+                "ON CONFLICT DO NOTHING", map(_bound, verdicts))
+            for event in events:
+                self._write_event(db, event)
+            db.executemany(
+                "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :time, :body) "
+                "ON CONFLICT DO NOTHING", map(_bound, quality))
+            db.executemany(
+                "INSERT INTO outbox (id, channel, key, time, body) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                ((r.id, r.channel, r.key, r.time, _dump(r.body)) for r in outbox))
+            db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                       "SET position = excluded.position, state = excluded.state",
+                       (stream, int(position), state))
+
+    @staticmethod
+    def _write_event(db: sqlite3.Connection, event: IncidentEvent) -> None:
+        # An operator may have acknowledged since the engine looked: that is never undone.
+        db.execute(
+            "INSERT INTO incidents VALUES (:id, :stream, :opened_at, :closed_at, :severity, "
+            ":state, :acknowledged, :body) ON CONFLICT DO UPDATE SET "
+            "closed_at = excluded.closed_at, severity = excluded.severity, "
+            "state = excluded.state, body = excluded.body, "
+            "acknowledged = max(acknowledged, excluded.acknowledged)", _bound(event.incident))
+        db.execute("INSERT INTO events VALUES (:incident, :n, :id, :kind, :time, :notify, :body) "
+                   "ON CONFLICT DO NOTHING",
+                   {**_bound(event), "incident": event.incident.id, "id": event.id})
+
+    def restore(self, stream: str) -> tuple[int, bytes] | None:
+        """Position and state of the last commit of a stream, or None before the first."""
+        return self._db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
+                                (stream,)).fetchone()
+
+    def operator_state(self, stream: str, position: int) -> dict[str, Any]:
+        """What operators have decided about a stream, for `AlertManager.apply`.
+
+        The engine calls this before each batch with the position it has reached. The position at
+        which a decision is first handed out is recorded, and the decision counts from there on: a
+        replay from an earlier position decides as the first run did.
+
+        Returns
+        -------
+        dict
+            ``acknowledged``: ids of open incidents; ``silences``: `Silence` as dictionaries.
+        """
+        query = ("SELECT o.seq, o.target, o.body, a.position FROM operator o "
+                 "LEFT JOIN applied a ON a.operator = o.seq AND a.stream = ?1 WHERE "
+                 "o.kind = 'silence' OR o.target IN (SELECT id FROM incidents WHERE "
+                 "state = 'open' AND stream = ?1) ORDER BY o.seq")
+        rows = self._db.execute(query, (stream,)).fetchall()
+        if fresh := [seq for seq, *_, applied in rows if applied is None]:
+            with self._transaction() as db:
+                db.executemany("INSERT INTO applied VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                               ((seq, stream, int(position)) for seq in fresh))
+        rows = [row for row in rows if row[-1] is None or row[-1] <= position]
+        silences = {target: json.loads(body) for _, target, body, _ in rows if body}
+        return {"acknowledged": [target for _, target, body, _ in rows if not body],
+                "silences": list(silences.values())}
+
+    # ------------------------------------------------------------------ reading
+
+    def incidents(self, *, stream: str | None = None, state: str | None = None,
+                  since: float | None = None, limit: int | None = None) -> list[Incident]:
+        """Incidents by opening time; with ``limit`` the newest ones. As of their last event."""
+        rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id",
+                            limit, ("stream = ?", stream), ("state = ?", state),
+                            ("opened_at >= ?", since))
+        return [Incident.from_dict({**json.loads(body), "acknowledged": bool(acknowledged)})
+                for body, acknowledged in reversed(rows)]
+
+    def incident(self, incident_id: str) -> Incident:
+        """One incident; KeyError for an unknown id."""
+        row = self._db.execute("SELECT body, acknowledged FROM incidents WHERE id = ?",
+                               (incident_id,)).fetchone()
+        if row is None:
+            raise KeyError(f"no incident {incident_id!r} in {self.path}")
+        return Incident.from_dict({**json.loads(row[0]), "acknowledged": bool(row[1])})
+
+    def events(self, incident_id: str | None = None) -> list[IncidentEvent]:
+        """The steps of one incident, or of all, in the order of their time."""
+        rows = self._select("SELECT body FROM events", "time, incident, n", None,
+                            ("incident = ?", incident_id))
+        return [IncidentEvent.from_dict(json.loads(body)) for (body,) in rows]
+
+    def verdicts(self, *, stream: str | None = None, since: float | None = None,
+                 until: float | None = None) -> list[Verdict]:
+        """Stored verdicts with ``since <= time < until``, in the order of time."""
+        rows = self._select("SELECT body FROM verdicts", "time, end", None, ("stream = ?", stream),
+                            ("time >= ?", since), ("time < ?", until))
+        return [Verdict.from_dict(json.loads(body)) for (body,) in rows]
+
+    def quality(self, *, stream: str | None = None, kind: str | None = None,
+                limit: int | None = None) -> list[QualityEvent]:
+        """Data-quality events in the order of time; with ``limit`` the newest ones."""
+        rows = self._select("SELECT body FROM quality", "time DESC, start DESC", limit,
+                            ("stream = ?", stream), ("kind = ?", kind))
+        return [QualityEvent.from_dict(json.loads(body)) for (body,) in reversed(rows)]
+
+    def outbox(self, *, state: str | None = None, channel: str | None = None) -> list[OutboxRow]:
+        """Messages in the order in which they were stored."""
+        rows = self._select(f"SELECT {_OUTBOX} FROM outbox", "seq", None, ("state = ?", state),
+                            ("channel = ?", channel))
+        return [_row(row) for row in rows]
+
+    def silences(self) -> list[Silence]:
+        """The last version of every silence, ended ones too."""
+        rows = self._db.execute("SELECT target, body FROM operator WHERE kind = 'silence' "
+                                "ORDER BY seq")
+        return [Silence.from_dict(json.loads(body)) for body in dict(rows).values()]
+
+    def integrity_check(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty when it is sound."""
+        found = [row[0] for row in self._db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        broken = self._db.execute("PRAGMA foreign_key_check")
+        return found + [f"{table}: row without its {parent}" for table, _, parent, _ in broken]
+
+    # ------------------------------------------------------------------ operators
+
+    def acknowledge(self, incident_id: str) -> Incident:
+        """Stop the repeats of an incident, also in a running engine; KeyError if unknown."""
+        incident = self.incident(incident_id)
+        with self._transaction() as db:
+            db.execute("UPDATE incidents SET acknowledged = 1 WHERE id = ?", (incident_id,))
+            self._decide(db, "acknowledge", incident_id, None)
+        return replace(incident, acknowledged=True)
+
+    def silence(self, silence: Silence) -> None:
+        """Tell nobody of what matches; a later silence of the same id replaces it."""
+        with self._transaction() as db:
+            self._decide(db, "silence", silence.id, _dump(silence.to_dict()))
+
+    @staticmethod
+    def _decide(db: sqlite3.Connection, kind: str, target: str, body: str | None) -> None:
+        db.execute("INSERT INTO operator (kind, target, body, created) VALUES (?, ?, ?, ?)",
+                   (kind, target, body, time.time()))
+
+    def replay_dead(self, ids: Sequence[str] | None = None, *, discard: bool = False) -> int:
+        """Send dead letters again, or give them up so that those behind them go on.
+
+        Parameters
+        ----------
+        ids : sequence of str, optional
+            Of outbox rows; None: all dead letters.
+        discard : bool
+            Give up instead of sending.
+
+        Returns
+        -------
+        int
+            Dead letters that were changed.
+        """
+        state = "discarded" if discard else "pending"
+        where, values = "state = 'dead'", ()
+        if ids is not None:
+            where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", tuple(ids)
+        with self._transaction() as db:
+            return db.execute(f"UPDATE outbox SET state = ?, attempts = 0, due = 0 WHERE {where}",
+                              (state, *values)).rowcount
+
+    def prune(self, before: float) -> dict[str, int]:
+        """Delete what ended before a time (event time, POSIX seconds); return rows per table.
+
+        Open incidents, messages that have not arrived, dead letters and checkpoints are kept.
+        """
+        with self._transaction() as db:
+            return {table: db.execute(f"DELETE FROM {table} WHERE {old}", (before,)).rowcount
+                    for table, old in (("verdicts", "time < ?"), ("quality", "time < ?"),
+                                       ("incidents", "state = 'closed' AND closed_at < ?"),
+                                       ("outbox", "state IN ('sent', 'discarded') AND time < ?"))}
+
+    # ------------------------------------------------------------------ the outbox worker
+
+    def claim(self, channel: str, now: float, *, lease: float, limit: int = 1) -> list[OutboxRow]:
+        """Take messages that are due and have no undelivered one before them, oldest first.
+
+        They are not due again before ``now + lease``: another worker leaves them alone meanwhile,
+        and the messages of a worker that died are taken over after it.
+        """
+        with self._transaction() as db:
+            rows = db.execute(
+                f"UPDATE outbox SET due = ?, attempts = attempts + 1 WHERE seq IN ("
+                f"SELECT seq FROM outbox o WHERE channel = ? AND state = 'pending' AND due <= ? "
+                f"AND {_IS_HEAD} ORDER BY seq LIMIT ?) RETURNING {_OUTBOX}",
+                (now + lease, channel, now, limit)).fetchall()
+        return sorted(map(_row, rows), key=lambda row: row.seq)
+
+    def settle(self, seq: int, state: Literal["pending", "sent", "dead"], *, due: float = 0.0,
+               error: str | None = None) -> None:
+        """Record how sending a claimed message went."""
+        self.settle_all([(seq, state, due, error)])
+
+    def settle_all(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
+        """`settle` for several messages in one transaction: (seq, state, due, error) each."""
+        with self._transaction() as db:
+            db.executemany("UPDATE outbox SET state = ?, due = ?, error = ? WHERE seq = ? "
+                           "AND state = 'pending'",
+                           ((state, due, error, seq) for seq, state, due, error in results))
+
+    def next_due(self, channel: str) -> float | None:
+        """When the next message of a channel may be sent (wall clock), None if none waits."""
+        return self._db.execute(f"SELECT min(due) FROM outbox o WHERE channel = ? AND "
+                                f"state = 'pending' AND {_IS_HEAD}", (channel,)).fetchone()[0]
+
+    def backlog(self) -> dict[tuple[str, str], int]:
+        """Number of undelivered messages by (channel, "pending" | "dead")."""
+        rows = self._db.execute("SELECT channel, state, count(*) FROM outbox WHERE "
+                                "state IN ('pending', 'dead') GROUP BY channel, state")
+        return {(channel, state): count for channel, state, count in rows}
+
+    # ------------------------------------------------------------------ connections
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._closed:
+            raise sqlite3.ProgrammingError(f"the alert store {self.path} is closed")
+        db = getattr(self._local, "db", None)
+        if db is None:
+            # isolation_level=None: transactions are begun here, not guessed by the driver.
+            db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None,
+                                 check_same_thread=False)  # close() comes from one thread
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            self._local.db = db
+            with self._lock:
+                self._connections.append(db)
+        return db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _select(self, query: str, order: str, limit: int | None,
+                *conditions: tuple[str, Any]) -> list[tuple]:
+        given = [(where, value) for where, value in conditions if value is not None]
+        where = " WHERE " + " AND ".join(where for where, _ in given) if given else ""
+        with closing(self._db.execute(f"{query}{where} ORDER BY {order} LIMIT ?",
+                                      [*(value for _, value in given),
+                                       -1 if limit is None else limit])) as cursor:
+            return cursor.fetchall()
+
+
+_OUTBOX = "id, channel, key, time, body, seq, state, attempts, due, error"
+
+
+def _bound(record: Verdict | QualityEvent | Incident | IncidentEvent) -> dict[str, Any]:
+    # Of plain types: the driver would bind a NumPy integer as bytes.
+    values = record.to_dict()
+    return {**values, "body": _dump(values)}
+
+
+def _row(values: tuple) -> OutboxRow:
+    return OutboxRow(*values[:4], json.loads(values[4]), *values[5:])
+
+
+def _dump(record: Any) -> str:
+    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
