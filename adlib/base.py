@@ -216,12 +216,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             held_out = np.empty(len(X))
             n_folds = min(FOLDS if self._cheap else FOLDS_DEAR, len(X))
             folds = KFold(n_folds, shuffle=True, random_state=self.seed_)
+            self._fit(X)
             for train, test in folds.split(X):
-                part = clone(self)
+                part = self._fold()
                 part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
                 part._fit(X[train])
                 held_out[test] = part._checked(part._score(X[test]), len(test))
-            self._fit(X)
             return held_out
         gap = self._context()
         cut = len(X) - len(X) // 5 if plan == "split" else len(X)
@@ -233,6 +233,14 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             return None
         # the gap: no window of a calibration row may contain a training row
         return self._score_rows(X[cut:])[gap:]
+
+    def _fold(self) -> Self:
+        """A copy to train on one fold, after `_fit` on all rows.
+
+        Override it where the data choose the model's size: a fold that chooses another one scores
+        on another scale, and the held-out scores then say nothing about this model's.
+        """
+        return clone(self)
 
     def _plan(self, n: int) -> str | None:
         if self.calibration != "auto":

@@ -1,6 +1,6 @@
 """Distance to a linear subspace: the baseline of every reconstruction method."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,15 @@ class PCAReconstruction(Detector):
         variance, axes = np.linalg.eigh(Z.T @ Z / len(Z))
         variance, axes = np.maximum(variance[::-1], 0.0), axes[:, ::-1].T
         k = self.n_components
-        if k < 1:
+        if isinstance(k, (float, np.floating)):
             share = np.cumsum(variance) / max(variance.sum(), np.finfo(float).tiny)
             k = int(np.searchsorted(share, k)) + 1
         self.axes_ = np.ascontiguousarray(axes[:min(k, len(axes) - 1)])
+
+    def _fold(self) -> Self:
+        part = super()._fold()
+        part.n_components = len(self.axes_)
+        return part
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Z = standardise(X, self.center_, self.scale_)
