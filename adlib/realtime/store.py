@@ -40,7 +40,7 @@ CREATE TABLE events (
     body TEXT NOT NULL, PRIMARY KEY (incident, n)) WITHOUT ROWID;
 CREATE TABLE quality (
     stream TEXT NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-    time REAL NOT NULL, body TEXT NOT NULL, PRIMARY KEY (stream, kind, start, end, body)
+    body TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (stream, kind, start, end, body)
     ) WITHOUT ROWID;
 CREATE INDEX quality_time ON quality (time);
 CREATE TABLE outbox (
@@ -236,7 +236,7 @@ class AlertStore:
             for event in events:
                 self._write_event(db, event)
             db.executemany(
-                "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :time, :body) "
+                "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
             db.executemany(
                 "INSERT INTO outbox (id, channel, key, time, body) VALUES (?, ?, ?, ?, ?) "
