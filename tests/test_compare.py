@@ -20,6 +20,7 @@ from adlib.thresholds import Conformal
 from adlib.windows import Windows
 
 N, CUT, END = 1_000, 320, 400
+MEASURED = ["fit_s", "score_s", "peak_memory_mib"]  # all that may differ between two runs
 
 
 class Distance(Detector):
@@ -297,9 +298,8 @@ def test_seed_reaches_steps_of_a_pipeline(data):
 
 
 def test_same_seeds_same_table_serial_and_parallel(data):
-    timeless = [c for c in quick(Noise, data) if not c.endswith("_s")]
     serial, again, parallel = (
-        quick(["IsolationForest", Noise()], data, (0, 1), n_jobs=jobs)[timeless]
+        quick(["IsolationForest", Noise()], data, (0, 1), n_jobs=jobs).drop(columns=MEASURED)
         for jobs in (1, 1, 2)
     )
     pd.testing.assert_frame_equal(serial, again)
@@ -480,7 +480,7 @@ def test_a_test_without_anomalies_keeps_its_false_alarms():
         ({"seeds": []}, r"seeds must be different integers from 0 on, at least one, got \[\]"),
         ({"seeds": ["a"]}, r"from 0 on, at least one, got \['a'\]"),
         ({"seeds": -1}, r"from 0 on, at least one, got \[-1\]"),
-        ({"datasets": [make_data(), make_data()]}, r"different names; got .*'data', 'data'"),
+        ({"datasets": [make_data(), make_data()]}, r"different names, .*; got \['data', 'data'\]"),
         ({"datasets": make_data(train_end=N)}, "need history to learn from and test rows"),
         ({"metrics": ["roc_auc", "accuracy"]}, r"unknown metrics \['accuracy'\].*roc_auc"),
         ({"alpha": 5}, "alpha"),

@@ -1,28 +1,31 @@
 """The grid of a comparison: every detector on every data set with every seed, judged alike."""
 
-import warnings
-from collections.abc import Iterable
-from functools import partial
+import os
+from collections.abc import Callable, Iterable
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from adlib.base import OnlineDetector
 from adlib.datasets import Dataset
-from adlib.metrics import report
 from adlib.thresholds import check_alpha
 
-from .protocol import ORACLE, _baselines, _gap, _labelled, _settled, score_cell
+from .cells import FACTS, METRIC, Store, code_version, described
+from .protocol import (ORACLE, _baselines, _core, _gap, _ignores_seed, _is_named, _labelled,
+                       _metric_names, _parameters, _untrained)
+from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]
 
 
-def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterable[int] = (0, 1, 2),
-            *, metrics: Iterable[str] | None = None, alpha: float = 0.05, baselines: bool = True,
-            n_jobs: int = 1, n_random: int = 20, n_bootstrap: int = 200,
+def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
+            seeds: Iterable[int] = (0, 1, 2), *, metrics: Iterable[str] | None = None,
+            alpha: float = 0.05, baselines: bool = True, n_jobs: int = 1,
+            results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
+            scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
             progress: bool = True) -> pd.DataFrame:
     """Judge detectors on data sets over seeds; one tidy row per metric of each cell.
 
@@ -34,10 +37,13 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
         StandardScaler), with parameters if you like ("KNN(window=10)"); classes; and instances of
         anything that `adlib.anomaly_score` serves, Pipelines included. Instances are cloned, never
         touched.
-    datasets : Dataset or iterable of Dataset
-        With different names.
+    datasets : Dataset, callable or iterable of these
+        With different names. A callable gets each seed and returns a Dataset, the same name every
+        time: a generator, drawn anew with every seed, so that the spread over seeds holds the luck
+        of the data too.
     seeds : iterable of int
-        Each is given as ``random_state`` wherever a detector has one.
+        Each is given as ``random_state`` wherever a detector has one. A detector of adlib or
+        scikit-learn without any is fitted once for all seeds that share the data.
     metrics : iterable of str, optional
         Metrics to keep, as `adlib.metrics.report` names them, with or without what follows the
         ``@``; default: all.
@@ -45,9 +51,27 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
         False-alarm budget per row, in (0, 1), of the threshold that all detectors share.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
-        always-anomalous, always-normal, and the oracle of generated data.
+        always-anomalous, always-normal, an untrained copy of each network among the detectors
+        ("LSTM untrained"), and the oracle of generated data.
     n_jobs : int
-        Cells run at the same time (joblib); -1 = all cores. Times in the table then suffer.
+        Cells run at the same time, in processes (joblib); -1 = all cores. Times in the table then
+        suffer.
+    results_dir : path, optional
+        Folder of finished cells, one small JSON file each, written as soon as the cell is done. A
+        run that was interrupted, or has grown, takes from it every cell whose detector (class, its
+        code, parameters), data, seed, protocol and sources of adlib are as they were; files that
+        are torn or of something else are passed over. Failed cells are kept as well: delete their
+        files, or the folder, to try again. One that ran out of time is tried again under a longer
+        limit.
+    time_limit : float, optional
+        Seconds that fit and score of a cell may take; cells then run in processes of their own that
+        the system ends on time, so that one which crashes or runs out of memory is a row too. Needs
+        a POSIX system.
+    scheduler : distributed.Client or str, optional
+        Dask client, or address of a scheduler, to run the cells on (``pip install 'adlib[dask]'``);
+        `n_jobs` then means nothing. A worker runs one cell at a time however many threads it has,
+        so give it one. It needs this adlib and the modules of your detectors; `results_dir` stays
+        here. Cells of a worker that dies are run by another.
     n_random, n_bootstrap : int
         Shuffles behind ``random``, and resamples of the test rows behind ``low`` and ``high``;
         ``n_bootstrap=0`` leaves the interval out.
@@ -60,13 +84,24 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
         Columns ``detector, role`` ("detector", "baseline", "oracle"), ``dataset, seed, metric,
         value, random`` (what a shuffled score gets), ``above_chance`` (0 for chance, 1 for
         perfect), ``low, high`` (95 % over test rows),
-        ``status`` ("ok", "failed"), ``reason`` (of the failure, or warnings), ``threshold,
-        n_calibrate, n_test, fit_s, score_s`` (seconds).
+        ``status`` ("ok", "failed", "timed out"), ``reason`` (of the failure, or warnings),
+        ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
+        ``online`` ("yes" where the detector learns from each row it has scored), ``parameters``.
+        Times and memory apart, the same call gives the same table wherever its cells ran.
+
+        ``peak_memory_mib`` is by how many MiB the resident memory of the process rose, at most,
+        while the detector fitted and scored: the data, which were there before, are not in it;
+        libraries that a first cell loads are; pages that an earlier cell left with the allocator
+        can hide a part. NaN where the system cannot tell (other than Linux), and where the process
+        died.
 
     Raises
     ------
     ValueError
-        For an unknown detector or metric, two detectors of one label, two data sets of one name.
+        For an unknown detector or metric, two detectors of one label, two data sets of one name,
+        a scheduler that does not answer.
+    ImportError
+        When `scheduler` is given and dask.distributed is not there.
 
     Notes
     -----
@@ -88,93 +123,120 @@ def compare(detectors: Any, datasets: Dataset | Iterable[Dataset], seeds: Iterab
     [['IsolationForest', 'shift', 'roc_auc', 'ok']]
     """
     check_alpha(alpha)
-    metrics = [metrics] if isinstance(metrics, str) else metrics and list(metrics)
+    check_time_limit(time_limit)
+    chosen = [metrics] if isinstance(metrics, str) else metrics and list(metrics)
     models = _labelled(detectors)
     roles = dict.fromkeys(models, "detector")
     if baselines:
-        fixed = _baselines()
+        fixed = _baselines() | _untrained(models)
         if clash := [m for m in models if m in fixed and repr(models[m]) != repr(fixed[m])]:
             raise ValueError(f"{clash} are names of baselines: give your detectors other labels")
         models = models | fixed
         roles |= dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
-    datasets = [datasets] if isinstance(datasets, Dataset) else list(datasets)
-    if odd := [data for data in datasets if not isinstance(data, Dataset)]:
-        raise ValueError(f"datasets must be of type Dataset, got {odd[0]!r}: load or make it first")
     seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     whole = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
     if not seeds or not whole or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers from 0 on, at least one, got {seeds}")
-    names = [data.name for data in datasets]
-    if len(set(names)) < len(names) or not names or not models:
-        raise ValueError(
-            f"compare needs detectors, and data sets with different names; got "
-            f"{list(models)} and {names}"
-        )
-    if empty := [data.name for data in datasets if not 0 < data.train_end < len(data)]:
-        raise ValueError(f"{empty} need history to learn from and test rows: set train_end")
+    seeds = [int(seed) for seed in seeds]
+    drawn = _drawn(datasets, seeds)
+    if not drawn or not models:
+        raise ValueError(f"compare needs detectors, and data sets with different names; got "
+                         f"{list(models)} and {list(drawn)}")
 
-    judge = partial(report, threshold_source="calibration")
-    wanted = {data.name: _metric_names(judge, data, metrics) for data in datasets}
-    if metrics is not None and (odd := [
-        m for m in metrics if not any(_is_named(name, [m]) for w in wanted.values() for name in w)
+    wanted = {data: _metric_names(data, chosen) for sets in drawn.values() for data in sets}
+    if chosen is not None and (odd := [
+        m for m in chosen if not any(_is_named(name, [m]) for w in wanted.values() for name in w)
     ]):
-        known = sorted(set(_metric_names(judge, datasets[0], None)))
+        known = sorted(set(_metric_names(next(iter(wanted)), None)))
         raise ValueError(f"unknown metrics {odd}; there are {known}")
+
+    purge = {data: _gap(models.values(), data) for data in wanted}
     cells = [
-        delayed(_cell)(
-            {"detector": label, "role": roles[label], "dataset": data.name, "seed": seed},
-            model, data, alpha, _gap(models.values(), data), wanted[data.name],
-            partial(judge, n_random=n_random, n_bootstrap=n_bootstrap, random_state=seed),
-        )
-        for (label, model), data, seed in product(models.items(), datasets, seeds)
+        _Cell(label, name, data, seed)
+        for label, (name, sets) in product(models, drawn.items())
+        for seed, data in zip(seeds, sets, strict=True)
         if roles[label] != "oracle" or data.oracle is not None
     ]
-    rows = Parallel(n_jobs=n_jobs, return_as="generator")(cells)
-    bar = tqdm(rows, total=len(cells), unit="cell", disable=None if progress else True)
-    return pd.DataFrame([row for cell in bar for row in cell])
+    tasks: dict[tuple, list[int]] = {}  # cells that one fit serves
+    for i, cell in enumerate(cells):
+        once = _ignores_seed(models[cell.detector])
+        tasks.setdefault((cell.detector, cell.data, None if once else cell.seed), []).append(i)
+    found: dict[int, dict[str, Any]] = {}
+    if results_dir is not None:
+        store = Store(results_dir)
+        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
+                    "code": code_version()}
+        looks = {label: described(model) for label, model in models.items()}
+        prints = {data: data.fingerprint for data in wanted}
+        made_of = [
+            {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed}
+            | protocol | {"purge": purge[cell.data], "metrics": wanted[cell.data],
+                          "rows": prints[cell.data], "model": looks[cell.detector]}
+            for cell in cells
+        ]
+        for i, ingredients in enumerate(made_of):
+            if (old := store.read(ingredients)) and _still_holds(old, time_limit):
+                found[i] = old
+
+    open_ = [left for members in tasks.values() if (left := [i for i in members if i not in found])]
+    todo = [
+        Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in members), alpha,
+             purge[cell.data], wanted[cell.data], n_random, n_bootstrap)
+        for members in open_ for cell in [cells[members[0]]]
+    ]
+    with tqdm(total=len(cells), initial=len(found), unit="cell",
+              disable=None if progress else True) as bar:
+        for task, results in run(todo, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
+            for i, outcome in zip(open_[task], results, strict=True):
+                found[i] = outcome
+                if results_dir is not None:
+                    store.write(made_of[i], outcome)
+            bar.update(len(results))
+    about = {label: {"online": "yes" if isinstance(_core(model), OnlineDetector) else "no",
+                     "parameters": _parameters(model)} for label, model in models.items()}
+    return pd.DataFrame([
+        row for i, cell in enumerate(cells)
+        for row in _rows(cell, roles[cell.detector], wanted[cell.data], found[i],
+                         about[cell.detector])
+    ])
 
 
-def _cell(key, model, dataset, alpha, purge, wanted, judge) -> list[dict]:
-    """All rows of one cell. Whatever goes wrong in it stays in it."""
-    facts = {"status": "ok", "reason": "", "threshold": np.nan, "n_calibrate": 0, "n_test": 0,
-             "fit_s": np.nan, "score_s": np.nan}
-    found = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            cell = score_cell(model, dataset, seed=key["seed"], alpha=alpha, purge=purge)
-            facts |= {"threshold": cell.threshold, "n_calibrate": cell.calibrate.size,
-                      "n_test": cell.test.size, "fit_s": cell.fit_s, "score_s": cell.score_s}
-            table = _judge(judge, dataset, cell.test_rows, cell.test, cell.threshold, purge)
-            found = table.set_index("metric").to_dict("index")
-        except (Exception, SystemExit) as error:  # a failed cell is a result; the others go on
-            facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    told = [str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
-    facts["reason"] = facts["reason"] or "; ".join(dict.fromkeys(told))
-    nothing = dict.fromkeys(("value", "random", "above_chance", "low", "high"), np.nan)
-    return [key | {"metric": m} | found.get(m, nothing) | facts for m in wanted]
+class _Cell(NamedTuple):
+    detector: str
+    dataset: str
+    data: Dataset
+    seed: int
 
 
-def _judge(judge, dataset, rows, score, threshold, gap):
-    when = None if dataset.time is None else dataset.time[rows]
-    settled = _settled(dataset, gap)[rows]
-    return judge(
-        dataset.y[rows] * settled,  # which also ends an event where its recording ends
-        score, threshold=threshold, time=when,
-        judged=dataset.judged[rows] & settled, kind=dataset.kind[rows],
-    )
+def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
+    """The data of every seed, by name: the same rows, or what a generator draws with it."""
+    single = isinstance(datasets, (Dataset, str)) or callable(datasets)
+    drawn: dict[str, list[Dataset]] = {}
+    for source in [datasets] if single else list(datasets):
+        sets = [source(seed) if callable(source) else source for seed in seeds]
+        if odd := [data for data in sets if not isinstance(data, Dataset)]:
+            raise ValueError(f"datasets must be of type Dataset, or callables that give one for a "
+                             f"seed, got {odd[0]!r}: load or make it first")
+        names = list(dict.fromkeys(data.name for data in sets))
+        if len(names) > 1 or names[0] in drawn:
+            raise ValueError(f"compare needs data sets with different names, the same for every "
+                             f"seed; got {[*drawn, *names]}")
+        if not all(0 < data.train_end < len(data) for data in sets):
+            raise ValueError(f"{names} need history to learn from and test rows: set train_end")
+        drawn[names[0]] = sets
+    return drawn
 
 
-def _metric_names(judge, dataset, metrics) -> list[str]:
-    """What `report` gives on this data set's test rows; failed cells have the same rows."""
-    rows = dataset.slices().test
-    silent = partial(judge, n_random=0, n_bootstrap=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        score = np.zeros(len(dataset))[rows]
-        names = _judge(silent, dataset, rows, score, 0.0, gap=0).metric.tolist()
-    return [name for name in names if metrics is None or _is_named(name, metrics)]
+def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
+    """A cell that ran out of time gets another try when it is given more."""
+    if outcome["status"] != "timed out":
+        return True
+    return time_limit is not None and time_limit <= outcome["time_limit"]
 
 
-def _is_named(name: str, metrics: Iterable[str]) -> bool:
-    return name in metrics or name.split("@")[0] in metrics
+def _rows(cell, role, metrics, outcome, about) -> list[dict[str, Any]]:
+    nothing = dict.fromkeys(METRIC, np.nan)
+    key = {"detector": cell.detector, "role": role, "dataset": cell.dataset, "seed": cell.seed}
+    facts = {name: outcome[name] for name in FACTS}
+    return [key | {"metric": name} | outcome["metrics"].get(name, nothing) | facts | about
+            for name in metrics]

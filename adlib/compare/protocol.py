@@ -1,11 +1,14 @@
 """One cell of a comparison: which detector, which rows, scores without a label."""
 
 import ast
+import re
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
@@ -18,6 +21,7 @@ from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.datasets import Dataset
 from adlib.detectors import all_detectors
 from adlib.detectors import baselines as one_liners
+from adlib.metrics import report
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
 
@@ -112,6 +116,33 @@ def score_cell(
     return CellScores(*parts, test, threshold, fitted - started, scored - fitted)
 
 
+def judge_cell(dataset: Dataset, cell: CellScores, gap: int, **settings: Any) -> pd.DataFrame:
+    """`adlib.metrics.report` on the test rows of a cell; the one place where labels are read."""
+    rows = cell.test_rows
+    settled = _settled(dataset, gap)[rows]
+    return report(
+        dataset.y[rows] * settled,  # which also ends an event where its recording ends
+        cell.test, threshold=cell.threshold, threshold_source="calibration",
+        time=None if dataset.time is None else dataset.time[rows],
+        judged=dataset.judged[rows] & settled, kind=dataset.kind[rows], **settings,
+    )
+
+
+def _metric_names(dataset: Dataset, chosen: list[str] | None) -> list[str]:
+    """What a report gives on this data set's test rows; failed cells have the same rows."""
+    rows = dataset.slices().test
+    flat = np.zeros(rows.stop - rows.start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cell = CellScores(flat[:0], flat, rows, 0.0, 0.0, 0.0)
+        names = judge_cell(dataset, cell, gap=0, n_random=0, n_bootstrap=0).metric.tolist()
+    return [name for name in names if chosen is None or _is_named(name, chosen)]
+
+
+def _is_named(name: str, chosen: Iterable[str]) -> bool:
+    return name in chosen or name.split("@")[0] in chosen
+
+
 def _labelled(detectors: Any) -> dict[str, Any]:
     """Every accepted way to name detectors, as {label: unfitted instance}."""
     if isinstance(detectors, Mapping):
@@ -174,6 +205,16 @@ def _baselines() -> dict[str, Any]:
     return models | {name: name for name in ALWAYS} | {ORACLE: ORACLE}
 
 
+def _untrained(models: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of each network as it is before the first epoch: what training has to beat."""
+    copies = {}
+    for label, model in models.items():
+        if isinstance(_core(model), Detector) and hasattr(_core(model), "_network"):
+            copies[f"{label} untrained"] = copy = clone(model)
+            _core(copy).set_params(epochs=0)
+    return copies
+
+
 def _core(model: Any) -> Any:
     return model[-1] if isinstance(model, Pipeline) else model
 
@@ -210,12 +251,39 @@ def _settled(dataset: Dataset, gap: int) -> np.ndarray:
     return settled
 
 
+def _random_states(model: Any) -> list[str]:
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    return [name for name in params if name.split("__")[-1] == "random_state"]
+
+
+def _ignores_seed(model: Any) -> bool:
+    """Whether every seed gives the same scores, as far as we know the classes."""
+    if isinstance(model, str):
+        return True
+    params = model.get_params().values() if hasattr(model, "get_params") else ()
+    parts = [model, *(part for part in params if hasattr(part, "get_params"))]
+    known = all(type(part).__module__.split(".")[0] in ("adlib", "sklearn") for part in parts)
+    return known and not _random_states(model)
+
+
+def _parameters(model: Any) -> str:
+    """All parameters in one line, those of nested estimators with them; the seed is a column."""
+    if not hasattr(model, "get_params"):
+        return ""
+    steps = model.steps if isinstance(model, Pipeline) else [("", model)]
+    texts = []
+    for _, step in steps:
+        own = step.get_params(deep=False) if hasattr(step, "get_params") else {}
+        pairs = (f"{k}={' '.join(repr(v).split())}" for k, v in sorted(own.items())
+                 if k != "random_state")
+        texts.append(re.sub(r" at 0x[0-9a-f]+", "", ", ".join(pairs)))
+    return " > ".join(texts)
+
+
 def _prepared(model: Any, seed: int) -> Any:
     """An unfitted copy with the seed of the cell, and without a threshold of its own."""
     model = clone(model, safe=False)
-    params = model.get_params() if hasattr(model, "get_params") else {}
-    seeded = [name for name in params if name.split("__")[-1] == "random_state"]
-    if seeded:
+    if seeded := _random_states(model):
         model.set_params(**dict.fromkeys(seeded, seed))
     if isinstance(_core(model), Detector):
         _core(model).calibration = None  # not every constructor has the parameter

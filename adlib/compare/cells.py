@@ -1,0 +1,239 @@
+"""Finished cells on disk: one readable file each, found again only where nothing has changed."""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache, singledispatch
+from importlib.metadata import version
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Store", "code_version", "described"]
+
+STATUSES = ("ok", "failed", "timed out")
+METRIC = ("value", "random", "above_chance", "low", "high")
+FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "score_s",
+         "peak_memory_mib")
+# what no cell runs: editing these leaves finished cells as they are
+APART = ("__init__.py", "plots.py", "notebooks.py", "explain.py", "feedback.py", "checks.py",
+         "persist.py", "realtime", "compare/audit.py", "compare/statistics.py")
+# their code is settled by `code_version`
+KNOWN = ("adlib", "sklearn", "numpy", "scipy", "torch", "builtins", "abc")
+
+
+class Store:
+    """A folder of finished cells.
+
+    A cell's file says what it was made of ("made_of": detector, parameters, data, seed, protocol,
+    code) and what came out ("outcome"). It is written beside its place and then renamed, so it is
+    there whole or not at all; a file that cannot be read, or was made of something else, counts as
+    absent. Numbers that are no number are written NaN and Infinity, as Python reads them.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> outcome = {"status": "failed", "reason": "no", "threshold": 1.0, "n_calibrate": 1,
+    ...            "n_test": 1, "fit_s": 0.1, "score_s": 0.1, "peak_memory_mib": 1.0,
+    ...            "metrics": {}}
+    >>> made_of = {"detector": "KNN", "dataset": "a/b", "seed": 0}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = Store(folder)
+    ...     path = store.write(made_of, outcome)
+    ...     print(path.name, store.read(made_of) == outcome, store.read(made_of | {"seed": 1}))
+    a-b--KNN--0--40dbbb3a0da6.json True None
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, made_of: dict[str, Any]) -> Path:
+        """Where the cell with these ingredients lies."""
+        name = "--".join(re.sub(r"[^\w.=]+", "-", str(made_of[part])).strip("-.")[:60]
+                         for part in ("dataset", "detector", "seed"))
+        return self.folder / f"{name}--{_digest(made_of)[:12]}.json"
+
+    def read(self, made_of: dict[str, Any]) -> dict[str, Any] | None:
+        """The outcome of a finished cell, or None."""
+        try:
+            document = json.loads(self.path(made_of).read_text(encoding="utf-8"))
+            if document["made_of"] == json.loads(json.dumps(made_of)):
+                return _checked(document["outcome"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            pass  # absent, torn or foreign: computed anew
+        return None
+
+    def write(self, made_of: dict[str, Any], outcome: dict[str, Any]) -> Path:
+        """Put a finished cell in its place; a reader sees the old file or the new one."""
+        path = self.path(made_of)
+        draft = self.folder / f".{uuid.uuid4().hex}.draft"
+        text = json.dumps({"made_of": made_of, "outcome": outcome}, indent=1)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path
+
+
+def _checked(outcome: Any) -> dict[str, Any]:
+    """Hold what was read to the form that `write` gives it."""
+    numbers = [outcome[name] for name in FACTS[2:]] + [outcome.get("time_limit", 0)]
+    for metric in outcome["metrics"].values():
+        numbers += [metric[name] for name in METRIC]
+    if (outcome["status"] not in STATUSES or type(outcome["reason"]) is not str
+            or not all(type(number) in (int, float) for number in numbers)):
+        raise ValueError("not the outcome of a cell")
+    return outcome
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Digest of the code behind every cell: adlib's sources and the libraries' versions."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256(sys.version.split()[0].encode())
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if not any(name == apart or name.startswith(f"{apart}/") for apart in APART):
+            digest.update(name.encode() + path.read_bytes())
+    for library in ("numpy", "scipy", "pandas", "scikit-learn", "torch"):
+        digest.update(version(library).encode())
+    return digest.hexdigest()
+
+
+def described(model: Any) -> Any:
+    """What a detector is made of, as JSON: its class, its code, its parameters.
+
+    Two models of equal description give equal scores on equal data and seed. Code outside adlib and
+    scikit-learn is told by its bytecode, so that a class of a notebook, which has no source file,
+    is told from its next version; comments and line numbers do not count. Followed are base
+    classes, and functions, classes and constants that are used from the same module.
+
+    Examples
+    --------
+    >>> from adlib.detectors import KNN
+    >>> described(KNN(window=3))["parameters"]["window"]
+    '3'
+    """
+    return _described(model)
+
+
+@singledispatch
+def _described(value: Any) -> Any:
+    if hasattr(value, "__dict__") or hasattr(value, "get_params"):
+        state = value.get_params(deep=False) if hasattr(value, "get_params") else vars(value)
+        return {"class": _name(type(value)), "code": _code(type(value)),
+                "parameters": {str(k): _described(state[k]) for k in sorted(state, key=str)}}
+    return repr(value)  # with an address in it, it is told from everything: computed anew
+
+
+@_described.register
+def _(value: np.ndarray) -> Any:
+    data = repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes()
+    return [str(value.dtype), list(value.shape), hashlib.sha256(data).hexdigest()]
+
+
+@_described.register(list)
+@_described.register(tuple)
+def _(value: Any) -> Any:
+    return [type(value).__name__, *map(_described, value)]
+
+
+@_described.register(set)
+@_described.register(frozenset)
+def _(value: Any) -> Any:
+    return [type(value).__name__, *sorted(map(repr, value))]
+
+
+@_described.register
+def _(value: dict) -> Any:
+    return {repr(k): _described(v) for k, v in value.items()}
+
+
+@_described.register(type)
+@_described.register(FunctionType)
+def _(value: Any) -> Any:
+    return [_name(value), _code(value)]
+
+
+def _name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _is_known(thing: Any) -> bool:
+    return str(thing.__module__).split(".")[0] in KNOWN
+
+
+def _code(thing: Any) -> str:
+    """Digest of a class or function that no version number settles."""
+    return _digest(list(_code_parts(thing, set()))) if not _is_known(thing) else ""
+
+
+def _code_parts(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """The code of a class or function and of what it uses of its own module."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    package = sys.modules.get(str(thing.__module__).split(".")[0])
+    yield [_name(thing), str(getattr(package, "__version__", ""))]
+    if isinstance(thing, type):
+        for cls in (c for c in thing.__mro__ if not _is_known(c)):
+            yield _name(cls)
+            for name, value in sorted(vars(cls).items()):
+                yield from _member(name, value, cls.__module__, seen)
+        return
+    yield from _function(thing, seen)
+
+
+def _member(name: str, value: Any, module: str, seen: set[int]) -> Iterator[Any]:
+    value = getattr(value, "__func__", value)  # of a static or class method
+    functions = [value] if isinstance(value, (FunctionType, type)) else [
+        part for part in (getattr(value, one, None) for one in ("fget", "fset", "func"))
+        if isinstance(part, FunctionType)]  # of a property
+    for function in functions:
+        if function.__module__ == module:
+            yield name
+            yield from _code_parts(function, seen)
+    plain = (bool, int, float, str, bytes, tuple, frozenset, list, dict, np.ndarray, type(None))
+    if isinstance(value, plain) and (not name.startswith("__") or name == "__slots__"):
+        yield [name, _described(value)]
+
+
+def _function(function: FunctionType, seen: set[int]) -> Iterator[Any]:
+    used: list[str] = []
+    yield list(_bytecode(function.__code__, used))
+    yield [_described(function.__defaults__), _described(function.__kwdefaults__)]
+    for cell, name in zip(function.__closure__ or (), function.__code__.co_freevars, strict=True):
+        with suppress(ValueError):  # not filled yet: a class that is being defined
+            yield from _member(name, cell.cell_contents, function.__module__, seen)
+    for name in dict.fromkeys(used):
+        if name in function.__globals__:
+            yield from _member(name, function.__globals__[name], function.__module__, seen)
+
+
+def _bytecode(code: CodeType, used: list[str]) -> Iterator[Any]:
+    used += code.co_names
+    yield [code.co_code.hex(), list(code.co_names), list(code.co_varnames)]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _bytecode(constant, used)
+        else:
+            yield _described(constant)

@@ -1,0 +1,278 @@
+"""Where cells run: here, in other processes, in processes that can be killed, on a Dask cluster."""
+
+import ctypes
+import importlib
+import multiprocessing
+import queue
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from adlib.datasets import Dataset
+
+from .protocol import judge_cell, score_cell
+
+__all__ = ["Task", "run"]
+
+_ALONE = threading.Lock()  # warnings and torch's seed belong to the process: one cell at a time
+ATTEMPTS = 3  # to bring data sets back that died with the last worker that held them
+
+
+class Task(NamedTuple):
+    """Cells of one detector on one data set: several seeds where no score depends on the seed."""
+
+    model: Any
+    dataset: Dataset
+    seeds: tuple[int, ...]
+    alpha: float
+    purge: int
+    metrics: list[str]
+    n_random: int
+    n_bootstrap: int
+
+
+def check_time_limit(time_limit: float | None) -> None:
+    if time_limit is None:
+        return
+    if isinstance(time_limit, bool) or not isinstance(time_limit, (int, float)) or not (
+            0 < time_limit < np.inf):
+        raise ValueError(f"time_limit must be None or seconds above 0, got {time_limit!r}")
+    if not hasattr(signal, "setitimer"):
+        raise ValueError("time_limit needs a POSIX system: leave it out")
+
+
+def run(tasks: list[Task], *, n_jobs: int = 1, time_limit: float | None = None,
+        scheduler: Any = None) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Number of each task and the outcomes of its cells, as they get ready, in any order."""
+    if scheduler is not None:
+        yield from _on_dask(tasks, time_limit, scheduler)
+        return
+    if time_limit is None:
+        jobs = (delayed(_numbered)(i, task) for i, task in enumerate(tasks))
+        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
+        return
+    n_jobs = min(effective_n_jobs(n_jobs), max(1, len(tasks)))
+    killables = [_Killable() for _ in range(n_jobs)]
+    free: queue.SimpleQueue[_Killable] = queue.SimpleQueue()
+    for killable in killables:
+        free.put(killable)
+
+    def limited(i: int, task: Task) -> tuple[int, list[dict[str, Any]]]:
+        killable = free.get()
+        try:
+            return i, killable.outcomes(task, time_limit)
+        finally:
+            free.put(killable)
+
+    try:
+        jobs = (delayed(limited)(i, task) for i, task in enumerate(tasks))
+        yield from Parallel(n_jobs=n_jobs, backend="threading",
+                            return_as="generator_unordered")(jobs)
+    finally:
+        for killable in killables:
+            killable.close()
+
+
+def _numbered(i: int, task: Task) -> tuple[int, list[dict[str, Any]]]:
+    return i, outcomes(task)
+
+
+def outcomes(task: Task, time_limit: float | None = None) -> list[dict[str, Any]]:
+    """One outcome a seed. Whatever goes wrong in a cell stays in it."""
+    with _ALONE:
+        facts, cell = _scored(task, time_limit)
+        return [_judged(task, facts, cell, seed) for seed in task.seeds]
+
+
+def _scored(task: Task, time_limit: float | None) -> tuple[dict[str, Any], Any]:
+    peak = _Peak()
+    with _caught() as facts, _alarm(time_limit):
+        cell = score_cell(task.model, task.dataset, seed=task.seeds[0], alpha=task.alpha,
+                          purge=task.purge)
+        facts |= {"threshold": float(cell.threshold), "n_calibrate": cell.calibrate.size,
+                  "n_test": cell.test.size, "fit_s": cell.fit_s, "score_s": cell.score_s}
+    facts["peak_memory_mib"] = peak.mib()
+    return facts, cell if facts["status"] == "ok" else None
+
+
+def _judged(task: Task, facts: dict[str, Any], cell: Any, seed: int) -> dict[str, Any]:
+    if cell is None:
+        return facts | {"metrics": {}}
+    with _caught(facts) as facts:
+        table = judge_cell(task.dataset, cell, task.purge, n_random=task.n_random,
+                           n_bootstrap=task.n_bootstrap, random_state=seed)
+        found = table.set_index("metric").to_dict("index")
+        facts["metrics"] = {name: found[name] for name in task.metrics if name in found}
+    return {"metrics": {}} | facts
+
+
+@contextmanager
+def _caught(before: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """Facts of a cell; errors and warnings inside end up in its status and reason."""
+    facts = dict(before or _blank())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield facts
+        except (Exception, SystemExit) as error:  # a failed cell is a result; the others go on
+            facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+    told = [str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
+    if facts["status"] == "ok":
+        facts["reason"] = "; ".join(dict.fromkeys([facts["reason"]] * bool(facts["reason"]) + told))
+
+
+def _blank(status: str = "ok", reason: str = "") -> dict[str, Any]:
+    return {"status": status, "reason": reason, "threshold": np.nan, "n_calibrate": 0, "n_test": 0,
+            "fit_s": np.nan, "score_s": np.nan, "peak_memory_mib": np.nan}
+
+
+class _Peak:
+    """Highest resident memory of this process since now, where the system can tell (Linux)."""
+
+    def __init__(self) -> None:
+        self.before = np.nan
+        if not sys.platform.startswith("linux"):
+            return
+        try:
+            _malloc_trim()  # what earlier cells gave back must not be filled again unseen
+            with open("/proc/self/clear_refs", "w") as switch:
+                switch.write("5")  # the highest value is forgotten
+            self.before = _high_water()
+        except OSError:
+            pass  # not every container allows it
+
+    def mib(self) -> float:
+        return round(max(0.0, _high_water() - self.before), 1) if self.before > 0 else np.nan
+
+
+def _high_water() -> float:
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return np.nan
+
+
+def _malloc_trim() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
+    if trim is not None:
+        trim(0)
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """The system ends this process after so many seconds, whatever it is doing then."""
+    if seconds is None:
+        yield
+        return
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+class _Killable:
+    """One process for one cell after the other; a new one where a cell took it along."""
+
+    def __init__(self) -> None:
+        self.pool: ProcessPoolExecutor | None = None
+
+    def outcomes(self, task: Task, time_limit: float) -> list[dict[str, Any]]:
+        self.pool = self.pool or ProcessPoolExecutor(1, timeout=60)
+        try:
+            return self.pool.submit(outcomes, task, time_limit).result()
+        except TerminatedWorkerError as error:
+            self.close()
+            if "SIGALRM" in str(error):
+                blank = _blank("timed out", f"fit and score took longer than {time_limit:g} s")
+                blank["time_limit"] = time_limit
+            else:
+                codes = str(error).rpartition("exit codes of the workers are ")[2]
+                blank = _blank("failed", f"the process of the cell died: {codes or 'unknown why'}")
+        except Exception as error:  # what cannot be sent there or back
+            blank = _blank("failed", f"{type(error).__name__}: {error}")
+        return [blank | {"metrics": {}} for _ in task.seeds]
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, kill_workers=True)
+            self.pool = None
+
+
+# -- Dask -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _client(scheduler: Any) -> Iterator[Any]:
+    """The caller's client, or one of our own for an address."""
+    try:
+        distributed = importlib.import_module("distributed")
+    except ImportError as error:
+        raise ImportError("scheduler= needs dask.distributed: pip install 'adlib[dask]'") from error
+    if isinstance(scheduler, distributed.Client):
+        yield scheduler
+        return
+    if not isinstance(scheduler, str):
+        raise TypeError(f"scheduler must be a distributed.Client or an address such as "
+                        f"'tcp://127.0.0.1:8786', got {scheduler!r}")
+    try:
+        client = distributed.Client(scheduler, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"scheduler={scheduler!r} does not answer: {error}") from error
+    with client:
+        yield client
+
+
+def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Iterator[tuple]:
+    with _client(scheduler) as client:
+        from distributed import as_completed
+
+        left = dict(enumerate(tasks))
+        for attempt in range(1, ATTEMPTS + 1):
+            client.wait_for_workers(1, timeout=60)
+            datasets = {id(task.dataset): task.dataset for task in left.values()}
+            # a copy on every worker: what dies with one of them is still there
+            futures = client.scatter(list(datasets.values()), broadcast=True, hash=False)
+            shared = dict(zip(datasets, futures, strict=True))
+            jobs = {
+                client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=None),
+                              time_limit, pure=False): i
+                for i, task in left.items()
+            }
+            for job in as_completed(jobs, raise_errors=False):
+                if job.status == "finished":
+                    yield jobs[job], job.result()
+                elif job.status == "cancelled" and attempt < ATTEMPTS:
+                    continue  # its data set died with the workers: scattered anew
+                else:
+                    reason = f"lost on the cluster: {job.exception() or job.status}"
+                    blank = _blank("failed", reason) | {"metrics": {}}
+                    yield jobs[job], [blank for _ in left[jobs[job]].seeds]
+                left.pop(jobs[job])
+            if not left:
+                return
+
+
+_killable, _taken = _Killable(), threading.Lock()  # of a Dask worker, one for all its threads
+
+
+def _remote(dataset: Dataset, task: Task, time_limit: float | None) -> list[dict[str, Any]]:
+    task = task._replace(dataset=dataset)
+    if time_limit is None:
+        return outcomes(task)
+    with _taken:
+        # Dask forbids its workers children, lest they stay behind: this one ends by its alarm, or
+        # when it has been idle for a while
+        multiprocessing.current_process()._config["daemon"] = False
+        return _killable.outcomes(task, time_limit)
