@@ -2,11 +2,13 @@
 
 The loop is a deque with np.mean and np.std over it, row by row, on the same machine and in the same
 run; the ratio is what to quote. One core. Detectors that look for a period have seen 20,000 rows
-before the clock starts: later looks are rare and are in the figures.
+before the clock starts: later looks are rare and are in the figures. ``--peers`` times river and
+PySAD beside them, row by row, which is the only way they have.
 
-    python benchmarks/online_speed.py
+    python benchmarks/online_speed.py [--peers]
 """
 
+import argparse
 import copy
 import json
 import platform
@@ -17,10 +19,65 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import peers
 
 from adlib.detectors import OnlineEnsemble, RobustZScore, RollingZScore, SeasonalZScore
 
 WINDOW, WARM_UP, REPEATS, CHUNK = 100, 10, 7, 1_024
+
+RIVER = """
+import json, statistics, time
+import numpy as np
+from river import anomaly, compose, preprocessing
+
+def trees():
+    return compose.Pipeline(preprocessing.MinMaxScaler(), anomaly.HalfSpaceTrees(seed=0))
+
+makers = {"river StandardAbsoluteDeviation": anomaly.StandardAbsoluteDeviation,
+          "river GaussianScorer": lambda: anomaly.GaussianScorer(window_size=100),
+          "river HalfSpaceTrees": trees}
+took = {}
+for d in (1, 10):
+    X = np.random.default_rng(0).normal(size=(5_000, d))
+    for name, make in makers.items():
+        if "Trees" not in name and d > 1:
+            continue  # they take one value
+        times = []
+        for _ in range(5):
+            model = make()
+            rows = ([(dict(enumerate(row)),) for row in X.tolist()] if "Trees" in name
+                    else [(None, value) for value in X[:, 0].tolist()])
+            began = time.perf_counter()
+            for row in rows:
+                model.score_one(*row)
+                model.learn_one(*row)
+            times.append(time.perf_counter() - began)
+        took[f"{name}, {d} features"] = statistics.median(times) / len(X) * 1e6
+print(json.dumps(took))
+"""
+
+PYSAD = """
+import json, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from pysad.models import LODA, HalfSpaceTrees, StandardAbsoluteDeviation, xStream
+
+took = {}
+for d in (1, 10):
+    X = np.random.default_rng(0).normal(size=(2_000, d))
+    makers = {"PySAD StandardAbsoluteDeviation": StandardAbsoluteDeviation, "PySAD LODA": LODA,
+              "PySAD xStream": xStream,
+              "PySAD HalfSpaceTrees": lambda: HalfSpaceTrees([-5.0] * d, [5.0] * d)}
+    for name, make in makers.items():
+        rows, model = X[:200 if "xStream" in name else None], make()
+        if "Standard" in name and d > 1:
+            continue
+        began = time.perf_counter()
+        for row in rows:
+            model.fit_score_partial(row)
+        took[f"{name}, {d} features"] = (time.perf_counter() - began) / len(rows) * 1e6
+print(json.dumps(took))
+"""
 
 
 def loop(X: np.ndarray) -> np.ndarray:
@@ -80,7 +137,9 @@ def measure(cls: type, X: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     """Print the table and write it to reports/benchmarks/online_speed.json."""
-    results = {}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", action="store_true")
+    given, results, theirs = parser.parse_args(), {}, {}
     print(f"{'detector':<16}{'features':>9}  {'way':<26}{'us/point':>10}{'x loop':>9}")
     for n_features in (1, 10):
         X = np.random.default_rng(0).normal(size=(500_000, n_features))
@@ -90,10 +149,15 @@ def main() -> None:
             for way, us in found.items():
                 print(f"{cls.__name__:<16}{n_features:>9}  {way:<26}{us:>10.4f}"
                       f"{found['loop'] / us:>9.0f}")
+    if given.peers:
+        for name, code in (("river", RIVER), ("pysad", PYSAD)):
+            theirs |= peers.run(peers.environment(name, [name]), code)
+        for name, us in theirs.items():
+            print(f"{name:<51}{us:>10.4f}")
     out = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "online_speed.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": platform.machine(), "python": platform.python_version(),
-                "window": WINDOW, "us_per_point": results}
+                "window": WINDOW, "us_per_point": results, "peers_us_per_point": theirs}
     out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
