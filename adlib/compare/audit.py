@@ -1,0 +1,526 @@
+"""Audit of published scores: what a figure on them can mean, and what speaks against it."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, kstest, poisson
+
+from adlib.metrics import (average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc,
+                           vus_pr)
+from adlib.metrics.labels import checked_count, checked_flags, runs
+from adlib.scaling import center_scale, standardise
+
+__all__ = ["Audit", "Finding", "audit"]
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "not checked"
+NEAR = 0.95  # share of a value at which something simpler counts as doing the same
+DENSE = 0.2  # share of anomalous rows above which they are not the exception
+WIDE = 0.5  # 95 % interval of a recall: wider than this says little
+LUCK = 0.05
+RARE = 0.01
+TIES = 0.05  # of average precision that may hang on how ties are broken
+STUCK = 0.1  # share of the rows that may have one score in a row
+REPEATED = 0.1  # share of the rows of a table that may be copies
+LEAKED = 0.01  # share of the test windows that may be in the training part
+CROSSING = 0.05  # share of the test rows whose window may reach over a border
+ROUNDING = 0.005  # of a claimed figure
+CLAIMS = ("average_precision", "roc_auc", "f1", "point_adjusted_f1")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check: ``status`` is "passed", "failed" or "not checked".
+
+    ``value`` is what was found and ``reference`` what it is held against; nan where there is none.
+    """
+
+    check: str
+    status: str
+    value: float
+    reference: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Findings of `audit`, in the order of the checks."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed; those that were not made do not count."""
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the checks that failed."""
+        return tuple(f.check for f in self.findings if f.status == FAILED)
+
+    def __getitem__(self, check: str) -> Finding:
+        for finding in self.findings:
+            if finding.check == check:
+                return finding
+        raise KeyError(f"no check {check!r}; there are {[f.check for f in self.findings]}")
+
+    def table(self) -> pd.DataFrame:
+        """One line per check: ``check, status, value, reference, sentence``."""
+        return pd.DataFrame(list(self.findings))
+
+    def __str__(self) -> str:
+        n = {s: sum(f.status == s for f in self.findings) for s in (FAILED, PASSED, SKIPPED)}
+        head = ", ".join(f"{count} {status}" for status, count in n.items())
+        body = [f"{f.status:>11}  {f.check}: {f.sentence}" for f in self.findings]
+        return "\n".join([f"audit: {head}", *body])
+
+
+def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=None, claimed=None,
+          window=None, session=None, series=True, n_random=99, n_bootstrap=200,
+          random_state=0) -> Audit:
+    """Check what a figure computed from these scores and labels can mean.
+
+    For scores from any tool, a paper's released ones for instance. Nothing is refitted, so a
+    passed check is no proof of a sound experiment; a failed one says where to look.
+
+    Parameters
+    ----------
+    scores : array_like of shape (n_samples,) or (n_samples - train_end,)
+        Higher = more anomalous; of all rows or of the test rows alone.
+    labels : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal, in the order of the rows.
+    train_end : int
+        Rows before it were for training, the rest are the test; 0: all rows are the test.
+    X : array_like of shape (n_samples, n_features), optional
+        The data, for triviality, leakage and repeated rows.
+    threshold : float, optional
+        Rows with ``score > threshold`` are flagged.
+    predictions : array_like of shape (n_samples,) or (n_samples - train_end,), optional
+        1 = flagged, instead of a threshold.
+    claimed : mapping of str to float, optional
+        Published figures: "f1", "point_adjusted_f1", "average_precision", "roc_auc".
+    window : int, optional
+        Rows that one score looks back on, the judged one included.
+    session : array_like of shape (n_samples,), optional
+        Number of the recording of each row: no window or event should reach over a change.
+    series : bool
+        False for a table whose rows have no order: average precision leads instead of VUS-PR,
+        and checks of events and positions are left out.
+    n_random : int
+        Shifted (series) or shuffled (table) scores, and random scores, to compare with.
+    n_bootstrap : int
+        Resamples behind the interval; 0 leaves it out.
+    random_state : int, numpy.random.Generator or None
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    ValueError
+        If lengths disagree, labels or predictions are not 0/1, the test rows hold one class
+        only, or a claimed figure is unknown.
+
+    Notes
+    -----
+    On sound constructions (scores well above chance, events anywhere, the threshold from
+    held-out normal rows) each check fails in at most a few per cent of draws; the tests hold
+    that level. Chance and position are tests at the 0.05 and 0.01 level. The choice of the best
+    one-liner knows the labels, so among many features one can look good by luck where there are
+    few anomalies. A careful cheat passes: a threshold moved a little off the optimum is not seen.
+
+    References
+    ----------
+    Wu, R. and Keogh, E. (2021). Current time series anomaly detection benchmarks are flawed and
+    are creating the illusion of progress. IEEE TKDE.
+    Kim, S., Choi, K., Choi, H.-S., Lee, B. and Yoon, S. (2022). Towards a rigorous evaluation of
+    time-series anomaly detection. AAAI.
+
+    Examples
+    --------
+    >>> y = np.isin(np.arange(400) // 10, (8, 17, 21, 27, 30, 34, 38))
+    >>> chance = np.random.default_rng(0).random(400)
+    >>> audit(chance, y).failed
+    ('chance level',)
+    >>> audit(y + chance, y).ok
+    True
+    """
+    case = _Case(scores, labels, train_end, X, threshold, predictions, claimed, window, session,
+                 series, n_random, n_bootstrap, random_state)
+    return Audit(tuple(Finding(name, *check(case)) for name, check in CHECKS.items()))
+
+
+class _Case:
+    """The arguments, checked once and cut into training and test."""
+
+    def __init__(self, scores, labels, train_end, X, threshold, predictions, claimed, window,
+                 session, series, n_random, n_bootstrap, random_state):
+        y = checked_flags(labels, "labels")
+        n, start = y.size, checked_count("train_end", train_end, 0)
+        self.y_train, self.y, self.start = y[:start], y[start:], start
+        if not self.y.any() or self.y.all():
+            what = "no anomaly" if not self.y.any() else "nothing but anomalies"
+            raise ValueError(f"labels: the {n - start} test rows hold {what}: nothing to audit")
+        scores = np.asarray(scores, dtype=np.float64)
+        self.score = _test_part("scores", scores, n, start)
+        self.train_score = scores[:start] if len(scores) == n else scores[:0]
+        self.known = ~np.isnan(self.score)
+        self.s, self.t = self.score[self.known], self.y[self.known]  # what can be judged
+        if not self.t.any() or self.t.all():
+            raise ValueError("scores are NaN on all anomalous or all normal test rows")
+        self.X = None if X is None else _of_length("X", np.asarray(X, dtype=np.float64), n)
+        if self.X is not None:
+            self.X = self.X.reshape(n, -1)
+        self.session = None if session is None else _of_length("session", np.asarray(session), n)
+        self.threshold, self.flags = threshold, None
+        if threshold is not None and predictions is not None:
+            raise ValueError("give threshold or predictions, not both")
+        if threshold is not None:
+            self.flags = self.s > threshold
+        elif predictions is not None:
+            flags = checked_flags(predictions, "predictions")
+            self.flags = _test_part("predictions", flags, n, start)[self.known]
+        self.claimed = dict(claimed or {})
+        if unknown := [name for name in self.claimed if name not in CLAIMS]:
+            raise ValueError(f"claimed: {unknown} are not among {list(CLAIMS)}")
+        self.window = 1 if window is None else checked_count("window", window, 1)
+        self.has_window, self.series, self.n_random = window is not None, series, n_random
+        checked_count("n_random", n_random, 19)
+        self.rng = np.random.default_rng(random_state)
+        self.events = runs(self.y)
+        width = min(100, int(np.median(self.events[1] - self.events[0])))
+        self.name = "VUS-PR" if series else "average precision"
+        self.headline = average_precision if not series else partial(vus_pr, window=width)
+        self.value = self.headline(self.t, self.s)
+        lines = report(self.t, self.s, interval=1 if series else None, window=width, n_random=0,
+                       n_bootstrap=checked_count("n_bootstrap", n_bootstrap, 0),
+                       random_state=self.rng)
+        self.lines = lines.set_index("metric")
+        self.random = np.array([self.headline(self.t, moved) for moved in self._moved()])
+        self.p = (1 + (self.random >= self.value).sum()) / (1 + self.random.size)
+
+    def _moved(self):
+        n = self.s.size
+        for _ in range(self.n_random):  # a shift keeps how smooth the score is, and the events
+            yield (np.roll(self.s, self.rng.integers(1, n)) if self.series
+                   else self.rng.permutation(self.s))
+
+    def borders(self):
+        """Rows with which the test or another recording begins."""
+        change = [] if self.session is None else np.flatnonzero(np.diff(self.session)) + 1
+        return sorted({*map(int, change)} | ({self.start} if self.start else set()))
+
+
+def _test_part(name, values, n, start):
+    if values.ndim != 1 or len(values) not in (n, n - start):
+        raise ValueError(f"{name} must have one value for each of the {n} rows or of the "
+                         f"{n - start} test rows, got shape {values.shape}")
+    return values[len(values) - (n - start):]
+
+
+def _of_length(name, values, n):
+    if len(values) != n:
+        raise ValueError(f"{name} has {len(values)} rows, labels has {n}")
+    return values
+
+
+def _found(failed, value, reference, sentence):
+    return FAILED if failed else PASSED, float(value), float(reference), sentence
+
+
+def _unchecked(sentence, reference=np.nan):
+    return SKIPPED, np.nan, float(reference), sentence
+
+
+def _missing(case):
+    n = int((~case.known).sum())
+    return _found(n, n, 0, (
+        f"{n} of {case.score.size} test rows have no score (NaN), so the other checks leave them "
+        "out, and whoever leaves out hard rows gains" if n else
+        f"each of the {case.score.size} test rows has a score"))
+
+
+def _ties(case):
+    order = np.unique(case.s, return_inverse=True)[1]
+    low, high = (average_precision(case.t, 2 * order + sign * case.t) for sign in (-1, 1))
+    return _found(high - low > TIES, high - low, TIES, (
+        f"the scores have {order.max() + 1} different values on {order.size} rows; average "
+        f"precision lies between {low:.2f} and {high:.2f}, however ties are broken, and a figure "
+        f"can hide its luck in more than {TIES}"))
+
+
+def _stuck(case):
+    if not case.series:
+        return _unchecked("rows of a table have no order, so a score cannot stand still")
+    edges = np.flatnonzero(np.diff(case.s, prepend=np.inf, append=np.inf))
+    longest = int(np.diff(edges).max(initial=1))
+    return _found(longest > STUCK * case.s.size, longest, STUCK * case.s.size, (
+        f"the longest stretch of one and the same score is {longest} of {case.s.size} rows; above "
+        f"{STUCK:.0%} a detector has stopped looking, or its scores were filled in"))
+
+
+def _chance(case):
+    line = case.lines.loc["vus_pr" if case.series else "average_precision"]
+    how = "shifted in time" if case.series else "shuffled"
+    random = case.random.mean()
+    return _found(case.p > LUCK, case.value, random, (
+        f"{case.name} is {case.value:.3f} (95 % interval {line.low:.3f} to {line.high:.3f}; "
+        f"ROC-AUC {case.lines.value['roc_auc']:.3f}); the same scores {how} get {random:.3f} and "
+        f"reach it with p = {case.p:.2g}, where above {LUCK} is not told from chance"))
+
+
+def _one_liners(case):
+    """Scores anybody could write down, of the test rows, by what they are."""
+    start = case.start
+    X = np.where(np.isfinite(case.X), case.X, np.nan)
+    X = np.where(np.isnan(X), np.nan_to_num(np.nanmean(X, axis=0)), X)
+    z = standardise(X, *center_scale(X[:start] if start > 1 else X))
+    step = np.abs(np.diff(z, axis=0, prepend=z[:1]))
+    found = {"the largest |z| of all features": np.abs(z).max(axis=1)}
+    if case.series:
+        found["the largest step of all features"] = step.max(axis=1)
+    for i in range(X.shape[1]):
+        found |= {f"feature {i}": z[:, i], f"feature {i} with its sign turned": -z[:, i],
+                  f"the distance of feature {i} from its mean": np.abs(z[:, i])}
+        if case.series:
+            found[f"the step of feature {i}"] = step[:, i]
+    return {name: score[start:][case.known] for name, score in found.items()}
+
+
+def _trivial(case):
+    if case.X is None:
+        return _unchecked("give X to see whether one feature or a one-liner does as well "
+                          "(Wu and Keogh 2021)")
+    found = _one_liners(case)
+    area = {name: average_precision(case.t, score) for name, score in found.items()}
+    best = sorted(area, key=area.get, reverse=True)[:5]  # VUS costs more than a sort
+    value, name = max((case.headline(case.t, found[name]), name) for name in best)
+    return _found(value >= NEAR * case.value, value, case.value, (
+        f"the best of {len(found)} one-liners, {name}, gets {case.name} {value:.3f} beside "
+        f"{case.value:.3f}: {value / case.value:.0%}; from {NEAR:.0%} on the data cannot show "
+        "what a detector is worth (Wu and Keogh 2021)"))
+
+
+def _density(case):
+    share = case.y.mean()
+    said = (f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of "
+            "their own and not the exception, and flagging everything already gets F1 "
+            f"{2 * share / (1 + share):.2f} (Wu and Keogh 2021)")
+    return _found(share > DENSE, share, DENSE, said)
+
+
+def _position(case):
+    if not case.series:
+        return _unchecked("rows of a table have no order")
+    starts, stops = case.events
+    n, row = case.y.size, np.arange(case.y.size, dtype=float)[case.known]
+    p = kstest(starts / np.maximum(n - (stops - starts), 1), "uniform").pvalue
+    up, down = (case.headline(case.t, sign * row) for sign in (1, -1))
+    value, which = max((up, "the row number"), (down, "the row number counted backwards"))
+    does_as_well = case.p <= LUCK and value >= NEAR * case.value
+    return _found(p < RARE or does_as_well, value, case.value, (
+        f"{which} as a score gets {case.name} {value:.3f} beside {case.value:.3f}, and event "
+        f"positions as uneven as these come with p = {p:.2g}; where anomalies gather at one end "
+        "a score that drifts finds them (Wu and Keogh 2021)"))
+
+
+def _events(case):
+    starts, _ = case.events
+    k, what = (starts.size, "events") if case.series else (int(case.y.sum()), "anomalous rows")
+    lowest = beta.ppf(0.025, k, 1)  # Clopper and Pearson, all k found
+    return _found(1 - lowest > WIDE, k, np.ceil(np.log(0.025) / np.log(1 - WIDE)), (
+        f"the test holds {k} {what}: a detector that finds all of them has shown a recall of at "
+        f"least {lowest:.2f} (95 %), and an interval wider than {WIDE} ranks nobody; average over "
+        "more recordings"))
+
+
+def _threshold(case):
+    if case.flags is None:
+        return _unchecked("give threshold or predictions to see whether they fit the test labels "
+                          "too well")
+    best, got = best_f1(case.t, case.s), f1(case.t, case.flags)
+    n, k, false = int(case.flags.sum()), int(case.t.sum()), int((case.flags & ~case.t).sum())
+    said = f"F1 at the given cut is {got:.3f}, the best that knows the test labels {best:.3f}"
+    if case.train_score.size and case.threshold is not None:
+        rate = np.nanmean(case.train_score > case.threshold)
+        said += f"; the cut flags {rate:.2%} of the training rows"
+    at_best = got >= best - 1e-12
+    if case.threshold is not None and best < 1 and 2 * np.unique(case.s).size > case.s.size:
+        unit = 1e-9 * max(np.ptp(case.s[np.isfinite(case.s)]), 1e-300)
+        share = np.quantile(case.s, 1 - case.t.mean())
+        if abs(case.threshold - share) <= unit:
+            return _found(True, got, best, said + "; the threshold is the quantile of the test "
+                          "scores at exactly the share of anomalies, which nobody knows beforehand")
+        if at_best and not np.isin(case.threshold, case.train_score) and (
+                np.abs(case.s - case.threshold).min() <= unit):
+            return _found(True, got, best, said + "; the threshold is itself a test score and the "
+                          "best of all: it was chosen with the labels")
+    # A cut that knows no test label has about Poisson many false alarms.
+    luck = poisson.pmf(false, false) / 2 if false else 1.0
+    if at_best and luck <= LUCK:
+        return _found(True, got, best, f"{said}; to meet the best cut among {false} false alarms "
+                      f"by luck has a probability of about {luck:.2f}: it was chosen with the "
+                      "labels, and F1 will be lower on new data")
+    if n == k and 2 * luck <= LUCK:
+        return _found(True, got, best, f"{said}; exactly as many rows are flagged as there are "
+                      f"anomalies ({k}), which nobody knows beforehand")
+    if at_best and best < 1:
+        return SKIPPED, got, best, f"{said}: equal, but with {false} false alarms luck can do that"
+    return _found(False, got, best, said + ": no sign that it was chosen with the labels")
+
+
+def _point_adjusted(t, s):
+    """Best point-adjusted F1: each event's rows take its highest score."""
+    starts, stops = runs(t)
+    adjusted = np.array(s, dtype=np.float64)
+    if starts.size:
+        peaks = [s[a:b].max() for a, b in zip(starts, stops, strict=True)]
+        adjusted[t] = np.repeat(peaks, stops - starts)
+    return best_f1(t, adjusted)
+
+
+def _adjustment(case):
+    if not case.series:
+        return _unchecked("rows of a table form no events to adjust")
+    random = np.mean([_point_adjusted(case.t, case.rng.random(case.t.size)) for _ in range(20)])
+    plain = best_f1(case.t, case.s)
+    said = f"a random score gets a point-adjusted F1 of {random:.2f}"
+    why = "point adjustment credits a whole event for one lucky row (Kim et al. 2022)"
+    if (claim := case.claimed.get("f1", 0)) > plain + ROUNDING:
+        adjusted = _point_adjusted(case.t, case.s)
+        return _found(True, claim, plain, (
+            f"the claimed F1 {claim:.3f} is above {plain:.3f}, the best at any threshold; "
+            f"with point adjustment these scores get up to {adjusted:.3f}, and {said}: {why}"))
+    claim = case.claimed.get("point_adjusted_f1")
+    if claim is None:
+        return _unchecked(f"{said} on these labels: hold any point-adjusted figure against it; "
+                          f"{why}", random)
+    return _found(random >= NEAR * claim, claim, random, (
+        f"the claimed point-adjusted F1 is {claim:.3f}, without adjustment the best is "
+        f"{plain:.3f}, and {said} on these labels; {why}"))
+
+
+def _claims(case):
+    if not case.claimed:
+        return _unchecked("give claimed figures to see whether the scores reproduce them")
+    t, s, flags = case.t, case.s, case.flags
+    got = {"average_precision": average_precision(t, s), "roc_auc": roc_auc(t, s)}
+    if flags is None:  # no threshold gets more
+        got |= {"f1": best_f1(t, s), "point_adjusted_f1": _point_adjusted(t, s)}
+    else:
+        got |= {"f1": f1(t, flags), "point_adjusted_f1": point_adjusted_f1(t, flags)}
+    at_most = {"f1", "point_adjusted_f1"} if flags is None else set()
+    off = {name: claim - got[name] if name in at_most else abs(claim - got[name])
+           for name, claim in case.claimed.items()}
+    worst = max(off, key=off.get)
+    said = ", ".join(f"{name} {case.claimed[name]:.3f} is {'at most ' * (name in at_most)}"
+                     f"{got[name]:.3f}" for name in off)
+    return _found(off[worst] > ROUNDING, case.claimed[worst], got[worst], (
+        f"recomputed from these scores, the claimed {said}; a difference above {ROUNDING} is more "
+        "than rounding"))
+
+
+def _codes(X):
+    """A number for each row, equal where all columns are."""
+    rows = np.ascontiguousarray(X + 0.0)  # -0.0 and 0.0 are equal
+    return np.unique(rows.view(f"V{rows.strides[0]}").ravel(), return_inverse=True)[1]
+
+
+def _leak(case):
+    if case.X is None or not case.start:
+        return _unchecked("give X and train_end to see whether test rows lie in the training part")
+    if case.series and not case.has_window:
+        return _unchecked("give window: single rows of a series repeat without any leak")
+    length, half = case.window if case.series else 1, case.start // 2
+    if min(half, case.y.size) < length:
+        return _unchecked(f"the parts are too short for windows of {length} rows")
+    code = _codes(case.X)
+    mark = case.rng.integers(2**63, size=code.max() + 1, dtype=np.uint64)[code]
+    windows = np.zeros(code.size - length + 1, dtype=np.uint64)  # hashes of the rows in them
+    for k in range(length):
+        windows = windows * np.uint64(0x9E3779B97F4A7C15) + mark[k : k + windows.size]
+    train, test = windows[: case.start - length + 1], windows[case.start :]
+    seen = np.isin(test, train).mean()
+    usual = np.isin(train[half:], train[: max(1, half - length + 1)]).mean()
+    what = f"windows of {length} rows" if length > 1 else "rows"
+    return _found(seen > max(LEAKED, 2 * usual), seen, max(LEAKED, 2 * usual), (
+        f"{seen:.1%} of the test {what} lie in the training part, value for value (within the "
+        f"training part {usual:.1%} come back); a detector that remembers them is not tested"))
+
+
+def _straddling(case):
+    borders = case.borders()
+    if not case.has_window or not borders:
+        return _unchecked("give window with train_end or session to count windows that straddle")
+    n = case.start + case.y.size
+    row, since = np.arange(n), np.full(n, n)
+    for border in borders:
+        since[border:] = row[: n - border]
+    share = (since[case.start :] < case.window - 1).mean()
+    return _found(share > CROSSING, share, CROSSING, (
+        f"{share:.1%} of the test rows have a window of {case.window} rows that reaches back over "
+        "the split or into another recording; leave them out where training has seen their rows "
+        "or where the jump between recordings is itself an anomaly"))
+
+
+def _repeats(case):
+    if case.X is None or case.series:
+        return _unchecked("rows of a series repeat by nature" if case.series
+                          else "give X to count repeated rows")
+    _, group, size = np.unique(_codes(case.X[case.start :]), return_inverse=True,
+                               return_counts=True)
+    copies = 1 - size.size / group.size
+    hits = np.bincount(group, case.y)
+    torn = int(size[(hits > 0) & (hits < size)].sum())
+    return _found(copies > REPEATED or torn, copies, REPEATED, (
+        f"{copies:.1%} of the test rows repeat another one and {torn} equal rows have both labels; "
+        "each copy counts as evidence of its own, which it is not"))
+
+
+def _cut_events(case):
+    borders, y = case.borders(), np.concatenate((case.y_train, case.y))
+    if not case.series or not borders:
+        return _unchecked("give train_end or session, of a series, to see whether events are cut")
+    cut = [b for b in borders if y[b - 1] and y[b]]
+    where = f" (first: row {cut[0]}): part of one was training, or two count as one" if cut else ""
+    return _found(cut, len(cut), 0, (
+        f"{len(cut)} of {len(borders)} borders between parts or recordings run through an event"
+        + where))
+
+
+def _training(case):
+    if not case.start:
+        return _unchecked("give train_end to count labelled anomalies in the training part")
+    n = int(case.y_train.sum())
+    return _found(n, n / case.start, 0, (
+        f"{n} of {case.start} training rows are labelled anomalous; above 0 nobody can claim to "
+        "have trained on normal data"))
+
+
+def _batch(case):
+    return _unchecked("whether a row's score depends on the rows judged with it (a scaler or "
+                      "threshold fitted on the test) needs the detector: score half of the rows "
+                      "again and compare")
+
+
+CHECKS = {
+    "missing scores": _missing,
+    "ties": _ties,
+    "stuck scores": _stuck,
+    "chance level": _chance,
+    "triviality": _trivial,
+    "density": _density,
+    "position": _position,
+    "number of anomalies": _events,
+    "threshold": _threshold,
+    "point adjustment": _adjustment,
+    "claims": _claims,
+    "leakage": _leak,
+    "straddling windows": _straddling,
+    "repeated rows": _repeats,
+    "cut events": _cut_events,
+    "training labels": _training,
+    "batch dependence": _batch,
+}
