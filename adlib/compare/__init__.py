@@ -5,9 +5,10 @@ threshold from the calibration rows, metrics on the test rows. The three parts f
 in time with a purge gap, labels are read by metrics only, and what fails is a row with its reason.
 """
 
+from .audit import Audit, Finding, audit
 from .grid import compare
 from .protocol import CellScores, score_cell
 from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 
-__all__ = ["CellScores", "Ranking", "by_kind", "compare", "rank_detectors", "score_cell",
-           "summarise", "triviality", "verdict"]
+__all__ = ["Audit", "CellScores", "Finding", "Ranking", "audit", "by_kind", "compare",
+           "rank_detectors", "score_cell", "summarise", "triviality", "verdict"]
