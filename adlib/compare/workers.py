@@ -24,6 +24,7 @@ from .protocol import judge_cell, score_cell
 __all__ = ["Task", "run"]
 
 _ALONE = threading.Lock()  # warnings and torch's seed belong to the process: one cell at a time
+ANSWER = 30.0  # seconds for a scheduler to answer, and to have a worker
 ATTEMPTS = 3  # to bring data sets back that died with the last worker that held them
 
 
@@ -227,7 +228,7 @@ def _client(scheduler: Any) -> Iterator[Any]:
         raise TypeError(f"scheduler must be a distributed.Client or an address such as "
                         f"'tcp://127.0.0.1:8786', got {scheduler!r}")
     try:
-        client = distributed.Client(scheduler, set_as_default=False)
+        client = distributed.Client(scheduler, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler={scheduler!r} does not answer: {error}") from error
     with client:
@@ -240,7 +241,7 @@ def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Ite
 
         left = dict(enumerate(tasks))
         for attempt in range(1, ATTEMPTS + 1):
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=ANSWER)
             datasets = {id(task.dataset): task.dataset for task in left.values()}
             # a copy on every worker: what dies with one of them is still there
             futures = client.scatter(list(datasets.values()), broadcast=True, hash=False)
@@ -250,7 +251,7 @@ def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Ite
                               time_limit, pure=False): i
                 for i, task in left.items()
             }
-            for job in as_completed(jobs, raise_errors=False):
+            for job in as_completed(jobs, loop=client.loop, raise_errors=False):
                 if job.status == "finished":
                     yield jobs[job], job.result()
                 elif job.status == "cancelled" and attempt < ATTEMPTS:

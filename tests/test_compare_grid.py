@@ -1,0 +1,449 @@
+"""Runs of a comparison: resumed, cut short, limited in time and memory; nothing is lost in them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adlib.base import Detector
+from adlib.compare import cells, compare, grid, workers
+from adlib.compare.cells import described
+from adlib.compare.protocol import _ignores_seed, _labelled
+from adlib.datasets import Dataset, make_sine
+from adlib.detectors import KNN, AutoEncoder, MaxAbsZ, RollingZScore
+
+MEASURED = ["fit_s", "score_s", "peak_memory_mib"]  # all that may differ between two runs
+
+
+class Counted(Detector):
+    """Distance to the training mean; each fit leaves a line in a file."""
+
+    def __init__(self, *, log=os.devnull, random_state=None, **base):
+        super().__init__(**base)
+        self.log = log
+        self.random_state = random_state
+
+    def _fit(self, X):
+        with open(self.log, "a") as log:
+            log.write(f"{self.seed_}\n")
+        self.mean_ = X.mean(axis=0)
+
+    def _score(self, X):
+        return np.linalg.norm(X - self.mean_, axis=1)
+
+
+class Interrupted(Counted):
+    """The user presses Ctrl-C in the fit with seed 2."""
+
+    def _fit(self, X):
+        if self.seed_ == 2:
+            raise KeyboardInterrupt
+        super()._fit(X)
+
+
+class Endless(Counted):
+    def _fit(self, X):
+        while True:
+            time.sleep(0.05)
+
+
+class Dies(Counted):
+    def _fit(self, X):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class OutOfMemory(Counted):
+    def _fit(self, X):
+        raise MemoryError("cannot hold it")
+
+
+class Hungry(Counted):
+    """Holds 64 MiB for a moment."""
+
+    def _fit(self, X):
+        super()._fit(X)
+        self.size_ = np.ones(8 << 20).sum()
+
+
+def make_data(name="data", seed=0, n=300):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(n, 2)), np.zeros(n, dtype=int)
+    X[-60:-50] += 4
+    y[-60:-50] = 1
+    return Dataset(name, X, y)
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "fits"
+    path.touch()
+    return path
+
+
+def fits(log):
+    return len(log.read_text().split())
+
+
+def quick(detectors, datasets=None, seeds=(0, 1), **kwargs):
+    settings = {"baselines": False, "progress": False, "n_random": 2, "n_bootstrap": 5}
+    return compare(detectors, datasets or make_data(), seeds, **(settings | kwargs))
+
+
+def same(table, other):
+    pd.testing.assert_frame_equal(table.drop(columns=MEASURED), other.drop(columns=MEASURED))
+
+
+# --- finished cells are kept ------------------------------------------------------------------
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_table(tmp_path, log):
+    sets = [make_data("a"), make_data("b/ c", 1)]
+    models = {"counted": Counted(log=str(log)), "fails": OutOfMemory()}
+    first = quick(models, sets, results_dir=tmp_path / "cells")
+    assert fits(log) == 4
+    again = quick(models, sets, results_dir=tmp_path / "cells")
+    assert fits(log) == 4
+    pd.testing.assert_frame_equal(first, again)  # times and memory included
+    same(first, quick(models, sets))
+    assert len(list((tmp_path / "cells").iterdir())) == 8  # no drafts left behind
+
+
+def test_a_grown_grid_computes_only_what_is_new(tmp_path, log):
+    model = Counted(log=str(log))
+    quick({"a": model}, results_dir=tmp_path / "cells")
+    table = quick({"b": MaxAbsZ(), "a": model}, [make_data(), make_data("new", 1)], (1, 0, 5),
+                  results_dir=tmp_path / "cells")
+    assert fits(log) == 2 + 4
+    same(table, quick({"b": MaxAbsZ(), "a": model}, [make_data(), make_data("new", 1)], (1, 0, 5)))
+
+
+CHANGES = {
+    "parameter": {"detectors": {"a": Counted(alpha=0.1)}},
+    "label": {"detectors": {"b": Counted()}},
+    "class": {"detectors": {"a": Hungry()}},
+    "rows": {"datasets": make_data(seed=1)},
+    "name of the data": {"datasets": make_data("other")},
+    "seed": {"seeds": [7]},
+    "budget": {"alpha": 0.1},
+    "metrics": {"metrics": ["roc_auc"]},
+    "shuffles": {"n_random": 3},
+    "resamples": {"n_bootstrap": 6},
+    "purge gap": {"detectors": {"a": Counted(), "long": MaxAbsZ(window=5)}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_cell_is_made_of_is_in_its_key(tmp_path, change, monkeypatch):
+    call = {"detectors": {"a": Counted()}, "datasets": make_data(), "seeds": [0],
+            "results_dir": tmp_path}
+    quick(**call)
+    run, done = grid.run, []
+    monkeypatch.setattr(grid, "run", lambda tasks, **kw: done.extend(tasks) or run(tasks, **kw))
+    quick(**call)
+    assert done == []
+    same(quick(**(call | change)), quick(**(call | change | {"results_dir": None})))
+    assert len(done) >= 2  # once from the folder, once without
+
+
+def test_labels_and_split_belong_to_the_data(tmp_path, log):
+    data = make_data()
+    for changes in ({}, {"y": 1 - data.y}, {"train_end": 150}, {"session": np.arange(300) // 100}):
+        fields = {"X": data.X, "y": data.y} | changes
+        quick({"a": Counted(log=str(log))}, Dataset("data", **fields), [0], results_dir=tmp_path)
+    assert fits(log) == 4
+
+
+def test_edited_sources_of_adlib_make_every_cell_anew(tmp_path, log, monkeypatch):
+    model = {"a": Counted(log=str(log))}
+    quick(model, results_dir=tmp_path / "cells")
+    monkeypatch.setattr(grid, "code_version", lambda: "another")
+    quick(model, results_dir=tmp_path / "cells")
+    assert fits(log) == 4
+
+
+def test_no_cell_runs_what_is_left_out_of_the_code_version():
+    root = Path(cells.__file__).parents[1]
+    names = "|".join(Path(apart).stem for apart in cells.APART if apart != "__init__.py")
+    imported = re.compile(rf"^\s*(from|import) .*\b({names})\b", re.MULTILINE)
+    assert imported.search("    from adlib.plots import x")
+    assert imported.search("from . import audit")
+    parts = ("base.py", "training.py", "thresholds/*.py", "detectors/*.py", "metrics/*.py",
+             "datasets/*.py", "compare/[cgpw]*.py")
+    ran = [path for part in parts for path in root.glob(part)]
+    assert len(ran) > 30 and not [path for path in ran if imported.search(path.read_text())]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"{", b"null", b"[1]", b"\xff\xfe\x00", b'{"made_of": 1}', b"[" * 100_000, "cut", "other",
+     "odd"],
+)  # fmt: skip
+def test_torn_and_foreign_files_are_computed_anew(tmp_path, log, garbage):
+    folder, model = tmp_path / "cells", {"a": Counted(log=str(log))}
+    first = quick(model, seeds=[0], results_dir=folder)
+    (file,) = folder.iterdir()
+    text = file.read_text()
+    if garbage == "cut":
+        garbage = text[: len(text) // 2].encode()
+    elif garbage == "other":
+        garbage = text.replace('"seed": 0', '"seed": 1').encode()
+    elif garbage == "odd":
+        document = json.loads(text)
+        document["outcome"]["metrics"]["roc_auc"]["value"] = "high"
+        garbage = json.dumps(document).encode()
+    file.write_bytes(garbage)
+    (folder / "notes.txt").write_text("mine")
+    same(quick(model, seeds=[0], results_dir=folder), first)
+    assert fits(log) == 2 and file.read_text().startswith('{\n "made_of"')
+
+
+def test_ctrl_c_stops_the_run_and_keeps_finished_cells(tmp_path, log):
+    model = {"a": Interrupted(log=str(log))}
+    with pytest.raises(KeyboardInterrupt):
+        quick(model, seeds=(0, 1, 2, 3), results_dir=tmp_path / "cells")
+    assert fits(log) == 2
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+
+
+SCRIPT = """
+import os, time
+import numpy as np
+from adlib.base import Detector
+from adlib.compare import compare
+from adlib.datasets import Dataset
+
+class Slow(Detector):
+    def __init__(self, *, random_state=None, **base):
+        super().__init__(**base)
+        self.random_state = random_state
+
+    def _fit(self, X):
+        self.mean_ = X.mean(axis=0) + 0.01 * np.random.default_rng(self.seed_).random(X.shape[1])
+        time.sleep(float(os.environ["PAUSE"]))
+        with open({log!r}, "a") as log:
+            log.write(f"{{self.seed_}}\\n")
+
+    def _score(self, X):
+        return np.abs(X - self.mean_).{reduce}(axis=1)
+
+X = np.random.default_rng(0).normal(size=(300, 2))
+X[250:255] += 4
+data = Dataset("data", X, (np.arange(300) // 5 == 50).astype(int))
+table = compare(Slow, data, range(12), baselines=False, progress=False, n_random=2, n_bootstrap=5,
+                n_jobs={n_jobs}, results_dir={folder!r})
+table.to_json({out!r}, double_precision=15)
+"""
+
+
+def script(tmp_path, name="cells", pause=0.0, n_jobs=1, reduce="max"):
+    """A run of its own whose detector is defined in `__main__`."""
+    out = tmp_path / f"{name}.json"
+    code = SCRIPT.format(n_jobs=n_jobs, reduce=reduce, log=str(tmp_path / "fits"),
+                         folder=str(tmp_path / name), out=str(out))
+    environment = os.environ | {"PAUSE": str(pause)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment,
+                               start_new_session=True)
+    return process, out
+
+
+def test_kill_9_in_the_middle_loses_no_finished_cell(tmp_path, log):
+    process, out = script(tmp_path, pause=0.2)
+    while fits(log) < 5:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = len(list((tmp_path / "cells").glob("*.json")))
+    assert 4 <= finished <= 6 and not out.exists()
+    before = fits(log)
+    process, out = script(tmp_path, n_jobs=2)  # and the class of `__main__` goes to two processes
+    assert process.wait() == 0
+    assert fits(log) - before == 12 - finished
+    process, whole = script(tmp_path, "whole")
+    assert process.wait() == 0
+    same(pd.read_json(out), pd.read_json(whole))
+    before = fits(log)
+    process, out = script(tmp_path, reduce="sum")  # the class of `__main__` was edited
+    assert process.wait() == 0
+    assert fits(log) - before == 12
+
+
+# --- what a detector is made of ---------------------------------------------------------------
+
+
+NOTEBOOK = """
+import numpy as np
+from adlib.base import Detector
+POWER = {power}
+def size(X):
+    {comment}
+    return abs(X) ** POWER {more}
+class Mine(Detector):
+    {doc}
+    def _fit(self, X): pass
+    def _score(self, X): return max((size(x) for x in X), key=len)
+"""
+
+
+def defined(power=2, comment="pass", more="", doc="pass"):
+    """A class as a notebook defines it: no source file."""
+    space = {"__name__": "__main__"}
+    exec(NOTEBOOK.format(power=power, comment=comment, more=more, doc=doc), space)
+    return space["Mine"]
+
+
+def test_a_class_without_a_file_is_told_from_its_next_version():
+    first = described(defined()())
+    assert described(defined()()) == first
+    assert described(defined(comment="pass  # a comment")()) == first
+    for change in ({"power": 3}, {"more": "+ 1"}, {"doc": "scale = 2"}):
+        assert described(defined(**change)()) != first
+
+
+def test_parameters_tell_models_apart():
+    texts = ["KNN", "KNN(window=2)", "KNN(window=3)", "OneClassSVM", "OneClassSVM(nu=0.2)"]
+    models = [described(model) for model in _labelled(texts).values()]
+    assert all(models.count(model) == 1 for model in models)
+    json.dumps(models)
+    a, b = (described({"weights": np.array([1.0, x])}) for x in (1, 2))
+    assert a != b
+
+
+# --- fits that serve several seeds ------------------------------------------------------------
+
+
+def test_a_detector_without_random_state_is_fitted_once(monkeypatch):
+    count, fit = [], KNN._fit
+    monkeypatch.setattr(KNN, "_fit", lambda self, X: count.append(1) or fit(self, X))
+    table = quick(KNN(), seeds=(0, 1, 2))
+    assert len(count) == 1 and table.seed.nunique() == 3
+    apart = pd.concat([quick(KNN(), seeds=[seed]) for seed in (0, 1, 2)], ignore_index=True)
+    same(table, apart)
+
+
+def test_only_what_is_known_to_ignore_the_seed_is_fitted_once():
+    known = _labelled(["KNN", "RollingZScore", "OneClassSVM", "IsolationForest", "RandomScore"])
+    assert [_ignores_seed(m) for m in known.values()] == [True, True, True, False, False]
+    assert not _ignores_seed(AutoEncoder()) and not _ignores_seed(Counted())
+
+
+def test_a_generator_is_drawn_anew_for_every_seed(log):
+    def draw(seed):
+        return make_data("drawn", seed)
+
+    table = quick({"a": Counted(log=str(log)), "z": MaxAbsZ()}, [draw, make_data()], (3, 5))
+    for seed in (3, 5):
+        once = quick({"a": Counted(), "z": MaxAbsZ()}, draw(seed), [seed])
+        part = table[(table.dataset == "drawn") & (table.seed == seed)].reset_index(drop=True)
+        columns = ["detector", "metric", "value", "low", "high", "threshold"]
+        pd.testing.assert_frame_equal(part[columns], once[columns])
+    z = table[(table.detector == "z") & (table.metric == "roc_auc")]
+    assert z[z.dataset == "drawn"].value.nunique() == 2 and fits(log) == 4
+    assert z[z.dataset == "data"].value.nunique() == 1
+    assert set(quick(MaxAbsZ, lambda seed: make_sine(random_state=seed)).dataset) == {"sine"}
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [(lambda seed: make_data(f"data {seed}"), "the same for every seed; got"),
+     (lambda seed: seed, "callables that give one for a seed, got 0")],
+)  # fmt: skip
+def test_odd_generators_are_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        quick(MaxAbsZ, source)
+
+
+def test_untrained_copies_stand_beside_networks():
+    table = quick({"net": AutoEncoder(epochs=2), "knn": KNN()}, seeds=[0], baselines=True)
+    roles = table.drop_duplicates("detector").set_index("detector")
+    assert roles.role["net untrained"] == "baseline" and roles.status["net untrained"] == "ok"
+    assert "epochs=0" in roles.parameters["net untrained"]
+    assert "knn untrained" not in roles.index
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+def test_parameters_and_online_are_columns():
+    table = quick({"z": RollingZScore(window=20), "knn": KNN(), "forest": "IsolationForest"})
+    lines = table.drop_duplicates("detector").set_index("detector")
+    assert lines.online.to_dict() == {"z": "yes", "knn": "no", "forest": "no"}
+    assert "window=20" in lines.parameters["z"] and "n_estimators=100" in lines.parameters["forest"]
+    assert not table.parameters.str.contains("random_state").any()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a peak")
+@pytest.mark.parametrize("time_limit", [None, 60])
+def test_peak_memory_is_that_of_the_cell(time_limit):
+    models = {"warm-up": Counted(), "hungry": Hungry(), "modest": Counted()}
+    table = quick(models, time_limit=time_limit)
+    peak = table.groupby("detector").peak_memory_mib.max()
+    assert 60 < peak["hungry"] < 72 and 0 <= peak["modest"] < 4
+
+
+def test_peak_memory_is_blank_where_it_cannot_be_told(monkeypatch):
+    monkeypatch.setattr(workers.sys, "platform", "darwin")
+    assert quick(Counted()).peak_memory_mib.isna().all()
+
+
+# --- limits and failures ------------------------------------------------------------------------
+
+
+def test_what_takes_too_long_or_dies_is_a_row_and_the_rest_is_as_without_limit():
+    models = {"endless": Endless(), "dies": Dies(), "memory": OutOfMemory(), "fine": Counted()}
+    table = quick(models, seeds=[0], time_limit=1, n_jobs=2)
+    lines = table.drop_duplicates("detector").set_index("detector")
+    assert lines.status.to_dict() == {
+        "endless": "timed out", "dies": "failed", "memory": "failed", "fine": "ok",
+    }  # fmt: skip
+    assert lines.reason["endless"] == "fit and score took longer than 1 s"
+    assert "SIGKILL" in lines.reason["dies"]
+    assert lines.reason["memory"] == "MemoryError: cannot hold it"
+    assert table[table.detector == "endless"].value.isna().all()
+    rest = {name: models[name] for name in ("memory", "fine")}
+    limited = table[table.detector.isin(rest)].reset_index(drop=True)
+    same(limited, quick(rest, seeds=[0]))
+
+
+def test_a_longer_limit_is_another_try(tmp_path, monkeypatch):
+    run, limits = grid.run, []
+
+    def noted(tasks, time_limit, **kwargs):
+        limits.extend([time_limit] if tasks else [])
+        return run(tasks, time_limit=time_limit, **kwargs)
+
+    monkeypatch.setattr(grid, "run", noted)
+    for limit in (0.4, 0.4, 0.3, 0.6):
+        table = quick({"endless": Endless()}, seeds=[0], results_dir=tmp_path, time_limit=limit)
+        assert set(table.status) == {"timed out"}
+    assert limits == [0.4, 0.6]
+
+
+@pytest.mark.parametrize("limit", [0, -1, "1", True, np.nan])
+def test_odd_limits_are_refused(limit):
+    with pytest.raises(ValueError, match="time_limit must be None or seconds above 0"):
+        quick(MaxAbsZ, time_limit=limit)
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+def test_shuffled_labels_are_chance(tmp_path):
+    """The mean over shuffles lies at one half: nothing of the labels reaches a score."""
+    X = make_data(n=2_000).X
+    y = np.arange(2_000) % 20 == 0
+
+    def shuffled(seed):
+        return Dataset("shuffled", X, np.random.default_rng(seed).permutation(y))
+
+    table = quick(["KNN", "IsolationForest", RollingZScore(window=50)], shuffled, range(5),
+                  metrics="roc_auc", n_bootstrap=0)
+    assert table.groupby("detector").value.mean().between(0.45, 0.55).all()
