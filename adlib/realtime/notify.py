@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import logging
 import random
+import re
 import shlex
 import sqlite3
 import time
@@ -270,7 +271,7 @@ class SlackChannel:
 
     def _clean(self, text: str) -> str:
         path = self._target.decode("ascii")
-        for secret in (path, *sorted(path.split("/"), key=len, reverse=True)):
+        for secret in (path, *sorted(re.split("[/?&=]", path), key=len, reverse=True)):
             if len(secret) > 3:
                 text = text.replace(secret, "***")
         return " ".join(text[:200].split())
@@ -387,6 +388,9 @@ class EmailChannel:
 class NotificationService:
     """Sends what lies in the outbox: a worker per channel, at least once, in order per incident.
 
+    ``async with`` runs the workers; at its end they get ``grace`` seconds to send what is due.
+    What is left then stays in the outbox for the next run.
+
     Parameters
     ----------
     config : NotificationConfig
@@ -405,6 +409,8 @@ class NotificationService:
     lease : float, optional
         Seconds after which the message of a worker that died is sent again; twice the channel's
         timeout and ten seconds by default.
+    grace : float
+        Seconds for what is due at the end.
 
     Attributes
     ----------
@@ -419,14 +425,17 @@ class NotificationService:
     def __init__(self, config: NotificationConfig, store: AlertStore, *,
                  storage: StorageConfig | None = None, channels: Sequence[Channel] | None = None,
                  clock: Callable[[], float] = time.time, rng: random.Random | None = None,
-                 poll: float = 1.0, lease: float | None = None):
+                 poll: float = 1.0, lease: float | None = None, grace: float = 5.0):
         self.config, self.store = config, store
         self.channels = list(channels) if channels is not None else [
             *([SlackChannel(config.slack, str(store.path), clock=clock)] if config.slack else []),
             *([EmailChannel(config.email, str(store.path), clock=clock)] if config.email else []),
             *_elasticsearch(storage, clock)]
         self.counters: Counter[tuple[str, str]] = Counter()
-        self._clock, self._rng, self._poll, self._lease = clock, rng or random.Random(), poll, lease
+        self._clock, self._rng = clock, rng or random.Random()
+        self._poll, self._lease, self._grace = poll, lease, grace
+        self._workers: list[asyncio.Task] = []
+        self._ending = False
         self._paused: dict[str, float] = {}
         self._wakes = {channel.name: asyncio.Event() for channel in self.channels}
         # One thread, one connection: the event loop never waits for the disk.
@@ -442,13 +451,20 @@ class NotificationService:
         for wake in self._wakes.values():
             wake.set()
 
-    async def run(self) -> None:
-        """Send until cancelled. What is under way then is sent again by the next worker."""
+    async def __aenter__(self) -> Self:
+        self._workers = [asyncio.create_task(self._work(channel)) for channel in self.channels]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ending = True
+        self.wake()
         try:
-            async with asyncio.TaskGroup() as group:
-                for channel in self.channels:
-                    group.create_task(self._work(channel))
+            if self._workers:
+                await asyncio.wait(self._workers, timeout=self._grace)
         finally:
+            for worker in self._workers:
+                worker.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
             await self.close()
 
     async def deliver_due(self) -> int:
@@ -469,6 +485,8 @@ class NotificationService:
                 await self._drain(channel)
             except sqlite3.Error as error:  # locked, disk full: may pass, and nothing is lost
                 log.error("outbox of %s: %s", channel.name, error)
+            if self._ending:
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), self._poll)
 
