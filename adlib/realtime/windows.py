@@ -173,6 +173,15 @@ class StreamProcessor:
     def position(self) -> int:
         return self._next - 1
 
+    @property
+    def first(self) -> int | None:
+        """Sequence number that the stream began with; None before its first sample."""
+        return self._first
+
+    def skip(self, position: int) -> None:
+        """Begin after this sequence number, knowing nothing of what came before it."""
+        self._first = self._next = position + 1
+
     async def windows(self, source: AsyncIterator[Any]) -> AsyncIterator[Window]:
         """Windows of an async iterator of arrays (d,) or (k, d), or of `Sample` objects."""
         async for item in source:

@@ -1,0 +1,416 @@
+"""One nested configuration for the live engine, from a dictionary, a YAML or a JSON file.
+
+Unknown keys are refused with their path and the nearest known one. ``${NAME}`` inside any text is
+replaced by an environment variable, so that a file need not hold a secret. Secrets appear in no
+error, repr or dump.
+"""
+
+import difflib
+import inspect
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from adlib.durations import seconds
+from adlib.realtime.incidents import IncidentConfig
+from adlib.realtime.notify import NotificationConfig
+from adlib.realtime.store import StorageConfig
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+_CLASSICAL = {"IsolationForest": "sklearn.ensemble", "EllipticEnvelope": "sklearn.covariance",
+              "OneClassSVM": "adlib.detectors.voting"}
+
+
+class ConfigError(ValueError):
+    """What is wrong with a configuration, one line per fault; holds no secret."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True,
+                              validate_default=True)
+
+
+def find_class(name: str) -> type[BaseEstimator]:
+    """A detector class by name, or anywhere as ``"module:Class"``.
+
+    Raises
+    ------
+    ValueError
+        When there is none of this name; the message names the nearest.
+
+    Examples
+    --------
+    >>> find_class("KNN").__name__, find_class("sklearn.svm:OneClassSVM").__name__
+    ('KNN', 'OneClassSVM')
+    """
+    module, _, attribute = name.rpartition(":")
+    if not module:
+        from adlib import detectors
+
+        known = [key for key in detectors.__all__ if key[0].isupper()]
+        if name in _CLASSICAL:
+            module, attribute = _CLASSICAL[name], "_OneClassSVM" if "SVM" in name else name
+        elif name in known:
+            module = "adlib.detectors"
+        else:
+            raise ValueError(f"unknown detector {name!r}{_nearest(name, [*known, *_CLASSICAL])}; "
+                             f"name one of adlib's or 'module:Class'")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"detector {name!r} cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
+        raise ValueError(f"detector {name!r} is no estimator class")
+    return found
+
+
+def _check_parameters(name: str, given: Iterable[str], own: Iterable[str] = ()) -> None:
+    known = [*inspect.signature(find_class(name)).parameters]
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{key}: unknown parameter of {name}"
+                             f"{_nearest(key, [*known, *own])}")
+
+
+class DetectorConfig(_Strict):
+    """A detector by name, and its parameters. Plain text is a name alone."""
+
+    detector: str = Field(description="One of adlib's, or 'module:Class'.")
+    parameters: dict[str, Any] = {}
+    weight: float = Field(1.0, ge=0, description="In the combination, relative to the others.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"detector": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_parameters(self.detector, self.parameters)
+        return self
+
+    def build(self, random_state: int | None) -> BaseEstimator:
+        """A new detector; one of scikit-learn's stands behind a StandardScaler."""
+        return _build(self.detector, self.parameters, random_state)
+
+
+def _build(name: str, parameters: Mapping[str, Any], random_state: int | None) -> BaseEstimator:
+    cls = find_class(name)
+    plain = {key: tuple(v) if isinstance(v, list) and key != "members" else v
+             for key, v in parameters.items()}
+    if "random_state" in inspect.signature(cls).parameters:
+        plain = {"random_state": random_state, **plain}
+    model = cls(**plain)
+    return make_pipeline(StandardScaler(), model) if not hasattr(model, "anomaly_score") else model
+
+
+class _GroupConfig(_Strict):
+    """A detector whose parameters stand beside these keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    detector: str
+    weight: float = Field(1.0, ge=0, description="In the combination, relative to the others.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_parameters(self.detector, self.model_extra, type(self).model_fields)
+        return self
+
+    def build(self, random_state: int | None) -> BaseEstimator:
+        """A new detector."""
+        return _build(self.detector, self.model_extra, random_state)
+
+
+class DeepConfig(_GroupConfig):
+    """The deep group: any parameter of the detector (a VAE by default) may stand here.
+
+    Examples
+    --------
+    >>> DeepConfig(latent_dim=20, hidden_layers=[64, 32]).build(0)
+    VAE(hidden_layers=(64, 32), latent_dim=20, random_state=0)
+    """
+
+    detector: str = "VAE"
+    input_dim: Count | None = Field(None, description="Number of features; default: the data's.")
+
+
+class StatConfig(_GroupConfig):
+    """The statistical group: any parameter of `adlib.detectors.Voting` may stand here."""
+
+    detector: str = "Voting"
+    alpha: Share = Field(0.05, description="Rate per row of the vote's own flags.")
+    members: tuple[DetectorConfig, ...] | None = Field(
+        None, description="Default: IsolationForest, EllipticEnvelope, OneClassSVM.")
+    weights: tuple[float, ...] | None = None
+
+    def build(self, random_state: int | None) -> BaseEstimator:
+        """A new detector; members get their weights and seeds from it."""
+        extra = {"alpha": self.alpha, "calibration": "split", **self.model_extra}
+        if self.members is not None:
+            extra["members"] = [(m.build(None), m.weight) for m in self.members]
+        if self.weights is not None:
+            extra["weights"] = list(self.weights)
+        _check_parameters(self.detector, extra)
+        model = _build(self.detector, extra, random_state)
+        return model.set_params(weights=extra["weights"]) if "weights" in extra else model
+
+
+class AlertConfig(_Strict):
+    """From flagged windows to people: incidents, channels, and where all of it is kept."""
+
+    incidents: IncidentConfig = IncidentConfig()
+    notification: NotificationConfig | None = None
+    storage: StorageConfig | None = Field(None, description="None: nothing is kept.")
+
+    @model_validator(mode="after")
+    def _stored(self) -> Self:
+        if self.notification is not None and self.storage is None:
+            raise ValueError("notification needs storage: messages are sent from the alert store")
+        return self
+
+
+class EngineConfig(_Strict):
+    """Everything that `RealTimeAnomalyDetector` needs to know.
+
+    Examples
+    --------
+    >>> config = EngineConfig.from_any({"deep_config": {"latent_dim": 20}, "window_size": 100})
+    >>> config.stride, config.deep_config.model_extra
+    (10, {'latent_dim': 20})
+    >>> EngineConfig.from_any({"deep_config": {"latent_dmi": 20}})
+    Traceback (most recent call last):
+    ...
+    adlib.realtime.config.ConfigError: deep_config.latent_dmi: unknown parameter of VAE, did you mean 'latent_dim'?
+    """  # noqa: E501
+
+    stream: str = Field("stream", pattern=r"^[^|\s]+$", description="Name; part of every id.")
+    deep_config: DeepConfig | None = DeepConfig()
+    stat_config: StatConfig | None = StatConfig()
+    detectors: tuple[DetectorConfig, ...] = Field((), description="Further ones, also online.")
+    window_size: Count = Field(100, description="Samples per window.")
+    stride: Count = Field(10, description="Samples from one window to the next.")
+    alpha: Share = Field(0.01, description="Share of normal windows that may be flagged.")
+    alpha_info: Share | None = Field(None, description="Windows up to this p-value are stored; "
+                                     "default 3 alpha.")
+    calibration_share: Share = Field(0.4, description="Last part of the history, for calibration.")
+    sampling_period: Annotated[float, BeforeValidator(
+        lambda value: seconds(value, "sampling_period"))] = Field(
+        1.0, description="Between samples that bring no time: seconds, or '5min'.")
+    feature_names: tuple[str, ...] | None = None
+    hold: int = Field(0, ge=0, description="Samples in a row that a missing value is repaired for.")
+    stuck: Count | Literal["auto", "never"] = Field(
+        "auto", description="Samples a feature may stay the same; auto: a window more than twice "
+        "its longest run in the history.")
+    reorder: int = Field(0, ge=0, description="Samples that wait for missing predecessors.")
+    warm_up: int = Field(0, ge=0, description="First samples, whose windows raise no alert.")
+    queue_size: Count = Field(10_000, description="Samples that may wait to be judged.")
+    overflow: Literal["block", "drop_oldest", "drop_newest"] = "block"
+    batch_windows: Count = Field(64, description="Windows judged at once, at most.")
+    batch_seconds: float = Field(0.02, ge=0, description="Seconds a sample waits for company.")
+    detector_timeout: float = Field(10.0, gt=0, description="Seconds until a detector leaves the "
+                                    "vote for a batch.")
+    max_failures: Count = Field(5, description="Failed batches in a row after which a detector is "
+                                "switched off until the engine starts again.")
+    drift: bool = Field(True, description="Watch the combined score for drift.")
+    random_state: int | None = 0
+    alert_config: AlertConfig = AlertConfig()
+
+    @field_validator("feature_names")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and len(set(names)) < len(names):
+            raise ValueError("names must be distinct")
+        return names
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if not any(group.weight > 0 for group in self.groups().values()):
+            raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
+                             "weight above 0")
+        if self.alpha_info is not None and self.alpha_info < self.alpha:
+            raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
+                             f"{self.alpha_info:g}")
+        width = self.deep_config.input_dim if self.deep_config else None
+        if width and self.feature_names and width != len(self.feature_names):
+            raise ValueError(f"deep_config.input_dim={width} disagrees with "
+                             f"{len(self.feature_names)} feature_names")
+        return self
+
+    def groups(self) -> dict[str, DeepConfig | StatConfig | DetectorConfig]:
+        """Detectors by name: "deep", "statistical", then the further ones by their class."""
+        found: dict[str, Any] = {"deep": self.deep_config, "statistical": self.stat_config}
+        for entry in self.detectors:
+            base = entry.detector.rpartition(":")[2]
+            number = sum(name.split("#")[0] == base for name in found)
+            found[f"{base}#{number + 1}" if number else base] = entry
+        return {name: group for name, group in found.items() if group is not None}
+
+    @classmethod
+    def from_any(cls, source: "EngineConfig | Mapping[str, Any] | str | Path") -> Self:
+        """A configuration from a dictionary, or a ``.yaml``, ``.yml`` or ``.json`` file.
+
+        Raises
+        ------
+        ConfigError
+            Naming the path of every bad key.
+        FileNotFoundError
+        """
+        if isinstance(source, cls):
+            return source
+        data = source if isinstance(source, Mapping) else _read(Path(source))
+        secrets: list[str] = []
+        data = _expand(data, (), secrets)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            found = _explain(cls, error, data)
+        for text in sorted({*secrets, *_unshown(cls, data)}, key=len, reverse=True):
+            found = [line.replace(text, "***") for line in found]
+        raise ConfigError("\n".join(found))
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    where = ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except yaml.YAMLError as error:  # its own message quotes the line, secrets and all
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        data = None
+    except json.JSONDecodeError as error:
+        where, data = f", line {error.lineno}", None
+    if not isinstance(data, Mapping):
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        raise ConfigError(f"{path}{where}: no {kind} mapping of keys to values")
+    return data
+
+
+def _expand(value: Any, path: tuple, secrets: list[str]) -> Any:
+    """A copy with ``${NAME}`` replaced from the environment; what came from there is noted."""
+    if isinstance(value, Mapping):
+        return {key: _expand(item, (*path, key), secrets) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_expand(item, (*path, i), secrets) for i, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def look_up(match: re.Match) -> str:
+        if match[1] not in os.environ:
+            raise ConfigError(f"{_dotted(path)}: the environment variable {match[1]} is not set")
+        return os.environ[match[1]]
+
+    expanded = re.sub(r"\$\{(\w+)\}", look_up, value)
+    if expanded != value:
+        secrets.extend(text for text in (expanded, *map(look_up, re.finditer(
+            r"\$\{(\w+)\}", value))) if len(text) > 3)
+    return expanded
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+def _dotted(path: Iterable[Any]) -> str:
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.lstrip(".")
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def _explain(cls: type[BaseModel], error: ValidationError, data: Any) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False, include_context=False):
+        path = _real(fault["loc"], data)
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            model = _model_at(cls, path[:-1])
+            message = f"unknown key{_nearest(path[-1], model.model_fields if model else ())}"
+        elif (unknown := re.match(r"(\w+): (unknown parameter .*)", message)) is not None:
+            more = ("parameters",) if _model_at(cls, path) is DetectorConfig else ()
+            path, message = (*path, *more, unknown[1]), unknown[2]
+        elif fault["type"] != "missing" and _shown(cls, path):
+            value = fault.get("input")
+            message += f", got {value!r}" if isinstance(value, (str, int, float, bool)) else (
+                f", got {type(value).__name__}")
+        lines.append(f"{_dotted(path)}: {message}" if path else message)
+    return list(dict.fromkeys(lines))
+
+
+def _real(loc: tuple, data: Any) -> tuple:
+    """The part of pydantic's location that is a path in the data (branches of unions are not)."""
+    path = []
+    for i, key in enumerate(loc):
+        if isinstance(data, Mapping) and (key in data or i == len(loc) - 1):
+            path.append(key)
+            data = data.get(key)
+        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
+            path.append(key)
+            data = data[key]
+    return tuple(path)
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
+
+
+def _model_at(cls: type[BaseModel], path: Iterable[Any]) -> type[BaseModel] | None:
+    """The model that stands at a path, if one does."""
+    model: type[BaseModel] | None = cls
+    for key in path:
+        if isinstance(key, int):
+            continue
+        field = model.model_fields.get(key) if model else None
+        model = next((t for t in _types(field.annotation) if isinstance(t, type)
+                      and issubclass(t, BaseModel)), None) if field else None
+    return model
+
+
+def _shown(cls: type[BaseModel], path: tuple) -> bool:
+    """Whether the value at a path may appear in a message: a known plain field, no secret."""
+    names = [key for key in path if not isinstance(key, int)]
+    model = _model_at(cls, names[:-1]) if names else None
+    field = model.model_fields.get(names[-1]) if model else None
+    return field is not None and not any(
+        isinstance(t, type) and issubclass(t, (SecretStr, BaseModel))
+        for t in _types(field.annotation))
+
+
+def _unshown(cls: type[BaseModel], data: Any, path: tuple = ()) -> Iterator[str]:
+    """Every text that stands where nothing may be shown."""
+    if isinstance(data, (Mapping, list)):
+        for key, item in data.items() if isinstance(data, Mapping) else enumerate(data):
+            yield from _unshown(cls, item, (*path, key))
+    elif isinstance(data, str) and len(data) > 3 and not _shown(cls, path) and (
+            path and path[0] == "alert_config"):
+        yield data

@@ -1,0 +1,935 @@
+"""The live engine: samples in, judged windows out, one incident for one fault.
+
+Every detector scores samples, each once; a window's score is the highest of its samples'. That is
+what makes the engine fast (a window of 100 samples with a stride of 10 would otherwise score each
+sample ten times) and lets detectors of any kind sit side by side: on rows, with a look-back of
+their own, or online. Window scores are calibrated per detector on rows after the training rows,
+averaged as surprises (Fisher's combination), and the average is calibrated again: p-values keep
+their meaning, whoever takes part.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import queue
+import shutil
+import tarfile
+import tempfile
+import threading
+import time
+import uuid
+import warnings
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from safetensors import numpy as safetensors
+from sklearn.exceptions import NotFittedError
+
+from adlib import persist
+from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.drift import DriftMonitor
+from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
+from adlib.realtime.incidents import AlertManager, Responses
+from adlib.realtime.notify import NotificationConfig, NotificationService
+from adlib.realtime.store import AlertStore
+from adlib.realtime.windows import Block, Sample, StreamProcessor
+from adlib.scaling import center_scale
+from adlib.thresholds import Calibration, CalibrationWarning, Scores, effective_size, severity
+
+log = logging.getLogger(__name__)
+Rows = NDArray[np.float64]
+
+FORMAT = 1
+_TURN = 64  # samples between two looks at what else there is to do
+_TOP = 5  # features that a verdict names
+# what a fitted engine depends on; the rest of the configuration may change without a new fit
+_FITTED = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
+           "calibration_share")
+
+
+class WindowCalibration(Calibration):
+    """Calibration on overlapping windows: the rank counts effective windows, not windows.
+
+    ``p = (1 + m * share) / (m + 1)`` with m effective windows (`adlib.thresholds.effective_size`),
+    of which ``share`` score as high. Asymptotic under stationarity and mixing; beyond the highest
+    held-out window it falls on along the extreme-value tail.
+    """
+
+    def fit(self, scores: ArrayLike, window: int = 1) -> Self:
+        """Scores (n,) of windows one sample apart, in time order."""
+        super().fit(scores)
+        n = len(self.scores_)
+        block = max(int(np.ceil(n**0.6)), 5 * window)
+        # no two windows that share a sample count twice, whatever their scores look like
+        self.n_effective_ = max(min(effective_size(scores, 0.1, block), n / window), 1.0)
+        return self
+
+    def _rank(self, scores: Scores) -> Scores:
+        n, m = len(self.scores_), self.n_effective_
+        share = (n - np.searchsorted(self.scores_, scores, side="left")) / n
+        return (1 + m * share) / (m + 1)
+
+
+class _Worker:
+    """One daemon thread: a detector that hangs for ever must not keep the process alive."""
+
+    def __init__(self, name: str):
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    def submit(self, function: Any, *args: Any) -> Future:
+        future: Future = Future()
+        self._jobs.put((future, function, args))
+        return future
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, function, args = job
+            try:
+                future.set_result(function(*args))
+            except BaseException as error:  # noqa: B036 - whatever it is, the engine must hear of it
+                future.set_exception(error)
+
+
+class _Member:
+    """A detector at work: its scores of the samples that open windows still need, its failures."""
+
+    def __init__(self, name: str, model: Any, weight: float, scale: WindowCalibration):
+        self.name, self.model, self.weight, self.scale = name, model, weight, scale
+        self.online = isinstance(model, OnlineDetector)
+        self.context = 0 if self.online or not isinstance(model, Detector) else model._context()
+        self.tail = np.empty(0)
+        self.failures, self.off = 0, False
+        self.running: Future | None = None
+        self.worker: _Worker | None = None
+        self.saved: NDArray[np.uint8] | None = None
+
+    def score(self, values: Rows, valid: NDArray[np.bool_], n_old: int) -> Scores:
+        """Scores of the samples after the first ``n_old``; NaN for those that are not valid."""
+        scores = np.full(len(values) - n_old, np.nan)
+        good = valid[n_old:]
+        if not good.any():
+            return scores
+        if self.online:
+            scores[good] = self.model.process(values[n_old:][good])
+            return scores
+        first = max(n_old - self.context, 0)
+        found = np.asarray(anomaly_score(self.model, values[first:]), dtype=np.float64)
+        if found.shape != (len(values) - first,) or np.isnan(found).any():
+            raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
+                             f"{np.isnan(found).sum()} NaN")
+        scores[good] = found[n_old - first:][good]
+        return scores
+
+    def snapshot(self) -> NDArray[np.uint8] | None:
+        """State of an online detector; while it hangs, the last one that is known."""
+        if self.online and (self.running is None or self.running.done()):
+            with tempfile.TemporaryDirectory() as folder:
+                path = persist.save(self.model, Path(folder) / "model")
+                buffer = io.BytesIO()
+                with tarfile.open(fileobj=buffer, mode="w") as tar:
+                    for file in sorted(path.iterdir()):
+                        tar.add(file, file.name)
+            self.saved = np.frombuffer(buffer.getvalue(), np.uint8)
+        return self.saved
+
+    def restore(self, saved: NDArray[np.uint8] | None) -> None:
+        if saved is None:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            with tarfile.open(fileobj=io.BytesIO(saved.tobytes())) as tar:
+                tar.extractall(Path(folder) / "model", filter="data")
+            self.model = persist.load(Path(folder) / "model", classes=[type(self.model)])
+
+
+class RealTimeAnomalyDetector:
+    """Judges a stream window by window, and raises one incident for one fault.
+
+    Parameters
+    ----------
+    config : EngineConfig, mapping, or path of a YAML or JSON file
+
+    Attributes
+    ----------
+    responses : Responses
+        Register handlers per severity and automated responses here.
+    store : AlertStore or None
+    features_ : list of str
+    position : int
+        Last sequence number taken; -1 before the first.
+
+    Notes
+    -----
+    The share of flagged windows is about ``alpha`` on a stream like the calibration rows, in the
+    limit of long calibration; it is no promise for one that changes (see `DriftMonitor`).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> config = {"deep_config": None, "detectors": ["PCAReconstruction"], "stat_config": None,
+    ...           "window_size": 20, "stride": 5}
+    >>> engine = RealTimeAnomalyDetector(config).fit(rng.normal(size=(4000, 3)))
+    >>> live = rng.normal(size=(400, 3))
+    >>> live[200:230] += 6
+    >>> async def source():
+    ...     for row in live:
+    ...         yield row
+    >>> async def flagged():
+    ...     return [w["end"] async for w in engine.process_stream(source()) if w["is_anomaly"]]
+    >>> found = asyncio.run(flagged())
+    >>> 200 <= found[0] <= 206
+    True
+    """
+
+    def __init__(self, config: EngineConfig | Mapping[str, Any] | str | Path):
+        self.config = EngineConfig.from_any(config)
+        self.responses = Responses()
+        self.store: AlertStore | None = None
+        self._metrics = _Metrics(self.config.stream)
+        self._service: NotificationService | None = None
+        self._live = False
+
+    # -- fit ----------------------------------------------------------------------------------
+
+    def fit(self, X_history: ArrayLike) -> Self:
+        """Train on the first part of a normal history, calibrate on what follows it in time.
+
+        Parameters
+        ----------
+        X_history : array-like of shape (n_samples, n_features)
+            In time order, one row per sample. Rows with missing values are left out.
+
+        Raises
+        ------
+        ValueError
+            When it does not fit the configuration, or is too short for the window.
+        """
+        config = self.config
+        X = np.asarray(X_history, dtype=np.float64)
+        if X.ndim != 2 or not X.shape[1]:
+            raise ValueError(f"X_history must have shape (n_samples, n_features), got {X.shape}")
+        named = [str(name) for name in getattr(X_history, "columns", ())]
+        names = list(config.feature_names or named or (f"x{j}" for j in range(X.shape[1])))
+        wanted = config.deep_config.input_dim if config.deep_config else None
+        for what, width in (("deep_config.input_dim", wanted), ("feature_names", len(names))):
+            if width is not None and width != X.shape[1]:
+                raise ValueError(f"X_history has {X.shape[1]} features, {what} says {width}")
+        cut = len(X) - int(len(X) * config.calibration_share)
+        if min(cut, len(X) - cut) < 2 * config.window_size:
+            raise ValueError(f"X_history must hold at least two windows of {config.window_size} "
+                             f"samples to train on and two to calibrate on, got {len(X)} rows, "
+                             f"{len(X) - cut} of them for calibration")
+        valid = np.isfinite(X).all(axis=1)
+        filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
+        self._members, windows = [], []
+        for name, group in config.groups().items():
+            if not group.weight:
+                continue
+            model = group.build(config.random_state)
+            if isinstance(model, Detector) and model.calibration == "auto":
+                model.set_params(calibration=None)  # windows are calibrated here, not rows
+            try:
+                model.fit(filled[:cut][valid[:cut]])
+                member = _Member(name, model, group.weight, WindowCalibration())
+                scores = member.score(filled, valid, cut)
+            except Exception as error:
+                raise ValueError(f"detector {name!r} ({type(model).__name__}) cannot be fitted: "
+                                 f"{type(error).__name__}: {error}") from error
+            windows.append(sliding_window_view(scores, config.window_size).max(axis=1))
+            self._members.append(member)
+        windows = np.column_stack(windows)
+        self._held_out = windows[~np.isnan(windows).any(axis=1)]
+        if len(self._held_out) < config.window_size:
+            raise ValueError(f"only {len(self._held_out)} calibration windows hold no missing "
+                             f"value; give a longer history, or one with fewer gaps")
+        self._center, self._scale = center_scale(filled[:cut], robust=True)
+        self._longest = _longest_runs(X)
+        self.features_ = names
+        self._ready()
+        shared = self._combination(tuple(range(len(self._members))))
+        if (shared.n_effective_ + 1) * config.alpha < 1:
+            warnings.warn(
+                f"alpha={config.alpha:g} lies beyond what {shared.n_effective_:.0f} effective "
+                f"calibration windows can show: it rests on the extrapolated tail; give a longer "
+                f"history or raise alpha", CalibrationWarning, stacklevel=2)
+        return self
+
+    def _ready(self) -> None:
+        """Make what follows from the held-out windows, and start a new stream."""
+        self._surprises = np.empty_like(self._held_out)
+        for j, member in enumerate(self._members):
+            column = self._held_out[:, j]
+            member.scale.fit(column, self.config.window_size)
+            # on their own scale: on one made of the other windows, the one sample that leads a
+            # hundred of them would stand far out, and the average's tail would be its shadow
+            self._surprises[:, j] = member.scale.surprise(column)
+        self._weights = np.array([member.weight for member in self._members])
+        self._combinations: dict[tuple[int, ...], WindowCalibration] = {}
+        self.reset()
+
+    def _combine(self, S: Rows, who: Sequence[int]) -> Scores:
+        weights = self._weights[list(who)]
+        return S[:, list(who)] @ (weights / weights.sum())
+
+    def _combination(self, who: tuple[int, ...]) -> WindowCalibration:
+        """Held-out scale of the average of these members, made when it is first needed."""
+        if who not in self._combinations:
+            self._combinations[who] = WindowCalibration().fit(
+                self._combine(self._surprises, who), self.config.window_size)
+        return self._combinations[who]
+
+    def reset(self) -> None:
+        """Begin a new stream; what was fitted stays, and so does what online detectors learned."""
+        config = self.config
+        stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
+                 else 2 * self._longest + config.window_size)
+        self._processor = StreamProcessor(
+            config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
+            stuck=stuck, reorder=config.reorder, period=config.sampling_period,
+            stream=config.stream, features=self.features_)
+        self._manager = AlertManager(config.alert_config.incidents)
+        self._drift = None
+        if config.drift:
+            reference = self._combine(self._surprises, range(len(self._members)))
+            monitor = DriftMonitor()
+            if len(reference) >= 4 * monitor.patience * config.stride:
+                self._drift = monitor.fit(reference[::config.stride])
+        for member in self._members:
+            member.tail = np.empty(0)
+        self._live = False
+
+    @property
+    def position(self) -> int:
+        self._check_fitted()
+        return self._processor.position
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "_members"):
+            raise NotFittedError("this RealTimeAnomalyDetector is not fitted: call fit(X_history) "
+                                 "or load(path)")
+
+    # -- judging, without a clock ---------------------------------------------------------------
+
+    def judge(self, items: Iterable[Any], *, flush: bool = False
+              ) -> tuple[list[Verdict], list[QualityEvent]]:
+        """Verdicts on the windows that these items complete; incidents are another step.
+
+        Parameters
+        ----------
+        items : iterable of array (d,) or (k, d), or of Sample
+        flush : bool
+            The stream ends: see `StreamProcessor.push`.
+        """
+        self._check_fitted()
+        block = self._processor.push(items, flush=flush)
+        if block is None:
+            return [], []
+        quality = list(block.events)
+        tails = self._score(block, quality)
+        return self._verdicts(block, tails, quality), quality
+
+    def _score(self, block: Block, quality: list[QualityEvent]) -> Rows:
+        """Scores of the block's samples by each detector, (n, n_members); NaN where there is none.
+
+        Detectors work in parallel, each in its thread. One that fails or is late leaves the vote
+        for the windows that hold these samples.
+        """
+        jobs = {}
+        if block.n_old < len(block.seq):
+            for member in self._members:
+                if member.running is not None and member.running.done():
+                    member.running = None  # it was late: what it says now is of another batch
+                if not member.off and member.running is None:
+                    member.worker = member.worker or _Worker(member.name)
+                    member.running = jobs[member] = member.worker.submit(
+                        member.score, block.values, block.valid, block.n_old)
+        wait(jobs.values(), timeout=self.config.detector_timeout)
+        scores = np.full((len(block.seq), len(self._members)), np.nan)
+        for j, member in enumerate(self._members):
+            old = min(len(member.tail), block.n_old)
+            scores[block.n_old - old:block.n_old, j] = member.tail[len(member.tail) - old:]
+            job = jobs.get(member)
+            if job is not None and job.done() and job.exception() is None:
+                scores[block.n_old:, j] = job.result()
+                member.failures, member.running = 0, None
+            elif block.n_old < len(block.seq) and not member.off:
+                self._failed(member, job, block, quality)
+            member.tail = scores[max(len(scores) - self.config.window_size + 1, 0):, j].copy()
+        return scores
+
+    def _failed(self, member: _Member, job: Future | None, block: Block,
+                quality: list[QualityEvent]) -> None:
+        member.failures += 1
+        if job is not None and job.done():
+            member.running = None
+            kind, detail = "detector_failed", f"{type(job.exception()).__name__}: {job.exception()}"
+        else:
+            kind, detail = "detector_slow", (
+                f"no answer within {self.config.detector_timeout:g} s" if job else "still busy")
+        if member.failures >= self.config.max_failures:
+            member.off = True
+            detail += f"; switched off after {member.failures} failures in a row"
+        self._metrics.failures.labels(self.config.stream, member.name, kind).inc()
+        log.warning("detector %s of stream %s: %s", member.name, self.config.stream, detail)
+        if member.failures == 1 or member.off:
+            quality.append(QualityEvent(
+                self.config.stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
+                float(block.time[-1]), f"{member.name}: {detail}"[:300]))
+
+    def _verdicts(self, block: Block, scores: Rows, quality: list[QualityEvent]) -> list[Verdict]:
+        config, ends = self.config, block.ends
+        if not len(ends):
+            return []
+        view = sliding_window_view(scores, config.window_size, axis=0)
+        W = view[ends - config.window_size + 1].max(axis=2)  # NaN where a sample has no score
+        seq = block.seq[ends]
+        first = self._processor.first or 0
+        judged = block.judgeable & (seq - first >= config.warm_up)
+        known = ~np.isnan(W) & judged[:, None]
+        S, own = np.zeros_like(W), np.full(W.shape, np.nan)
+        for j, member in enumerate(self._members):
+            rows = known[:, j]
+            S[rows, j] = member.scale.surprise(W[rows, j])
+            own[rows, j] = member.scale.severity(W[rows, j], config.alpha)
+        log_p, combined = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
+        for pattern in np.unique(known, axis=0):
+            who = tuple(np.flatnonzero(pattern).tolist())
+            if who:
+                rows = (known == pattern).all(axis=1)
+                combined[rows] = self._combine(S[rows], who)
+                log_p[rows] = self._combination(who).log_p(combined[rows])
+        p, (score, flagged) = np.exp(log_p), decide(log_p, config.alpha)
+        alpha_info = config.alpha_info or 3 * config.alpha
+        top = self._explain(block, scores, np.flatnonzero(p <= alpha_info))
+        self._watch_drift(block, combined, known.all(axis=1), quality)
+        names = [member.name for member in self._members]
+        found = []
+        for i, end in enumerate(ends.tolist()):
+            anomaly = None
+            if not np.isnan(p[i]):  # a stuck sensor may accuse, but not acquit
+                anomaly = True if flagged[i] else None if block.stuck[i] else False
+            found.append(Verdict(
+                config.stream, int(seq[i]) - config.window_size + 1, int(seq[i]),
+                float(block.time[end]), float(p[i]), float(score[i]),
+                severity_of(score[i]), anomaly,
+                {name: None if value != value else value
+                 for name, value in zip(names, own[i].tolist(), strict=True)}, top.get(i, ())))
+        return found
+
+    def _explain(self, block: Block, scores: Rows, which: NDArray[np.int64]
+                 ) -> dict[int, tuple[tuple[str, float], ...]]:
+        """Features behind a window's highest sample, with their shares."""
+        if not len(which):
+            return {}
+        start = block.ends[which] - self.config.window_size + 1
+        index = start[:, None] + np.arange(self.config.window_size)
+        parts = None
+        for j, member in enumerate(self._members):
+            if np.isnan(scores[index, j]).any():
+                continue
+            rows = block.values[start + scores[index, j].argmax(axis=1)]
+            if parts is None:
+                parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
+            if member.context == 0 and not member.online and hasattr(member.model, "contributions"):
+                with contextlib.suppress(Exception):  # an explanation is no reason to lose an alarm
+                    parts = np.abs(member.model.contributions(rows))
+                    break
+        if parts is None:
+            return {}
+        total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
+        order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
+        return {int(i): tuple((self.features_[k], float(share[k])) for k in best)
+                for i, share, best in zip(which, parts / total, order, strict=True)}
+
+    def _watch_drift(self, block: Block, combined: Scores, whole: NDArray[np.bool_],
+                     quality: list[QualityEvent]) -> None:
+        if self._drift is None:
+            return
+        for i in np.flatnonzero(whole):
+            n = len(self._drift.trail_)
+            self._drift.update(float(combined[i]))
+            for entry in self._drift.trail_[n:]:
+                end = block.ends[i]
+                quality.append(QualityEvent(
+                    self.config.stream, "drift", int(block.seq[end]) - self.config.window_size + 1,
+                    int(block.seq[end]), float(block.time[end]),
+                    "the combined score is no longer distributed as in calibration"
+                    if entry["event"] == "drift" else "the combined score is as it was"))
+            del self._drift.trail_[:]
+
+    # -- the stream -----------------------------------------------------------------------------
+
+    async def process_stream(self, source: AsyncIterator[Any], *, start: int | None = None
+                             ) -> AsyncIterator[dict[str, Any]]:
+        """Judge a stream; each window comes out once its effects are committed.
+
+        Parameters
+        ----------
+        source : async iterator of array (d,) or (k, d), or of Sample
+            Any number of rows at a time.
+        start : int, optional
+            Sequence number of the first row of arrays that bring none. Default: the stream goes on
+            where it stopped, also after a restart. A source that begins again from its first row
+            says 0; what was committed before is then recognised and skipped.
+
+        Yields
+        ------
+        dict
+            ``is_anomaly`` (None: not judged, which is not normal), ``score`` (calibrated severity
+            in [0, 1]), ``severity``, ``p_value``, ``detectors`` (each one's own severity, None
+            where it left the vote), ``start``, ``end``, ``time``, ``top_features``,
+            ``incident_id`` of the open incident, ``warm_up``, ``stream``.
+        """
+        self._check_fitted()
+        if self._live:
+            raise RuntimeError("this engine already processes a stream; make another one of it")
+        self._live = True
+        loop, config = asyncio.get_running_loop(), self.config
+        worker = _Worker(f"engine-{config.stream}")
+        done: asyncio.Queue = asyncio.Queue()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._stop, worker)
+            await asyncio.wrap_future(worker.submit(self._open_store))
+            inbox = _Inbox(config.queue_size, config.overflow, self._metrics,
+                           self._processor.position + 1 if start is None else start)
+            stack.push_async_callback(_cancel, loop.create_task(
+                inbox.fill(source, config.batch_windows * config.stride)))
+            stack.push_async_callback(_cancel, loop.create_task(self._respond(done)))
+            if self._service is not None:
+                await stack.enter_async_context(self._service)
+            acks: list[tuple[int, Any]] = []
+            last = False
+            while not last:
+                items, lost, arrived, last = await inbox.take(
+                    config.batch_windows * config.stride, config.batch_seconds)
+                acks += [(_last(item), item.ack) for item in (*items, *lost) if item.ack]
+                found, events = await asyncio.wrap_future(
+                    worker.submit(self._step, items, lost, last))
+                ready = [ack for seq, ack in acks if seq <= self._processor.position]
+                acks = [(seq, ack) for seq, ack in acks if seq > self._processor.position]
+                for ack in ready:
+                    await ack()
+                for event in events:
+                    done.put_nowait(event)
+                if self._service is not None:
+                    self._service.wake()
+                self._metrics.latency.observe(time.perf_counter() - arrived)
+                for window in found:
+                    yield window
+            await done.join()
+            inbox.raise_fault()
+
+    def _stop(self, worker: _Worker) -> None:
+        worker.stop()
+        for member in self._members:
+            if member.worker is not None:
+                member.worker.stop()
+                member.worker = None
+        self._live = False
+
+    async def _respond(self, events: asyncio.Queue) -> None:
+        while True:
+            event = await events.get()
+            await self.responses.run([event])
+            events.task_done()
+
+    def _step(self, items: list[Sample], lost: list[Sample], flush: bool
+              ) -> tuple[list[dict[str, Any]], list[IncidentEvent]]:
+        """One micro-batch, from samples to the commit."""
+        began = time.perf_counter()
+        config, stream, before = self.config, self.config.stream, self._processor.position
+        if self.store is not None:
+            self._manager.apply(self.store.operator_state(stream, before))
+        verdicts, quality = self.judge(items, flush=flush)
+        quality += [QualityEvent(stream, "dropped", item.seq, _last(item),
+                                 _time(item, config.sampling_period), "the queue was full")
+                    for item in lost]
+        events, found = [], []
+        for verdict in verdicts:
+            events += self._manager.step(verdict)
+            found.append(self._window(verdict))
+        if self.store is not None and (self._processor.position > before or quality):
+            alpha_info = config.alpha_info or 3 * config.alpha
+            stored = [verdict for verdict in verdicts if verdict.p_value <= alpha_info]
+            self.store.commit(
+                stream, self._processor.position, self._state(), stored, events,
+                quality, self._service.rows(events, stored) if self._service else [])
+        self._metrics.count(self._processor.position - before, verdicts, events, quality)
+        self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
+        return found, events
+
+    def _window(self, verdict: Verdict) -> dict[str, Any]:
+        incident = self._manager.incident(verdict.stream)
+        unknown = verdict.p_value != verdict.p_value
+        return {
+            "is_anomaly": verdict.is_anomaly, "score": None if unknown else verdict.score,
+            "severity": verdict.severity, "p_value": None if unknown else verdict.p_value,
+            "detectors": verdict.detectors, "start": verdict.start, "end": verdict.end,
+            "time": verdict.time, "top_features": verdict.top_features,
+            "incident_id": incident and incident.id,
+            "warm_up": verdict.end - (self._processor.first or 0) < self.config.warm_up,
+            "stream": verdict.stream}
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def _open_store(self) -> None:
+        alerts = self.config.alert_config
+        if alerts.storage is None:
+            return
+        if self.store is None:
+            self.store = AlertStore(alerts.storage.path)
+            if (saved := self.store.restore(self.config.stream)) is not None:
+                self._restore(*saved)
+        if alerts.notification is not None or alerts.storage.backend != "sqlite":
+            self._service = NotificationService(alerts.notification or NotificationConfig(),
+                                                self.store, storage=alerts.storage)
+
+    def _state(self) -> bytes:
+        """All that later verdicts and incidents depend on."""
+        drift = None
+        if self._drift is not None:  # the reference is the fitted model's
+            drift = {k: v for k, v in self._drift.get_state().items() if k != "reference"}
+        return _pack({
+            "model": self._fingerprint(), "processor": self._processor.state(),
+            "manager": self._manager.state(), "drift": drift,
+            "members": [[member.tail, member.snapshot()] for member in self._members]})
+
+    def _restore(self, position: int, state: bytes) -> None:
+        saved = _unpack(state)
+        self._manager.restore(saved["manager"])
+        if saved["model"] != self._fingerprint():  # fitted anew: a window is needed to warm up
+            log.warning("stream %s goes on after sample %d with another model",
+                        self.config.stream, position)
+            self._processor.skip(position)
+            return
+        self._processor.restore(saved["processor"])
+        for member, (tail, snapshot) in zip(self._members, saved["members"], strict=True):
+            member.tail = tail
+            member.restore(snapshot)
+        if self._drift is not None and saved["drift"] is not None:
+            self._drift.set_state({**saved["drift"], "reference": self._drift.reference_})
+
+    def _fingerprint(self) -> int:
+        return zlib.crc32(self._held_out.tobytes(), self.config.window_size)
+
+    def save(self, path: str | Path) -> Path:
+        """Write what was fitted to a folder, whole or not at all; no secret goes there.
+
+        Raises
+        ------
+        FileExistsError
+            When ``path`` exists and is no saved engine.
+        """
+        self._check_fitted()
+        path = Path(path)
+        if path.exists() and not (path / "engine.json").is_file():
+            raise FileExistsError(f"path exists and is not a saved engine: {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+        folder.mkdir()
+        try:
+            for i, member in enumerate(self._members):
+                persist.save(member.model, folder / f"detector-{i}")
+            safetensors.save_file(
+                {"held_out": self._held_out, "center": self._center, "scale": self._scale,
+                 "longest": self._longest}, folder / "arrays.safetensors")
+            (folder / "engine.json").write_text(json.dumps(
+                {"format": FORMAT, "features": self.features_,
+                 "detectors": [member.name for member in self._members],
+                 "config": self.config.model_dump(mode="json", exclude={"alert_config"})},
+                indent=1), encoding="utf-8")
+            if path.exists():
+                shutil.rmtree(path)
+            folder.rename(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path,
+             config: EngineConfig | Mapping[str, Any] | str | Path | None = None) -> Self:
+        """An engine that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        config : optional
+            Budgets, alerts and the like may differ from those at fit; detectors and window may not.
+            Default: as saved, without alerts (they may hold secrets).
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When ``path`` is no saved engine, is damaged, or does not go with ``config``.
+        """
+        folder = Path(path)
+        if not (folder / "engine.json").is_file():
+            raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}")
+        try:
+            saved = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
+            if saved["format"] != FORMAT:
+                raise ValueError(f"{folder} has format {saved['format']!r}, this version of adlib "
+                                 f"reads format {FORMAT}")
+            arrays = safetensors.load_file(folder / "arrays.safetensors")
+        except (KeyError, OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+        before = EngineConfig.from_any(saved["config"])
+        engine = cls(before if config is None else config)
+        now = engine.config.model_dump(mode="json", include=set(_FITTED))
+        for key in _FITTED:
+            if saved["config"].get(key) != now[key]:
+                raise ValueError(f"config.{key} is not what {folder} was fitted with: fit again")
+        groups = engine.config.groups()
+        engine._members = []
+        for i, name in enumerate(saved["detectors"]):
+            kind = find_class(groups[name].detector)
+            model = persist.load(folder / f"detector-{i}", classes=[kind])
+            engine._members.append(_Member(name, model, groups[name].weight, WindowCalibration()))
+        engine._held_out, engine._longest = arrays["held_out"], arrays["longest"]
+        engine._center, engine._scale = arrays["center"], arrays["scale"]
+        engine.features_ = saved["features"]
+        engine._ready()
+        return engine
+
+    def metrics_text(self) -> str:
+        """Counters and gauges in Prometheus' text format."""
+        if self.store is not None:
+            self._metrics.outbox.clear()
+            for (channel, state), n in self.store.backlog().items():
+                self._metrics.outbox.labels(channel, state).set(n)
+        if hasattr(self, "_members"):
+            for member in self._members:
+                self._metrics.off.labels(self.config.stream, member.name).set(member.off)
+        return generate_latest(self._metrics.registry).decode()
+
+
+def decide(log_p: Scores, alpha: float) -> tuple[Scores, NDArray[np.bool_]]:
+    """Severity in [0, 1] and flag of each p-value: above 0.7 exactly where flagged.
+
+    Examples
+    --------
+    >>> score, flagged = decide(np.log([0.5, 0.05]), 0.05)
+    >>> flagged.tolist(), bool(score[1] > 0.7)
+    ([False, True], True)
+    """
+    flagged = log_p <= np.log(alpha) + 1e-12
+    score = np.full(len(log_p), np.nan)
+    known = ~np.isnan(log_p)
+    score[known] = severity(log_p[known], alpha)
+    return np.where(flagged, np.maximum(score, np.nextafter(0.7, 1)), score), flagged
+
+
+def _longest_runs(X: Rows) -> Scores:
+    """Samples in a row without a change, by feature; inf for one that never changes."""
+    longest = np.ones(X.shape[1])
+    for j, column in enumerate(X.T):
+        changes = np.flatnonzero(np.diff(column, prepend=np.nan, append=np.nan) != 0)
+        longest[j] = np.inf if len(changes) <= 2 else np.diff(changes).max()
+    return longest
+
+
+# -- arrivals -----------------------------------------------------------------------------------
+
+
+class _Inbox:
+    """Samples that wait, bounded in number; what happens when it is full is a policy."""
+
+    def __init__(self, limit: int, overflow: str, metrics: "_Metrics", first: int):
+        self.limit, self.overflow, self.metrics, self.next = limit, overflow, metrics, first
+        self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
+        self.lost: list[Sample] = []
+        self.rows, self.closed = 0, False
+        self.fault: Exception | None = None
+        self.ready, self.space = asyncio.Event(), asyncio.Event()
+
+    async def fill(self, source: AsyncIterator[Any], most: int) -> None:
+        try:
+            n = 0
+            async for item in source:
+                for sample in self._pieces(item, min(most, self.limit)):
+                    await self._put(sample)
+                    if (n := n + 1) % _TURN == 0:  # a source that never waits starves all others
+                        await asyncio.sleep(0)
+        except Exception as error:  # told to the consumer once what came before is judged
+            self.fault = error
+        finally:
+            self.closed = True
+            self.ready.set()
+
+    def _pieces(self, item: Any, most: int) -> Iterable[Sample]:
+        sample = item if isinstance(item, Sample) else Sample(None, None, item)
+        seq, n = self.next if sample.seq is None else int(sample.seq), _length(sample)
+        self.next = seq + n
+        if n <= most:
+            yield sample if sample.seq is not None else Sample(seq, sample.time, sample.values,
+                                                               sample.ack)
+            return
+        stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
+        for at in range(0, n, most):
+            end = min(at + most, n)
+            yield Sample(seq + at, None if sample.time is None else stamps[at:end],
+                         sample.values[at:end], sample.ack if end == n else None)
+
+    async def _put(self, sample: Sample) -> None:
+        n = _length(sample)
+        while self.rows and self.rows + n > self.limit:
+            if self.overflow == "block":
+                self.space.clear()
+                await self.space.wait()
+                continue
+            drop = sample if self.overflow == "drop_newest" else self.samples.popleft()[0]
+            self.metrics.dropped.inc(_length(drop))
+            self._lose(drop)
+            if drop is sample:
+                return
+            self.rows -= _length(drop)
+        self.samples.append((sample, time.perf_counter()))
+        self.rows += n
+        self.metrics.queue.set(self.rows)
+        self.ready.set()
+
+    def _lose(self, sample: Sample) -> None:
+        """Remember what was dropped; neighbours become one, or overload would fill the memory."""
+        before = self.lost[-1] if self.lost else None
+        if before is not None and not before.ack and _last(before) + 1 == sample.seq:
+            self.lost[-1] = Sample(before.seq, before.time,
+                                   _Dropped(_length(before) + _length(sample)), sample.ack)
+        else:
+            self.lost.append(Sample(sample.seq, sample.time, _Dropped(_length(sample)),
+                                    sample.ack))
+
+    async def take(self, most: int, patience: float
+                   ) -> tuple[list[Sample], list[Sample], float, bool]:
+        """Up to ``most`` rows, what was dropped since the last call, the time of the first arrival,
+        and whether these were the last.
+
+        The first sample waits ``patience`` seconds for company.
+        """
+        while not (self.samples or self.closed):
+            self.ready.clear()
+            await self.ready.wait()
+        if self.samples:
+            until = self.samples[0][1] + patience
+            while self.rows < most and not self.closed and (
+                    left := until - time.perf_counter()) > 0:
+                self.ready.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.ready.wait(), left)
+        taken, rows = [], 0
+        first = self.samples[0][1] if self.samples else time.perf_counter()
+        while self.samples and (not taken or rows + _length(self.samples[0][0]) <= most):
+            taken.append(self.samples.popleft()[0])
+            rows += _length(taken[-1])
+        self.rows -= rows
+        self.space.set()
+        self.metrics.queue.set(self.rows)
+        lost, self.lost = self.lost, []
+        return taken, lost, first, self.closed and not self.samples
+
+    def raise_fault(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class _Dropped:
+    """Stands for the values of dropped samples."""
+
+    def __init__(self, n: int):
+        self.shape = (n, 0)
+
+
+def _length(sample: Sample) -> int:
+    shape = getattr(sample.values, "shape", None)
+    if shape is None:
+        shape = np.shape(sample.values) if isinstance(sample.values, (list, tuple)) else ()
+    return int(shape[0]) if len(shape) == 2 else 1
+
+
+def _last(sample: Sample) -> int:
+    return int(sample.seq) + max(_length(sample), 1) - 1
+
+
+def _time(sample: Sample, period: float) -> float:
+    return sample.seq * period if sample.time is None else float(np.ravel(sample.time)[0])
+
+
+async def _cancel(task: asyncio.Task) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+# -- bytes and counters -------------------------------------------------------------------------
+
+
+def _pack(tree: Any) -> bytes:
+    """Plain values and arrays as bytes, without pickle."""
+    arrays: dict[str, NDArray] = {}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            arrays[str(len(arrays))] = np.ascontiguousarray(value)
+            return {"array": str(len(arrays) - 1)}
+        return value.item() if isinstance(value, np.generic) else repr(value)
+
+    text = json.dumps(tree, default=plain).encode()
+    return safetensors.save({**arrays, "tree": np.frombuffer(text, np.uint8)})
+
+
+def _unpack(data: bytes) -> Any:
+    arrays = safetensors.load(data)
+
+    def whole(value: dict) -> Any:
+        return arrays[value["array"]] if value.keys() == {"array"} else value
+
+    return json.loads(arrays["tree"].tobytes(), object_hook=whole)
+
+
+class _Metrics:
+    """Counters of one engine, in a registry of their own."""
+
+    def __init__(self, stream: str):
+        self.stream, self.registry = stream, CollectorRegistry()
+
+        def make(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:
+            return kind(f"adlib_{name}", text, labels, registry=self.registry, **more)
+
+        self.samples = make(Counter, "samples", "Samples taken", "stream").labels(stream)
+        self.windows = make(Counter, "windows", "Windows by verdict", "stream", "verdict")
+        self.events = make(Counter, "incident_events", "Steps of incidents", "stream", "kind")
+        self.quality = make(Counter, "quality_events", "Data-quality events", "stream", "kind")
+        self.failures = make(Counter, "detector_failures", "Batches without a detector",
+                             "stream", "detector", "kind")
+        self.dropped = make(Counter, "samples_dropped", "Samples dropped", "stream").labels(stream)
+        self.queue = make(Gauge, "queue_samples", "Samples that wait", "stream").labels(stream)
+        self.off = make(Gauge, "detector_off", "Switched off", "stream", "detector")
+        self.outbox = make(Gauge, "outbox_messages", "Not delivered", "channel", "state")
+        self.batch = make(Histogram, "batch_seconds", "From samples to the commit", "stream")
+        self.latency = make(Histogram, "latency_seconds",
+                            "From a batch's first arrival to its verdicts", "stream", buckets=(
+                                .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10)).labels(stream)
+
+    def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
+              quality: list[QualityEvent]) -> None:
+        self.samples.inc(samples)
+        for verdict in verdicts:
+            kind = {True: "anomaly", False: "normal", None: "unjudged"}[verdict.is_anomaly]
+            self.windows.labels(self.stream, kind).inc()
+        for event in events:
+            self.events.labels(self.stream, event.kind).inc()
+        for event in quality:
+            self.quality.labels(self.stream, event.kind).inc()
