@@ -19,13 +19,6 @@ from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.notify import Outcome, judge_status, retry_after
 from adlib.realtime.store import OutboxRow, StorageConfig
 
-try:
-    import aiohttp  # noqa: F401  the asynchronous client wants it, and says so late
-    from elasticsearch import ApiError, AsyncElasticsearch, TransportError
-except ImportError as _error:
-    raise ImportError('storage backend "elasticsearch" needs the official client: '
-                      'pip install "adlib[elasticsearch]"') from _error
-
 _KEYWORD, _FLOAT, _LONG = {"type": "keyword"}, {"type": "float"}, {"type": "long"}
 _DATE = {"type": "date", "format": "epoch_millis"}
 MAPPING: dict[str, Any] = {
@@ -86,7 +79,7 @@ class ElasticsearchStore:
     Raises
     ------
     ImportError
-        Of the module, with the command that installs the client, when it is missing.
+        With the command that installs the official client, when it is missing.
 
     Notes
     -----
@@ -97,8 +90,15 @@ class ElasticsearchStore:
 
     def __init__(self, config: StorageConfig, *, timeout: float = 30.0,
                  clock: Callable[[], float] = time.time):
+        try:
+            import aiohttp  # noqa: F401  the asynchronous client wants it, and says so late
+            import elasticsearch
+        except ImportError as error:
+            raise ImportError('storage backend "elasticsearch" needs the official client: '
+                              'pip install "adlib[elasticsearch]"') from error
+        self._library = elasticsearch
         self._config, self.timeout, self._clock = config, timeout, clock
-        self._client: AsyncElasticsearch | None = None
+        self._client: Any = None
         self._prepared = False
 
     def rows(self, events: Iterable[IncidentEvent],
@@ -118,14 +118,14 @@ class ElasticsearchStore:
         try:
             client = await self._ready()
             answer = await client.bulk(index=self._config.index, operations=operations)
-        except ApiError as error:
+        except self._library.ApiError as error:
             wait = retry_after(error.meta.headers.get("retry-after"), self._clock())
             return [judge_status(error.meta.status, type(error).__name__, wait)] * len(rows)
-        except (TransportError, TimeoutError) as error:
+        except (self._library.TransportError, TimeoutError) as error:
             return [Outcome("retry", type(error).__name__)] * len(rows)
         return [_judge(item["create"]) for item in answer["items"]]
 
-    async def _ready(self) -> AsyncElasticsearch:
+    async def _ready(self) -> Any:
         config = self._config
         if self._client is None:
             login: dict[str, Any] = {}
@@ -134,7 +134,7 @@ class ElasticsearchStore:
             elif config.username is not None and config.password is not None:
                 login["basic_auth"] = (config.username, config.password.get_secret_value())
             # The outbox retries, with its own pauses, and survives a crash meanwhile.
-            self._client = AsyncElasticsearch(
+            self._client = self._library.AsyncElasticsearch(
                 f"{'https' if config.tls else 'http'}://{config.host}:{config.port}",
                 request_timeout=self.timeout, max_retries=0, **login)
         if not self._prepared:

@@ -65,7 +65,8 @@ class SlackConfig(_Config):
     def _is_http(cls, secret: SecretStr) -> SecretStr:
         try:
             url = httpx.URL(secret.get_secret_value())
-            known = url.scheme in ("http", "https") and url.host and not url.userinfo
+            known = (url.scheme in ("http", "https") and not url.userinfo
+                     and re.fullmatch(r"[\w.:-]+", url.host))
         except (httpx.InvalidURL, TypeError):
             known = False
         if not known:

@@ -1,0 +1,506 @@
+"""Notifications against real servers on loopback: nothing lost, order kept, no secret shown."""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+from realtime_servers import SECRET_PATH, MailServer, SlackServer
+
+from adlib.realtime.events import Incident, IncidentEvent, Verdict
+from adlib.realtime.incidents import AlertManager, IncidentConfig
+from adlib.realtime.notify import (
+    EmailConfig,
+    NotificationConfig,
+    NotificationService,
+    Outcome,
+    describe,
+    retry_after,
+    slack_message,
+)
+from adlib.realtime.store import AlertStore, OutboxRow
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")  # no TLS on loopback
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AlertStore(tmp_path / "alerts.db") as store:
+        yield store
+
+
+@pytest.fixture
+def slack():
+    with SlackServer() as server:
+        yield server
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def steps(stream="rig", repeats=2):
+    """An opening, so many repeats and a close."""
+    manager = AlertManager(IncidentConfig(open_after=1, open_within=1, close_after=1,
+                                          repeat_interval=10))
+    windows = [Verdict(stream, 10 * k, 10 * k + 99, 10.0 * k, 0.01, 0.8, "warning",
+                       k <= repeats, {}, (("temperature", 0.7),)) for k in range(repeats + 2)]
+    return [event for window in windows for event in manager.step(window)]
+
+
+def service(store, clock, *, slack=None, email=None, timeout=5.0, **kwargs):
+    config = NotificationConfig(
+        slack=slack and {"webhook_url": slack, "timeout": timeout}, email=email)
+    return NotificationService(config, store, clock=clock, rng=random.Random(0), **kwargs)
+
+
+def deliver(service, events=(), passes=1, clock=None):
+    """Commit messages, then look into the outbox; between passes, wait for the next message."""
+    async def go():
+        service.store.commit("rig", 0, b"", [], events, [], service.rows(events))
+        tries = []
+        for _ in range(passes):
+            tries.append(await service.deliver_due())
+            due = [service.store.next_due(channel.name) for channel in service.channels]
+            if clock is not None and (due := [d for d in due if d is not None]):
+                clock.now = max(clock.now, min(due))
+        await service.close()
+        return tries
+    return asyncio.run(go())
+
+
+def numbers(payloads):
+    """Step numbers in Slack payloads."""
+    return [int(p["blocks"][1]["text"]["text"].rpartition("|")[2]) for p in payloads]
+
+
+# ------------------------------------------------------------------ messages
+
+
+def test_the_message_says_what_when_how_bad_and_what_to_do():
+    event = steps()[1]
+    incident = replace(event.incident, opened_at=1.7e9, severity="critical", peak_score=0.953)
+    subject, text = describe(replace(event, incident=incident, time=1.7e9 + 60), "my alerts.db")
+    assert subject == "[CRITICAL] rig: anomaly goes on"
+    for part in ("2023-11-14 22:14:20 UTC", "since 2023-11-14 22:13:20 UTC", "critical, peak 0.95",
+                 "2 windows flagged", "temperature (0.70)", "Incident: rig|combined|0",
+                 "alerts ack 'rig|combined|0' --store 'my alerts.db'", "|repeat|1"):
+        assert part in text
+    _, closed = describe(steps()[-1], "alerts.db")
+    assert "Acknowledge" not in closed
+    assert "99999999999999 s" in describe(replace(event, time=99999999999999.0), "a.db")[1]
+
+
+def test_slack_text_is_escaped_and_bounded():
+    payload = slack_message("<!channel> & co", "x" * 5000)
+    assert payload["text"] == "&lt;!channel&gt; &amp; co"
+    assert len(payload["blocks"][1]["text"]["text"]) == 3000
+
+
+def test_only_what_people_are_told_becomes_a_message(store, clock):
+    manager = AlertManager(IncidentConfig(open_after=1, open_within=1, update_interval=0))
+    events = [e for k in range(5) for e in manager.step(
+        Verdict("rig", k, k, k, 0.01, 0.8, "warning", True, {}, ()))]
+    assert [e.kind for e in events] == ["open"] + ["update"] * 4
+    email = {"host": "localhost", "from": "a@b.c", "to": ["x@y.z", "u@v.w"]}
+    rows = service(store, clock, slack="https://h/p", email=email).rows(events)
+    assert [row.channel for row in rows] == ["slack", "email", "email"]
+    assert len({row.id for row in rows}) == 3
+
+
+@pytest.mark.parametrize(("header", "wait"), [
+    (None, None), ("7", 7.0), ("0", 0.0), ("Thu, 01 Jan 1970 00:20:00 GMT", 200.0), ("-1", None),
+    ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("nan", None), ("9" * 400, 86_400.0), ("\u00b2", None)])
+def test_retry_after(header, wait):
+    assert retry_after(header, now=1000.0) == wait
+
+
+# ------------------------------------------------------------------ Slack
+
+
+def test_slack_gets_every_step_in_order(store, slack, clock):
+    events = steps()
+    assert deliver(service(store, clock, slack=slack.url), events) == [4]
+    assert numbers(slack.taken) == [0, 1, 2, 3]
+    assert slack.taken[0]["text"] == "[WARNING] rig: anomaly"
+    assert {row.state for row in store.outbox()} == {"sent"} and store.backlog() == {}
+    assert deliver(service(store, clock, slack=slack.url), events) == [0]  # known ids
+
+
+@pytest.mark.parametrize(("answer", "state"), [
+    ((200, "ok"), "sent"),
+    ((200, "<html>log in</html>"), "dead"),
+    ((200, ""), "dead"),
+    ((302, "moved", {"Location": "/elsewhere"}), "dead"),
+    ((400, "invalid_payload"), "dead"),
+    ((403, "action_prohibited"), "dead"),
+    ((404, "no_service"), "dead"),
+    ((410, "channel_is_archived"), "dead"),
+    ((408, "timeout"), "pending"),
+    ((429, "rate_limited", {"Retry-After": "30"}), "pending"),
+    ((500, "rollup_error"), "pending"),
+    ((503, "service_unavailable"), "pending"),
+    ((200, "ok", {}, 0.4), "pending"),  # slower than the timeout
+])
+def test_what_each_answer_of_slack_means(store, slack, clock, answer, state):
+    slack.script.append(answer)
+    tell = service(store, clock, slack=slack.url, timeout=0.15)
+    deliver(tell, steps(repeats=0)[:1])
+    (row,) = store.outbox()
+    assert row.state == state and row.attempts == 1
+    assert tell.counters == {("slack", {"pending": "retry"}.get(state, state)): 1}
+    if state == "dead":
+        assert str(answer[0]) in row.error
+    if answer[0] == 429:
+        assert row.due >= clock.now + 30
+
+
+def test_receiver_down_then_up_loses_nothing_and_keeps_the_order(store, clock):
+    server = SlackServer().start()
+    url = server.url
+    server.stop()
+    tell, dues = service(store, clock, slack=url), []
+    events = [*steps("rig"), *steps("pump")]
+    deliver(tell, events)
+    for _ in range(9):  # the heads of both incidents, again and again
+        row = min(store.outbox(state="pending"), key=lambda row: (row.seq))
+        dues.append(row.due - clock.now)
+        assert 0 <= dues[-1] <= min(300.0, 2.0 ** (row.attempts - 1)) and row.error
+        clock.now = max(row.due for row in store.outbox(state="pending"))
+        deliver(service(store, clock, slack=url))
+    assert {row.attempts for row in store.outbox()} == {0, 10}  # followers were not tried
+    with server:
+        server.script.extend([(503, "busy"), (500, "oops")])
+        deliver(service(store, clock, slack=url), passes=30, clock=clock)
+    assert {row.state for row in store.outbox()} == {"sent"}
+    for stream in ("rig", "pump"):
+        mine = [p for p in server.taken if stream in p["text"]]
+        assert numbers(mine) == [0, 1, 2, 3]
+
+
+class Down:
+    """A channel that takes nothing."""
+
+    name, batch, timeout = "down", 50, 1.0
+
+    def rows(self, events, verdicts):
+        return [OutboxRow(e.id, self.name, e.incident.id, e.time, e.to_dict()) for e in events]
+
+    async def send(self, rows):
+        return [Outcome("retry", "down")] * len(rows)
+
+    async def close(self):
+        pass
+
+
+def test_pauses_grow_are_jittered_and_bounded(store, clock):
+    tell = service(store, clock, channels=[Down()])
+    events = [event for k in range(40) for event in steps(f"s{k}", 0)[:1]]
+
+    async def go():
+        store.commit("rig", 0, b"", [], events, [], tell.rows(events))
+        for attempt in range(1, 15):
+            rows = tell._claim(tell.channels[0])
+            store.settle_all(await tell._send(tell.channels[0], rows))
+            pauses = [row.due - clock.now for row in store.outbox()]
+            longest = min(300.0, 2.0 ** (attempt - 1))
+            assert len(set(pauses)) == 40 and min(pauses) >= 0 and max(pauses) <= longest
+            assert 0.3 * longest < sum(pauses) / 40 < 0.7 * longest  # uniform from 0: full jitter
+            clock.now += 400.0
+            if attempt == 12:  # weeks later
+                store._db.execute("UPDATE outbox SET attempts = 5000")
+        await tell.close()
+
+    asyncio.run(go())
+
+
+def test_retry_after_is_honoured_for_the_whole_channel(store, slack, clock):
+    slack.script.append((429, "rate_limited", {"Retry-After": "60"}))
+    tell = service(store, clock, slack=slack.url)
+
+    async def go():
+        events = [*steps("rig", 0), *steps("pump", 0)]
+        store.commit("rig", 0, b"", [], events, [], tell.rows(events))
+        assert await tell.deliver_due() == 1  # then the channel rests, other incidents too
+        clock.now += 59.9
+        assert await tell.deliver_due() == 0
+        clock.now += 2.0
+        assert await tell.deliver_due() == 4
+        await tell.close()
+
+    asyncio.run(go())
+    assert len(slack.received) == 5 and len(slack.taken) == 4
+
+
+def test_permanent_errors_are_dead_at_once_and_replayed_in_order(store, slack, clock):
+    slack.script.append((403, "action_prohibited"))
+    deliver(service(store, clock, slack=slack.url), [*steps("rig"), *steps("pump")])
+    assert [row.body["n"] for row in store.outbox(state="dead")] == [0]
+    assert [row.body["n"] for row in store.outbox(state="pending")] == [1, 2, 3]  # wait behind it
+    assert [p["text"] for p in slack.taken][0] == "[WARNING] pump: anomaly"  # others do not
+    assert deliver(service(store, clock, slack=slack.url)) == [0]
+    assert store.replay_dead() == 1
+    deliver(service(store, clock, slack=slack.url))
+    assert numbers(p for p in slack.taken if "rig" in p["text"]) == [0, 1, 2, 3]
+
+
+WORKER = textwrap.dedent("""
+    import asyncio, sys
+    from adlib.realtime.notify import NotificationConfig, NotificationService
+    from adlib.realtime.store import AlertStore
+    async def main():
+        store = AlertStore(sys.argv[1])
+        config = NotificationConfig(slack={"webhook_url": sys.argv[2]})
+        service = NotificationService(config, store, poll=0.05, lease=0.3)
+        async with service:
+            while store.backlog():
+                await asyncio.sleep(0.02)
+    asyncio.run(main())
+""")
+
+
+def test_kill_9_between_sending_and_marking_sends_again_with_the_same_id(store, slack):
+    events = [*steps("rig", 3), *steps("pump", 3)]
+    store.commit("rig", 0, b"", [], events, [],
+                 service(store, time.time, slack=slack.url).rows(events))
+    def start():
+        return subprocess.Popen([sys.executable, "-c", WORKER, store.path, slack.url])
+
+    def kill(_):
+        os.kill(workers[-1].pid, signal.SIGKILL)
+        return 200, "ok"
+
+    workers = []
+    for _ in range(3):
+        # The second message is taken, and the worker dies before it can say so to the store.
+        slack.script.extend([(200, "ok"), kill])
+        workers.append(start())
+        assert workers[-1].wait(20) == -signal.SIGKILL
+        assert not slack.script
+    assert start().wait(20) == 0
+    told = [p["blocks"][1]["text"]["text"].rpartition("Message: ")[2] for p in slack.taken]
+    assert len(told) > 10 and sorted(set(told)) == sorted(event.id for event in events)
+    for stream in ("rig", "pump"):  # in order but for what was sent twice in a row
+        mine = [name for name in told if name.startswith(stream)]
+        first = list(dict.fromkeys(mine))
+        assert first == [event.id for event in events if event.incident.stream == stream]
+    assert store.integrity_check() == []
+
+
+# ------------------------------------------------------------------ e-mail
+
+
+def mail(port, **more):
+    return {"host": "127.0.0.1", "port": port, "security": "none", "timeout": 2.0,
+            "from": "adlib@plant.example", "to": ["ann@plant.example", "bob@plant.example"]} | more
+
+
+def headers(envelope):
+    from email import message_from_bytes, policy
+
+    return message_from_bytes(envelope.content, policy=policy.default)
+
+
+def test_mails_are_threads_with_recognisable_ids(store, clock):
+    with MailServer() as server:
+        deliver(service(store, clock, email=mail(server.port)), steps("r\u00f6hre", 1))
+        mine = [headers(m) for m in server.mails if m.rcpt_tos == ["ann@plant.example"]]
+        assert len(server.mails) == 6
+    assert [m["Subject"] for m in mine] == [
+        f"[WARNING] r\u00f6hre: {says}" for says in ("anomaly", "anomaly goes on",
+                                                     "anomaly is over")]
+    assert mine[0]["In-Reply-To"] is None
+    assert {m["In-Reply-To"] for m in mine[1:]} == {mine[0]["Message-ID"]}
+    assert len({m["Message-ID"] for m in mine}) == 3
+    assert "alerts ack 'r\u00f6hre|combined|0'" in mine[0].get_content().replace("\n", "")
+    assert mine[0]["To"] == "ann@plant.example"
+    # The same message again has the same id.
+    tell = service(store, clock, email=mail(1))
+    row = store.outbox()[0]
+    assert tell.channels[0].message(row)["Message-ID"] == mine[0]["Message-ID"]
+
+
+def test_a_stream_name_cannot_add_mail_headers(store, clock):
+    incident = Incident("a|c|0", "a\r\nBcc: all@plant.example", 0, 1, 0, 0, None, "warning", 0.8,
+                        1, (), "open", False)
+    with MailServer() as server:
+        deliver(service(store, clock, email=mail(server.port)),
+                [IncidentEvent("open", incident, 0.0, True, 0)])
+        assert [headers(m)["Bcc"] for m in server.mails] == [None, None]
+
+
+def test_one_refused_recipient_costs_the_others_nothing(store, clock):
+    with MailServer() as server:
+        server.replies = {"ann@plant.example": ["550 no such user"],
+                          "bob@plant.example": ["451 greylisted, try later"],
+                          "DATA": ["452 disk full"]}
+        deliver(service(store, clock, email=mail(server.port)), steps(repeats=0)[:1], 5, clock)
+        assert [m.rcpt_tos for m in server.mails] == [["bob@plant.example"]]
+    ann, bob = store.outbox()
+    assert (ann.state, ann.error) == ("dead", "SMTP 550 no such user")
+    assert bob.state == "sent" and bob.attempts == 3
+
+
+def test_login_and_wrong_password(store, clock):
+    with MailServer(login=("adlib", "s3cretpass")) as server:
+        for password in ("s3cretpass", "wr0ngpass"):
+            deliver(service(store, clock, email=mail(server.port, username="adlib",
+                                                     password=password)), steps(password, 0)[:1])
+        assert len(server.mails) == 2
+    dead = store.outbox(state="dead")
+    assert len(dead) == 2 and all(row.error.startswith("SMTP 535") for row in dead)
+
+
+def test_starttls_never_falls_back_to_plain_text(store, clock):
+    with MailServer(login=("adlib", "s3cretpass")) as server:
+        email = mail(server.port, username="adlib", password="s3cretpass", security="starttls")
+        deliver(service(store, clock, email=email), steps(repeats=0)[:1])
+        assert server.logins == server.mails == []
+    assert all("STARTTLS" in row.error for row in store.outbox(state="dead"))
+    assert len(store.outbox(state="dead")) == 2
+
+
+def test_mail_server_down_or_silent_is_tried_again(store, clock):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        port = silent.getsockname()[1]
+        deliver(service(store, clock, email=mail(port, timeout=0.1)), steps(repeats=0)[:1])
+    assert [row.state for row in store.outbox()] == ["pending"] * 2
+    clock.now += 100
+    deliver(service(store, clock, email=mail(port)))
+    assert {row.attempts for row in store.outbox()} == {2}
+    assert all("Error" in row.error for row in store.outbox())
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"to": []}, "to"), ({"to": ["ann"]}, "to"), ({"from": "a@b\nBcc: x@y"}, "from"),
+    ({"username": "adlib"}, "go together"), ({"use_tls": True}, "use_tls"),
+    ({"username": "a", "password": "p", "host": "mail.example"}, "plain text"),
+])
+def test_email_configuration_is_checked(change, words):
+    with pytest.raises(ValidationError, match=words):
+        EmailConfig(**(mail(25) | change))
+
+
+# ------------------------------------------------------------------ secrets
+
+
+@pytest.mark.parametrize("url", [
+    "ftp://example.org" + SECRET_PATH, SECRET_PATH, "https://me:xoxsecrettoken@example.org/",
+    "https://[xoxsecrettoken", 7])
+def test_a_refused_webhook_is_not_shown(url):
+    with pytest.raises(ValidationError) as error:
+        NotificationConfig(slack={"webhook_url": url}, other="xoxsecrettoken")
+    assert "webhook_url" in str(error.value)
+    assert "secret" not in str(error.value).replace("it is a secret", "").lower()
+
+
+@pytest.mark.parametrize("path", ["ok", "echo", "refused", "slow", "broken", "unforeseen"])
+def test_secrets_never_show(store, slack, clock, caplog, monkeypatch, path):
+    """In no log line of any library, no repr, no traceback, no row of the store."""
+    secrets = ("SECRET", "xoxsecrettoken", "s3cretpass", "czNjcmV0cGFzcw", "AGFkbGliAHMzY3J")
+    port = slack.port
+    if path == "echo":  # an error page that repeats the address
+        slack.script.append((404, f"nothing at http://127.0.0.1{SECRET_PATH}, T0SECRETTEAM"))
+    elif path == "slow":
+        slack.script.append((200, "ok", {}, 0.3))
+    elif path == "broken":
+        slack.script.append((500, SECRET_PATH[:-3]))
+    elif path == "refused":
+        slack.stop()
+    with MailServer(login=("adlib", "s3cretpass" if path == "ok" else "other")) as server, \
+            caplog.at_level(logging.DEBUG):
+        email = mail(server.port, username="adlib", password="s3cretpass")
+        tell = service(store, clock, slack=slack.url, email=email, timeout=0.1)
+        if path == "unforeseen":
+            def explode(*_, **__):
+                raise RuntimeError(f"cannot post to {slack.url} with s3cretpass")
+            monkeypatch.setattr("httpx.AsyncClient.post", explode)
+            monkeypatch.setattr("aiosmtplib.send", explode)
+        deliver(tell, steps(repeats=0)[:1])
+    if path == "refused":
+        slack.start()
+    assert slack.port == port and len(store.outbox()) == 3
+    shown = [caplog.text, repr(tell.config), str(tell.config), repr(vars(tell)),
+             json.dumps(tell.config.model_dump(mode="json")), repr(store.outbox())]
+    shown += [repr(record.__dict__) for record in caplog.records]
+    shown += [file.read_bytes().decode("latin-1") for file in store.path.parent.iterdir()]
+    for secret in secrets:
+        assert not any(secret in text for text in shown), secret
+    assert "httpx" in {record.name for record in caplog.records} or path not in ("ok", "echo")
+
+
+# ------------------------------------------------------------------ the worker
+
+
+def test_runs_beside_the_engine_wakes_and_ends_in_time(store, slack):
+    async def go():
+        tell = service(store, time.time, slack=slack.url, poll=60.0)
+        async with tell:
+            await asyncio.sleep(0.05)
+            events = steps()
+            store.commit("rig", 0, b"", [], events[:1], [], tell.rows(events[:1]))
+            tell.wake()
+            while not slack.taken:
+                await asyncio.sleep(0.01)
+            store.commit("rig", 0, b"", [], events, [], tell.rows(events))  # sent at the end
+    started = time.perf_counter()
+    asyncio.run(go())
+    assert numbers(slack.taken) == [0, 1, 2, 3] and time.perf_counter() - started < 5
+
+
+def test_a_slow_channel_holds_nobody_up(store, slack):
+    async def go():
+        slack.script.extend([(200, "ok", {}, 1.0)] * 4)
+        with MailServer() as server:
+            tell = service(store, time.time, slack=slack.url, email=mail(server.port), grace=0.1)
+            async with tell:
+                events = steps(repeats=1)
+                store.commit("rig", 0, b"", [], events, [], tell.rows(events))
+                tell.wake()
+                started = time.perf_counter()
+                while len(server.mails) < 6:
+                    await asyncio.sleep(0.01)
+                assert time.perf_counter() - started < 0.9
+    asyncio.run(go())
+    assert store.backlog()["slack", "pending"] >= 2  # left for the next run
+
+
+def test_an_error_of_the_store_does_not_end_the_worker(store, slack, monkeypatch, caplog):
+    import sqlite3
+
+    claim, fails = store.claim, [sqlite3.OperationalError("database is locked")] * 2
+
+    def flaky(*args, **kwargs):
+        if fails:
+            raise fails.pop()
+        return claim(*args, **kwargs)
+
+    async def go():
+        monkeypatch.setattr(store, "claim", flaky)
+        tell = service(store, time.time, slack=slack.url, poll=0.01)
+        async with tell:
+            store.commit("rig", 0, b"", [], steps(), [], tell.rows(steps()))
+            while store.backlog():
+                await asyncio.sleep(0.01)
+    asyncio.run(asyncio.wait_for(go(), 10))
+    assert len(slack.taken) == 4 and "database is locked" in caplog.text
