@@ -24,6 +24,8 @@ _PUBLIC = {
     "StreamProcessor": "windows",
     "Verdict": "events",
     "backtest": "backtest",
+    "replay": "sources",
+    "source": "sources",
 }
 
 __all__ = list(_PUBLIC)
