@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -25,7 +25,6 @@ __all__ = ["Task", "run"]
 
 _ALONE = threading.Lock()  # warnings and torch's seed belong to the process: one cell at a time
 ANSWER = 30.0  # seconds for a scheduler to answer, and to have a worker
-ATTEMPTS = 3  # to bring data sets back that died with the last worker that held them
 
 
 class Task(NamedTuple):
@@ -237,32 +236,39 @@ def _client(scheduler: Any) -> Iterator[Any]:
 
 def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Iterator[tuple]:
     with _client(scheduler) as client:
-        from distributed import as_completed
+        lost = yield from _submitted(client, dict(enumerate(tasks)), time_limit)
+        # what died with its workers once more, alone: a cell that kills them takes no other along
+        for i in lost:
+            alone = yield from _submitted(client, {i: tasks[i]}, time_limit)
+            for reason in alone.values():
+                blank = _blank("failed", f"lost on the cluster: {reason}") | {"metrics": {}}
+                yield i, [blank for _ in tasks[i].seeds]
 
-        left = dict(enumerate(tasks))
-        for attempt in range(1, ATTEMPTS + 1):
-            client.wait_for_workers(1, timeout=ANSWER)
-            datasets = {id(task.dataset): task.dataset for task in left.values()}
-            # a copy on every worker: what dies with one of them is still there
-            futures = client.scatter(list(datasets.values()), broadcast=True, hash=False)
-            shared = dict(zip(datasets, futures, strict=True))
-            jobs = {
-                client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=None),
-                              time_limit, pure=False): i
-                for i, task in left.items()
-            }
-            for job in as_completed(jobs, loop=client.loop, raise_errors=False):
-                if job.status == "finished":
-                    yield jobs[job], job.result()
-                elif job.status == "cancelled" and attempt < ATTEMPTS:
-                    continue  # its data set died with the workers: scattered anew
-                else:
-                    reason = f"lost on the cluster: {job.exception() or job.status}"
-                    blank = _blank("failed", reason) | {"metrics": {}}
-                    yield jobs[job], [blank for _ in left[jobs[job]].seeds]
-                left.pop(jobs[job])
-            if not left:
-                return
+
+def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None) -> Generator:
+    """Run tasks and yield their outcomes; returns why others were lost."""
+    from distributed import as_completed
+
+    try:
+        client.wait_for_workers(1, timeout=ANSWER)
+    except TimeoutError as error:
+        raise RuntimeError(f"{client.scheduler.address} has no worker left") from error
+    datasets = {id(task.dataset): task.dataset for task in tasks.values()}
+    # a copy on every worker: what dies with one of them is still there
+    copies = client.scatter(list(datasets.values()), broadcast=True, hash=False)
+    shared = dict(zip(datasets, copies, strict=True))
+    jobs = {
+        client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=None), time_limit,
+                      pure=False): i
+        for i, task in tasks.items()
+    }
+    lost = {}
+    for job in as_completed(jobs, loop=client.loop, raise_errors=False):
+        if job.status == "finished":
+            yield jobs[job], job.result()
+        else:
+            lost[jobs[job]] = job.exception() if job.status == "error" else "its workers died"
+    return lost
 
 
 _killable, _taken = _Killable(), threading.Lock()  # of a Dask worker, one for all its threads
