@@ -1,0 +1,347 @@
+"""The audit: each planted trap is found, its sound twin passes, real sets are told the truth."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from adlib.compare import audit
+from adlib.datasets import load_adbench, load_nab, load_skab
+from adlib.metrics import best_f1, f1
+
+N = 1_000  # rows of history, and as many of test
+DATA = Path(os.environ.get("ADLIB_DATA", Path(__file__).parents[2] / "shared" / "data"))
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public data sets in {DATA}")
+
+
+def sound(seed=0, series=True):
+    """Scores of an honest experiment: arguments of audit.
+
+    Two of three correlated channels move apart in eight events (a table: on 80 rows) that lie
+    anywhere; no channel shows it alone. The score is their distance, learned on the first half
+    of a clean history; the threshold the 98 % quantile of the second.
+    """
+    rng = np.random.default_rng(seed)
+    memory = 0.7 if series else 0.0
+
+    def wander(d):
+        return lfilter([(1 - memory**2) ** 0.5], [1, -memory], rng.normal(size=(2 * N, d)), axis=0)
+
+    common, X = wander(1), wander(3)
+    X = 0.9 * common + 0.3 * X
+    y = np.zeros(2 * N, dtype=int)
+    if series:
+        lengths = rng.integers(5, 20, size=8)
+        gaps = rng.multinomial(N - lengths.sum() - 9, rng.dirichlet(np.ones(9))) + 1
+        for k, stop in enumerate(N + np.cumsum(gaps[:-1] + lengths)):
+            y[stop - lengths[k] : stop] = 1
+    else:
+        y[N + rng.choice(N, 80, replace=False)] = 1
+    X[y == 1, 1] = 0.95 * wander(1)[y == 1, 0]
+    middle, half = X[:, [0, 2]].mean(axis=1), N // 2
+    slope = np.polyfit(middle[:half], X[:half, 1], 1)
+    score = np.abs(X[:, 1] - np.polyval(slope, middle))
+    if series:
+        score = np.convolve(score, np.ones(3) / 3)[: 2 * N]  # of this row and the two before
+    return {"scores": score, "labels": y, "train_end": N, "X": X, "series": series,
+            "window": 3 if series else None, "threshold": np.quantile(score[half:N], 0.98)}
+
+
+def swap(case, **changes):
+    return case | changes
+
+
+def trapped(check, case, **changes):
+    """The finding of a check that fails with the changes and passed without them."""
+    quick = {"n_bootstrap": 20, "random_state": 0}
+    assert audit(**case, **quick)[check].status == "passed"
+    finding = audit(**(case | changes), **quick)[check]
+    assert finding.status == "failed", finding
+    return finding
+
+
+# --- sound experiments ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("series, draws", [(True, 40), (False, 80)])
+def test_a_sound_experiment_seldom_fails_a_check(series, draws):
+    """Over 300 draws "threshold" failed in 1 % and no other check at all."""
+    failed = Counter()
+    for seed in range(draws):
+        found = audit(**sound(seed, series), n_bootstrap=0, random_state=seed)
+        failed.update(found.failed)
+        made = [f.check for f in found.findings if f.status == "passed"]
+        assert len(made) >= (12 if series else 9)
+    assert max(failed.values(), default=0) <= 0.05 * draws, failed
+
+
+def test_few_events_are_placed_unevenly_by_luck_at_the_stated_rate():
+    """Position over series with one event anywhere: in 2.5 % of 200 draws it fails."""
+    failed = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        start = rng.integers(980)
+        y = (np.arange(1_000) >= start) & (np.arange(1_000) < start + 20)
+        found = audit(rng.normal(size=1_000) + 2.5 * y, y, n_random=19, n_bootstrap=0)
+        failed += found["position"].status == "failed"
+    assert failed <= 5
+
+
+def test_arguments_stay_as_they_are():
+    case = sound()
+    before = {k: np.copy(v) for k, v in case.items()}
+    first = audit(**case, random_state=1)
+    assert str(first) == str(audit(**case, random_state=1))
+    for name, value in case.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+# --- traps ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("series", [True, False])
+def test_chance_is_called_chance(series):
+    """At the level of the test: a chance score may pass in 5 % of draws."""
+    case, passed = sound(0, series), 0
+    for seed in range(30):
+        noise = np.random.default_rng(seed).normal(size=2 * N)
+        if series:
+            noise = lfilter([1], [1, -0.95], noise)
+        found = audit(noise, case["labels"], train_end=N, series=series, n_bootstrap=0,
+                      n_random=39, random_state=seed)["chance level"]
+        passed += found.status == "passed"
+    assert passed <= 5  # 1.5 expected; above 5 with probability 0.004
+    assert audit(**case, n_bootstrap=0)["chance level"].status == "passed"
+
+
+@pytest.mark.parametrize("series", [True, False])
+def test_a_threshold_chosen_on_the_test_labels_is_found(series):
+    found = caught = 0
+    for seed in range(20):
+        case = sound(seed, series)
+        s, y = case["scores"][N:], case["labels"][N:]
+        cuts = np.sort(s)
+        best = cuts[np.argmax([f1(y, s > c) for c in cuts])]
+        told = audit(**swap(case, threshold=best), n_bootstrap=0, n_random=19)["threshold"]
+        found += told.status == "failed"
+        assert told.value == pytest.approx(best_f1(y, s))
+        share = swap(case, threshold=np.quantile(s, 1 - y.mean()))
+        caught += audit(**share, n_bootstrap=0, n_random=19)["threshold"].status == "failed"
+    assert found == caught == 20
+
+
+def test_flags_without_a_threshold_are_told_where_luck_is_ruled_out():
+    rng = np.random.default_rng(0)
+    y = rng.random(20_000) < 0.05
+    s = rng.normal(size=20_000) + 1.5 * y
+    cuts = np.sort(s)[-3_000:]
+    best = s > cuts[np.argmax([f1(y, s > c) for c in cuts])]
+    quick = {"series": False, "n_bootstrap": 0, "n_random": 19}
+    assert audit(s, y, predictions=best, **quick)["threshold"].status == "failed"
+    as_many = s > np.sort(s)[-y.sum() - 1]
+    told = audit(s, y, predictions=as_many, **quick)["threshold"]
+    assert told.status == "failed" and f"({y.sum()})" in told.sentence
+    assert audit(s, y, predictions=s > 2, **quick)["threshold"].status == "passed"
+    few = y & (s > 2.5)
+    few[np.flatnonzero(~y)[:3]] = True  # hardly any false alarm: nobody can tell
+    order = np.where(few, 9.0, s)
+    assert audit(order, y, predictions=few, **quick)["threshold"].status != "failed"
+
+
+def test_perfect_scores_do_not_look_chosen():
+    case = sound()
+    scores = case["labels"] + 0.1 * np.random.default_rng(0).random(2 * N)
+    told = audit(**swap(case, scores=scores, threshold=0.5), n_bootstrap=0)["threshold"]
+    assert (told.status, told.value) == ("passed", 1)
+
+
+def test_a_claim_inflated_by_point_adjustment_is_found():
+    case = sound()
+    flags = case["scores"][N:] > case["threshold"]
+    honest = {"f1": round(f1(case["labels"][N:], flags), 3)}
+    told = trapped("claims", swap(case, claimed=honest), claimed={"f1": 0.95})
+    assert told.reference == pytest.approx(honest["f1"], abs=1e-3)
+    told = audit(**case, claimed={"f1": 0.95}, n_bootstrap=0)["point adjustment"]
+    assert told.status == "failed" and "Kim et al. 2022" in told.sentence
+
+
+def test_a_point_adjusted_claim_is_held_against_a_random_score():
+    y = np.repeat([0, 1] * 6 + [0], [100, 150] * 6 + [2_000])
+    s = np.random.default_rng(0).random(y.size) + 0.2 * y
+    found = audit(s, y, claimed={"point_adjusted_f1": 0.95}, n_bootstrap=0)["point adjustment"]
+    assert found.status == "failed" and found.reference > 0.9
+    short = sound()
+    best = trapped_claim(short)
+    assert audit(**short, claimed=best, n_bootstrap=0)["point adjustment"].status == "passed"
+
+
+def trapped_claim(case):
+    from adlib.metrics import point_adjusted_f1
+
+    flags = case["scores"][N:] > case["threshold"]
+    return {"point_adjusted_f1": point_adjusted_f1(case["labels"][N:], flags)}
+
+
+def test_position_bias_is_found():
+    """Events that all lie in the last tenth, and a score that only counts rows."""
+    case = sound()
+    y = np.zeros(2 * N, dtype=int)
+    for start in range(2 * N - 100, 2 * N, 15):
+        y[start : start + 8] = 1
+    scores = y + np.random.default_rng(0).random(2 * N)
+    trapped("position", case, labels=y, scores=scores)
+    late = np.arange(2 * N) >= 2 * N - 30
+    counted = audit(np.arange(2 * N), late, train_end=N)["position"]
+    assert counted.status == "failed" and counted.value == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("series", [True, False])
+def test_test_rows_copied_into_training_are_found(series):
+    case = sound(0, series)
+    X = case["X"].copy()
+    X[100:200] = X[N + 300 : N + 400]
+    told = trapped("leakage", case, X=X)
+    assert told.value == pytest.approx(0.1, abs=0.01)
+
+
+def test_windows_shuffled_before_the_split_are_found():
+    """Overlapping windows as rows, drawn at random into training and test: no row is equal, but
+    a table of values rounded to whole numbers has repeats on both sides and is no leak."""
+    coarse = np.random.default_rng(0).integers(4, size=(2 * N, 2)).astype(float)
+    case = sound(0, series=False)
+    found = audit(**swap(case, X=coarse), n_bootstrap=0)
+    assert found["leakage"].status == "passed" and found["leakage"].value == 1
+    assert found["repeated rows"].status == "failed"
+
+
+def test_a_feature_that_gives_it_away_is_found():
+    case = sound()
+    X = case["X"].copy()
+    X[:, 2] -= 9 * case["labels"]
+    X[::100, 0] -= 30  # no anomaly, but the largest of all
+    told = trapped("triviality", case, X=X)
+    assert "feature 2" in told.sentence and "solves the set" in told.sentence
+
+
+def test_labels_at_fault_are_found():
+    case = sound()
+    y = case["labels"].copy()
+    y[N - 3 : N + 3] = 1
+    assert "first: row 1000" in trapped("cut events", case, labels=y).sentence
+    assert trapped("training labels", case, labels=y).value == 3 / N
+    y[N : N + 400] = 1
+    assert "of the test rows are anomalous" in trapped("density", case, labels=y).sentence
+    one = np.where(np.arange(2 * N) < np.flatnonzero(case["labels"])[30], case["labels"], 0)
+    assert trapped("number of anomalies", case, labels=one).reference == 6
+
+
+def test_scores_at_fault_are_found():
+    case = sound()
+    s = case["scores"]
+    trapped("ties", case, scores=(s > case["threshold"]).astype(float))
+    trapped("ties", case, scores=np.zeros(2 * N))
+    trapped("stuck scores", case, scores=np.where(np.arange(2 * N) % N < 150, s[0], s))
+    missing = np.where(np.arange(2 * N) % 50 == 7, np.nan, s)
+    assert trapped("missing scores", case, scores=missing).value == 20
+
+
+def test_windows_across_borders_are_counted():
+    case = swap(sound(), session=np.arange(2 * N) // 500)
+    told = trapped("straddling windows", case, window=60)
+    assert told.value == pytest.approx(2 * 59 / N)
+    assert audit(**sound(), n_bootstrap=0)["straddling windows"].value == pytest.approx(2 / N)
+
+
+# --- what goes in and what comes out --------------------------------------------------------
+
+
+def test_scores_of_the_test_rows_alone_do():
+    case = sound()
+    whole = audit(**case, n_bootstrap=0, random_state=0).table().set_index("check")
+    part = audit(**swap(case, scores=case["scores"][N:]), n_bootstrap=0, random_state=0)
+    part = part.table().set_index("check")
+    same = [check for check in whole.index if check != "threshold"]  # names training alarms
+    assert whole.loc[same].equals(part.loc[same])
+
+
+def test_without_the_data_checks_say_what_to_give():
+    case = sound()
+    found = audit(case["scores"][N:], case["labels"][N:], n_bootstrap=0)
+    asked = {f.check: f.sentence for f in found.findings if f.status == "not checked"}
+    for check, wanted in (("triviality", "X"), ("leakage", "train_end"), ("claims", "claimed"),
+                          ("threshold", "predictions"), ("batch dependence", "detector"),
+                          ("cut events", "session"), ("training labels", "train_end")):
+        assert wanted in asked[check]
+    assert found.ok and not found.failed
+
+
+def test_the_audit_reads_well():
+    found = audit(**sound(), n_bootstrap=20)
+    lines = str(found).splitlines()
+    assert lines[0].startswith("audit: 0 failed, ") and len(lines) == 1 + len(found.findings)
+    assert found.table().columns.tolist() == ["check", "status", "value", "reference", "sentence"]
+    assert found["density"].value == pytest.approx(sound()["labels"][N:].mean())
+    with pytest.raises(KeyError, match="no check 'speed'; there are"):
+        found["speed"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"labels": np.zeros(2 * N)}, "1000 test rows hold no anomaly"),
+        ({"labels": np.full(2 * N, 2)}, "labels must hold only 0"),
+        ({"scores": np.zeros(7)}, r"scores must have one value for each of the 2000 rows or of the "
+                                  r"1000 test rows, got shape \(7,\)"),
+        ({"scores": np.full(2 * N, np.nan)}, "scores are NaN"),
+        ({"X": np.zeros((7, 2))}, "X has 7 rows, labels has 2000"),
+        ({"predictions": np.zeros(2 * N)}, "threshold or predictions, not both"),
+        ({"claimed": {"accuracy": 0.9}}, r"claimed: \['accuracy'\] are not among"),
+        ({"train_end": -1}, "train_end must be a whole number"),
+        ({"window": 0}, "window must be a whole number"),
+        ({"n_random": 5}, "n_random must be a whole number >= 19"),
+    ],
+)
+def test_mistakes_are_told(changes, message):
+    with pytest.raises(ValueError, match=message):
+        audit(**(sound() | changes))
+
+
+# --- public sets ----------------------------------------------------------------------------
+
+
+def distance(data):
+    """A plain score: distance of a row from the mean of the history, in standard deviations."""
+    history = data.X[: data.train_end]
+    spread = np.where(history.std(axis=0) > 0, history.std(axis=0), 1)
+    return np.linalg.norm((data.X - history.mean(axis=0)) / spread, axis=1)
+
+
+@needs_data
+def test_http_is_solved_by_one_feature():
+    data = load_adbench("http", root=DATA)
+    found = audit(distance(data), data.y, train_end=data.train_end, X=data.X, series=False)
+    assert found["triviality"].status == "failed" and found["triviality"].value > 0.9
+    assert ", feature " in found["triviality"].sentence
+    assert "solves the set" in found["triviality"].sentence
+
+
+@needs_data
+def test_skab_is_told_that_half_of_it_is_anomalous():
+    for name in ("valve1/0", "other/2"):
+        data = load_skab(name, root=DATA)
+        found = audit(distance(data), data.y, train_end=data.train_end, X=data.X, window=2)
+        assert {"density", "number of anomalies"} <= set(found.failed)
+        if name == "valve1/0":
+            assert found["density"].sentence.startswith("53.7% of the test rows are anomalous")
+        assert ("training labels" in found.failed) == (name == "other/2")
+
+
+@needs_data
+def test_nab_streams_have_too_few_events_each():
+    data = load_nab("realTraffic/speed_6005", root=DATA)
+    found = audit(distance(data), data.y, train_end=data.train_end, X=data.X, window=2)
+    assert {"number of anomalies", "position"} <= set(found.failed)
+    assert found["position"].value > 0.99  # the row number finds its last events
