@@ -173,7 +173,7 @@ class ElasticServer(_Server):
     def answer(self, method, path, headers, body):
         path = unquote(urlsplit(path).path)
         with self._lock:
-            self.received.append((method, path, dict(headers)))
+            self.received.append((method, path, {k.lower(): v for k, v in headers.items()}))
             status, answer, extra = self._route(method, path, headers, body)
         kind = {"Content-Type": "application/vnd.elasticsearch+json;compatible-with=9"}
         return status, json.dumps(answer), self.product | kind | extra

@@ -512,6 +512,13 @@ class NotificationService:
             outcomes = await channel.send(rows)
         except Exception as error:  # not foreseen; its text might hold a secret
             outcomes = [Outcome("retry", f"unforeseen {type(error).__name__}")] * len(rows)
+        # One line for what failed in the same way: a bulk request has hundreds of messages.
+        failed = Counter((o.state, o.detail) for o in outcomes if o.state != "sent")
+        for (state, detail), count in failed.items():
+            level, says = ((logging.ERROR, "refused for good") if state == "dead"
+                           else (logging.WARNING, "did not take"))
+            log.log(level, "%s %s %d of %d messages, %s (%s first)", channel.name, says, count,
+                    len(rows), detail, rows[0].id)
         return [self._result(channel.name, row, outcome)
                 for row, outcome in zip(rows, outcomes, strict=True)]
 
@@ -521,7 +528,6 @@ class NotificationService:
         if outcome.state == "sent":
             return row.seq, "sent", 0.0, None
         if outcome.state == "dead":
-            log.error("%s refused %s for good: %s", channel, row.id, outcome.detail)
             return row.seq, "dead", 0.0, outcome.detail
         # The exponent is bounded because 2.0 ** 1024 overflows after weeks of an outage.
         longest = min(self.config.retry_cap,
@@ -531,8 +537,6 @@ class NotificationService:
         if outcome.retry_after is not None:  # the receiver means everybody, not this message
             pause += outcome.retry_after
             self._paused[channel] = now + outcome.retry_after
-        log.warning("%s did not take %s (try %d): %s; again in %.1f s", channel, row.id,
-                    row.attempts, outcome.detail, pause)
         return row.seq, "pending", now + pause, outcome.detail
 
     def _in_thread(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
