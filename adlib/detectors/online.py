@@ -323,6 +323,17 @@ def _score_rows(x, s):
     return scores
 
 
+def usual(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """Usual value of each feature at the next row, its standard deviation, and the period found.
+
+    Each has shape (n_features,); the period is 0 where there is none.
+    """
+    t, at = int(s[SEEN]), HEAD + np.arange(int(s[D])) * int(s[BLOCK])
+    values = np.array([-residual(0.0, j, t, s) for j in at])
+    floor = np.maximum(s[FLOOR], 1e-9 * np.abs(s[at + _CENTRE]))
+    return values, np.maximum([1.2533 * scale(j, t, s) for j in at], floor), s[at + PERIOD]
+
+
 @jit(f8[:, ::1](rows, row))
 def _z_features(X, s):
     z = np.zeros_like(X)
@@ -426,6 +437,9 @@ class SeasonalZScore(FlatStateDetector):
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _z_features(X, self.state_)
+
+    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+        return usual(self.state_)
 
 
 # ==============================================================================================
@@ -868,3 +882,6 @@ class OnlineEnsemble(FlatStateDetector):
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _features(X, self.state_)
+
+    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+        return usual(self.state_)

@@ -510,6 +510,18 @@ class RollingZScore(OnlineDetector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _z_features(X, self.state_)
 
+    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+        """Centre and deviation of each feature in the window, and its period: none."""
+        d, w = self.n_features_in_, self.window
+        ring = self.state_[_HEAD:_HEAD + d * w].reshape(d, w)[:, :min(int(self.state_[_SEEN]), w)]
+        none = np.zeros(d)
+        if ring.shape[1] < self.warm_up:
+            return np.full(d, np.nan), np.full(d, np.nan), none
+        centre = np.median(ring, axis=1) if self._robust else ring.mean(axis=1)
+        # a score is the distance in deviations, and knows their floors
+        away = np.abs(centre) + self.min_scale + np.ptp(ring, axis=1) + 1.0
+        return centre, away / self._contributions((centre + away)[None])[0], none
+
 
 class RobustZScore(RollingZScore):
     """Largest |z| over the features against median and MAD of the last rows.

@@ -1,0 +1,678 @@
+"""Why was this row flagged? Shares of the score by feature, in numbers and in plain sentences.
+
+One function, `explain`, serves every detector of adlib, scikit-learn's outlier detectors and
+Pipelines. Where a score splits by feature the detector says so itself (``contributions``);
+elsewhere features are replaced by what is expected given the others, and the score asked again.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.scaling import center_scale, standardise
+from adlib.windows import TimeFeatures, Windows, windows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+_LEAST = 10  # background rows below which nothing can be said about what is usual
+_MOST = 512  # background rows that are kept
+_NEAREST = 5  # of them, whose mean is one idea of what is expected
+_CAP = 3.0  # deviations beyond which a feature makes a row no less alike, or a guess no wilder
+_TRIED = 3  # features that may be changed to make a row normal
+_SHRINK = np.arange(1, 17) / 16  # parts of the way to the expected value
+_CHUNK = 100_000  # rows of one scoring call
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What `explain` found, one line per explained row.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n_rows,)
+        Positions in the X that was given.
+    scores : ndarray of shape (n_rows,)
+    threshold : float
+        Above it a row is an anomaly; NaN where the model has none.
+    values : ndarray of shape (n_rows, n_features)
+        The rows themselves.
+    contributions : ndarray of shape (n_rows, n_features)
+        In the unit of the score. Negative: the feature speaks for a normal row.
+    steps : ndarray of shape (n_rows, window, n_features) or None
+        Contributions by row of the look-back, oldest first; they add up to ``contributions``.
+    usual, deviations : ndarray of shape (n_rows, n_features)
+        What a feature usually shows (online: at this moment of the stream; else its median), and
+        how many robust deviations the value lies above it. NaN where there is no background.
+    expected, surprises : ndarray of shape (n_rows, n_features)
+        What the other features, and the rows before, suggest, and how many robust deviations of
+        such guesses the value lies above it. Online: as ``usual`` and ``deviations``.
+    baseline : ndarray of shape (n_rows, n_features)
+        Value that each feature was replaced by.
+    normal : ndarray of shape (n_rows, n_features)
+        The row with the smallest change found that brings the score to the threshold or below; NaN
+        where none was found, or none was looked for.
+    method : {"native", "occlusion"}
+    sums_to_score : bool
+        Whether contributions add up to ``scores - normal_scores``.
+    normal_scores : ndarray of shape (n_rows,)
+        Score of the row with every feature replaced; 0 for native contributions.
+    feature_names : tuple of str
+    units : mapping of str to str
+    time : ndarray of shape (n_rows,) or None
+    context : tuple of str
+        In words, one per feature and row (row by row): what ``usual`` refers to.
+    """
+
+    rows: NDArray[np.int64]
+    scores: Array
+    threshold: float
+    values: Array
+    contributions: Array
+    steps: Array | None
+    usual: Array
+    deviations: Array
+    expected: Array
+    surprises: Array
+    baseline: Array
+    normal: Array
+    method: str
+    sums_to_score: bool
+    normal_scores: Array
+    feature_names: tuple[str, ...]
+    units: Mapping[str, str]
+    time: NDArray | None
+    context: NDArray[np.str_]
+
+    @property
+    def shares(self) -> Array:
+        """Each feature's part of what raises the score, (n_rows, n_features), in [0, 1]."""
+        up = np.maximum(self.contributions, 0.0)
+        up = up / np.maximum(up.max(axis=1, keepdims=True), np.finfo(float).tiny)  # no overflow
+        return up / np.maximum(up.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+
+    def top(self, k: int = 3) -> list[tuple[tuple[str, float], ...]]:
+        """For each row the k features that raise its score most, with their shares in [0, 1]."""
+        order = np.argsort(-self.contributions, axis=1, kind="stable")[:, :k]
+        return [tuple((self.feature_names[j], float(share[j])) for j in best if share[j] > 0)
+                for best, share in zip(order, self.shares, strict=True)]
+
+    def table(self) -> "pd.DataFrame":
+        """One line per row and feature, those that raise the score most first."""
+        import pandas as pd
+
+        n, d = self.values.shape
+        lines = pd.DataFrame({
+            "row": np.repeat(self.rows, d), "feature": np.tile(self.feature_names, n),
+            **{name: np.ravel(getattr(self, name)) for name in (
+                "values", "usual", "deviations", "expected", "surprises", "contributions",
+                "shares", "normal")}})
+        lines = lines.rename(columns={"values": "value", "deviations": "deviation", "surprises":
+                                      "surprise", "contributions": "contribution", "shares":
+                                      "share"})
+        if self.time is not None:
+            lines.insert(1, "time", np.repeat(self.time, d))
+        at = np.repeat(np.arange(n), d)
+        return lines.iloc[np.lexsort((-lines.contribution, at))].reset_index(drop=True)
+
+    def sentences(self) -> list[str]:
+        """In words: what is off, how far, which way, its share, and what would be normal."""
+        return [self._sentence(i) for i in range(len(self.rows))]
+
+    def _sentence(self, i: int) -> str:
+        when = f"Row {self.rows[i]}" if self.time is None else _clock(self.time[i])
+        share = self.shares[i]
+        order = np.argsort(-share, kind="stable")
+        if not share.any():
+            return f"{when}: no single feature accounts for the score."
+        named = order[:1] if share[order[0]] >= 0.5 else order[:int(np.searchsorted(
+            np.cumsum(share[order]), 2 / 3)) + 1][:3]
+        parts = [f"{self._reason(i, j)} ({_percent(share[j])} of the score)" for j in named]
+        several = "several features together: " if len(parts) > 1 else ""
+        return f"{when}: {several}{_join(parts)}.{self._remedy(i)}"
+
+    def _reason(self, i: int, j: int) -> str:
+        value = f"{self.feature_names[j]} {self._number(i, j, self.values[i, j])}"
+        far, odd = self.deviations[i, j], self.surprises[i, j]
+        if np.isnan(far):
+            return value
+        if abs(far) >= 3 or abs(far) >= abs(odd):
+            return f"{value} is {_far(far)} {self.context[i, j]}"
+        rare = "usual" if abs(far) < 2 else "not rare"
+        return f"{value}, in itself {rare}, is {_far(odd)} what the other values suggest"
+
+    def _remedy(self, i: int) -> str:
+        if np.isnan(self.baseline[i]).all() or np.isnan(self.threshold):
+            return ""  # none was looked for
+        if np.isnan(self.normal[i]).any():
+            return " No change of a few features was found that would make it normal."
+        changed = np.flatnonzero(self.normal[i] != self.values[i])
+        if not len(changed):
+            return ""
+        parts = [f"{self.feature_names[j]} at {self._number(i, j, self.normal[i, j])}"
+                 for j in changed]
+        return f" With {_join(parts)} it would not be flagged."
+
+    def _number(self, i: int, j: int, value: float) -> str:
+        """A value, to a digit that a robust deviation is made of."""
+        gaps = [abs((self.values[i, j] - centre[i, j]) / far[i, j])
+                for centre, far in ((self.usual, self.deviations), (self.expected, self.surprises))
+                if far[i, j] and np.isfinite(far[i, j])]
+        unit = self.units.get(self.feature_names[j], "")
+        scale = min([gap for gap in gaps if gap > 0], default=0.0)
+        digits = int(np.ceil(-np.log10(scale) - 0.3)) if scale > 0 else 0
+        if not scale or digits > 6 or abs(value) >= 1e9:
+            return f"{value:.4g} {unit}".strip()
+        return f"{value:,.{max(digits, 0)}f} {unit}".strip()
+
+
+def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
+            background: ArrayLike | None = None, method: str = "auto",
+            threshold: float | None = None, steps: bool = False, counterfactual: bool = True,
+            feature_names: Sequence[str] | None = None, units: Mapping[str, str] | None = None,
+            time: ArrayLike | None = None) -> Explanation:
+    """Explain rows that a fitted model finds anomalous.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        A detector of adlib, or anything that `adlib.anomaly_score` serves. Never changed.
+    X : array-like of shape (n_samples, n_features)
+        In time order where the model looks back. An online detector is explained as it was *before*
+        each row: X must be the rows that follow what it has learned, and a copy replays them.
+    rows : array-like of int, optional
+        Positions to explain; negative ones count from the end. Default: all that are flagged.
+    background : array-like of shape (n_normal, n_features), optional
+        Normal rows, 200 or more, in time order where the model looks back: what is usual is taken
+        from them. Default: the rows of X that are neither flagged nor explained (without a
+        threshold: the half with the lower scores). Online detectors of adlib know themselves.
+    method : {"auto", "native", "occlusion"}
+        "native": the detector's own ``contributions``. "occlusion": by replacing features. "auto":
+        native where the model has it.
+    threshold : float, optional
+        Default: the model's own.
+    steps : bool
+        Contributions by row of the look-back too. Without a native split it costs ``window *
+        n_features`` scores of whole windows a row.
+    counterfactual : bool
+        Look for the smallest change that makes a row normal. Without it a native explanation of a
+        few rows costs no more than scoring them.
+    feature_names : sequence of str, optional
+        Default: columns of X, names seen in fit, or x0, x1, ...
+    units : mapping of str to str, optional
+        Unit by feature, for sentences.
+    time : array-like of datetime, shape (n_samples,), optional
+        Default: the DatetimeIndex of X if it has one.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    ValueError
+        When an argument has the wrong shape or rows are out of range; when occlusion has fewer
+        than 10 background rows; when ``rows`` is None and the model has no threshold.
+    NotImplementedError
+        With ``method="native"`` where the model has no native split.
+
+    Notes
+    -----
+    *Native* contributions add up to the score where the docstring of the detector says so. Where
+    the score is the largest of the features' own, it is shared by the Shapley value of a maximum
+    (the airport game of Littlechild and Owen 1973), which adds up to it too.
+
+    *Occlusion.* A feature's baseline is what the others (and, in a window, the rows before) let
+    expect: the conditional mean of a normal law with the background's covariance, or the mean over
+    the background rows that are nearest in the other features; whichever lowers the score more. To
+    ask for the value that suits the score best is the reconstruction-based contribution of Alcala
+    and Qin (2009), which cannot blame a neighbour of one faulty feature in a linear model as plain
+    residuals can. Features are then replaced one after another, the most effective first, and once
+    more in the opposite order; a contribution is the mean of the two steps. So they add up to the
+    score minus that of the row with every feature replaced: the Shapley value, from two orders
+    instead of all.
+
+    Features that are off together share what neither explains alone, and a copy of a faulty
+    feature gets half of the blame. What would make a row normal is a statement about the model, not
+    about the process that it watches: no cause.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import IsolationForest
+    >>> X = np.random.default_rng(0).normal(size=(500, 3)) + [20.0, 50.0, 1013.0]
+    >>> X[400, 1] = 41.0
+    >>> model = IsolationForest(random_state=0).fit(X[:300])
+    >>> why = explain(model, X, rows=[400], feature_names=["temperature", "humidity", "pressure"],
+    ...               units={"humidity": "%"})
+    >>> why.top(1)[0][0][0], why.method
+    ('humidity', 'occlusion')
+    >>> why.sentences()[0].split(" (")[0]
+    'Row 400: humidity 41 % is 8.7 robust deviations below its median'
+    """
+    if method not in ("auto", "native", "occlusion"):
+        raise ValueError(f"method must be 'auto', 'native' or 'occlusion', got {method!r}")
+    check_is_fitted(model)
+    names, time = _names(model, X, feature_names), _times(X, time)
+    given, X = X, np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != len(names):
+        raise ValueError(f"X must have shape (n_samples, {len(names)}), got {X.shape}")
+    if threshold is None:
+        threshold = getattr(model, "threshold_", None)
+        if threshold is None and hasattr(model, "offset_"):
+            threshold = -model.offset_
+        elif threshold is None and isinstance(model, Pipeline):
+            threshold = getattr(model[-1], "threshold_", -getattr(model[-1], "offset_", np.nan))
+    threshold = float("nan") if threshold is None else float(threshold)
+    online = isinstance(model, OnlineDetector)
+    look_back = 0 if online else _look_back(model)
+    scores = None
+    if rows is None or (background is None and (counterfactual or method == "occlusion")):
+        scores = (copy.deepcopy(model).process(X) if online
+                  else np.asarray(anomaly_score(model, given), dtype=np.float64))
+    if rows is None:
+        if np.isnan(threshold):
+            raise ValueError(f"rows must be given: {type(model).__name__} has no threshold to "
+                             f"choose them by")
+        rows = np.flatnonzero(scores > threshold)
+    rows = _positions(rows, len(X))
+    normal = _background(X, rows, scores, threshold, background, look_back)
+    reference = _Reference(normal) if len(normal) >= _LEAST else None
+    W = windows(X, look_back + 1)[rows]  # (n, window, features)
+    wanted = {"method": method, "threshold": threshold, "counterfactual": counterfactual,
+              "steps": steps}
+    if online:
+        found = _follow(model, X, rows, reference, wanted)
+    else:
+        guesses, usual = (None, None) if reference is None else (
+            reference.guesses(W), (reference.center, reference.scale))
+        found = _explain(_Model(model, look_back), W, guesses, usual, **wanted)
+        if reference is not None:
+            found["expected"] = guesses[:, 0, -1]
+            found["surprises"] = _robust(W[:, -1], guesses[:, 0, -1], reference.error)
+            found["context"] = np.full(found["values"].shape, "its median", object)
+    moments = None if time is None else time[rows]
+    if online and "period" in found:
+        found["context"] = _phases(found.pop("period"), time, rows)
+    found.setdefault("expected", found["usual"])
+    found.setdefault("surprises", found["deviations"])
+    found.setdefault("context", np.full(found["values"].shape, "its median", object))
+    return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units or {},
+                       time=moments, **found)
+
+
+# -- one batch of windows -----------------------------------------------------------------------
+
+
+class _Model:
+    """Scores and contributions of separate windows (n, window, features)."""
+
+    def __init__(self, model: Any, look_back: int):
+        self.model, self.length = model, look_back + 1
+        self.names = getattr(model, "feature_names_in_", None)
+
+    def _ask(self, ask: Callable, W: Array) -> Array:
+        """Windows laid end to end; what is said of the last row of each."""
+        found, step = [], max(1, _CHUNK // self.length)
+        for start in range(0, len(W), step):
+            part = np.ascontiguousarray(W[start:start + step]).reshape(-1, W.shape[2])
+            if self.names is not None:
+                import pandas as pd
+
+                part = pd.DataFrame(part, columns=self.names)
+            found.append(ask(part)[self.length - 1::self.length])
+        return np.concatenate(found)
+
+    def score(self, W: Array) -> Array:
+        """(n, ..., window, features) -> (n, ...)."""
+        flat = W.reshape(-1, *W.shape[-2:])
+        if not len(flat):
+            return np.zeros(W.shape[:-2])
+        return self._ask(lambda X: np.asarray(anomaly_score(self.model, X), np.float64), flat
+                         ).reshape(W.shape[:-2])
+
+    def native(self, W: Array, steps: bool) -> tuple[Array, Array | None]:
+        """Contributions (n, features), and by step (n, window, features) where they split so."""
+        parts = self._ask(self.model.contributions, W)
+        if steps and self.length > 1 and isinstance(self.model, Detector):
+            model = self.model
+            cells = self._ask(lambda X: np.asarray(model._contributions(model._features(
+                model._validate(X, reset=False)))), W)
+            if cells.shape[1] == W[0].size:
+                return parts, cells.reshape(W.shape)
+        return parts, None
+
+
+def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array, Array] | None, *,
+             method: str, threshold: float, counterfactual: bool, steps: bool) -> dict[str, Any]:
+    """All about these windows, given guesses (n, k, window, features) of what each should show."""
+    (n, length, d), values = W.shape, W[:, -1]
+    unknown = np.full((n, d), np.nan)
+    found = {"values": values, "scores": model.score(W), "steps": None, "method": "native",
+             "usual": unknown, "deviations": unknown, "baseline": unknown, "normal": unknown,
+             "normal_scores": np.zeros(n), "sums_to_score": False}
+    if usual is not None:
+        found["usual"] = np.broadcast_to(usual[0], (n, d))
+        found["deviations"] = _robust(values, *usual)
+    if not n:
+        return found | {"contributions": np.zeros((0, d))}
+    scores, parts, cells = found["scores"], None, None
+    if method != "occlusion" and (method == "native" or hasattr(model.model, "contributions")):
+        try:
+            parts, cells = model.native(W, steps)
+        except (AttributeError, NotImplementedError) as error:
+            if method == "native":
+                raise NotImplementedError(f"{type(model.model).__name__} has no native "
+                                          f"contributions; use method='occlusion'") from error
+    if parts is None and guesses is None:
+        raise ValueError(f"background must hold {_LEAST} normal rows or more to replace features "
+                         f"by what is usual")
+    if parts is None:
+        found["method"], everyone = "occlusion", np.broadcast_to(np.arange(d), (n, d))
+        best, lowest = _best_guess(model, W, guesses, everyone)
+        parts, found["normal_scores"] = _in_order(model, W, best, scores, scores[:, None] - lowest)
+        found["sums_to_score"] = True
+    else:
+        largest = np.maximum(parts.max(axis=1), 0)
+        if d > 1 and np.allclose(largest, scores) and not np.allclose(parts.sum(axis=1), scores):
+            parts = _airport(np.maximum(parts, 0.0))
+        found["sums_to_score"] = bool(np.allclose(parts.sum(axis=1), scores, rtol=1e-5))
+        if guesses is not None:
+            best = guesses[:, 0].copy()
+    found["contributions"] = parts
+    if steps and length > 1:
+        if cells is None and guesses is None:
+            raise ValueError(f"background must hold {_LEAST} normal rows or more to explain steps")
+        found["steps"] = cells if cells is not None else _by_step(model, W, best, scores, parts)
+    if counterfactual and guesses is not None:
+        few = np.argsort(-parts, axis=1, kind="stable")[:, :_TRIED]
+        if found["method"] == "native":
+            lines = np.arange(n)[:, None]
+            chosen, _ = _best_guess(model, W, guesses, few)
+            best[lines, :, few] = chosen[lines, :, few]
+        found["normal"] = _smallest_change(model, W, best, few, threshold)
+    if guesses is not None and (counterfactual or found["method"] == "occlusion"):
+        found["baseline"] = best[:, -1]
+    return found
+
+
+def _best_guess(model: _Model, W: Array, guesses: Array, which: NDArray[np.int64]
+                ) -> tuple[Array, Array]:
+    """Guess for each of the features ``which`` (n, k) that lowers the score most, and that score.
+
+    The guesses come back as a window (n, window, features), the scores as (n, k).
+    """
+    lines, k = np.arange(len(W))[:, None], which.shape[1]
+    tried = np.repeat(np.repeat(W[:, None, None], guesses.shape[1], 1), k, 2)
+    for place in range(k):
+        j = which[:, place]
+        tried[np.arange(len(W)), :, place, :, j] = guesses[np.arange(len(W)), :, :, j]
+    scores = model.score(tried)  # (n, guesses, k)
+    pick = scores.argmin(axis=1)
+    best = guesses[:, 0].copy()
+    best[lines, :, which] = guesses[lines, pick, :, which]
+    return best, np.take_along_axis(scores, pick[:, None], axis=1)[:, 0]
+
+
+def _in_order(model: _Model, W: Array, best: Array, scores: Array, drops: Array
+              ) -> tuple[Array, Array]:
+    """Contributions by replacing features in order of effect, and in the opposite order."""
+    d = drops.shape[1]
+    order = np.argsort(-drops, axis=1, kind="stable")
+    rank = np.argsort(order, axis=1)
+    k = np.arange(d + 1)[None, :, None]
+    gone = np.stack([rank[:, None] < k, rank[:, None] >= d - k], axis=1)  # (n, 2, d + 1, d)
+    path = model.score(np.where(gone[:, :, 1:, None], best[:, None, None], W[:, None, None]))
+    path = np.concatenate([np.broadcast_to(scores[:, None, None], (len(W), 2, 1)), path], axis=2)
+    fall = -np.diff(path, axis=2)
+    ranked = 0.5 * (fall[:, 0] + fall[:, 1, ::-1])
+    return np.take_along_axis(ranked, rank, axis=1), path[:, 0, -1]
+
+
+def _airport(parts: Array) -> Array:
+    """Shapley value of a maximum: what two features both reach they share, the rest is one's own.
+
+    Examples
+    --------
+    >>> _airport(np.array([[6.0, 2.0]])).tolist()
+    [[5.0, 1.0]]
+    """
+    order = np.argsort(parts, axis=1, kind="stable")
+    ranked = np.take_along_axis(parts, order, axis=1)
+    stretch = np.diff(ranked, axis=1, prepend=0.0) / np.arange(parts.shape[1], 0, -1)
+    shared = np.empty_like(parts)
+    np.put_along_axis(shared, order, np.cumsum(stretch, axis=1), axis=1)
+    return shared
+
+
+def _by_step(model: _Model, W: Array, best: Array, scores: Array, parts: Array) -> Array:
+    """Contributions spread over the rows of the window, by the effect of each value alone."""
+    _, length, d = W.shape
+    effect = np.empty(W.shape)
+    alone = np.eye(length * d, dtype=bool).reshape(-1, length, d)
+    for i, (window, guess) in enumerate(zip(W, best, strict=True)):
+        effect[i] = scores[i] - model.score(np.where(alone, guess, window)).reshape(length, d)
+    effect = np.maximum(effect, 0.0)
+    effect[:, -1] += ~effect.any(axis=1)  # without any: the row itself
+    return parts[:, None] * effect / effect.sum(axis=1, keepdims=True)
+
+
+def _smallest_change(model: _Model, W: Array, best: Array, few: NDArray[np.int64],
+                     threshold: float) -> Array:
+    """Last row of each window with the fewest, then smallest changes that bring it below."""
+    n, length, d = W.shape
+    sets = [[place] for place in range(few.shape[1])]
+    sets += [list(range(size)) for size in range(2, few.shape[1] + 1)]
+    masks = np.zeros((n, len(sets), d), dtype=bool)
+    for s, places in enumerate(sets):
+        masks[np.arange(n)[:, None], s, few[:, places]] = True
+    changed = np.where(masks[:, :, None], best[:, None], W[:, None])
+    works = model.score(changed) <= threshold
+    found = np.full((n, d), np.nan)
+    rows = np.flatnonzero(works.any(axis=1))
+    if not len(rows):
+        return found
+    first = works[rows].argmax(axis=1)
+    goal = changed[rows, first]
+    way = W[rows, None] + _SHRINK[:, None, None] * (goal - W[rows])[:, None]
+    way[:, -1] = goal
+    enough = (model.score(way) <= threshold).argmax(axis=1)
+    found[rows] = way[np.arange(len(rows)), enough, -1]
+    return found
+
+
+def _follow(model: OnlineDetector, X: Array, rows: NDArray[np.int64],
+            reference: "_Reference | None", wanted: dict[str, Any]) -> dict[str, Any]:
+    """Each row explained by a copy that has learned exactly the rows before it."""
+    replay, at, parts = copy.deepcopy(model), 0, {}
+    knows = hasattr(model, "_usual")
+    for t in sorted(set(rows.tolist())):
+        if t > at:
+            replay.process(X[at:t])
+            at = t
+        W, period = X[t][None, None], None
+        if knows:
+            usual, deviation, period = replay._usual()
+            guesses, known = usual[None, None, None], (usual, deviation)
+        elif reference is not None:
+            guesses, known = reference.guesses(W), (reference.center, reference.scale)
+        else:
+            guesses, known = None, None
+        parts[t] = _explain(_Model(replay, 0), W, guesses, known, **wanted)
+        if knows:
+            parts[t]["period"] = period[None]
+    if not parts:
+        return _explain(_Model(replay, 0), X[:0, None], None, None, **wanted)
+    lines = [parts[t] for t in rows.tolist()]
+    joined = {name: np.concatenate([line[name] for line in lines]) for name, value in
+              lines[0].items() if isinstance(value, np.ndarray)}
+    return joined | {"steps": None, "method": lines[0]["method"],
+                     "sums_to_score": all(line["sums_to_score"] for line in lines)}
+
+
+# -- what is usual ------------------------------------------------------------------------------
+
+
+class _Reference:
+    """What normal windows (m, window, features) let expect of a feature, given the others."""
+
+    def __init__(self, W: Array):
+        m, self.length, self.d = W.shape
+        flat = W.reshape(m, -1)
+        self.all_center, self.all_scale = center_scale(flat, robust=True)
+        self.center, self.scale = self.all_center[-self.d:], self.all_scale[-self.d:]
+        self.windows = W
+        self.Z = self._scaled(W)
+        cov = np.cov(self.Z.T).reshape(flat.shape[1], -1)
+        # shrunk as a prior of as many rows as there are columns would
+        cov[np.diag_indices(len(cov))] += 0.05 + len(cov) / m * np.diag(cov).mean()
+        self.mean, self.precision = self.Z.mean(axis=0), np.linalg.inv(cov)
+        blocks = self.precision.reshape(self.length, self.d, self.length, self.d)
+        own = blocks.diagonal(axis1=1, axis2=3)  # (window, window, features)
+        self.gain = np.linalg.inv(own.transpose(2, 0, 1))
+        residual = flat[:, -self.d:] - self._linear(W)[:, -1]
+        error = 1.4826 * np.median(np.abs(residual), axis=0)
+        self.error = np.where(error > 1e-9 * self.scale, error, self.scale)
+
+    def _scaled(self, W: Array) -> Array:
+        flat = W.reshape(len(W), -1)
+        return np.clip(standardise(flat, self.all_center, self.all_scale), -2 * _CAP, 2 * _CAP)
+
+    def _linear(self, W: Array) -> Array:
+        """Conditional means: each feature's whole stretch given the others; its own past too for
+        the last row, which is the one in question."""
+        Z = self._scaled(W) - self.mean
+        pull = Z @ self.precision
+        blocks = pull.reshape(W.shape)
+        guess = Z.reshape(W.shape) - np.einsum("jst,ntj->nsj", self.gain, blocks)
+        if self.length > 1:
+            own = np.diag(self.precision)[-self.d:]
+            guess[:, -1] = Z[:, -self.d:] - pull[:, -self.d:] / own
+        guess = np.clip(guess, -2 * _CAP, 2 * _CAP).reshape(len(W), -1) + self.mean
+        return (guess * self.all_scale + self.all_center).reshape(W.shape)
+
+    def guesses(self, W: Array) -> Array:
+        """Linear, then from the nearest rows: (n, 2, window, features)."""
+        near = np.empty(W.shape)
+        Z = self._scaled(W)
+        for i, z in enumerate(Z):  # one row at a time: all differences at once would not fit
+            gap = np.minimum((self.Z - z) ** 2, _CAP**2).reshape(-1, self.length, self.d).sum(1)
+            others = gap.sum(axis=1, keepdims=True) - gap  # (m, features)
+            best = np.argpartition(others, _NEAREST, axis=0)[:_NEAREST]
+            near[i] = self.windows[best, :, np.arange(self.d)].mean(axis=0).T
+        return np.stack([self._linear(W), near], axis=1)
+
+
+def _background(X: Array, rows: NDArray[np.int64], scores: Array | None, threshold: float,
+                background: ArrayLike | None, look_back: int) -> Array:
+    """Windows of normal rows, at most `_MOST`, evenly over time."""
+    if background is not None:
+        normal = np.asarray(background, dtype=np.float64)
+        if normal.ndim != 2 or normal.shape[1] != X.shape[1]:
+            raise ValueError(f"background must have shape (n_normal, {X.shape[1]}), got "
+                             f"{normal.shape}")
+        at = np.arange(min(look_back, len(normal)), len(normal))
+    elif scores is None:
+        return np.empty((0, look_back + 1, X.shape[1]))
+    else:
+        normal = X
+        cut = np.median(scores) if np.isnan(threshold) else threshold
+        quiet = scores <= cut
+        quiet[rows] = False
+        quiet[:look_back] = False
+        at = np.flatnonzero(quiet)
+    if len(at) > _MOST:
+        at = at[np.linspace(0, len(at) - 1, _MOST).astype(int)]
+    return windows(normal, look_back + 1)[at]
+
+
+def _look_back(model: Any) -> int:
+    """Rows before a row that its score depends on."""
+    if isinstance(model, Pipeline):
+        return sum(_look_back(step) for _, step in model.steps)
+    if isinstance(model, Detector):
+        return model._context()
+    if isinstance(model, Windows):
+        return model.length - 1
+    return model.context_ if isinstance(model, TimeFeatures) else 0
+
+
+def _robust(values: Array, center: Array, scale: Array) -> Array:
+    return standardise(values, center, np.maximum(scale, np.finfo(float).tiny))
+
+
+# -- names, times, words ------------------------------------------------------------------------
+
+
+def _names(model: Any, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
+    d = np.shape(X)[1] if len(np.shape(X)) == 2 else 0
+    names = next((list(names) for names in (given, getattr(X, "columns", None), getattr(
+        model, "feature_names_in_", None)) if names is not None), [f"x{j}" for j in range(d)])
+    if len(names) != d:
+        raise ValueError(f"feature_names must name the columns of X, shape {np.shape(X)}, got "
+                         f"{len(names)} names")
+    return tuple(map(str, names))
+
+
+def _times(X: Any, time: ArrayLike | None) -> NDArray | None:
+    if time is None:
+        index = getattr(X, "index", None)
+        if getattr(getattr(index, "dtype", None), "kind", "") != "M":
+            return None
+        time = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
+    time = np.asarray(time, dtype="datetime64[ns]")
+    if time.shape != (len(X),):
+        raise ValueError(f"time must hold one moment per row of X, shape ({len(X)},), got "
+                         f"{time.shape}")
+    return time
+
+
+def _positions(rows: ArrayLike, n: int) -> NDArray[np.int64]:
+    found = np.atleast_1d(np.asarray(rows))
+    if found.dtype == bool and found.shape == (n,):
+        found = np.flatnonzero(found)
+    found = found.astype(np.int64) if not found.size else found
+    if found.ndim != 1 or found.dtype.kind not in "iu" or ((found < -n) | (found >= n)).any():
+        raise ValueError(f"rows must be positions in X, whole numbers in [{-n}, {n}), got {rows!r}")
+    return np.where(found < 0, found + n, found).astype(np.int64)
+
+
+def _phases(period: Array, time: NDArray | None, rows: NDArray[np.int64]) -> NDArray:
+    """What a row of an online detector is compared with, in words."""
+    words = np.where(period > 0, "what this phase of its season usually shows",
+                     "what the rows before it show").astype(object)
+    if time is not None and len(time) > 1:
+        step = np.median(np.diff(time).astype(np.int64)) / 1e9
+        for i, moment in enumerate(time[rows]):
+            daily = np.abs(period[i] * step / 86_400 - 1) < 0.02
+            words[i, daily] = f"what {str(moment)[11:16]} usually shows"
+    return words
+
+
+def _clock(moment: np.datetime64) -> str:
+    text = str(moment.astype("datetime64[s]")).replace("T", " ")
+    return text.removesuffix(":00")
+
+
+def _far(deviation: float) -> str:
+    """How far and which way, in two digits: the scale is an estimate."""
+    size, way = abs(deviation), "above" if deviation > 0 else "below"
+    count = "more than 1,000" if size > 1000 else f"{size:.0f}" if size >= 9.95 else f"{size:.1f}"
+    return f"{count} robust deviation{'' if count == '1.0' else 's'} {way}"
+
+
+def _percent(share: float) -> str:
+    return "over 99 %" if share > 0.994 else f"{100 * share:.0f} %"
+
+
+def _join(parts: Sequence[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
