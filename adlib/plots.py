@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-__all__ = ["comparison", "histogram", "losses", "series"]
+__all__ = ["comparison", "critical_difference", "histogram", "losses", "series"]
 
 ROLES = {  # colour and marker of a line of the comparison
     "detector": ("tab:blue", "o"),
@@ -71,6 +71,62 @@ def comparison(summary, metric="average_precision", *, ax=None):
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower center", ncols=4, fontsize="small", frameon=False, borderaxespad=0.2,
               columnspacing=1.0, handlelength=1.2, handletextpad=0.3)
+    return ax
+
+
+def critical_difference(ranking, *, alpha=0.05, ax=None):
+    """Average ranks on one line; a bar joins detectors that are not told apart.
+
+    Detectors are blue, baselines grey. Every detector that belongs to a bar has a dot on it: a
+    bar may pass below one that does not.
+
+    Parameters
+    ----------
+    ranking : adlib.compare.Ranking
+        At least two detectors.
+    alpha : float
+        Two detectors differ where their corrected p lies below it.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure of fitting height.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If fewer than two detectors are ranked.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from adlib.compare import rank_detectors
+    >>> cells = pd.DataFrame([(d, "detector", i, 0, "average_precision", v + i / 99, "ok")
+    ...     for i in range(8) for d, v in (("A", 0.8), ("B", 0.7))],
+    ...     columns=["detector", "role", "dataset", "seed", "metric", "value", "status"])
+    >>> [text.get_text() for text in critical_difference(rank_detectors(cells)).texts]
+    ['A  1.0 ', ' 2.0  B']
+    """
+    from scikit_posthocs import critical_difference_diagram
+
+    ranks = ranking.average_rank
+    if len(ranks) < 2:
+        raise ValueError(f"a diagram needs at least two ranked detectors, got {list(ranks.index)}")
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 1.5 + 0.15 * len(ranks)), layout="constrained")
+    colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
+    critical_difference_diagram(
+        ranks, ranking.p_values, alpha=alpha, ax=ax, color_palette=colours,
+        label_fmt_left="{label}  {rank:.1f} ", label_fmt_right=" {rank:.1f}  {label}",
+        text_h_margin=0.04 * max(float(np.ptp(ranks)), 0.5), elbow_props={"linewidth": 1.2},
+        marker_props={"s": 22}, crossbar_props={"marker": "o", "markersize": 4, "linewidth": 2.5},
+    )
+    n = len(ranking.values)
+    told = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
+    ax.set_title(f"average rank over {n} data sets, 1 = best{told}\n"
+                 "bars join what a paired Wilcoxon test (Holm) does not tell apart",
+                 fontsize="medium")
     return ax
 
 

@@ -200,6 +200,22 @@ def test_equal_detectors_and_a_set_without_anomalies():
     np.testing.assert_allclose(ranking.wins, 8 / 3)
 
 
+def test_the_diagram_joins_what_the_test_does_not_tell_apart():
+    """A and B are alike, C is behind both, the baseline last."""
+    ranking = rank_detectors(many(15, A=0.60, B=0.60, C=0.5, z=0.3))
+    ax = plots.critical_difference(ranking)
+    (bar,) = [line for line in ax.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(sorted(bar.get_xdata()), sorted(ranking.average_rank[["A", "B"]]))
+    colours = {text.get_text().split()[-1]: text.get_color() for text in ax.texts}
+    assert colours["z"] != colours["C"] == "tab:blue"
+    assert "over 15 data sets" in ax.get_title() and "too few" not in ax.get_title()
+    few = plots.critical_difference(rank_detectors(many(4, A=0.6, B=0.5)))
+    assert "too few to tell any two apart" in few.get_title()
+    with pytest.raises(ValueError, match=r"at least two ranked detectors, got \['A'\]"):
+        plots.critical_difference(rank_detectors(many(4, A=0.6)))
+    plt.close("all")
+
+
 # --- trivial sets, kinds --------------------------------------------------------------------
 
 

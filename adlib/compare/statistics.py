@@ -29,6 +29,8 @@ class Ranking:
         mean first.
     metrics : pandas.Series
         Headline metric of each data set.
+    roles : pandas.Series
+        "detector" or "baseline" by detector.
     average_rank : pandas.Series
         Mean over data sets of the rank within a set, 1 = best; ties share theirs.
     wins : pandas.Series
@@ -44,6 +46,7 @@ class Ranking:
 
     values: pd.DataFrame
     metrics: pd.Series
+    roles: pd.Series
     average_rank: pd.Series
     wins: pd.Series
     p_values: pd.DataFrame
@@ -185,9 +188,10 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
             p_values[:] = posthoc_wilcoxon(list(columns), p_adjust="holm").fillna(1.0).to_numpy()
             if len(names) > 2:
                 friedman_p = float(friedmanchisquare(*columns).pvalue)
+    roles = table.drop_duplicates("detector").set_index("detector").role[names]
     ranks, wins = _ranks_and_wins(values)
     smallest = min(1.0, max(_n_pairs(values), 1) * 2.0 ** (1 - len(values)))
-    return Ranking(values, metrics, ranks, wins, p_values, friedman_p, smallest)
+    return Ranking(values, metrics, roles, ranks, wins, p_values, friedman_p, smallest)
 
 
 def triviality(table: pd.DataFrame) -> pd.DataFrame:
