@@ -46,7 +46,7 @@ def _features(pairs: Any) -> tuple[tuple[str, float], ...]:
     return tuple((name, _number(value)) for name, value in pairs)
 
 
-class _Record:
+class Record:
     """``to_dict`` to plain JSON types and ``from_dict`` back."""
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict(_Record):
+class Verdict(Record):
     """One judged window.
 
     Attributes
@@ -111,7 +111,7 @@ class Verdict(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class QualityEvent(_Record):
+class QualityEvent(Record):
     """Samples ``start`` to ``end`` of a stream that could not be judged as they should be.
 
     ``detail`` says in words what happened (never a secret: it is stored and shown).
@@ -126,7 +126,7 @@ class QualityEvent(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Incident(_Record):
+class Incident(Record):
     """Flagged windows that belong together, as known at one moment.
 
     Attributes
@@ -169,7 +169,7 @@ class Incident(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentEvent(_Record):
+class IncidentEvent(Record):
     """A step in an incident's life: open -> (update | escalate | repeat)* -> close.
 
     Attributes
@@ -203,7 +203,7 @@ class IncidentEvent(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Silence(_Record):
+class Silence(Record):
     """No notifications for what matches, until a time; incidents are stored all the same.
 
     Attributes

@@ -78,12 +78,12 @@ class SlackConfig(_Config):
 class EmailConfig(_Config):
     """Mail by SMTP. ``security="tls"`` is TLS from the first byte (usually port 465)."""
 
-    host: str = Field(min_length=1)
-    port: int = Field(587, ge=1, le=65535)
+    host: str = Field(min_length=1, description="SMTP server.")
+    port: int = Field(587, ge=1, le=65535, description="Its port.")
     security: Literal["starttls", "tls", "none"] = Field(
         "starttls", description="Never falls back to plain text on its own.")
-    username: str | None = None
-    password: SecretStr | None = None
+    username: str | None = Field(None, description="Login, if the server wants one.")
+    password: SecretStr | None = Field(None, description="Its password.")
     sender: Address = Field(alias="from", description="Sender's address.")
     to: tuple[Address, ...] = Field(min_length=1, description="Recipients' addresses.")
     timeout: float = Field(30.0, gt=0, description="Seconds for one message.")
@@ -484,8 +484,9 @@ class NotificationService:
             wake.clear()
             try:
                 await self._drain(channel)
-            except sqlite3.Error as error:  # locked, disk full: may pass, and nothing is lost
-                log.error("outbox of %s: %s", channel.name, error)
+            except Exception as error:  # locked, disk full: may pass, and nothing is lost
+                says = error if isinstance(error, sqlite3.Error) else ""  # no secret in SQLite's
+                log.error("outbox of %s: %s %s", channel.name, type(error).__name__, says)
             if self._ending:
                 return
             with suppress(TimeoutError):
@@ -510,6 +511,8 @@ class NotificationService:
                     rows: Sequence[OutboxRow]) -> list[tuple[int, str, float, str | None]]:
         try:
             outcomes = await channel.send(rows)
+            if len(outcomes) != len(rows):
+                raise LookupError
         except Exception as error:  # not foreseen; its text might hold a secret
             outcomes = [Outcome("retry", f"unforeseen {type(error).__name__}")] * len(rows)
         # One line for what failed in the same way: a bulk request has hundreds of messages.

@@ -18,7 +18,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Silence, Verdict
+from adlib.realtime.events import (
+    Incident,
+    IncidentEvent,
+    QualityEvent,
+    Record,
+    Silence,
+    Verdict,
+)
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -74,13 +81,14 @@ class StorageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    backend: Literal["sqlite", "elasticsearch"] = "sqlite"
+    backend: Literal["sqlite", "elasticsearch"] = Field(
+        "sqlite", description="Whether documents also go to Elasticsearch.")
     path: Path = Field(Path("alerts.db"), description="SQLite file, on a local disk.")
     host: str = Field("localhost", min_length=1, description="Elasticsearch host.")
     port: int = Field(9200, ge=1, le=65535, description="Elasticsearch port.")
     tls: bool = Field(False, description="Speak https to Elasticsearch.")
-    username: str | None = None
-    password: SecretStr | None = None
+    username: str | None = Field(None, description="Elasticsearch login.")
+    password: SecretStr | None = Field(None, description="Its password.")
     api_key: SecretStr | None = Field(None, description="Instead of username and password.")
     index: str = Field("adlib-alerts", pattern=r"^[a-z][a-z0-9._-]*$", description="Index name.")
 
@@ -94,7 +102,7 @@ class StorageConfig(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(Record):
     """A message to be sent: what it is about, not yet how it reads.
 
     Attributes
@@ -295,7 +303,7 @@ class AlertStore:
     def incidents(self, *, stream: str | None = None, state: str | None = None,
                   since: float | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents by opening time; with ``limit`` the newest ones. As of their last event."""
-        rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id",
+        rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id DESC",
                             limit, ("stream = ?", stream), ("state = ?", state),
                             ("opened_at >= ?", since))
         return [Incident.from_dict({**json.loads(body), "acknowledged": bool(acknowledged)})

@@ -1,0 +1,209 @@
+"""``python -m adlib.realtime alerts``: look at incidents, acknowledge, silence, replay.
+
+It works on the store's file, while the engine runs or not. What it decides reaches a running engine
+with its next batch, and is recorded with the position from which it counts.
+"""
+
+import argparse
+import json
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from adlib.durations import seconds
+from adlib.realtime.events import SEVERITIES, Incident, Silence
+from adlib.realtime.store import AlertStore
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command ``alerts`` to ``argparse`` subparsers; `run` executes it."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--store", default="alerts.db", metavar="PATH", help="the alert store")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    alerts = subparsers.add_parser("alerts", help="list, acknowledge and silence alerts")
+    actions = alerts.add_subparsers(dest="action", required=True)
+
+    def action(name: str, **kwargs: Any) -> argparse.ArgumentParser:
+        return actions.add_parser(name, parents=[common], description=kwargs["help"], **kwargs)
+
+    add = action("list", help="the newest incidents")
+    add.add_argument("--stream")
+    add.add_argument("--state", choices=["open", "closed"])
+    add.add_argument("--limit", type=int, default=20)
+    add = action("show", help="one incident, step by step")
+    add.add_argument("id")
+    add = action("ack", help="acknowledge incidents: no more repeats")
+    add.add_argument("ids", nargs="+", metavar="id")
+    add = action("silence", help="list silences; with --for, --until or --end, change one")
+    when = add.add_mutually_exclusive_group()
+    when.add_argument("--for", dest="duration", type=_duration, metavar="2h",
+                      help="from now on; for streams whose time stamps are the present")
+    when.add_argument("--until", type=_moment, metavar="TIME",
+                      help="ISO time (UTC unless it says otherwise) or seconds, in stream time")
+    when.add_argument("--end", metavar="ID", help="end a silence")
+    add.add_argument("--stream", default="*", help="pattern such as 'pump*'")
+    add.add_argument("--severity", default="critical", choices=SEVERITIES,
+                     help="highest severity that is silenced")
+    add.add_argument("--feature", default="*", help="pattern for the leading feature")
+    action("dead", help="messages that a receiver refused for good, and what waits behind them")
+    add = action("replay", help="send dead letters again, or give them up")
+    add.add_argument("ids", nargs="*", metavar="id")
+    add.add_argument("--all", action="store_true", help="all of them")
+    add.add_argument("--discard", action="store_true", help="give up; those behind go on")
+    add = action("prune", help="delete what ended before a time; what is open or unsent stays")
+    add.add_argument("--before", type=_moment, required=True, metavar="TIME")
+    add = action("quality", help="the newest data-quality events")
+    add.add_argument("--stream")
+    add.add_argument("--kind")
+    add.add_argument("--limit", type=int, default=20)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Execute a command that `add_parser` parsed; return the exit code."""
+    try:
+        with AlertStore(args.store, create=False) as store:
+            return _ACTIONS[args.action](store, args)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        print(f"alerts {args.action}: {error.args[0]}", file=sys.stderr)
+        return 1
+
+
+def _list(store: AlertStore, args: argparse.Namespace) -> int:
+    _incidents(store.incidents(stream=args.stream, state=args.state, limit=args.limit), args)
+    return 0
+
+
+def _incidents(incidents: Iterable[Incident], args: argparse.Namespace) -> None:
+    _print(args, incidents, ("incident", "severity", "state", "since", "last flag", "windows",
+                             "peak", "top feature"),
+           lambda i: (i.id, i.severity, i.state + (", ack" if i.acknowledged else ""),
+                      _utc(i.opened_at), _utc(i.last_at), i.n_windows, f"{i.peak_score:.2f}",
+                      i.top_features[0][0] if i.top_features else ""))
+
+
+def _show(store: AlertStore, args: argparse.Namespace) -> int:
+    incident = store.incident(args.id)
+    events = store.events(args.id)
+    if args.json:
+        print(json.dumps({"incident": incident.to_dict(),
+                          "events": [event.to_dict() for event in events]}))
+        return 0
+    _incidents([incident], args)
+    print(f"\nsamples {incident.start} to {incident.end}; top features: "
+          + (", ".join(f"{_safe(name)} ({value:.2f})" for name, value in incident.top_features)
+             or "not known") + "\n")
+    _print(args, events, ("time", "step", "severity", "peak", "windows", "told"),
+           lambda e: (_utc(e.time), e.kind, e.incident.severity, f"{e.incident.peak_score:.2f}",
+                      e.incident.n_windows, "yes" if e.notify else ""))
+    return 0
+
+
+def _ack(store: AlertStore, args: argparse.Namespace) -> int:
+    for name in args.ids:
+        store.incident(name)  # all or none
+    _incidents([store.acknowledge(name) for name in args.ids], args)
+    return 0
+
+
+def _silence(store: AlertStore, args: argparse.Namespace) -> int:
+    known = {silence.id: silence for silence in store.silences()}
+    if args.end is not None:
+        if args.end not in known:
+            raise KeyError(f"no silence {args.end!r} in {store.path}")
+        store.silence(Silence(args.end, 0.0, "*", "critical", "*"))
+    elif args.duration is not None or args.until is not None:
+        until = args.until if args.until is not None else time.time() + args.duration
+        store.silence(Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity,
+                              args.feature))
+    _print(args, [silence for silence in store.silences() if silence.until > 0],
+           ("silence", "until", "stream", "up to", "feature"),
+           lambda s: (s.id, _utc(s.until), s.stream, s.severity, s.feature))
+    return 0
+
+
+def _dead(store: AlertStore, args: argparse.Namespace) -> int:
+    waiting = Counter((row.channel, row.key) for row in store.outbox(state="pending"))
+    _print(args, store.outbox(state="dead"), ("message", "time", "error", "waiting behind"),
+           lambda r: (r.id, _utc(r.time), r.error, waiting[r.channel, r.key]))
+    return 0
+
+
+def _replay(store: AlertStore, args: argparse.Namespace) -> int:
+    if bool(args.ids) == args.all:
+        raise ValueError("name dead letters (see: alerts dead), or give --all")
+    dead = {row.id for row in store.outbox(state="dead")}
+    if unknown := sorted(set(args.ids) - dead):
+        raise KeyError(f"no dead letter {', '.join(unknown)} in {store.path}")
+    count = store.replay_dead(None if args.all else args.ids, discard=args.discard)
+    print(json.dumps({"changed": count}) if args.json else
+          f"{count} {'given up' if args.discard else 'will be sent again'}")
+    return 0
+
+
+def _quality(store: AlertStore, args: argparse.Namespace) -> int:
+    _print(args, store.quality(stream=args.stream, kind=args.kind, limit=args.limit),
+           ("time", "stream", "kind", "samples", "what"),
+           lambda q: (_utc(q.time), q.stream, q.kind, f"{q.start} to {q.end}", q.detail))
+    return 0
+
+
+def _prune(store: AlertStore, args: argparse.Namespace) -> int:
+    deleted = store.prune(args.before)
+    print(json.dumps(deleted) if args.json else
+          "deleted: " + ", ".join(f"{count} {table}" for table, count in deleted.items()))
+    return 0
+
+
+_ACTIONS = {"list": _list, "show": _show, "ack": _ack, "silence": _silence, "dead": _dead,
+            "replay": _replay, "prune": _prune, "quality": _quality}
+
+
+def _print(args: argparse.Namespace, records: Iterable[Any], header: Sequence[str],
+           cells: Any) -> None:
+    records = list(records)
+    if args.json:
+        print(json.dumps([record.to_dict() for record in records]))
+        return
+    rows = [header, *([_safe(cell) for cell in cells(record)] for record in records)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    if not records:
+        print("(none)")
+
+
+def _safe(cell: Any) -> str:
+    # Names come from the data: none of them may steer the terminal.
+    text = "" if cell is None else str(cell)
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _utc(moment: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return f"{moment:.0f} s"
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text, "--for")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _moment(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be an ISO time such as 2026-01-31T18:00, or seconds, got {text!r}") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,0 +1,156 @@
+"""``alerts`` on the command line, and how what it decides reaches a running engine."""
+
+import argparse
+import json
+import time
+
+import pytest
+
+from adlib.realtime import alerts_cli
+from adlib.realtime.events import QualityEvent, Silence, Verdict
+from adlib.realtime.incidents import AlertManager, IncidentConfig
+from adlib.realtime.store import AlertStore, OutboxRow
+
+
+def window(k, flagged=True, stream="rig"):
+    return Verdict(stream, 10 * k, 10 * k + 99, 1.7e9 + 10 * k, 0.01, 0.95, "critical", flagged, {},
+                   (("temp\x1b[31m", 0.7), ("pressure", 0.2)))
+
+
+def new_manager():
+    return AlertManager(IncidentConfig(open_after=1, open_within=1, close_after=1,
+                                       repeat_interval=10, update_interval=0))
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AlertStore(tmp_path / "alerts.db") as store:
+        manager = new_manager()
+        events = [e for k in range(4) for e in manager.step(window(k, k < 3))]
+        events += [e for k in range(2) for e in manager.step(window(k, stream="pump"))]
+        outbox = [OutboxRow(f"{e.id}|slack", "slack", e.incident.id, e.time, e.to_dict())
+                  for e in events if e.notify]
+        quality = [QualityEvent("rig", "gap", 5, 9, 1.7e9, "5 samples missing"),
+                   QualityEvent("rig", "nan", 11, 11, 1.7e9 + 1, "pressure")]
+        store.commit("rig", 399, b"", [], events, quality, outbox)
+        yield store
+
+
+@pytest.fixture
+def alerts(store, capsys):
+    """Run ``alerts ...``; exit code and what it printed."""
+    def call(*words):
+        parser = argparse.ArgumentParser(prog="adlib.realtime")
+        alerts_cli.add_parser(parser.add_subparsers(dest="command"))
+        try:
+            code = alerts_cli.run(parser.parse_args(["alerts", *words, "--store",
+                                                     str(store.path)]))
+        except SystemExit as error:
+            code = error.code
+        out, err = capsys.readouterr()
+        return code, out + err
+    return call
+
+
+def test_list_and_show(alerts):
+    code, text = alerts("list")
+    lines = text.splitlines()
+    assert code == 0 and len(lines) == 3 and len({line.find("critical") for line in lines[1:]}) == 1
+    assert lines[1].startswith("pump|combined|0") and "open" in lines[1]
+    assert "2023-11-14 22:13:20" in lines[2] and "0.95" in lines[2] and "closed" in lines[2]
+    assert "\x1b" not in text and "temp?[31m" in text
+    assert "pump" not in alerts("list", "--state", "closed")[1]
+    assert alerts("list", "--stream", "none")[1].endswith("(none)\n")
+    assert len(json.loads(alerts("list", "--json", "--limit", "1")[1])) == 1
+    code, text = alerts("show", "rig|combined|0")
+    assert code == 0 and [line.split()[2] for line in text.splitlines()[-4:]] == [
+        "open", "repeat", "repeat", "close"]
+    shown = json.loads(alerts("show", "rig|combined|0", "--json")[1])
+    assert shown["incident"]["n_windows"] == 3 and len(shown["events"]) == 4
+
+
+@pytest.mark.parametrize("words", [("show", "x"), ("ack", "pump|combined|0", "x"),
+                                   ("silence", "--end", "x"), ("replay", "x")])
+def test_unknown_names_change_nothing(alerts, store, words):
+    before = list(store._db.iterdump())
+    code, text = alerts(*words)
+    assert code == 1 and text.startswith(f"alerts {words[0]}: no ") and "'" in text + "'"
+    assert list(store._db.iterdump()) == before
+
+
+def test_no_store_no_traceback_and_no_new_file(capsys, tmp_path):
+    args = argparse.Namespace(action="list", store=tmp_path / "absent.db")
+    assert alerts_cli.run(args) == 1
+    assert "no alert store at" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+def test_acknowledge_reaches_a_running_engine(alerts, store):
+    manager = new_manager()
+    running = [window(0, stream="pump")]
+    assert [e.kind for e in manager.step(running[0])] == ["open"]
+    code, text = alerts("ack", "pump|combined|0")
+    assert code == 0 and "open, ack" in text
+    manager.apply(store.operator_state("pump", 99))
+    assert [e.kind for k in (1, 2, 3) for e in manager.step(window(k, stream="pump"))] == [
+        "update"] * 3
+    assert manager.incident("pump").acknowledged
+
+
+def test_silence_reaches_a_running_engine_until_it_ends(alerts, store):
+    code, text = alerts("silence", "--until", "2023-11-14T23:00", "--stream", "ri?",
+                        "--severity", "warning", "--json")
+    (silence,) = map(Silence.from_dict, json.loads(text))
+    assert code == 0 and silence.until == 1.7e9 + 2800
+    assert (silence.stream, silence.severity, silence.feature) == ("ri?", "warning", "*")
+    alerts("silence", "--until", "1.8e9", "--feature", "temp*")
+    manager = new_manager()
+    manager.apply(store.operator_state("rig", 0))
+    assert [e.notify for e in manager.step(window(0))] == [False]
+    name = next(s.id for s in store.silences() if s.feature == "temp*")
+    assert name not in alerts("silence", "--end", name)[1]
+    manager.apply(store.operator_state("rig", 10))  # critical: the other one lets it through
+    assert [(e.kind, e.notify) for e in manager.step(window(1))] == [("repeat", True)]
+
+
+def test_silence_from_now_on(alerts, store):
+    before = time.time()
+    alerts("silence", "--for", "2h")
+    assert before + 7200 <= store.silences()[0].until <= time.time() + 7200
+    assert alerts("silence")[1].count("\n") == 2  # lists, adds nothing
+
+
+@pytest.mark.parametrize("words", [("--for", "soon"), ("--until", "tomorrow"),
+                                   ("--for", "1h", "--until", "5"), ("--severity", "fatal")])
+def test_silence_refuses_what_it_cannot_read(alerts, store, words):
+    code, text = alerts("silence", *words)
+    assert code == 2 and words[-2].lstrip("-") in text and store.silences() == []
+
+
+def test_dead_letters(alerts, store):
+    (row,) = store.claim("slack", 0.0, lease=60)
+    store.settle(row.seq, "dead", error="HTTP 403 action_prohibited")
+    code, text = alerts("dead")
+    line = text.splitlines()[1]
+    assert code == 0 and "HTTP 403" in line and line.endswith("3") and row.id in line
+    (record,) = json.loads(alerts("dead", "--json")[1])
+    assert record["id"] == row.id
+    assert alerts("replay")[0] == alerts("replay", row.id, "--all")[0] == 1
+    assert alerts("replay", row.id) == (0, "1 will be sent again\n")
+    assert store.outbox(state="dead") == []
+    store.settle(row.seq, "dead")
+    assert alerts("replay", "--all", "--discard") == (0, "1 given up\n")
+    assert [r.state for r in store.outbox()][:2] == ["discarded", "pending"]
+
+
+def test_prune(alerts, store):
+    assert alerts("prune", "--before", "2024-01-01") == (
+        0, "deleted: 0 verdicts, 2 quality, 1 incidents, 0 outbox\n")
+    assert [incident.stream for incident in store.incidents()] == ["pump"]
+    assert alerts("prune")[0] == 2
+
+
+def test_quality(alerts):
+    code, text = alerts("quality", "--kind", "gap")
+    assert code == 0 and text.splitlines()[1].split()[2:] == [
+        "rig", "gap", "5", "to", "9", "5", "samples", "missing"]
+    assert len(json.loads(alerts("quality", "--json")[1])) == 2
