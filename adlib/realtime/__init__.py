@@ -2,7 +2,7 @@
 
 Source -> windows -> detectors -> calibrated score -> incident -> store and outbox -> notifiers, in
 one direction. `RealTimeAnomalyDetector` is the engine, `EngineConfig` its one nested configuration,
-`backtest` the same engine over history in virtual time. ``python -m adlib.realtime`` starts it
+`adlib.realtime.backtest` the same engine over history in virtual time. ``python -m adlib.realtime`` starts it
 outside a notebook.
 
 Names load on first use: who reads the alert store waits neither for torch nor for scikit-learn.
@@ -23,7 +23,6 @@ _PUBLIC = {
     "Sample": "windows",
     "StreamProcessor": "windows",
     "Verdict": "events",
-    "backtest": "backtest",
     "replay": "sources",
     "source": "sources",
 }

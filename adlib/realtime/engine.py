@@ -1,11 +1,11 @@
 """The live engine: samples in, judged windows out, one incident for one fault.
 
-Every detector scores samples, each once; a window's score is the highest of its samples'. That is
-what makes the engine fast (a window of 100 samples with a stride of 10 would otherwise score each
-sample ten times) and lets detectors of any kind sit side by side: on rows, with a look-back of
-their own, or online. Window scores are calibrated per detector on rows after the training rows,
-averaged as surprises (Fisher's combination), and the average is calibrated again: p-values keep
-their meaning, whoever takes part.
+Every detector scores samples, each once. Scores are put on one scale, that of rows after the
+training rows in time, and averaged as surprises (Fisher's combination); a window's score is the
+highest average of its samples, calibrated again, so that p-values keep their meaning, whoever takes
+part. To score samples and not windows is what makes the engine fast (with a window of 100 and a
+stride of 10, each sample lies in ten windows) and lets detectors of any kind sit side by side: on
+rows, with a look-back of their own, or online.
 """
 
 import asyncio
@@ -58,27 +58,56 @@ _FITTED = ("deep_config", "stat_config", "detectors", "window_size", "random_sta
            "calibration_share")
 
 
-class WindowCalibration(Calibration):
-    """Calibration on overlapping windows: the rank counts effective windows, not windows.
+class WindowCalibration:
+    """What the highest score in a window means, against held-out rows in time order.
 
-    ``p = (1 + m * share) / (m + 1)`` with m effective windows (`adlib.thresholds.effective_size`),
-    of which ``share`` score as high. Asymptotic under stationarity and mixing; beyond the highest
-    held-out window it falls on along the extreme-value tail.
+    P(max >= s) has two upper bounds, and the smaller one counts. Where windows are many: the share
+    of held-out windows that reach s, ``(1 + m * share) / (m + 1)`` with m effective windows. Where
+    they are few: the window's length times the same for rows (the union bound, which dependence
+    cannot break), beyond the highest row along the extreme-value tail. Its shape is at least 1 / k:
+    the predictive law of an exponential tail whose scale rests on k effective exceedances.
+    Asymptotic under stationarity and mixing (`adlib.thresholds.effective_size`).
+
+    Attributes
+    ----------
+    n_windows_, n_rows_ : float
+        Effective numbers.
     """
 
-    def fit(self, scores: ArrayLike, window: int = 1) -> Self:
-        """Scores (n,) of windows one sample apart, in time order."""
-        super().fit(scores)
-        n = len(self.scores_)
-        block = max(int(np.ceil(n**0.6)), 5 * window)
-        # no two windows that share a sample count twice, whatever their scores look like
-        self.n_effective_ = max(min(effective_size(scores, 0.1, block), n / window), 1.0)
+    def fit(self, scores: ArrayLike, window: int) -> Self:
+        """Scores (n,) of rows in time order, NaN where there is none."""
+        scores = np.asarray(scores, dtype=np.float64)
+        self.window = window
+        self.maxima_ = window_maxima(scores, window)
+        self.maxima_ = self.maxima_[~np.isnan(self.maxima_)]
+        n = len(self.maxima_)
+        self.n_windows_ = max(1.0, min(n / window, effective_size(
+            self.maxima_, 0.1, max(int(np.ceil(n**0.6)), 5 * window))))
+        self.maxima_ = np.sort(self.maxima_)
+        rows = scores[~np.isnan(scores)]
+        self.rows_ = Calibration().fit(rows)
+        self.n_rows_ = effective_size(rows, 0.1)
+        if np.isfinite(self.rows_.tail_scale_):
+            self.rows_.tail_shape_ = max(self.rows_.tail_shape_, 1 / max(0.1 * self.n_rows_, 1.0))
         return self
 
-    def _rank(self, scores: Scores) -> Scores:
-        n, m = len(self.scores_), self.n_effective_
-        share = (n - np.searchsorted(self.scores_, scores, side="left")) / n
-        return (1 + m * share) / (m + 1)
+    def log_p(self, maxima: Scores) -> Scores:
+        """Natural logarithm of the p-value of each window's highest score (n,)."""
+        of_windows = np.log(_share(self.maxima_, maxima, self.n_windows_))
+        of_rows = np.log(_share(self.rows_.scores_, maxima, self.n_rows_))
+        return np.minimum(of_windows, of_rows + np.log(self.window) + self.rows_._log_fall(maxima))
+
+
+def _share(ordered: Scores, scores: Scores, n_effective: float) -> Scores:
+    """Share of held-out scores at least as high, as if one more were."""
+    n = len(ordered)
+    share = (n - np.searchsorted(ordered, scores, side="left")) / n
+    return (1 + n_effective * share) / (n_effective + 1)
+
+
+def window_maxima(scores: Scores, window: int) -> Scores:
+    """Highest score of each window of rows (n,): (n - window + 1,), NaN where one is missing."""
+    return sliding_window_view(scores, window).max(axis=1)
 
 
 class _Worker:
@@ -108,8 +137,9 @@ class _Worker:
 class _Member:
     """A detector at work: its scores of the samples that open windows still need, its failures."""
 
-    def __init__(self, name: str, model: Any, weight: float, scale: WindowCalibration):
-        self.name, self.model, self.weight, self.scale = name, model, weight, scale
+    def __init__(self, name: str, model: Any, weight: float):
+        self.name, self.model, self.weight = name, model, weight
+        self.scale = Calibration()
         self.online = isinstance(model, OnlineDetector)
         self.context = 0 if self.online or not isinstance(model, Detector) else model._context()
         self.tail = np.empty(0)
@@ -235,7 +265,7 @@ class RealTimeAnomalyDetector:
                              f"{len(X) - cut} of them for calibration")
         valid = np.isfinite(X).all(axis=1)
         filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
-        self._members, windows = [], []
+        self._members, held_out = [], []
         for name, group in config.groups().items():
             if not group.weight:
                 continue
@@ -244,39 +274,37 @@ class RealTimeAnomalyDetector:
                 model.set_params(calibration=None)  # windows are calibrated here, not rows
             try:
                 model.fit(filled[:cut][valid[:cut]])
-                member = _Member(name, model, group.weight, WindowCalibration())
-                scores = member.score(filled, valid, cut)
+                member = _Member(name, model, group.weight)
+                held_out.append(member.score(filled, valid, cut))
             except Exception as error:
                 raise ValueError(f"detector {name!r} ({type(model).__name__}) cannot be fitted: "
                                  f"{type(error).__name__}: {error}") from error
-            windows.append(sliding_window_view(scores, config.window_size).max(axis=1))
             self._members.append(member)
-        windows = np.column_stack(windows)
-        self._held_out = windows[~np.isnan(windows).any(axis=1)]
-        if len(self._held_out) < config.window_size:
-            raise ValueError(f"only {len(self._held_out)} calibration windows hold no missing "
-                             f"value; give a longer history, or one with fewer gaps")
+        self._held_out = np.column_stack(held_out)
+        whole = ~np.isnan(window_maxima(self._held_out.sum(axis=1), config.window_size))
+        if whole.sum() < config.window_size:
+            raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give "
+                             f"a longer history, or one with fewer gaps")
         self._center, self._scale = center_scale(filled[:cut], robust=True)
         self._longest = _longest_runs(X)
         self.features_ = names
         self._ready()
         shared = self._combination(tuple(range(len(self._members))))
-        if (shared.n_effective_ + 1) * config.alpha < 1:
+        if config.alpha < min(1 / (shared.n_windows_ + 1),
+                              config.window_size / (shared.n_rows_ + 1)):
             warnings.warn(
-                f"alpha={config.alpha:g} lies beyond what {shared.n_effective_:.0f} effective "
-                f"calibration windows can show: it rests on the extrapolated tail; give a longer "
+                f"alpha={config.alpha:g} lies beyond what {shared.n_windows_:.0f} effective "
+                f"calibration windows can show: it rests on an extrapolated tail; give a longer "
                 f"history or raise alpha", CalibrationWarning, stacklevel=2)
         return self
 
     def _ready(self) -> None:
         """Make what follows from the held-out windows, and start a new stream."""
-        self._surprises = np.empty_like(self._held_out)
+        self._surprises = np.full_like(self._held_out, np.nan)
         for j, member in enumerate(self._members):
-            column = self._held_out[:, j]
-            member.scale.fit(column, self.config.window_size)
-            # on their own scale: on one made of the other windows, the one sample that leads a
-            # hundred of them would stand far out, and the average's tail would be its shadow
-            self._surprises[:, j] = member.scale.surprise(column)
+            known = ~np.isnan(self._held_out[:, j])
+            member.scale.fit(self._held_out[known, j])
+            self._surprises[known, j] = member.scale.surprise(self._held_out[known, j])
         self._weights = np.array([member.weight for member in self._members])
         self._combinations: dict[tuple[int, ...], WindowCalibration] = {}
         self.reset()
@@ -304,10 +332,11 @@ class RealTimeAnomalyDetector:
         self._manager = AlertManager(config.alert_config.incidents)
         self._drift = None
         if config.drift:
-            reference = self._combine(self._surprises, range(len(self._members)))
-            monitor = DriftMonitor()
-            if len(reference) >= 4 * monitor.patience * config.stride:
-                self._drift = monitor.fit(reference[::config.stride])
+            reference = window_maxima(self._combine(
+                self._surprises, range(len(self._members))), config.window_size)[::config.stride]
+            reference, monitor = reference[~np.isnan(reference)], DriftMonitor()
+            if len(reference) >= 4 * monitor.patience:
+                self._drift = monitor.fit(reference)
         for member in self._members:
             member.tail = np.empty(0)
         self._live = False
@@ -394,27 +423,32 @@ class RealTimeAnomalyDetector:
         config, ends = self.config, block.ends
         if not len(ends):
             return []
-        view = sliding_window_view(scores, config.window_size, axis=0)
-        W = view[ends - config.window_size + 1].max(axis=2)  # NaN where a sample has no score
-        seq = block.seq[ends]
-        first = self._processor.first or 0
-        judged = block.judgeable & (seq - first >= config.warm_up)
-        known = ~np.isnan(W) & judged[:, None]
-        S, own = np.zeros_like(W), np.full(W.shape, np.nan)
+        start = ends - config.window_size + 1
+        S = np.full_like(scores, np.nan)
         for j, member in enumerate(self._members):
-            rows = known[:, j]
-            S[rows, j] = member.scale.surprise(W[rows, j])
-            own[rows, j] = member.scale.severity(W[rows, j], config.alpha)
+            rows = ~np.isnan(scores[:, j])
+            S[rows, j] = member.scale.surprise(scores[rows, j])
+        W = sliding_window_view(S, config.window_size, axis=0)[start].max(axis=2)
+        seq = block.seq[ends]
+        judged = block.judgeable & (seq - (self._processor.first or 0) >= config.warm_up)
+        known = ~np.isnan(W) & judged[:, None]
+        own = np.full(W.shape, np.nan)
+        for j in range(len(self._members)):
+            own[known[:, j], j] = decide(
+                self._combination((j,)).log_p(W[known[:, j], j]), config.alpha)[0]
         log_p, combined = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
-        for pattern in np.unique(known, axis=0):
-            who = tuple(np.flatnonzero(pattern).tolist())
-            if who:
-                rows = (known == pattern).all(axis=1)
-                combined[rows] = self._combine(S[rows], who)
-                log_p[rows] = self._combination(who).log_p(combined[rows])
+        peak = np.zeros(len(ends), np.int64)  # sample that the window's score belongs to
+        for pattern in np.unique(known, axis=0):  # one, unless a detector is out
+            if not pattern.any():
+                continue
+            who, which = tuple(np.flatnonzero(pattern).tolist()), (known == pattern).all(axis=1)
+            view = sliding_window_view(self._combine(S, who), config.window_size)[start[which]]
+            combined[which], peak[which] = view.max(axis=1), start[which] + view.argmax(axis=1)
+            log_p[which] = self._combination(who).log_p(combined[which])
         p, (score, flagged) = np.exp(log_p), decide(log_p, config.alpha)
         alpha_info = config.alpha_info or 3 * config.alpha
-        top = self._explain(block, scores, np.flatnonzero(p <= alpha_info))
+        notable = np.flatnonzero(p <= alpha_info)
+        top = self._explain(block.values[peak[notable]], notable)
         self._watch_drift(block, combined, known.all(axis=1), quality)
         names = [member.name for member in self._members]
         found = []
@@ -430,26 +464,17 @@ class RealTimeAnomalyDetector:
                  for name, value in zip(names, own[i].tolist(), strict=True)}, top.get(i, ())))
         return found
 
-    def _explain(self, block: Block, scores: Rows, which: NDArray[np.int64]
+    def _explain(self, rows: Rows, which: NDArray[np.int64]
                  ) -> dict[int, tuple[tuple[str, float], ...]]:
-        """Features behind a window's highest sample, with their shares."""
+        """Features behind the highest samples of windows, with their shares."""
         if not len(which):
             return {}
-        start = block.ends[which] - self.config.window_size + 1
-        index = start[:, None] + np.arange(self.config.window_size)
-        parts = None
-        for j, member in enumerate(self._members):
-            if np.isnan(scores[index, j]).any():
-                continue
-            rows = block.values[start + scores[index, j].argmax(axis=1)]
-            if parts is None:
-                parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
+        parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
+        for member in self._members:
             if member.context == 0 and not member.online and hasattr(member.model, "contributions"):
                 with contextlib.suppress(Exception):  # an explanation is no reason to lose an alarm
                     parts = np.abs(member.model.contributions(rows))
                     break
-        if parts is None:
-            return {}
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
         return {int(i): tuple((self.features_[k], float(share[k])) for k in best)
@@ -698,7 +723,7 @@ class RealTimeAnomalyDetector:
         for i, name in enumerate(saved["detectors"]):
             kind = find_class(groups[name].detector)
             model = persist.load(folder / f"detector-{i}", classes=[kind])
-            engine._members.append(_Member(name, model, groups[name].weight, WindowCalibration()))
+            engine._members.append(_Member(name, model, groups[name].weight))
         engine._held_out, engine._longest = arrays["held_out"], arrays["longest"]
         engine._center, engine._scale = arrays["center"], arrays["scale"]
         engine.features_ = saved["features"]
