@@ -9,6 +9,7 @@
 PYTHON ?= python3
 UV ?= uv
 NOTEBOOKS ?=
+JOBS ?= 2
 PY := .venv/bin/python
 TORCH := torch==2.13.0
 
@@ -26,7 +27,7 @@ run: setup
 	$(PY) -m adlib.notebooks run $(NOTEBOOKS)
 
 test: setup
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS) --dist loadfile
 
 lab: setup
 	$(PY) -m jupyter lab --notebook-dir=. notebooks

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -171,6 +171,24 @@ def record(notebook: str, *, tolerance: float | None = 0.02, **metrics: float) -
         _recorded.setdefault(notebook, {})[name] = entry
     if folder := os.environ.get("ADLIB_METRICS"):
         _write_json(Path(folder) / f"{notebook}.json", _recorded.get(notebook, {}))
+
+
+def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Where recorded metrics leave the tolerance of the expected ones, as sentences.
+
+    Parameters
+    ----------
+    recorded, expected : mapping
+        Contents of the JSON files that `record` writes.
+    """
+    if recorded.keys() != expected.keys():
+        return [f"recorded {sorted(recorded)}, expected {sorted(expected)}"]
+    return [
+        f"{name}: {recorded[name]['value']} is not {metric['value']} +- {metric['tolerance']}"
+        for name, metric in expected.items()
+        if metric["tolerance"] is not None
+        and not abs(recorded[name]["value"] - metric["value"]) <= metric["tolerance"]
+    ]
 
 
 @dataclass(frozen=True)
