@@ -468,6 +468,38 @@ def test_runs_beside_the_engine_wakes_and_ends_in_time(store, slack):
     assert numbers(slack.taken) == [0, 1, 2, 3] and time.perf_counter() - started < 5
 
 
+def test_one_service_serves_one_stream_after_the_other(store, slack):
+    tell, events = service(store, time.time, slack=slack.url), steps()
+
+    async def go(part):
+        async with tell:
+            store.commit("rig", 0, b"", [], part, [], tell.rows(part))
+
+    for part in (events[:2], events[2:]):  # in an event loop of its own each
+        asyncio.run(go(part))
+    assert numbers(slack.taken) == [0, 1, 2, 3]
+
+
+def test_what_a_channel_did_not_foresee_is_tried_again(store, clock, caplog):
+    channel = Down()
+    tell = service(store, clock, channels=[channel])
+    for answer in ([], [Outcome("sent")] * 2, RuntimeError("xoxsecrettoken")):
+        async def send(rows, answer=answer):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        channel.send = send
+        deliver(tell, steps(repeats=0)[:1])
+        clock.now += 1000
+    (row,) = store.outbox()
+    assert row.state == "pending" and row.attempts == 3 and "RuntimeError" in row.error
+    assert "xoxsecrettoken" not in caplog.text + row.error
+    channel.send = Down().send
+    deliver(tell)
+    assert store.outbox()[0].attempts == 4
+
+
 def test_a_slow_channel_holds_nobody_up(store, slack):
     async def go():
         slack.script.extend([(200, "ok", {}, 1.0)] * 4)

@@ -436,11 +436,9 @@ class NotificationService:
         self._clock, self._rng = clock, rng or random.Random()
         self._poll, self._lease, self._grace = poll, lease, grace
         self._workers: list[asyncio.Task] = []
-        self._ending = False
         self._paused: dict[str, float] = {}
-        self._wakes = {channel.name: asyncio.Event() for channel in self.channels}
-        # One thread, one connection: the event loop never waits for the disk.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="adlib-outbox")
+        self._wakes: dict[str, asyncio.Event] = {}
+        self._thread: ThreadPoolExecutor | None = None
 
     def rows(self, events: Sequence[IncidentEvent],
              verdicts: Sequence[Verdict] = ()) -> list[OutboxRow]:
@@ -453,6 +451,8 @@ class NotificationService:
             wake.set()
 
     async def __aenter__(self) -> Self:
+        self._ending = False
+        self._wakes = {channel.name: asyncio.Event() for channel in self.channels}
         self._workers = [asyncio.create_task(self._work(channel)) for channel in self.channels]
         return self
 
@@ -476,18 +476,21 @@ class NotificationService:
         """Close the connections of all channels and the worker's thread."""
         for channel in self.channels:
             await channel.close()
-        self._thread.shutdown()
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
 
     async def _work(self, channel: Channel) -> None:
         wake = self._wakes[channel.name]
         while True:
             wake.clear()
+            last = self._ending  # read before the look: what was committed since is not missed
             try:
                 await self._drain(channel)
             except Exception as error:  # locked, disk full: may pass, and nothing is lost
                 says = error if isinstance(error, sqlite3.Error) else ""  # no secret in SQLite's
                 log.error("outbox of %s: %s %s", channel.name, type(error).__name__, says)
-            if self._ending:
+            if last:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(wake.wait(), self._poll)
@@ -543,6 +546,8 @@ class NotificationService:
         return row.seq, "pending", now + pause, outcome.detail
 
     def _in_thread(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+        if self._thread is None:  # one thread, one connection: the loop never waits for the disk
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="adlib-outbox")
         return asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
 
