@@ -2,8 +2,8 @@
 
 Source -> windows -> detectors -> calibrated score -> incident -> store and outbox -> notifiers, in
 one direction. `RealTimeAnomalyDetector` is the engine, `EngineConfig` its one nested configuration,
-`adlib.realtime.backtest` the same engine over history in virtual time. ``python -m adlib.realtime`` starts it
-outside a notebook.
+`adlib.realtime.backtest` the same engine over history in virtual time. ``python -m
+adlib.realtime`` starts it outside a notebook.
 
 Names load on first use: who reads the alert store waits neither for torch nor for scikit-learn.
 """

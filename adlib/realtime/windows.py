@@ -230,8 +230,12 @@ class StreamProcessor:
             self._release(parts, events, self.reorder)
         if flush:
             self._release(parts, events, -1)
-        if self.n_features is None or not (parts or events):
+        if not (parts or events):
             return None
+        if self.n_features is None:  # nothing but poison so far: the stream has not begun
+            self._first = self._next
+            no, none = np.empty(0, np.int64), np.empty(0, bool)
+            return Block(0, no, np.empty(0), np.empty((0, 0)), none, no, none, none, events)
         return self._assemble(parts, events)
 
     def _read(self, sample: Sample) -> tuple[Rows, Any, str]:
@@ -299,14 +303,13 @@ class StreamProcessor:
             part = slice(at, at := at + len(rows))
             seq[part] = range(first, first + len(rows))
             time[part] = seq[part] * self.period if stamps is None else stamps
-            if rows.shape[1] == d:  # poison that came before the first sample has no width
-                values[part] = rows
+            values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
             real[part], news[part] = new is not None, bool(new)
         if n:
             self._order_time(seq, time, events)
-            known = np.isfinite(values)
+            known, before = np.isfinite(values), self._filled
             values, valid = self._fill(seq, time, values, known, news, events)
-            still = self._watch(seq, time, values, known, events)
+            still = self._watch(seq, time, values, before, known, events)
             self._seq = np.concatenate([self._seq, seq])
             self._time = np.concatenate([self._time, time])
             self._values = np.concatenate([self._values, values])
@@ -358,14 +361,13 @@ class StreamProcessor:
         self._filled = filled[-1].copy()
         return np.nan_to_num(filled, nan=0.0), valid
 
-    def _watch(self, seq: NDArray, time: Rows, values: Rows, known: NDArray,
+    def _watch(self, seq: NDArray, time: Rows, values: Rows, before: Rows, known: NDArray,
                events: list[QualityEvent]) -> NDArray[np.bool_]:
         """Samples with a feature that has not changed for too long."""
         if self.stuck is None:
             return np.zeros(len(values), bool)
-        before = self._values[-1:] if len(self._values) else np.full_like(values[:1], np.nan)
         index = np.arange(len(values))[:, None]
-        changed = (np.diff(values, axis=0, prepend=before) != 0) | ~known
+        changed = (np.diff(values, axis=0, prepend=before[None]) != 0) | ~known
         last = np.maximum.accumulate(np.where(changed, index, -1), axis=0)
         same = np.where(last < 0, self._same + index + 1, index - last + 1)
         self._same = same[-1]

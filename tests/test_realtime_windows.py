@@ -1,0 +1,207 @@
+"""Streams cut into windows: one grid whatever the batches, and a name for every bad sample."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adlib.realtime import Sample, StreamProcessor
+
+
+def rows(n, d=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def feed(processor, *items):
+    """Windows and events of items pushed one by one."""
+    windows, events = [], []
+    for item in items:
+        block = processor.push([item])
+        if block is not None:
+            windows += processor.cut(block)
+            events += block.events
+    return windows, events
+
+
+def spans(events):
+    return [(e.kind, e.start, e.end) for e in events]
+
+
+def plain(windows):
+    return [(w.start, w.end, w.time, w.values.tolist(), w.valid, w.stuck) for w in windows]
+
+
+# ------------------------------------------------------------------ the grid
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_windows_and_events_do_not_depend_on_batches(data):
+    window, stride = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 7))
+    X = rows(80)
+    X[30:33, 1], X[50:70, 0] = np.nan, 4.0
+    cuts = sorted(data.draw(st.lists(st.integers(1, 79), max_size=8)))
+    how = {"stuck": 10, "hold": data.draw(st.integers(0, 2))}
+    expected, events = feed(StreamProcessor(window, stride, **how), X)
+    found, parts = feed(StreamProcessor(window, stride, **how), *np.split(X, cuts))
+    assert plain(found) == plain(expected) and parts == events
+    assert [w.end for w in expected] == [s for s in range(window - 1, 80)
+                                         if (s + 1 - window) % stride == 0]
+    for w in expected:
+        good = np.isfinite(X[w.start:w.end + 1])
+        np.testing.assert_array_equal(w.values[good], X[w.start:w.end + 1][good])
+
+
+def test_grid_is_that_of_sequence_numbers_not_of_arrival():
+    windows, _ = feed(StreamProcessor(10, 4), Sample(1003, None, rows(30)))
+    assert [w.end for w in windows] == [1013, 1017, 1021, 1025, 1029]
+    assert all((w.end + 1 - 10) % 4 == 0 for w in windows)
+
+
+def test_async_iterator_of_rows_and_batches():
+    X = rows(25)
+
+    async def source():
+        yield X[0]
+        yield X[1:20]
+        yield Sample(20, None, X[20:])
+
+    async def collect():
+        return [w async for w in StreamProcessor(5, 5).windows(source())]
+
+    found = asyncio.run(collect())
+    assert [(w.start, w.end) for w in found] == [(0, 4), (5, 9), (10, 14), (15, 19), (20, 24)]
+    np.testing.assert_array_equal(found[3].values, X[15:20])
+    assert not found[0].values.flags.writeable
+
+
+def test_caller_may_reuse_its_buffer():
+    processor, buffer = StreamProcessor(4, 1), np.zeros((3, 1))
+    processor.push([buffer])
+    buffer[:] = 99.0
+    (window,), _ = feed(processor, [1.0])
+    assert window.values[:, 0].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+# ------------------------------------------------------------------ bad samples
+
+
+@pytest.mark.parametrize(("hold", "bad"), [(0, range(9, 16)), (1, range(10, 16)), (3, ())])
+def test_missing_values_are_held_so_long_and_then_not_judged(hold, bad):
+    X = rows(30)
+    X[10:13, 1] = [np.nan, np.inf, np.nan]
+    windows, events = feed(StreamProcessor(4, 1, hold=hold), X)
+    lost = set(range(10 + hold, 13))
+    assert {w.end for w in windows if not w.valid} == {
+        w.end for w in windows if lost & set(range(w.start, w.end + 1))}
+    assert spans(events) == [("nan", 10, 10)] and "x1" in events[0].detail
+    (held,) = [w for w in windows if w.end == 12]
+    assert held.values[-3:, 1].tolist() == [X[9, 1]] * 3
+
+
+def test_gap_makes_windows_that_hold_it_not_judged():
+    X = rows(40)
+    windows, events = feed(StreamProcessor(5, 1), Sample(0, None, X[:20]),
+                           Sample(23, None, X[23:]))
+    assert spans(events) == [("gap", 20, 22)]
+    assert [w.end for w in windows if not w.valid] == [23, 24, 25, 26]
+    assert {20, 21, 22}.isdisjoint(w.end for w in windows)
+
+
+def test_a_huge_gap_costs_nothing():
+    processor = StreamProcessor(5, 1)
+    windows, events = feed(processor, Sample(0, None, rows(10)), Sample(10**15, None, rows(10)))
+    assert spans(events) == [("gap", 10, 10**15 - 1)] and processor.position == 10**15 + 9
+    assert [w.end - 10**15 for w in windows if w.valid and w.end > 100] == [4, 5, 6, 7, 8, 9]
+
+
+def test_duplicates_and_late_samples_are_skipped():
+    X = rows(30)
+    windows, events = feed(
+        StreamProcessor(4, 2), Sample(0, None, X[:10]), Sample(6, None, X[6:14]),
+        Sample(16, None, X[16:]), Sample(14, None, X[14:16]), Sample(3, None, X[3]))
+    assert spans(events) == [("duplicate", 6, 9), ("gap", 14, 15), ("late", 14, 15),
+                             ("duplicate", 3, 3)]
+    clean, _ = feed(StreamProcessor(4, 2), X)
+    assert plain(w for w in windows if w.valid) == plain(
+        w for w in clean if not {14, 15} & set(range(w.start, w.end + 1)))
+
+
+def test_out_of_order_samples_are_put_in_place_where_they_may_wait():
+    X = rows(30)
+    order = [*range(10), 11, 12, 10, *range(13, 30)]
+    expected, _ = feed(StreamProcessor(4, 1), X)
+    patient, events = feed(StreamProcessor(4, 1, reorder=2), *(Sample(i, None, X[i])
+                                                               for i in order))
+    assert plain(patient) == plain(expected) and spans(events) == [("out_of_order", 10, 10)]
+    hasty, events = feed(StreamProcessor(4, 1), *(Sample(i, None, X[i]) for i in order))
+    assert spans(events) == [("gap", 10, 10), ("late", 10, 10)]
+    lost = [i for i in order if i != 10]
+    late, events = feed(StreamProcessor(4, 1, reorder=2), *(Sample(i, None, X[i]) for i in lost))
+    assert spans(events) == [("gap", 10, 10)] and not late[9].valid
+
+
+def test_the_end_of_a_stream_lets_out_what_waits():
+    processor = StreamProcessor(2, 1, reorder=100)
+    processor.push([Sample(0, None, rows(3)), Sample(5, None, rows(3))])
+    assert processor.position == 2
+    block = processor.push([], flush=True)
+    assert processor.position == 7 and spans(block.events) == [("gap", 3, 4)]
+
+
+def test_time_that_goes_back_is_raised():
+    times = [100.0, 110.0, 90.0, np.nan, 120.0]
+    windows, events = feed(StreamProcessor(1, 1), Sample(0, np.array(times), rows(5)))
+    assert [w.time for w in windows] == [100.0, 110.0, 110.0, 110.0, 120.0]
+    assert spans(events) == [("out_of_order", 2, 3)]
+    windows, _ = feed(StreamProcessor(1, 1, period=60.0), rows(3))
+    assert [w.time for w in windows] == [0.0, 60.0, 120.0]
+
+
+def test_stuck_features_are_named_once():
+    X = rows(60)
+    X[20:50, 1] = X[20, 1]
+    windows, events = feed(StreamProcessor(5, 1, stuck=[np.inf, 10], features=["a", "flow"]), X)
+    assert spans(events) == [("stuck", 20, 30)] and "flow" in events[0].detail
+    assert [w.end for w in windows if w.stuck] == list(range(30, 54))
+
+
+@pytest.mark.parametrize("poison", [
+    "text", ["a", "b"], [1.0], [[1.0, 2.0, 3.0]], np.zeros((1, 2, 2)), None, {"x": 1},
+    [[1], [2, 3]], np.array(["1.0", "2.0"]), np.empty((0, 0))])
+def test_poison_takes_its_place_and_no_more(poison):
+    X = rows(20)
+    windows, events = feed(StreamProcessor(3, 1), X[:10], poison, X[10:])
+    assert spans(events) == [("poison", 10, 10)]
+    assert [w.end for w in windows if not w.valid] == [10, 11, 12]
+    assert windows[-1].end == 20
+    np.testing.assert_array_equal(windows[-1].values, X[-3:])
+
+
+def test_poison_before_the_first_sample():
+    windows, events = feed(StreamProcessor(2, 1), "noise", rows(5))
+    assert events[0].kind == "poison" and [w.end for w in windows if w.valid] == [2, 3, 4, 5]
+
+
+# ------------------------------------------------------------------ state
+
+
+@pytest.mark.parametrize("cut", [1, 9, 31, 45, 62, 79])
+def test_state_goes_on_as_if_nothing_had_happened(cut):
+    X = rows(80)
+    X[30:33, 1], X[50:70, 0] = np.nan, 4.0
+    expected, events = feed(StreamProcessor(6, 4, stuck=10), X)
+    first, second = (StreamProcessor(6, 4, stuck=10) for _ in range(2))
+    found, before = feed(first, X[:cut])
+    second.restore(first.state())
+    rest, after = feed(second, X[cut:])
+    assert plain(found + rest) == plain(expected) and before + after == events
+
+
+@pytest.mark.parametrize("bad", [{"window_size": 0}, {"window_size": 5, "stride": 0},
+                                 {"window_size": 2.5}])
+def test_sizes_are_checked(bad):
+    with pytest.raises(ValueError, match="must be a whole number"):
+        StreamProcessor(**bad)
