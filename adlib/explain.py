@@ -265,13 +265,7 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     given, X = X, np.asarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != len(names):
         raise ValueError(f"X must have shape (n_samples, {len(names)}), got {X.shape}")
-    if threshold is None:
-        threshold = getattr(model, "threshold_", None)
-        if threshold is None and hasattr(model, "offset_"):
-            threshold = -model.offset_
-        elif threshold is None and isinstance(model, Pipeline):
-            threshold = getattr(model[-1], "threshold_", -getattr(model[-1], "offset_", np.nan))
-    threshold = float("nan") if threshold is None else float(threshold)
+    threshold = _threshold(model) if threshold is None else float(threshold)
     online = isinstance(model, OnlineDetector)
     look_back = 0 if online else _look_back(model)
     scores = None
@@ -603,6 +597,14 @@ def _look_back(model: Any) -> int:
     if isinstance(model, Windows):
         return model.length - 1
     return model.context_ if isinstance(model, TimeFeatures) else 0
+
+
+def _threshold(model: Any) -> float:
+    """The score above which a model flags; NaN where it does not say."""
+    model = model[-1] if isinstance(model, Pipeline) else model
+    if hasattr(model, "threshold_"):
+        return float(model.threshold_)
+    return -float(np.ravel(getattr(model, "offset_", np.nan))[0])
 
 
 def _robust(values: Array, center: Array, scale: Array) -> Array:
