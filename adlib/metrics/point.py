@@ -276,14 +276,15 @@ def ratio(part, whole, empty=np.nan):
 
 
 def curve(y, score):
-    """True and false positives at every distinct threshold, from the highest score down.
+    """True and false positives at the thresholds that the areas need, from the highest score down.
 
     Returns
     -------
-    tp, fp : ndarrays of float64, shape (n_thresholds,)
+    tp, fp : ndarrays of float64, shape (n_kept,)
+        See `telling`.
     """
     order, last = descending(score)
-    return cumulated(y[order], last)
+    return counted(np.flatnonzero(y[order]), last)
 
 
 def descending(score):
@@ -293,11 +294,29 @@ def descending(score):
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
 
 
-def cumulated(y_ranked, last, weight=None):
-    """`curve` of labels already in descending order of score; `weight` counts rows anew."""
-    weight = np.ones(y_ranked.size) if weight is None else weight
-    tp = np.cumsum(np.where(y_ranked, weight, 0.0))[last]
-    return tp, np.cumsum(weight)[last] - tp
+def telling(at, last):
+    """Ends of the groups of ties that hold an anomaly, of those just before, and the last end.
+
+    Between them only normal rows pass: recall stays, precision falls, and the ROC curve runs level.
+    No area and no best F1 changes without the other thresholds, and anomalies are few.
+
+    Parameters
+    ----------
+    at : ndarray of int, shape (n_anomalies,)
+        Ascending positions of the anomalies among the rows in descending order of score.
+    last : ndarray of int
+        From `descending`.
+    """
+    group = np.searchsorted(last, at)
+    kept = np.unique(np.concatenate([group, group - 1, [last.size - 1]]))
+    return last[kept[kept >= 0]]
+
+
+def counted(at, last):
+    """`curve` from the positions of the anomalies, see `telling`."""
+    ends = telling(at, last)
+    tp = np.searchsorted(at, ends, "right").astype(np.float64)
+    return tp, ends + 1 - tp
 
 
 def area_roc(tp, fp):

@@ -6,8 +6,8 @@ import numpy as np
 
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
 from adlib.metrics.labels import both_classes, checked_count, labels_and_scores, runs
-from adlib.metrics.point import (area_pr, area_roc, cumulated, descending, highest_f1, rates,
-                                 ratio)
+from adlib.metrics.point import (area_pr, area_roc, counted, descending, highest_f1, rates,
+                                 ratio, telling)
 from adlib.metrics.volume import ranked, volumes
 
 
@@ -122,6 +122,11 @@ class _Rows:
         self.y_all, self.judged, self.y = y, judged, y[judged]
         self.window, self.bins = window, ranked(score, judged, 250) if series else None
         self.order, self.last = descending(score[judged])
+        self.rank = np.empty_like(self.order)
+        self.rank[self.order] = np.arange(self.order.size)
+        self.anomalies, self.once = np.flatnonzero(self.y), np.ones(self.y.size)
+        self.at = np.sort(self.rank[self.anomalies])
+        self.ends = telling(self.at, self.last)
         self.threshold, self.source = threshold, source
         self.seconds, self.series = seconds, series
         self.flags = score[judged] > (np.inf if threshold is None else threshold)
@@ -131,7 +136,8 @@ class _Rows:
             if kind.shape != y.shape:
                 raise ValueError(f"kind has shape {kind.shape}, y_true has {y.shape}")
             kind = np.where(self.y, kind[judged].astype(str), "")
-            self.of_kind = {name: kind == name for name in np.unique(kind) if name}
+            self.of_kind = {name: np.flatnonzero(kind == name)
+                            for name in np.unique(kind[self.anomalies]) if name}
         self.matched = self._match(self.flags)
 
     def _match(self, flags):
@@ -144,15 +150,16 @@ class _Rows:
         if permutations is None:
             found = [self._values(weight, None) for weight in weights]
         else:
-            found = [self._values(np.ones(self.y.size), p) for p in permutations]
+            found = [self._values(self.once, p) for p in permutations]
         if not self.series:
             return found
         if not self.y.any() or self.y.all():
             return [{"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
         first, count = self.bins
+        ranks = np.ravel(first)[self.judged]
         first = np.tile(first, (len(found), 1))
         if permutations is not None:
-            first[:, self.judged] = np.take_along_axis(first[:, self.judged], permutations, axis=1)
+            first[:, self.judged] = ranks[permutations]
         else:
             spread = np.zeros(first.shape)
             spread[:, self.judged] = weights
@@ -164,12 +171,14 @@ class _Rows:
 
     def _values(self, weight, permutation):
         y, matched, flags = self.y, self.matched, self.flags
-        holder = self.order  # the row that holds the k-th highest score
-        if permutation is not None:
+        if permutation is None:
+            tp = np.cumsum(np.append(0.0, weight[self.order[self.at]]))
+            tp = tp[np.searchsorted(self.at, self.ends, "right")]
+            fp = np.cumsum(weight[self.order])[self.ends] - tp
+        else:
             flags = flags[permutation]
-            holder = np.argsort(permutation)[self.order]
+            tp, fp = counted(np.sort(self.rank[permutation[self.anomalies]]), self.last)
             matched = self._match(flags)
-        tp, fp = cumulated(y[holder], self.last, weight[holder])
         out = {"average_precision": area_pr(tp, fp), "roc_auc": area_roc(tp, fp),
                "f1@oracle": highest_f1(tp, fp)}
         alarms = {}
@@ -185,7 +194,8 @@ class _Rows:
             if self.series:
                 out |= {name + at: v for name, v in self._events(matched, weight, alarms).items()}
             for name, of_kind in self.of_kind.items():
-                out[f"recall[{name}]{at}"] = ratio(weight @ (of_kind & flags), weight @ of_kind)
+                times = weight[of_kind]
+                out[f"recall[{name}]{at}"] = ratio(times @ flags[of_kind], times.sum())
         if tp[-1] == 0 or fp[-1] == 0:  # no anomaly, or only anomalies
             out = {name: alarms.get(name, np.nan) for name in out}
         return out
@@ -223,10 +233,15 @@ def _chunks(arrays, n):
 
 def _resamples(n, block, n_bootstrap, rng):
     """How often each of `n` rows is drawn, in blocks that wrap around the end."""
+    length = np.full(-(-n // block), block)
+    length[-1] -= length.sum() - n
     for _ in range(n_bootstrap):
-        starts = rng.integers(n, size=-(-n // block))
-        drawn = (starts[:, None] + np.arange(block)).ravel()[:n] % n
-        yield np.bincount(drawn, minlength=n).astype(np.float64)
+        starts = rng.integers(n, size=length.size)
+        steps = np.bincount(starts, minlength=n + block)
+        steps -= np.bincount(starts + length, minlength=n + block)
+        covered = np.cumsum(steps)
+        covered[:block] += covered[n:]
+        yield covered[:n].astype(np.float64)
 
 
 def _column(value, replicates, summary):
