@@ -62,10 +62,7 @@ class Audit:
         return tuple(f.check for f in self.findings if f.status == FAILED)
 
     def __getitem__(self, check: str) -> Finding:
-        for finding in self.findings:
-            if finding.check == check:
-                return finding
-        raise KeyError(f"no check {check!r}; there are {[f.check for f in self.findings]}")
+        return {finding.check: finding for finding in self.findings}[check]
 
     def table(self) -> pd.DataFrame:
         """One line per check: ``check, status, value, reference, sentence``."""
@@ -123,7 +120,7 @@ def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=No
     ------
     ValueError
         If lengths disagree, labels or predictions are not 0/1, the test rows hold one class
-        only, or a claimed figure is unknown.
+        only, or a claimed figure is unknown or outside [0, 1].
 
     Notes
     -----
@@ -151,7 +148,12 @@ def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=No
     """
     case = _Case(scores, labels, train_end, X, threshold, predictions, claimed, window, session,
                  series, n_random, n_bootstrap, random_state)
-    return Audit(tuple(Finding(name, *check(case)) for name, check in CHECKS.items()))
+    findings = []
+    for name, (check, *needs) in CHECKS.items():
+        lacking = [NEEDS[need] for need in needs if not case.has(need)]
+        result = _unchecked("; ".join(lacking)) if lacking else check(case)
+        findings.append(Finding(name, *result))
+    return Audit(tuple(findings))
 
 
 class _Case:
@@ -172,9 +174,7 @@ class _Case:
         self.s, self.t = self.score[self.known], self.y[self.known]  # what can be judged
         if not self.t.any() or self.t.all():
             raise ValueError("scores are NaN on all anomalous or all normal test rows")
-        self.X = None if X is None else _of_length("X", np.asarray(X, dtype=np.float64), n)
-        if self.X is not None:
-            self.X = self.X.reshape(n, -1)
+        self.X = None if X is None else _of_length("X", np.asarray(X, float), n).reshape(n, -1)
         self.session = None if session is None else _of_length("session", np.asarray(session), n)
         self.threshold, self.flags = threshold, None
         if threshold is not None and predictions is not None:
@@ -184,22 +184,19 @@ class _Case:
         elif predictions is not None:
             flags = checked_flags(predictions, "predictions")
             self.flags = _test_part("predictions", flags, n, start)[self.known]
-        self.claimed = dict(claimed or {})
-        if unknown := [name for name in self.claimed if name not in CLAIMS]:
-            raise ValueError(f"claimed: {unknown} are not among {list(CLAIMS)}")
-        self.window = 1 if window is None else checked_count("window", window, 1)
-        self.has_window, self.series, self.n_random = window is not None, series, n_random
-        checked_count("n_random", n_random, 19)
+        self.claimed = dict({} if claimed is None else claimed)
+        if odd := {k: v for k, v in self.claimed.items() if k not in CLAIMS or not 0 <= v <= 1}:
+            raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {odd}")
+        self.window = None if window is None else checked_count("window", window, 1)
+        self.series, self.n_random = series, checked_count("n_random", n_random, 19)
         self.rng = np.random.default_rng(random_state)
         self.events = runs(self.y)
         width = min(100, int(np.median(self.events[1] - self.events[0])))
         self.name = "VUS-PR" if series else "average precision"
         self.headline = average_precision if not series else partial(vus_pr, window=width)
         self.value = self.headline(self.t, self.s)
-        lines = report(self.t, self.s, interval=1 if series else None, window=width, n_random=0,
-                       n_bootstrap=checked_count("n_bootstrap", n_bootstrap, 0),
-                       random_state=self.rng)
-        self.lines = lines.set_index("metric")
+        self.lines = report(self.t, self.s, interval=1 if series else None, window=width,
+                            n_random=0, n_bootstrap=n_bootstrap, random_state=self.rng)
         self.random = self._shifted(width) if series else self._shuffled()
         self.p = (1 + (self.random >= self.value).sum()) / (1 + self.random.size)
 
@@ -208,12 +205,9 @@ class _Case:
         n = self.s.size
         first, count = ranked(self.s, np.ones(n, dtype=bool), 250)
         shifts = self.rng.integers(1, n, size=self.n_random)
-        some = max(1, 2_000_000 // n)  # at a time: some 16 MB
-        return np.concatenate([
-            volumes(self.t, np.stack([np.roll(first, k) for k in shifts[at : at + some]]), count,
-                    width)[1]
-            for at in range(0, shifts.size, some)
-        ])
+        parts = np.array_split(shifts, min(shifts.size, 1 + shifts.size * n // 2_000_000))  # 16 MB
+        moved = (np.stack([np.roll(first, k) for k in some]) for some in parts)
+        return np.concatenate([volumes(self.t, some, count, width)[1] for some in moved])
 
     def _shuffled(self):
         return np.array([average_precision(self.t, self.rng.permutation(self.s))
@@ -223,6 +217,12 @@ class _Case:
         """Rows with which the test or another recording begins."""
         change = [] if self.session is None else np.flatnonzero(np.diff(self.session)) + 1
         return sorted({*map(int, change)} | ({self.start} if self.start else set()))
+
+    def has(self, need):
+        return {"series": self.series, "table": not self.series, "X": self.X is not None,
+                "history": self.start, "border": self.borders(), "flags": self.flags is not None,
+                "window": self.window, "unit": self.window or not self.series,
+                "detector": False}[need]
 
 
 def _test_part(name, values, n, start):
@@ -249,9 +249,8 @@ def _unchecked(sentence, reference=np.nan):
 def _missing(case):
     n = int((~case.known).sum())
     return _found(n, n, 0, (
-        f"{n} of {case.score.size} test rows have no score (NaN), so the other checks leave them "
-        "out, and whoever leaves out hard rows gains" if n else
-        f"each of the {case.score.size} test rows has a score"))
+        f"{n} of {case.score.size} test rows have no score (NaN)"
+        + "; the other checks leave them out, and whoever leaves out hard rows gains" * (n > 0)))
 
 
 def _ties(case):
@@ -264,30 +263,32 @@ def _ties(case):
 
 
 def _stuck(case):
-    if not case.series:
-        return _unchecked("rows of a table have no order, so a score cannot stand still")
-    edges = np.flatnonzero(np.diff(case.s, prepend=np.inf, append=np.inf))
-    longest = int(np.diff(edges).max(initial=1))
-    return _found(longest > STUCK * case.s.size, longest, STUCK * case.s.size, (
+    change = np.flatnonzero(case.s[1:] != case.s[:-1]) + 1
+    longest = int(np.diff([0, *change, case.s.size]).max())
+    limit = max(STUCK * case.s.size, 10)
+    return _found(longest > limit, longest, limit, (
         f"the longest stretch of one and the same score is {longest} of {case.s.size} rows; above "
         f"{STUCK:.0%} a detector has stopped looking, or its scores were filled in"))
 
 
 def _chance(case):
-    line = case.lines.loc["vus_pr" if case.series else "average_precision"]
+    lines = case.lines.set_index("metric")
+    line, auc = lines.iloc[0], lines.value["roc_auc"]  # the headline comes first
     how = "shifted in time" if case.series else "shuffled"
     random = case.random.mean()
+    span = "" if np.isnan(line.low) else f"95 % interval {line.low:.3f} to {line.high:.3f}; "
     return _found(case.p > LUCK, case.value, random, (
-        f"{case.name} is {case.value:.3f} (95 % interval {line.low:.3f} to {line.high:.3f}; "
-        f"ROC-AUC {case.lines.value['roc_auc']:.3f}); the same scores {how} get {random:.3f} and "
-        f"reach it with p = {case.p:.2g}, where above {LUCK} is not told from chance"))
+        f"{case.name} is {case.value:.3f} ({span}ROC-AUC {auc:.3f}); the same "
+        f"scores {how} get {random:.3f} and reach it with p = {case.p:.2g}, where above "
+        f"{LUCK} is not told from chance"))
 
 
 def _one_liners(case):
     """Scores anybody could write down, of the test rows, by what they are."""
     start = case.start
-    X = np.where(np.isfinite(case.X), case.X, np.nan)
-    X = np.where(np.isnan(X), np.nan_to_num(np.nanmean(X, axis=0)), X)
+    known = np.isfinite(case.X)
+    mean = np.where(known, case.X, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    X = np.where(known, case.X, mean)
     z = standardise(X, *center_scale(X[:start] if start > 1 else X))
     step = np.abs(np.diff(z, axis=0, prepend=z[:1]))
     found = {"the largest |z| of all features": np.abs(z).max(axis=1)}
@@ -302,15 +303,11 @@ def _one_liners(case):
 
 
 def _trivial(case):
-    if case.X is None:
-        return _unchecked("give X to see whether one feature or a one-liner does as well "
-                          "(Wu and Keogh 2021)")
     found = _one_liners(case)
-    area = {name: average_precision(case.t, score) for name, score in found.items()}
-    best = sorted(area, key=area.get, reverse=True)[:5]  # VUS costs more than a sort
-    volume = {name: case.headline(case.t, found[name]) for name in best}
-    name = max(volume, key=volume.get)
-    value = volume[name]
+    # the five of highest average precision: VUS costs more than a sort
+    best = sorted(found, key=lambda name: -average_precision(case.t, found[name]))[:5]
+    values = [case.headline(case.t, found[name]) for name in best]
+    value, name = max(values), best[np.argmax(values)]
     solved = " and so solves the set" if value >= SOLVED else ""
     return _found(value >= NEAR * case.value, value, case.value, (
         f"the best of {len(found)} one-liners, {name}, gets {case.name} {value:.3f}{solved}, "
@@ -320,15 +317,13 @@ def _trivial(case):
 
 def _density(case):
     share = case.y.mean()
-    said = (f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of "
-            "their own and not the exception, and flagging everything already gets F1 "
-            f"{2 * share / (1 + share):.2f} (Wu and Keogh 2021)")
-    return _found(share > DENSE, share, DENSE, said)
+    return _found(share > DENSE, share, DENSE, (
+        f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of their "
+        f"own and no exception, and flagging everything gets F1 {2 * share / (1 + share):.2f} (Wu "
+        "and Keogh 2021)"))
 
 
 def _position(case):
-    if not case.series:
-        return _unchecked("rows of a table have no order")
     starts, stops = case.events
     n, row = case.y.size, np.arange(case.y.size, dtype=float)[case.known]
     p = kstest(starts / np.maximum(n - (stops - starts), 1), "uniform").pvalue
@@ -342,8 +337,7 @@ def _position(case):
 
 
 def _events(case):
-    starts, _ = case.events
-    k, what = (starts.size, "events") if case.series else (int(case.y.sum()), "anomalous rows")
+    k, what = (case.events[0].size, "events") if case.series else (int(case.y.sum()), "anomalous rows")
     lowest = beta.ppf(0.025, k, 1)  # Clopper and Pearson, all k found
     return _found(1 - lowest > WIDE, k, np.ceil(np.log(0.025) / np.log(1 - WIDE)), (
         f"number of {what} in the test: {k}; a detector that finds all has shown a recall of at "
@@ -351,87 +345,65 @@ def _events(case):
 
 
 def _threshold(case):
-    if case.flags is None:
-        return _unchecked("give threshold or predictions to see whether they fit the test labels "
-                          "too well")
     best, got = best_f1(case.t, case.s), f1(case.t, case.flags)
     n, k, false = int(case.flags.sum()), int(case.t.sum()), int((case.flags & ~case.t).sum())
-    said = f"F1 at the given cut is {got:.3f}, the best that knows the test labels {best:.3f}"
-    if case.train_score.size and case.threshold is not None:
-        rate = np.nanmean(case.train_score > case.threshold)
-        said += f"; the cut flags {rate:.2%} of the training rows"
-    at_best = got >= best - 1e-12
-    if case.threshold is not None and best < 1 and 2 * np.unique(case.s).size > case.s.size:
-        unit = 1e-9 * max(np.ptp(case.s[np.isfinite(case.s)]), 1e-300)
-        share = np.quantile(case.s, 1 - case.t.mean())
-        if abs(case.threshold - share) <= unit:
-            return _found(True, got, best, said + "; the threshold is the quantile of the test "
-                          "scores at exactly the share of anomalies, which nobody knows beforehand")
-        if at_best and not np.isin(case.threshold, case.train_score) and (
-                np.abs(case.s - case.threshold).min() <= unit):
-            return _found(True, got, best, said + "; the threshold is itself a test score and the "
-                          "best of all: it was chosen with the labels")
     # A cut that knows no test label has about Poisson many false alarms.
     luck = poisson.pmf(false, false) / 2 if false else 1.0
-    if at_best and luck <= LUCK:
-        return _found(True, got, best, f"{said}; to meet the best cut among {false} false alarms "
-                      f"by luck has a probability of about {luck:.2f}: it was chosen with the "
-                      "labels, and F1 will be lower on new data")
-    if n == k and 2 * luck <= LUCK:
-        return _found(True, got, best, f"{said}; exactly as many rows are flagged as there are "
-                      f"anomalies ({k}), which nobody knows beforehand")
-    if at_best and best < 1:
-        return SKIPPED, got, best, f"{said}: equal, but with {false} false alarms luck can do that"
-    return _found(False, got, best, said + ": no sign that it was chosen with the labels")
+    at_best, exact, why = got >= best - 1e-12, None, ""
+    if case.threshold is not None and best < 1 and 2 * np.unique(case.s).size > case.s.size:
+        exact = partial(np.isclose, case.threshold, rtol=1e-9, atol=0)
+    if exact and exact(np.quantile(case.s, 1 - case.t.mean())):
+        why = "the quantile of the test scores at exactly the share of anomalies"
+    elif exact and at_best and exact(case.s).any() and not exact(case.train_score).any():
+        why = "itself a test score, and the best of all"
+    elif at_best and luck <= LUCK:
+        why = f"the best among {false} false alarms, which luck gives with p = {luck:.2f} at most"
+    elif n == k and 2 * luck <= LUCK:
+        why = f"such that exactly as many rows are flagged as there are anomalies ({k})"
+    told = f"it is {why}, so it was chosen with the labels" if why else (
+        f"with {false} false alarms luck can do that" if at_best else
+        "no sign that it was chosen with the labels")
+    return _found(why, got, best, (
+        f"F1 at the given cut is {got:.3f}, at the best that knows the test labels {best:.3f}; "
+        + told))
 
 
 def _point_adjusted(t, s):
     """Best point-adjusted F1: each event's rows take its highest score."""
     starts, stops = runs(t)
-    adjusted = np.array(s, dtype=np.float64)
-    if starts.size:
-        peaks = [s[a:b].max() for a, b in zip(starts, stops, strict=True)]
-        adjusted[t] = np.repeat(peaks, stops - starts)
+    adjusted = s.copy()
+    adjusted[t] = np.repeat(np.maximum.reduceat(np.where(t, s, -np.inf), starts), stops - starts)
     return best_f1(t, adjusted)
 
 
 def _adjustment(case):
-    if not case.series:
-        return _unchecked("rows of a table form no events to adjust")
     random = np.mean([_point_adjusted(case.t, case.rng.random(case.t.size)) for _ in range(20)])
     plain = best_f1(case.t, case.s)
     said = f"a random score gets a point-adjusted F1 of {random:.2f}"
     why = "point adjustment credits a whole event for one lucky row (Kim et al. 2022)"
     if (claim := case.claimed.get("f1", 0)) > plain + ROUNDING:
-        adjusted = _point_adjusted(case.t, case.s)
         return _found(True, claim, plain, (
-            f"the claimed F1 {claim:.3f} is above {plain:.3f}, the best at any threshold; "
-            f"with point adjustment these scores get up to {adjusted:.3f}, and {said}: {why}"))
+            f"the claimed F1 {claim:.3f} is above {plain:.3f}, the best at any threshold; adjusted "
+            f"it is up to {_point_adjusted(case.t, case.s):.3f}, and {said}: {why}"))
     claim = case.claimed.get("point_adjusted_f1")
     if claim is None:
-        return _unchecked(f"{said} on these labels: hold any point-adjusted figure against it; "
-                          f"{why}", random)
+        return _unchecked(f"{said} here: hold any adjusted figure against it; {why}", random)
     return _found(random >= NEAR * claim, claim, random, (
         f"the claimed point-adjusted F1 is {claim:.3f}, without adjustment the best is "
         f"{plain:.3f}, and {said} on these labels; {why}"))
 
 
 def _claims(case):
-    if not case.claimed:
-        return _unchecked("give claimed figures to see whether the scores reproduce them")
-    t, s, flags = case.t, case.s, case.flags
-    got = {"average_precision": average_precision(t, s), "roc_auc": roc_auc(t, s)}
-    if flags is None:  # no threshold gets more
-        got |= {"f1": best_f1(t, s), "point_adjusted_f1": _point_adjusted(t, s)}
-    else:
-        got |= {"f1": f1(t, flags), "point_adjusted_f1": point_adjusted_f1(t, flags)}
-    at_most = {"f1", "point_adjusted_f1"} if flags is None else set()
-    off = {name: claim - got[name] if name in at_most else abs(claim - got[name])
-           for name, claim in case.claimed.items()}
-    worst = max(off, key=off.get)
-    said = ", ".join(f"{name} {case.claimed[name]:.3f} is {'at most ' * (name in at_most)}"
-                     f"{got[name]:.3f}" for name in off)
-    return _found(off[worst] > ROUNDING, case.claimed[worst], got[worst], (
+    got = {"average_precision": average_precision(case.t, case.s),
+           "roc_auc": roc_auc(case.t, case.s)}
+    if case.flags is not None:
+        got |= {"f1": f1(case.t, case.flags),
+                "point_adjusted_f1": point_adjusted_f1(case.t, case.flags)}
+    off = {name: abs(v - got[name]) for name, v in case.claimed.items() if name in got}
+    if not off:
+        return _unchecked("give claimed figures, for F1 with threshold or predictions")
+    said = ", ".join(f"{name} {case.claimed[name]:.3f} is {got[name]:.3f}" for name in off)
+    return _found(max(off.values()) > ROUNDING, max(off.values()), ROUNDING, (
         f"recomputed from these scores, the claimed {said}; a difference above {ROUNDING} is more "
         "than rounding"))
 
@@ -443,10 +415,6 @@ def _codes(X):
 
 
 def _leak(case):
-    if case.X is None or not case.start:
-        return _unchecked("give X and train_end to see whether test rows lie in the training part")
-    if case.series and not case.has_window:
-        return _unchecked("give window: single rows of a series repeat without any leak")
     length, half = case.window if case.series else 1, case.start // 2
     if min(half, case.y.size) < length:
         return _unchecked(f"the parts are too short for windows of {length} rows")
@@ -470,13 +438,9 @@ def _leak(case):
 
 def _straddling(case):
     borders = case.borders()
-    if not case.has_window or not borders:
-        return _unchecked("give window with train_end or session to count windows that straddle")
-    n = case.start + case.y.size
-    row, since = np.arange(n), np.full(n, n)
-    for border in borders:
-        since[border:] = row[: n - border]
-    share = (since[case.start :] < case.window - 1).mean()
+    row = np.arange(case.start, case.start + case.y.size)
+    last = np.append(-np.inf, borders)[np.searchsorted(borders, row, side="right")]
+    share = (row - last < case.window - 1).mean()
     return _found(share > CROSSING, share, CROSSING, (
         f"{share:.1%} of the test rows have a window of {case.window} rows that reaches back over "
         "the split or into another recording; leave them out where training has seen their rows "
@@ -484,9 +448,6 @@ def _straddling(case):
 
 
 def _repeats(case):
-    if case.X is None or case.series:
-        return _unchecked("rows of a series repeat by nature" if case.series
-                          else "give X to count repeated rows")
     _, group, size = np.unique(_codes(case.X[case.start :]), return_inverse=True,
                                return_counts=True)
     copies = 1 - size.size / group.size
@@ -499,8 +460,6 @@ def _repeats(case):
 
 def _cut_events(case):
     borders, y = case.borders(), np.concatenate((case.y_train, case.y))
-    if not case.series or not borders:
-        return _unchecked("give train_end or session, of a series, to see whether events are cut")
     cut = [b for b in borders if y[b - 1] and y[b]]
     where = f" (first: row {cut[0]}): part of one was training, or two count as one" if cut else ""
     return _found(cut, len(cut), 0, (
@@ -509,36 +468,40 @@ def _cut_events(case):
 
 
 def _training(case):
-    if not case.start:
-        return _unchecked("give train_end to count labelled anomalies in the training part")
     n = int(case.y_train.sum())
     return _found(n, n / case.start, 0, (
         f"{n} of {case.start} training rows are labelled anomalous; above 0 nobody can claim to "
         "have trained on normal data"))
 
 
-def _batch(case):
-    return _unchecked("whether a row's score depends on the rows judged with it (a scaler or "
-                      "threshold fitted on the test) needs the detector: score half of the rows "
-                      "again and compare")
-
-
-CHECKS = {
-    "missing scores": _missing,
-    "ties": _ties,
-    "stuck scores": _stuck,
-    "chance level": _chance,
-    "triviality": _trivial,
-    "density": _density,
-    "position": _position,
-    "number of anomalies": _events,
-    "threshold": _threshold,
-    "point adjustment": _adjustment,
-    "claims": _claims,
-    "leakage": _leak,
-    "straddling windows": _straddling,
-    "repeated rows": _repeats,
-    "cut events": _cut_events,
-    "training labels": _training,
-    "batch dependence": _batch,
+NEEDS = {
+    "series": "rows of a table have no order",
+    "table": "rows of a series repeat by nature",
+    "X": "give X",
+    "history": "give train_end",
+    "border": "give train_end or session",
+    "window": "give window",
+    "unit": "give window: single rows of a series repeat without any leak",
+    "flags": "give threshold or predictions",
+    "detector": "whether a row's score depends on the rows judged with it needs the detector: "
+                "score half of the rows again and compare",
+}
+CHECKS = {  # and what each needs
+    "missing scores": (_missing,),
+    "ties": (_ties,),
+    "stuck scores": (_stuck, "series"),
+    "chance level": (_chance,),
+    "triviality": (_trivial, "X"),
+    "density": (_density,),
+    "position": (_position, "series"),
+    "number of anomalies": (_events,),
+    "threshold": (_threshold, "flags"),
+    "point adjustment": (_adjustment, "series"),
+    "claims": (_claims,),
+    "leakage": (_leak, "X", "history", "unit"),
+    "straddling windows": (_straddling, "window", "border"),
+    "repeated rows": (_repeats, "table", "X"),
+    "cut events": (_cut_events, "series", "border"),
+    "training labels": (_training, "history"),
+    "batch dependence": (None, "detector"),
 }
