@@ -1,0 +1,224 @@
+"""One nested configuration: typos named with their path, secrets shown nowhere."""
+
+import json
+import pickle
+import traceback
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from adlib.realtime import EngineConfig
+from adlib.realtime.config import ConfigError, DetectorConfig, find_class
+
+SECRET = "https://hooks.example.org/services/T0P/S3CRET"
+PASSWORD = "hunter2-S3CRET"
+
+
+def nested():
+    """The example, field by field."""
+    return {
+        "deep_config": {"input_dim": 100, "latent_dim": 20, "hidden_layers": [64, 32]},
+        "stat_config": {"alpha": 0.1, "weights": [0.4, 0.3, 0.3]},
+        "window_size": 100,
+        "stride": 10,
+        "alert_config": {
+            "notification": {
+                "email": {"host": "mail.example.org", "username": "me", "password": PASSWORD,
+                          "from": "adlib@example.org", "to": ["ops@example.org"]},
+                "slack": {"webhook_url": SECRET}},
+            "storage": {"backend": "elasticsearch", "host": "localhost", "port": 9200,
+                        "username": "u", "password": PASSWORD},
+            "incidents": {"open_after": 2}}}
+
+
+def put(config, path, value):
+    """A copy with one more value."""
+    config = json.loads(json.dumps(config))
+    *parents, key = path.split(".")
+    place = config
+    for parent in parents:
+        place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+    place[key] = value
+    return config
+
+
+def refused(data):
+    """The message, and that neither it nor its traceback shows a secret."""
+    with pytest.raises(ConfigError) as caught:
+        EngineConfig.from_any(data)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+    for name in ("S3CRET", "hunter2", "T0P"):
+        assert name not in shown, shown
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------ what is read
+
+
+def test_nested_example_from_dict_yaml_and_json(tmp_path):
+    data = nested()
+    config = EngineConfig.from_any(data)
+    assert (config.window_size, config.stride) == (100, 10)
+    assert config.deep_config.input_dim == 100
+    detector = config.deep_config.build(0)
+    assert (detector.latent_dim, tuple(detector.hidden_layers)) == (20, (64, 32))
+    voting = config.stat_config.build(0)
+    assert voting.alpha == 0.1 and voting.weights == [0.4, 0.3, 0.3]
+    assert config.alert_config.incidents.open_after == 2
+    assert config.alert_config.storage.port == 9200
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(data))
+    (tmp_path / "c.json").write_text(json.dumps(data))
+    assert EngineConfig.from_any(tmp_path / "c.yaml") == config
+    assert EngineConfig.from_any(str(tmp_path / "c.json")) == config
+    assert data == nested()  # the caller's dictionary is as it was
+    with pytest.raises(ValidationError):
+        config.stride = 5
+
+
+def test_defaults_alone_are_a_configuration():
+    config = EngineConfig.from_any({})
+    assert list(config.groups()) == ["deep", "statistical"]
+    assert EngineConfig.from_any(config) is config
+
+
+def test_detectors_by_name_by_module_and_with_parameters():
+    config = EngineConfig.from_any({"deep_config": None, "detectors": [
+        "KNN", {"detector": "RollingZScore", "parameters": {"window": 50}, "weight": 2},
+        "sklearn.svm:OneClassSVM", "KNN"]})
+    assert list(config.groups()) == ["statistical", "KNN", "RollingZScore", "OneClassSVM", "KNN#2"]
+    built = [entry.build(3) for entry in config.detectors]
+    assert built[1].window == 50 and config.detectors[1].weight == 2
+    assert type(built[2].steps[-1][1]).__name__ == "OneClassSVM"
+    members = EngineConfig.from_any({"stat_config": {
+        "members": ["IsolationForest", {"detector": "KNN", "weight": 3}]}}).stat_config.build(1)
+    assert [weight for _, weight in members.members] == [1.0, 3.0] and members.random_state == 1
+    assert find_class("VAE").__name__ == "VAE"
+
+
+def test_environment_fills_in_secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOOK", "S3CRET")
+    data = {"alert_config": {"storage": {"path": "a.db"}, "notification": {
+        "slack": {"webhook_url": "https://hooks.example.org/T0P/${HOOK}"}}}}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(data))
+    secret = EngineConfig.from_any(path).alert_config.notification.slack.webhook_url
+    assert secret.get_secret_value() == "https://hooks.example.org/T0P/S3CRET"
+    monkeypatch.delenv("HOOK")
+    assert refused(path) == ("alert_config.notification.slack.webhook_url: the environment "
+                             "variable HOOK is not set")
+    monkeypatch.setenv("STRIDE", "S3CRET")  # what came from there is shown nowhere
+    assert "stride" in refused({"stride": "${STRIDE}"})
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize(("path", "value", "message"), [
+    ("alert_config.notification.slack.webook_url", SECRET,
+     "alert_config.notification.slack.webook_url: unknown key, did you mean 'webhook_url'?"),
+    ("alert_config.notification.email.pasword", PASSWORD,
+     "alert_config.notification.email.pasword: unknown key, did you mean 'password'?"),
+    ("alert_config.storge", {"password": PASSWORD},
+     "alert_config.storge: unknown key, did you mean 'storage'?"),
+    ("windw_size", 5, "windw_size: unknown key, did you mean 'window_size'?"),
+    ("deep_config.latent_dmi", 5,
+     "deep_config.latent_dmi: unknown parameter of VAE, did you mean 'latent_dim'?"),
+    ("stat_config.weigths", 5,
+     "stat_config.weigths: unknown parameter of Voting, did you mean 'weights'?"),
+    ("detectors", [{"detector": "KNN", "parameters": {"n_neighbour": 5}}],
+     "detectors[0].parameters.n_neighbour: unknown parameter of KNN"),
+    ("detectors", [{"detector": "KNN", "wieght": 5}],
+     "detectors[0].wieght: unknown key, did you mean 'weight'?"),
+    ("detectors", ["KNNN"], "detectors[0]: unknown detector 'KNNN', did you mean 'KNN'?"),
+    ("detectors", ["nowhere:Thing"], "detectors[0]: detector 'nowhere:Thing' cannot be imported"),
+    ("detectors", ["json:dumps"], "detectors[0]: detector 'json:dumps' is no estimator class"),
+    ("deep_config.detector", "VEA", "unknown detector 'VEA', did you mean 'VAE'?"),
+    ("stride", 0, "stride: Input should be greater than or equal to 1, got 0"),
+    ("alpha", 1.5, "alpha: Input should be less than 1, got 1.5"),
+    ("alpha_info", 0.001, "alpha_info must be at least alpha=0.01"),
+    ("window_size", "many", "window_size: Input should be a valid integer"),
+    ("overflow", "explode", "overflow: Input should be 'block', 'drop_oldest' or 'drop_newest'"),
+    ("stream", "a|b", "stream: String should match pattern"),
+    ("sampling_period", "soon", "sampling_period: sampling_period must be a number of seconds"),
+    ("feature_names", ["a", "a"], "feature_names: names must be distinct"),
+    ("feature_names", ["a"], "deep_config.input_dim=100 disagrees with 1 feature_names"),
+    ("deep_config.weight", -1, "deep_config.weight: Input should be greater than or equal to 0"),
+    ("alert_config.storage.port", 99999, "alert_config.storage.port:"),
+    ("alert_config.storage.password", [PASSWORD], "alert_config.storage.password:"),
+    ("alert_config.storage", PASSWORD, "alert_config.storage:"),
+    ("alert_config.notification.slack", SECRET, "alert_config.notification.slack:"),
+    ("alert_config.notification.slack.webhook_url", "S3CRET-no-url",
+     "alert_config.notification.slack.webhook_url:"),
+    ("alert_config.notification.email.to", [SECRET], "alert_config.notification.email.to[0]:"),
+    ("alert_config.notification.email.security", "none", "alert_config.notification.email:"),
+    ("alert_config.incidents.open_after", 9, "open_after must be at most open_within"),
+    ("alert_config", SECRET, "alert_config:"),
+])
+def test_faults_are_named_and_secrets_are_not(path, value, message):
+    assert message in refused(put(nested(), path, value))
+
+
+def test_every_fault_has_its_line():
+    data = put(put(put(nested(), "stride", 0), "alphaa", 1), "window_size", "x")
+    assert len(refused(data).splitlines()) == 3
+
+
+def test_some_detector_must_be_left():
+    assert "no detector is left" in refused({"deep_config": None, "stat_config": None})
+    assert "no detector is left" in refused({"deep_config": None, "stat_config": {"weight": 0}})
+
+
+def test_notification_needs_a_store():
+    data = nested()
+    del data["alert_config"]["storage"]
+    assert "notification needs storage" in refused(data)
+
+
+@pytest.mark.parametrize(("name", "text", "message"), [
+    ("c.yaml", f"alert_config:\n  slack: [{SECRET}\nstride: 5", "line"),
+    ("c.yaml", "- a list", "no YAML mapping"),
+    ("c.yaml", SECRET, "no YAML mapping"),
+    ("c.json", f'{{"slack": "{SECRET}",}}', "line 1: no JSON mapping"),
+])
+def test_unreadable_files_are_refused_without_quoting_them(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    assert message in refused(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        EngineConfig.from_any(tmp_path / "absent.yaml")
+
+
+# ------------------------------------------------------------------ secrets
+
+
+def models(value):
+    """Every model inside a model."""
+    if isinstance(value, BaseModel):
+        yield value
+        for name in type(value).model_fields:
+            yield from models(getattr(value, name))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from models(item)
+
+
+def test_no_repr_or_dump_shows_a_secret():
+    found = list(models(EngineConfig.from_any(nested())))
+    assert {"SlackConfig", "EmailConfig", "StorageConfig"} <= {type(m).__name__ for m in found}
+    for model in found:
+        for shown in (repr(model), str(model), repr(model.model_dump()), model.model_dump_json(),
+                      repr(list(model)), f"{model!r}"):
+            assert "S3CRET" not in shown and "hunter2" not in shown
+
+
+def test_pydantics_own_error_shows_no_secret():
+    for bad in ({"webook_url": SECRET}, {"webhook_url": "S3CRET-no-url"}):
+        with pytest.raises(ValidationError) as caught:
+            EngineConfig(**put(nested(), "alert_config.notification.slack", bad))
+        assert "S3CRET" not in str(caught.value)
+
+
+def test_configurations_can_be_sent_to_another_process():
+    config = EngineConfig.from_any({"detectors": ["KNN"], "stream": "pump-7"})
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert DetectorConfig(detector="KNN") == config.detectors[0]
