@@ -256,7 +256,7 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     >>> why.top(1)[0][0][0], why.method
     ('humidity', 'occlusion')
     >>> why.sentences()[0].split(" (")[0]
-    'Row 400: humidity 41 % is 8.7 robust deviations below its median'
+    'Row 400: humidity 41 % is 9.8 robust deviations below its median'
     """
     if method not in ("auto", "native", "occlusion"):
         raise ValueError(f"method must be 'auto', 'native' or 'occlusion', got {method!r}")

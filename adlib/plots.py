@@ -318,6 +318,176 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
     return axes
 
 
+def contributions(why, row=0, *, k=8, ax=None):
+    """What raised one row's score (orange) and what lowered it (blue), feature by feature.
+
+    Parameters
+    ----------
+    why : adlib.explain.Explanation
+    row : int
+        Which of the explained rows, counted from 0.
+    k : int
+        Features to draw at most: those with the largest contributions of either sign.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure of fitting height.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> why = SimpleNamespace(contributions=np.array([[1.0, 4.0]]), values=np.array([[20.0, 41.0]]),
+    ...     feature_names=("temperature", "humidity"), units={"humidity": "%"}, rows=[7], time=None,
+    ...     shares=np.array([[0.2, 0.8]]))
+    >>> [label.get_text() for label in contributions(why).get_yticklabels()]
+    ['humidity\\n41 %', 'temperature\\n20']
+    """
+    parts = why.contributions[row]
+    order = np.argsort(-np.abs(parts), kind="stable")[:k]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 1.2 + 0.45 * len(order)), layout="constrained")
+    bars = ax.barh(np.arange(len(order)), parts[order],
+                   color=[TRUE if part > 0 else "tab:blue" for part in parts[order]])
+    shares = [f"{100 * share:.0f} %" if share >= 0.005 else "" for share in why.shares[row, order]]
+    ax.bar_label(bars, shares, padding=3, fontsize="small", color="0.3")
+    ax.set_yticks(np.arange(len(order)), [_named(why, j, why.values[row, j]) for j in order])
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.4", linewidth=1)
+    ax.margins(x=0.12)
+    ax.set(xlabel="contribution to the score; per cent of what raises it", title=_when(why, row))
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def heat_map(why, row=None, *, ax=None):
+    """Shares of the score, features by explained rows; or by row of one row's look-back.
+
+    Parameters
+    ----------
+    why : adlib.explain.Explanation
+    row : int, optional
+        One of the explained rows, counted from 0: its look-back is drawn. It needs ``steps=True``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure of fitting height.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If ``row`` is given and the explanation has no steps.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> why = SimpleNamespace(shares=np.eye(3), feature_names=("a", "b", "c"), rows=[4, 5, 9],
+    ...     time=None)
+    >>> heat_map(why).images[0].get_array().shape
+    (3, 3)
+    """
+    if row is not None and why.steps is None:
+        raise ValueError("row is drawn by its look-back: explain(..., steps=True) with a model "
+                         "that looks back")
+    if row is None:
+        parts, marks = why.shares, [_moment(why, i) for i in range(len(why.rows))]
+    else:
+        up = np.maximum(why.steps[row], 0.0)
+        parts = up / max(up.sum(), np.finfo(float).tiny)
+        marks = [str(i) for i in range(1 - len(parts), 1)]
+    if ax is None:
+        size = (8, 1.3 + 0.32 * len(why.feature_names))
+        _, ax = plt.subplots(figsize=size, layout="constrained")
+    image = ax.imshow(parts.T, aspect="auto", cmap="Oranges", vmin=0, interpolation="nearest",
+                      vmax=1 if row is None else None)
+    ax.figure.colorbar(image, ax=ax, label="share of the score", pad=0.01)
+    ax.set_yticks(np.arange(len(why.feature_names)), why.feature_names)
+    shown = np.unique(np.linspace(0, len(marks) - 1, min(len(marks), 8)).astype(int))
+    long = max((len(mark) for mark in marks), default=0) > 6
+    ax.set_xticks(shown, [marks[i] for i in shown], rotation=30 if long else 0,
+                  ha="right" if long else "center")
+    if row is None:
+        ax.set_xlabel("explained row" if why.time is None else "explained row, at its time")
+    else:
+        ax.set(xlabel="rows before it", title=_when(why, row))
+    return ax
+
+
+def remedy(why, row=0, *, k=8, ax=None):
+    """What would make a row normal: its values (orange), and the changed ones (green).
+
+    Every feature in robust deviations from what it usually shows; three of them are grey.
+
+    Parameters
+    ----------
+    why : adlib.explain.Explanation
+        Made with ``counterfactual=True``.
+    row : int
+        Which of the explained rows, counted from 0.
+    k : int
+        Features to draw at most: those to be changed, then those with the largest shares.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default: a new figure of fitting height.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> why = SimpleNamespace(values=np.array([[20.0, 41.0]]), normal=np.array([[20.0, 46.0]]),
+    ...     usual=np.array([[21.0, 50.0]]), deviations=np.array([[-0.5, -6.0]]), rows=[7],
+    ...     shares=np.array([[0.2, 0.8]]), feature_names=("temperature", "humidity"), units={},
+    ...     time=None)
+    >>> [text.get_text() for text in remedy(why).texts if text.get_text()]
+    ['46']
+    """
+    values, normal, far = why.values[row], why.normal[row], why.deviations[row]
+    changed = ~np.isnan(normal) & (normal != values)
+    order = np.lexsort((-why.shares[row], ~changed))[:k]
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 1.5 + 0.45 * len(order)), layout="constrained")
+    ax.axvspan(-3, 3, color="0.92", label="3 deviations")
+    ax.axvline(0, color="0.4", linewidth=1)
+    for place, j in enumerate(order):
+        ax.plot(far[j], place, "o", color=TRUE, label="value")
+        if changed[j]:
+            moved = far[j] * (normal[j] - why.usual[row, j]) / (values[j] - why.usual[row, j])
+            ax.annotate("", (moved, place), (far[j], place),
+                        arrowprops={"arrowstyle": "->", "color": HIT, "linewidth": 1.4})
+            ax.plot(moved, place, "o", color=HIT, label="not flagged with")
+            ax.annotate(_value(why, j, normal[j]), (moved, place), (0, 7), ha="center",
+                        textcoords="offset points", fontsize="small", color=HIT)
+    ax.set_yticks(np.arange(len(order)), [_named(why, j, values[j]) for j in order])
+    ax.set_ylim(len(order) - 0.4, -0.9)
+    found = "" if changed.any() else "; no change of a few features found"
+    ax.set(xlabel="robust deviations from what is usual", title=_when(why, row) + found)
+    _legend([ax])
+    return ax
+
+
+def _value(why, j, value):
+    return f"{value:.4g} {why.units.get(why.feature_names[j], '')}".strip()
+
+
+def _named(why, j, value):
+    return f"{why.feature_names[j]}\n{_value(why, j, value)}"
+
+
+def _moment(why, row):
+    if why.time is None:
+        return str(why.rows[row])
+    return str(why.time[row].astype("datetime64[m]")).replace("T", " ")
+
+
+def _when(why, row):
+    return f"row {why.rows[row]}" if why.time is None else _moment(why, row)
+
+
 def _per_row(argument, values, n):
     if values is None:
         return None
