@@ -419,7 +419,7 @@ def heat_map(why, row=None, *, ax=None):
 def remedy(why, row=0, *, k=8, ax=None):
     """What would make a row normal: its values (orange), and the changed ones (green).
 
-    Every feature in robust deviations from what it usually shows; three of them are grey.
+    Every feature in robust deviations from what the others let expect; three of them are grey.
 
     Parameters
     ----------
@@ -440,13 +440,13 @@ def remedy(why, row=0, *, k=8, ax=None):
     --------
     >>> from types import SimpleNamespace
     >>> why = SimpleNamespace(values=np.array([[20.0, 41.0]]), normal=np.array([[20.0, 46.0]]),
-    ...     usual=np.array([[21.0, 50.0]]), deviations=np.array([[-0.5, -6.0]]), rows=[7],
+    ...     expected=np.array([[21.0, 50.0]]), surprises=np.array([[-0.5, -6.0]]), rows=[7],
     ...     shares=np.array([[0.2, 0.8]]), feature_names=("temperature", "humidity"), units={},
     ...     time=None)
     >>> [text.get_text() for text in remedy(why).texts if text.get_text()]
     ['46']
     """
-    values, normal, far = why.values[row], why.normal[row], why.deviations[row]
+    values, normal, far = why.values[row], why.normal[row], why.surprises[row]
     changed = ~np.isnan(normal) & (normal != values)
     order = np.lexsort((-why.shares[row], ~changed))[:k]
     if ax is None:
@@ -456,7 +456,7 @@ def remedy(why, row=0, *, k=8, ax=None):
     for place, j in enumerate(order):
         ax.plot(far[j], place, "o", color=TRUE, label="value")
         if changed[j]:
-            moved = far[j] * (normal[j] - why.usual[row, j]) / (values[j] - why.usual[row, j])
+            moved = far[j] * (normal[j] - why.expected[row, j]) / (values[j] - why.expected[row, j])
             ax.annotate("", (moved, place), (far[j], place),
                         arrowprops={"arrowstyle": "->", "color": HIT, "linewidth": 1.4})
             ax.plot(moved, place, "o", color=HIT, label="not flagged with")
@@ -465,7 +465,7 @@ def remedy(why, row=0, *, k=8, ax=None):
     ax.set_yticks(np.arange(len(order)), [_named(why, j, values[j]) for j in order])
     ax.set_ylim(len(order) - 0.4, -0.9)
     found = "" if changed.any() else "; no change of a few features found"
-    ax.set(xlabel="robust deviations from what is usual", title=_when(why, row) + found)
+    ax.set(xlabel="robust deviations from what is expected", title=_when(why, row) + found)
     _legend([ax])
     return ax
 
