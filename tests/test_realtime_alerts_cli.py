@@ -128,7 +128,7 @@ def test_silence_refuses_what_it_cannot_read(alerts, store, words):
 
 def test_dead_letters(alerts, store):
     (row,) = store.claim("slack", 0.0, lease=60)
-    store.settle(row.seq, "dead", error="HTTP 403 action_prohibited")
+    store.settle([(row.seq, "dead", 0.0, "HTTP 403 action_prohibited")])
     code, text = alerts("dead")
     line = text.splitlines()[1]
     assert code == 0 and "HTTP 403" in line and line.endswith("3") and row.id in line
@@ -137,7 +137,7 @@ def test_dead_letters(alerts, store):
     assert alerts("replay")[0] == alerts("replay", row.id, "--all")[0] == 1
     assert alerts("replay", row.id) == (0, "1 will be sent again\n")
     assert store.outbox(state="dead") == []
-    store.settle(row.seq, "dead")
+    store.settle([(row.seq, "dead", 0.0, None)])
     assert alerts("replay", "--all", "--discard") == (0, "1 given up\n")
     assert [r.state for r in store.outbox()][:2] == ["discarded", "pending"]
 

@@ -200,7 +200,7 @@ def test_prune_keeps_what_is_open_or_not_delivered(store):
            quality=[QualityEvent("rig", "nan", 0, 0, 0.0, "")])
     commit(store, stream="pump", events=open_events[:1])
     (row, *_) = store.claim("slack", 0.0, lease=60)
-    store.settle(row.seq, "sent")
+    store.settle([(row.seq, "sent", 0.0, None)])
     assert store.prune(1e9) == {"verdicts": 4, "quality": 1, "incidents": 1, "outbox": 1}
     assert [incident.stream for incident in store.incidents()] == ["pump"]
     assert len(store.outbox()) == 3 and {e.incident.stream for e in store.events()} == {"pump"}
@@ -226,9 +226,8 @@ def test_claims_keep_the_order_within_a_key(store):
     assert ids(first) == [("a", 0), ("b", 2)] and first[0].attempts == 1
     assert store.claim("slack", 69.0, lease=60, limit=10) == []  # leased
     assert store.claim("email", 10.0, lease=60) == []
-    store.settle(first[0].seq, "sent")
+    store.settle([(first[0].seq, "sent", 0.0, None)])
     assert ids(store.claim("slack", 10.0, lease=60, limit=10)) == [("a", 1)]
-    assert store.next_due("slack") == 70.0
     # The worker died: after the lease another one takes over.
     assert ids(store.claim("slack", 70.0, lease=60, limit=10)) == [("a", 1), ("b", 2)]
 
@@ -236,15 +235,15 @@ def test_claims_keep_the_order_within_a_key(store):
 def test_dead_letters_hold_back_what_follows_until_replayed_or_given_up(store):
     outbox(store, "a", "a", "b")
     (row,) = store.claim("slack", 0.0, lease=60)
-    store.settle(row.seq, "dead", error="403 action_prohibited")
+    store.settle([(row.seq, "dead", 0.0, "403 action_prohibited")])
     assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("b", 2)]
-    assert store.next_due("slack") == 60.0 and store.backlog()["slack", "dead"] == 1
+    assert store.backlog()["slack", "dead"] == 1
     (dead,) = store.outbox(state="dead")
     assert dead.error == "403 action_prohibited"
     assert store.replay_dead([]) == 0 and store.replay_dead(["unknown"]) == 0
     assert store.replay_dead([dead.id]) == 1
     assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("a", 0)]  # then its followers
-    store.settle(row.seq, "dead", error="403 again")
+    store.settle([(row.seq, "dead", 0.0, "403 again")])
     assert store.replay_dead(discard=True) == 1
     assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("a", 1)]
 
@@ -253,9 +252,10 @@ def test_a_late_answer_does_not_bring_a_sent_message_back(store):
     outbox(store, "a")
     (row,) = store.claim("slack", 0.0, lease=1)
     (again,) = store.claim("slack", 2.0, lease=1)  # another worker, after the lease
-    store.settle(again.seq, "sent")
-    store.settle(row.seq, "pending", due=3.0, error="timeout")
-    assert store.outbox()[0].state == "sent" and store.next_due("slack") is None
+    store.settle([(again.seq, "sent", 0.0, None)])
+    store.settle([(row.seq, "pending", 3.0, "timeout")])
+    assert store.outbox()[0].state == "sent"
+    assert store.claim("slack", 99.0, lease=1) == []
 
 
 # ------------------------------------------------------------------ crashes and speed

@@ -133,6 +133,8 @@ class ElasticsearchStore:
                 login["api_key"] = config.api_key.get_secret_value()
             elif config.username is not None and config.password is not None:
                 login["basic_auth"] = (config.username, config.password.get_secret_value())
+            if config.ca_certs is not None:
+                login["ca_certs"] = str(config.ca_certs)
             # The outbox retries, with its own pauses, and survives a crash meanwhile.
             self._client = self._library.AsyncElasticsearch(
                 f"{'https' if config.tls else 'http'}://{config.host}:{config.port}",

@@ -25,6 +25,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
@@ -212,7 +213,7 @@ class RealTimeAnomalyDetector:
     >>> rng = np.random.default_rng(0)
     >>> config = {"deep_config": None, "detectors": ["PCAReconstruction"], "stat_config": None,
     ...           "window_size": 20, "stride": 5}
-    >>> engine = RealTimeAnomalyDetector(config).fit(rng.normal(size=(4000, 3)))
+    >>> engine = RealTimeAnomalyDetector(config).fit(rng.normal(size=(8000, 3)))
     >>> live = rng.normal(size=(400, 3))
     >>> live[200:230] += 6
     >>> async def source():
@@ -220,9 +221,8 @@ class RealTimeAnomalyDetector:
     ...         yield row
     >>> async def flagged():
     ...     return [w["end"] async for w in engine.process_stream(source()) if w["is_anomaly"]]
-    >>> found = asyncio.run(flagged())
-    >>> 200 <= found[0] <= 206
-    True
+    >>> asyncio.run(flagged())
+    [204, 209, 214, 219, 224, 229, 234, 239]
     """
 
     def __init__(self, config: EngineConfig | Mapping[str, Any] | str | Path):
@@ -265,7 +265,7 @@ class RealTimeAnomalyDetector:
                              f"{len(X) - cut} of them for calibration")
         valid = np.isfinite(X).all(axis=1)
         filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
-        self._members, held_out = [], []
+        members, held_out = [], []
         for name, group in config.groups().items():
             if not group.weight:
                 continue
@@ -279,16 +279,14 @@ class RealTimeAnomalyDetector:
             except Exception as error:
                 raise ValueError(f"detector {name!r} ({type(model).__name__}) cannot be fitted: "
                                  f"{type(error).__name__}: {error}") from error
-            self._members.append(member)
-        self._held_out = np.column_stack(held_out)
-        whole = ~np.isnan(window_maxima(self._held_out.sum(axis=1), config.window_size))
+            members.append(member)
+        held_out = np.column_stack(held_out)
+        whole = ~np.isnan(window_maxima(held_out.sum(axis=1), config.window_size))
         if whole.sum() < config.window_size:
             raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give "
                              f"a longer history, or one with fewer gaps")
-        self._center, self._scale = center_scale(filled[:cut], robust=True)
-        self._longest = _longest_runs(X)
-        self.features_ = names
-        self._ready()
+        self._take(names, members, held_out, *center_scale(filled[:cut], robust=True),
+                   _longest_runs(X))
         shared = self._combination(tuple(range(len(self._members))))
         if config.alpha < min(1 / (shared.n_windows_ + 1),
                               config.window_size / (shared.n_rows_ + 1)):
@@ -340,6 +338,31 @@ class RealTimeAnomalyDetector:
         for member in self._members:
             member.tail = np.empty(0)
         self._live = False
+
+    def fork(self, **changes: Any) -> Self:
+        """An independent copy at the start of a stream, without a store.
+
+        Parameters
+        ----------
+        **changes
+            Of the configuration: budgets, alerts and the like; detectors and window stay.
+        """
+        self._check_fitted()
+        plain = {"alert_config": {"incidents": self.config.alert_config.incidents}}
+        twin = type(self)(EngineConfig.model_validate({
+            **{name: getattr(self.config, name) for name in EngineConfig.model_fields},
+            **plain, **changes}))
+        twin._take(self.features_, [
+            _Member(member.name, deepcopy(member.model), member.weight)
+            for member in self._members], self._held_out, self._center, self._scale, self._longest)
+        return twin
+
+    def _take(self, features: list[str], members: list[_Member], held_out: Rows, center: Scores,
+              scale: Scores, longest: Scores) -> None:
+        """Be fitted with these parts."""
+        self.features_, self._members, self._held_out = features, members, held_out
+        self._center, self._scale, self._longest = center, scale, longest
+        self._ready()
 
     @property
     def position(self) -> int:
@@ -527,7 +550,8 @@ class RealTimeAnomalyDetector:
         worker = _Worker(f"engine-{config.stream}")
         done: asyncio.Queue = asyncio.Queue()
         async with contextlib.AsyncExitStack() as stack:
-            stack.callback(self._stop, worker)
+            stack.callback(self.close)
+            stack.callback(worker.stop)
             await asyncio.wrap_future(worker.submit(self._open_store))
             inbox = _Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)
@@ -558,8 +582,8 @@ class RealTimeAnomalyDetector:
             await done.join()
             inbox.raise_fault()
 
-    def _stop(self, worker: _Worker) -> None:
-        worker.stop()
+    def close(self) -> None:
+        """End the detectors' threads; they begin again when they are needed."""
         for member in self._members:
             if member.worker is not None:
                 member.worker.stop()
@@ -719,15 +743,12 @@ class RealTimeAnomalyDetector:
             if saved["config"].get(key) != now[key]:
                 raise ValueError(f"config.{key} is not what {folder} was fitted with: fit again")
         groups = engine.config.groups()
-        engine._members = []
+        members = []
         for i, name in enumerate(saved["detectors"]):
             kind = find_class(groups[name].detector)
             model = persist.load(folder / f"detector-{i}", classes=[kind])
-            engine._members.append(_Member(name, model, groups[name].weight))
-        engine._held_out, engine._longest = arrays["held_out"], arrays["longest"]
-        engine._center, engine._scale = arrays["center"], arrays["scale"]
-        engine.features_ = saved["features"]
-        engine._ready()
+            members.append(_Member(name, model, groups[name].weight))
+        engine._take(saved["features"], members, **arrays)
         return engine
 
     def metrics_text(self) -> str:

@@ -499,13 +499,12 @@ class NotificationService:
         tries = 0
         while rows := await self._in_thread(self._claim, channel):
             tries += len(rows)
-            await self._in_thread(self.store.settle_all, await self._send(channel, rows))
+            await self._in_thread(self.store.settle, await self._send(channel, rows))
         return tries
 
     def _claim(self, channel: Channel) -> list[OutboxRow]:
         now = self._clock()
-        due = self.store.next_due(channel.name)
-        if due is None or due > now or now < self._paused.get(channel.name, 0.0):
+        if now < self._paused.get(channel.name, 0.0):
             return []
         lease = self._lease or 2 * channel.timeout + 10
         return self.store.claim(channel.name, now, lease=lease, limit=channel.batch)

@@ -67,9 +67,9 @@ CREATE TABLE applied (
     position INTEGER NOT NULL, PRIMARY KEY (operator, stream)) WITHOUT ROWID;
 """
 # A message waits behind every earlier one of its incident and channel that has not arrived.
-_IS_HEAD = """NOT EXISTS (
-    SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key AND e.seq < o.seq
-    AND e.state IN ('pending', 'dead'))"""
+_DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND due <= ?2 AND
+    NOT EXISTS (SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key
+    AND e.seq < o.seq AND e.state IN ('pending', 'dead'))"""
 
 
 class StorageConfig(BaseModel):
@@ -87,6 +87,8 @@ class StorageConfig(BaseModel):
     host: str = Field("localhost", min_length=1, description="Elasticsearch host.")
     port: int = Field(9200, ge=1, le=65535, description="Elasticsearch port.")
     tls: bool = Field(False, description="Speak https to Elasticsearch.")
+    ca_certs: Path | None = Field(None, description="Certificates to trust, where the server's "
+                                  "own is not signed by an authority that the system knows.")
     username: str | None = Field(None, description="Elasticsearch login.")
     password: SecretStr | None = Field(None, description="Its password.")
     api_key: SecretStr | None = Field(None, description="Instead of username and password.")
@@ -301,11 +303,10 @@ class AlertStore:
     # ------------------------------------------------------------------ reading
 
     def incidents(self, *, stream: str | None = None, state: str | None = None,
-                  since: float | None = None, limit: int | None = None) -> list[Incident]:
+                  limit: int | None = None) -> list[Incident]:
         """Incidents by opening time; with ``limit`` the newest ones. As of their last event."""
         rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id DESC",
-                            limit, ("stream = ?", stream), ("state = ?", state),
-                            ("opened_at >= ?", since))
+                            limit, ("stream = ?", stream), ("state = ?", state))
         return [Incident.from_dict({**json.loads(body), "acknowledged": bool(acknowledged)})
                 for body, acknowledged in reversed(rows)]
 
@@ -417,30 +418,21 @@ class AlertStore:
         They are not due again before ``now + lease``: another worker leaves them alone meanwhile,
         and the messages of a worker that died are taken over after it.
         """
+        if self._db.execute(f"{_DUE} LIMIT 1", (channel, now)).fetchone() is None:
+            return []  # the usual answer, without the lock that writing takes
         with self._transaction() as db:
             rows = db.execute(
-                f"UPDATE outbox SET due = ?, attempts = attempts + 1 WHERE seq IN ("
-                f"SELECT seq FROM outbox o WHERE channel = ? AND state = 'pending' AND due <= ? "
-                f"AND {_IS_HEAD} ORDER BY seq LIMIT ?) RETURNING {_OUTBOX}",
-                (now + lease, channel, now, limit)).fetchall()
+                f"UPDATE outbox SET due = ?3, attempts = attempts + 1 WHERE seq IN "
+                f"({_DUE} ORDER BY seq LIMIT ?4) RETURNING {_OUTBOX}",
+                (channel, now, now + lease, limit)).fetchall()
         return sorted(map(_row, rows), key=lambda row: row.seq)
 
-    def settle(self, seq: int, state: Literal["pending", "sent", "dead"], *, due: float = 0.0,
-               error: str | None = None) -> None:
-        """Record how sending a claimed message went."""
-        self.settle_all([(seq, state, due, error)])
-
-    def settle_all(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
-        """`settle` for several messages in one transaction: (seq, state, due, error) each."""
+    def settle(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
+        """Record how sending claimed messages went: (seq, state, due, error) of each."""
         with self._transaction() as db:
             db.executemany("UPDATE outbox SET state = ?, due = ?, error = ? WHERE seq = ? "
                            "AND state = 'pending'",
                            ((state, due, error, seq) for seq, state, due, error in results))
-
-    def next_due(self, channel: str) -> float | None:
-        """When the next message of a channel may be sent (wall clock), None if none waits."""
-        return self._db.execute(f"SELECT min(due) FROM outbox o WHERE channel = ? AND "
-                                f"state = 'pending' AND {_IS_HEAD}", (channel,)).fetchone()[0]
 
     def backlog(self) -> dict[tuple[str, str], int]:
         """Number of undelivered messages by (channel, "pending" | "dead")."""
