@@ -1,0 +1,242 @@
+"""What would have woken you: the engine over history, in virtual time.
+
+Samples are scored once; any number of budgets, debounces and cooldowns are then replayed over the
+verdicts. It is how to choose them before going live.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from adlib.realtime.config import EngineConfig
+from adlib.realtime.engine import RealTimeAnomalyDetector, decide
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
+from adlib.realtime.incidents import AlertManager, IncidentConfig
+from adlib.realtime.windows import Sample
+
+_ROWS = 4096  # judged at once; the windows are the same
+_DAY = 86_400.0
+_NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A labelled stretch of the history: first and last row, and how it was met.
+
+    ``delay`` in seconds from its first row until people are told (0 where they knew already); None:
+    missed.
+    """
+
+    start: int
+    end: int
+    delay: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one setting would have done.
+
+    Attributes
+    ----------
+    settings : dict
+        What differs from the configuration.
+    incidents : list of Incident
+        As they ended.
+    events : list of IncidentEvent
+        Every step; those with ``notify`` are messages.
+    wakes : list of IncidentEvent
+        Messages that call for somebody: all but the news that an incident is over.
+    faults : list of Fault or None
+        With labels.
+    summary : dict
+        ``flagged`` (share of judged windows), ``incidents``, ``wakes_per_day``,
+        ``messages_per_day``; with labels ``faults``, ``found``, ``missed``, ``median_delay``
+        (seconds), ``false_wakes_per_day`` and ``precision`` (of incidents that people are told of;
+        None where there are none).
+    """
+
+    settings: dict[str, Any]
+    incidents: list[Incident]
+    events: list[IncidentEvent]
+    wakes: list[IncidentEvent]
+    faults: list[Fault] | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """A history, scored.
+
+    Attributes
+    ----------
+    config : EngineConfig
+    verdicts : list of Verdict
+        Of every window, with nothing flagged yet.
+    quality : list of QualityEvent
+    days : float
+    first : int
+        Row of the history that the test begins with; sequence numbers are rows of the history.
+    """
+
+    config: EngineConfig
+    verdicts: list[Verdict]
+    quality: list[QualityEvent]
+    days: float
+    first: int
+    _time: np.ndarray
+    _faults: list[tuple[int, int]] | None
+
+    def replay(self, **settings: Any) -> Outcome:
+        """The outcome of a setting; nothing is scored again.
+
+        Parameters
+        ----------
+        **settings
+            ``alpha``, and fields of `IncidentConfig`: ``open_after``, ``cooldown``, ...
+
+        Raises
+        ------
+        ValueError
+            For a name or a value that the configuration would not take.
+        """
+        incidents = self.config.alert_config.incidents.model_dump()
+        if unknown := settings.keys() - {"alpha", *incidents}:
+            raise ValueError(f"settings are alpha, {', '.join(incidents)}; got {min(unknown)!r}")
+        alpha = settings.get("alpha", self.config.alpha)
+        chosen = {key: value for key, value in settings.items() if key != "alpha"}
+        manager = AlertManager(IncidentConfig(**{**incidents, **chosen}))
+        p = np.array([verdict.p_value for verdict in self.verdicts])
+        score, flagged = decide(np.log(np.maximum(p, _NEVER)), alpha)
+        events, ended = [], {}
+        for verdict, value, flag in zip(self.verdicts, score.tolist(), flagged.tolist(),
+                                        strict=True):
+            anomaly = True if flag else verdict.is_anomaly
+            events += manager.step(replace(verdict, score=value, is_anomaly=anomaly,
+                                           severity=severity_of(value)))
+            if (incident := manager.incident(verdict.stream)) is not None:
+                ended[incident.id] = incident
+        for event in events:
+            if event.kind == "close":
+                ended[event.incident.id] = event.incident
+        wakes = [event for event in events if event.notify and event.kind != "close"]
+        faults, more = self._against_labels(list(ended.values()), wakes)
+        summary = {
+            "flagged": float(flagged.sum() / max((~np.isnan(p)).sum(), 1)),
+            "incidents": len(ended), "wakes_per_day": len(wakes) / self.days,
+            "messages_per_day": sum(event.notify for event in events) / self.days, **more}
+        return Outcome(settings, list(ended.values()), events, wakes, faults, summary)
+
+    def compare(self, settings: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+        """A row for each setting: what it is, and its summary."""
+        outcomes = [self.replay(**setting) for setting in settings]
+        return pd.DataFrame([{**outcome.settings, **outcome.summary} for outcome in outcomes])
+
+    def _against_labels(self, incidents: list[Incident], wakes: list[IncidentEvent]
+                        ) -> tuple[list[Fault] | None, dict[str, Any]]:
+        if self._faults is None:
+            return None, {}
+        ends = {incident.id: incident.end for incident in incidents}
+        told: dict[str, IncidentEvent] = {}
+        for wake in wakes:
+            told.setdefault(wake.incident.id, wake)
+
+        def covers(wake: IncidentEvent, start: int, end: int) -> bool:
+            return wake.incident.start <= end and ends[wake.incident.id] >= start
+
+        faults = []
+        for start, end in self._faults:
+            known = [wake.time for wake in told.values() if covers(wake, start, end)]
+            begin = float(self._time[start - self.first])
+            faults.append(Fault(start, end, max(min(known) - begin, 0.0) if known else None))
+        false = [wake for wake in wakes
+                 if not any(covers(wake, start, end) for start, end in self._faults)]
+        delays = [fault.delay for fault in faults if fault.delay is not None]
+        right = len(told) - len({wake.incident.id for wake in false})
+        return faults, {
+            "faults": len(faults), "found": len(delays), "missed": len(faults) - len(delays),
+            "median_delay": float(np.median(delays)) if delays else None,
+            "false_wakes_per_day": len(false) / self.days,
+            "precision": right / len(told) if told else None}
+
+
+def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: ArrayLike,
+             labels: ArrayLike | None = None, *, time: ArrayLike | None = None,
+             fitted: RealTimeAnomalyDetector | None = None, train_share: float = 0.5) -> Backtest:
+    """Run the engine over history as fast as it goes.
+
+    The judged part is scored as it would have been live: sample by sample, knowing nothing of what
+    comes later, on event time. Labels are read only to say what was found.
+
+    Parameters
+    ----------
+    config : EngineConfig, mapping, or path of a YAML or JSON file
+    history : array-like or DataFrame of shape (n_samples, n_features)
+        In time order; a DatetimeIndex gives the times.
+    labels : array-like of shape (n_samples,), optional
+        1 = fault. A run of ones is one fault.
+    time : array-like of shape (n_samples,), optional
+        POSIX seconds. Default: row times sampling period.
+    fitted : RealTimeAnomalyDetector, optional
+        Judges all of the history, and stays as it is; it should have been fitted on other data.
+        Default: one is fitted on the first ``train_share`` of it and judges the rest.
+    train_share : float
+        In (0, 1).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X, faulty = rng.normal(size=(12_000, 2)), np.zeros(12_000)
+    >>> X[9_000:9_200] += 8; faulty[9_000:9_200] = 1
+    >>> config = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+    ...           "window_size": 20, "stride": 5, "sampling_period": 60}
+    >>> test = backtest(config, X, faulty)
+    >>> test.compare([{"alpha": 1e-3}, {"alpha": 1e-4}])[["alpha", "found", "missed"]]
+        alpha  found  missed
+    0  0.0010      1       0
+    1  0.0001      1       0
+    """
+    config = EngineConfig.from_any(config)
+    X = np.asarray(history, dtype=np.float64)
+    index = getattr(history, "index", None)
+    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
+        time = index.as_unit("ns").asi8 / 1e9
+    time = (np.arange(len(X)) * config.sampling_period if time is None
+            else np.asarray(time, dtype=np.float64))
+    for name, values in (("time", time), ("labels", labels)):
+        if values is not None and np.shape(values) != (len(X),):
+            raise ValueError(f"{name} must have shape ({len(X)},), got {np.shape(values)}")
+    if labels is not None and not np.isin(labels := np.asarray(labels, np.float64), (0, 1)).all():
+        raise ValueError("labels must be 0 (normal) or 1 (fault)")
+    first = 0
+    if fitted is None:
+        if not 0 < train_share < 1:
+            raise ValueError(f"train_share must lie in (0, 1), got {train_share!r}")
+        first = int(len(X) * train_share)
+        past = history.iloc[:first] if hasattr(history, "iloc") else X[:first]
+        fitted = RealTimeAnomalyDetector(config).fit(past)
+    if first >= len(X):
+        raise ValueError(f"no row is left to judge of {len(X)}")
+    engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
+                            if name != "alert_config"} | {
+        "alpha": _NEVER, "alpha_info": config.alpha_info or 3 * config.alpha})
+    verdicts, quality = [], []
+    for at in range(first, len(X), _ROWS):
+        found, events = engine.judge(
+            [Sample(at, time[at:at + _ROWS], X[at:at + _ROWS])], flush=at + _ROWS >= len(X))
+        verdicts += found
+        quality += events
+    engine.close()
+    days = max(float(time[-1] - time[first]), config.sampling_period) / _DAY
+    return Backtest(config, verdicts, quality, days, first, time[first:],
+                    None if labels is None else _runs(labels, first))
+
+
+def _runs(labels: np.ndarray, first: int) -> list[tuple[int, int]]:
+    """First and last row of every run of ones, from row ``first`` on."""
+    edges = np.flatnonzero(np.diff(labels[first:], prepend=0, append=0)) + first
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
