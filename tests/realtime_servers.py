@@ -126,8 +126,8 @@ class MailServer:
                 self.logins.append((data.login.decode(), data.password.decode()))
                 return AuthResult(success=self.logins[-1] == login, handled=False)
 
-            options |= {"authenticator": authenticate, "auth_require_tls": False,
-                        "auth_required": True}
+            options = {"authenticator": authenticate, "auth_require_tls": False,
+                       "auth_required": True} | options
         self._controller = _Controller(self, hostname="127.0.0.1", port=0, **options)
 
     @property

@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -378,6 +380,37 @@ def test_starttls_never_falls_back_to_plain_text(store, clock):
         assert server.logins == server.mails == []
     assert all("STARTTLS" in row.error for row in store.outbox(state="dead"))
     assert len(store.outbox(state="dead")) == 2
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1 that nobody knows, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+def test_mail_goes_encrypted_to_a_server_that_is_trusted(store, clock, certificate, security,
+                                                         monkeypatch):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    options = ({"tls_context": context, "require_starttls": True, "auth_require_tls": True}
+               if security == "starttls" else {"ssl_context": context})
+    with MailServer(login=("adlib", "s3cretpass"), **options) as server:
+        email = mail(server.port, username="adlib", password="s3cretpass", security=security)
+        deliver(service(store, clock, email=email), steps(repeats=0)[:1])
+        assert server.logins == []  # nobody vouches for the certificate: no password for it
+        assert {row.state for row in store.outbox()} == {"pending"}
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        clock.now += 100
+        deliver(service(store, clock, email=email))
+        assert server.logins == [("adlib", "s3cretpass")] * 2 and len(server.mails) == 2
 
 
 def test_mail_server_down_or_silent_is_tried_again(store, clock):

@@ -319,5 +319,7 @@ def test_storage_configuration():
     assert "s3cret" not in str(error.value) and "k3y" not in str(error.value)
     with pytest.raises(ValidationError, match="go together"):
         StorageConfig(username="me")
+    with pytest.raises(ValidationError, match="without tls"):
+        StorageConfig(ca_certs="ca.pem")
     with pytest.raises(ValidationError, match="sqlite"):
         StorageConfig(backend="mongo")

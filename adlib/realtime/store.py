@@ -95,7 +95,9 @@ class StorageConfig(BaseModel):
     index: str = Field("adlib-alerts", pattern=r"^[a-z][a-z0-9._-]*$", description="Index name.")
 
     @model_validator(mode="after")
-    def _one_login(self) -> Self:
+    def _agrees(self) -> Self:
+        if self.ca_certs is not None and not self.tls:
+            raise ValueError("ca_certs has no use without tls: true")
         if self.api_key is not None and self.username is not None:
             raise ValueError("give api_key, or username and password, not both")
         if (self.username is None) != (self.password is None):
