@@ -124,11 +124,13 @@ def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=No
 
     Notes
     -----
-    On sound constructions (scores well above chance, events anywhere, the threshold from
-    held-out normal rows) each check fails in at most a few per cent of draws; the tests hold
-    that level. Chance and position are tests at the 0.05 and 0.01 level. The choice of the best
-    one-liner knows the labels, so among many features one can look good by luck where there are
-    few anomalies. A careful cheat passes: a threshold moved a little off the optimum is not seen.
+    Wrong alarms, measured on 300 sound series and 300 sound tables of generated rows (1,000 rows
+    of test, 8 events or 80 rows, score far above chance, threshold from held-out normal rows):
+    "threshold" failed in 1 % of each, no other check at all. A series with one event somewhere
+    fails "position" in 2.5 % of draws. With few events "chance level" misses a modest skill.
+    The best one-liner is chosen by the labels, so among many features one can look good by luck
+    where anomalies are few. A careful cheat passes: a threshold moved a little off the optimum
+    is not seen, nor is a leak of rows that were altered or cut differently.
 
     References
     ----------
@@ -174,8 +176,11 @@ class _Case:
         self.s, self.t = self.score[self.known], self.y[self.known]  # what can be judged
         if not self.t.any() or self.t.all():
             raise ValueError("scores are NaN on all anomalous or all normal test rows")
-        self.X = None if X is None else _of_length("X", np.asarray(X, float), n).reshape(n, -1)
-        self.session = None if session is None else _of_length("session", np.asarray(session), n)
+        for name, rows in (("X", X), ("session", session)):
+            if rows is not None and len(rows) != n:
+                raise ValueError(f"{name} has {len(rows)} rows, labels has {n}")
+        self.X = None if X is None else np.asarray(X, dtype=np.float64).reshape(n, -1)
+        self.session = None if session is None else np.asarray(session)
         self.threshold, self.flags = threshold, None
         if threshold is not None and predictions is not None:
             raise ValueError("give threshold or predictions, not both")
@@ -230,12 +235,6 @@ def _test_part(name, values, n, start):
         raise ValueError(f"{name} must have one value for each of the {n} rows or of the "
                          f"{n - start} test rows, got shape {values.shape}")
     return values[len(values) - (n - start):]
-
-
-def _of_length(name, values, n):
-    if len(values) != n:
-        raise ValueError(f"{name} has {len(values)} rows, labels has {n}")
-    return values
 
 
 def _found(failed, value, reference, sentence):
@@ -337,7 +336,8 @@ def _position(case):
 
 
 def _events(case):
-    k, what = (case.events[0].size, "events") if case.series else (int(case.y.sum()), "anomalous rows")
+    k = case.events[0].size if case.series else int(case.y.sum())
+    what = "events" if case.series else "anomalous rows"
     lowest = beta.ppf(0.025, k, 1)  # Clopper and Pearson, all k found
     return _found(1 - lowest > WIDE, k, np.ceil(np.log(0.025) / np.log(1 - WIDE)), (
         f"number of {what} in the test: {k}; a detector that finds all has shown a recall of at "
