@@ -1,0 +1,395 @@
+"""A fitted detector that learns from what experts said about its alarms, and stays in its budget.
+
+The detector's own score is the prior. Verdicts add a smooth correction to it, normal rows that
+nobody chose hold it down, and the threshold is set anew on such rows only.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+from scipy.special import expit
+from sklearn.model_selection import KFold
+from sklearn.utils.validation import check_is_fitted
+
+from adlib.base import Detection, Detector, Scores, anomaly_score
+from adlib.scaling import center_scale, standardise
+from adlib.thresholds import Calibration
+from adlib.windows import Windows
+
+Matrix = NDArray[np.float64]
+
+_GROUND = 200  # normal rows that hold the correction down
+_FOLDS = 5
+# Prior variances of the correction in squared units of log-odds: a shift for all rows, a tilt
+# along the features, a bump around single rows.
+_SHIFT, _TILT, _BUMP = 4.0, 4.0, 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Rows that need not be reported: those like a marked one, and no stronger.
+
+    Attributes
+    ----------
+    id : str
+    center : tuple of float
+        The marked row, as `Reviewed` compares rows.
+    radius : float
+        Rows closer than this are alike.
+    score : float
+        Of the marked row: what scores higher is reported all the same.
+    until : float
+        POSIX seconds after which it is reported again; inf: until revoked.
+    who, note : str
+    """
+
+    id: str
+    center: tuple[float, ...]
+    radius: float
+    score: float
+    until: float
+    who: str = ""
+    note: str = ""
+
+
+class Reviewed(Detector):
+    """Log-odds of a fitted detector's score at the threshold, corrected by experts' verdicts.
+
+    0 is the detector's own threshold, and one unit is one e-fold of the p-value (bent to a
+    logarithm beyond one unit above it: how far a wild row lies out must not outvote an expert).
+    To it comes a correction, the posterior mode of a Gaussian process with a logistic likelihood
+    (Rasmussen and Williams 2006, section 3.4) on the verdicts, and on a few hundred normal rows as
+    verdicts "false": its kernel is a constant, a linear and a local part on standardised, log-
+    compressed features. Without verdicts nothing is corrected. One verdict moves no score by more
+    than the kernel between the two rows, so a wrong one costs little.
+
+    *Budget.* The threshold is the conformal one of the corrected score on ``X_normal`` of `fit`:
+    rows that were not chosen by their score, so verdicts about alarms cannot bias it. Those that
+    hold the correction down are cross-fitted; where rows are ordered in time they come from the
+    first half, and the threshold from the second.
+
+    Helps where anomalies of a kind come back; a verdict says nothing about kinds unlike it. Where
+    the detector is already right, or nearly all alarms are true, there is nothing to gain and AP
+    may move by a hundredth either way.
+
+    Parameters
+    ----------
+    detector : fitted estimator
+        With or without members or a window; anything that `adlib.anomaly_score` serves. Never
+        changed. An online detector is judged with the state it has.
+    reach : float
+        How alike rows of an ignored pattern are, in (0, 1): closer to the marked row than
+        ``reach`` times its distance to the nearest normal row.
+    random_state, alpha, threshold
+        See `adlib.Detector`.
+
+    Attributes
+    ----------
+    patterns_ : dict of str to Pattern
+        What is ignored, by id; expired ones too.
+    n_verdicts_ : int
+        Verdicts that count now.
+    normal_ : ndarray of shape (n_samples, n_features)
+        The X_normal of `fit`.
+
+    Examples
+    --------
+    >>> from adlib.detectors import KNN
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(900, 2))
+    >>> model = Reviewed(KNN().fit(X[:600])).fit(X[600:])
+    >>> odd = np.array([[4.0, 0.0], [0.0, 4.0]])  # equally far out
+    >>> bool(abs(np.ptp(model.anomaly_score(odd))) < 0.5)
+    True
+    >>> score = model.learn([[4.2, 0.1], [0.2, 4.1]], [1, 0]).anomaly_score(odd)
+    >>> bool(score[0] > score[1] + 1)
+    True
+    """
+
+    def __init__(self, detector: Any, *, reach: float = 0.5, random_state: Any = 0, **base: Any):
+        super().__init__(**base)
+        self.detector = detector
+        self.reach = reach
+        self.random_state = random_state
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        self._check_number("reach", above=0.0, below=1.0)
+        check_is_fitted(self.detector)
+        if self.window != 1 or self.calibration != "auto":
+            raise ValueError(f"window and calibration are the detector's and X_normal's matter: "
+                             f"leave them at 1 and 'auto', got {self.window!r}, "
+                             f"{self.calibration!r}")
+
+    def _ordered(self) -> bool:
+        return isinstance(self.detector, Detector) and self.detector._ordered()
+
+    def _context(self) -> int:
+        return self.detector._context() if isinstance(self.detector, Detector) else 0
+
+    def _features(self, X: Matrix) -> Matrix:
+        return X  # the detector makes its windows itself
+
+    # -- the prior ----------------------------------------------------------------------------
+
+    def fit(self, X_normal: ArrayLike, y: None = None) -> Self:
+        """Set the scale, the threshold and the ground on normal rows; forget all verdicts.
+
+        Parameters
+        ----------
+        X_normal : array-like of shape (n_samples, n_features)
+            Normal rows that the detector has not seen and that were not chosen by their score, in
+            time order where there is one; a few hundred are enough.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X_normal)
+
+    def _fit_calibrated(self, X: Matrix) -> Scores:
+        context, rng = self._context(), np.random.default_rng(self.seed_)
+        self.normal_ = X
+        self.scale_ = Calibration().fit(anomaly_score(self.detector, X)[context:])
+        # the detector's own decision is the origin: surprise -log(alpha) at its conformal cut
+        self.center_, self.spread_ = center_scale(self._summary(X)[context:])
+        odds, rows = (part[context:] for part in self._describe(X))
+        # ordered: what lies near a ground row in time is near it in value, and too low to calibrate
+        n = max(len(odds) // 2, 1) if self._ordered() else len(odds)
+        chosen = np.sort(rng.permutation(n)[:_GROUND])
+        self.ground_ = (odds[chosen], rows[chosen])
+        start = min(n + context, len(odds) - 1) if self._ordered() else 0
+        judged = np.arange(start, len(odds))
+        self.held_out_ = (odds[judged], rows[judged])
+        self.is_ground_ = np.isin(judged, chosen)
+        gaps = cdist(self.ground_[1], self.ground_[1])
+        self.length_ = float(np.median(gaps[gaps > 0])) if gaps.any() else 1.0
+        self._forget()
+        self.patterns_: dict[str, Pattern] = {}
+        return odds
+
+    def _fit(self, X: Matrix) -> None:
+        raise NotImplementedError("the detector is fitted; Reviewed only calibrates")
+
+    def _forget(self) -> None:
+        self.anchors_, self.pull_ = np.empty((0, len(self.center_))), np.empty(0)
+        self.n_verdicts_ = 0
+
+    def _describe(self, X: Matrix) -> tuple[Scores, Matrix]:
+        """Prior log-odds (n,), and rows as the kernel compares them (n, n_columns)."""
+        surprise = self.scale_.surprise(anomaly_score(self.detector, X)) + np.log(self.alpha)
+        odds = np.where(surprise > 1, 1 + np.log(np.maximum(surprise, 1)), surprise)
+        Z = standardise(self._summary(X), self.center_, self.spread_)
+        return odds, np.sign(Z) * np.log1p(np.abs(Z))
+
+    def _summary(self, X: Matrix) -> Matrix:
+        """The row; where the detector looks back, mean and deviation of what it sees."""
+        length = self._context() + 1
+        if length == 1:
+            return X
+        W = Windows(length).fit_transform(X).reshape(len(X), length, -1)
+        return np.hstack([W.mean(axis=1), W.std(axis=1)])
+
+    # -- the correction -----------------------------------------------------------------------
+
+    def learn(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Correct score and threshold by verdicts; they replace those of an earlier call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Judged rows, each with its predecessors where the detector looks back.
+        y : array-like of shape (n_samples,)
+            1 = true alarm, 0 = false alarm; NaN for rows that nobody judged. No verdict at all
+            brings the detector's own score and threshold back.
+
+        Returns
+        -------
+        self
+        """
+        self._check_calibrated()
+        X = self._validate(X, reset=False)
+        y = np.asarray(y, dtype=np.float64)
+        if y.shape != (len(X),) or not np.isin(y[~np.isnan(y)], (0, 1)).all():
+            raise ValueError(f"y must hold 1 (true), 0 (false) or NaN for each of {len(X)} rows, "
+                             f"got shape {y.shape} with values {np.unique(y)[:5].tolist()}")
+        odds, rows = (part[~np.isnan(y)] for part in self._describe(X))
+        return self._learn(odds, rows, y[~np.isnan(y)])
+
+    def _learn(self, odds: Scores, rows: Matrix, y: Scores) -> Self:
+        if not len(y):
+            self._forget()
+            self._set_calibration(self.held_out_[0])
+            return self
+        m = np.concatenate([odds, self.ground_[0]])
+        anchors = np.vstack([rows, self.ground_[1]])
+        target = np.concatenate([y, np.zeros(len(m) - len(y))])
+        K = self._kernel(anchors, anchors)
+        self.anchors_, self.pull_, self.n_verdicts_ = anchors, _mode(K, m, target), len(y)
+        held_out = self._corrected(*self.held_out_)
+        if self.is_ground_.any():  # no row may be judged by a correction that it has shaped
+            crossed, n = np.empty(len(m) - len(y)), len(y)
+            folds = KFold(min(_FOLDS, len(crossed)), shuffle=True, random_state=self.seed_)
+            for kept, out in folds.split(crossed) if len(crossed) > 1 else ():
+                on = np.concatenate([np.arange(n), n + kept])
+                crossed[out] = m[n + out] + K[np.ix_(n + out, on)] @ _mode(
+                    K[np.ix_(on, on)], m[on], target[on])
+            held_out[self.is_ground_] = crossed
+        self._set_calibration(held_out)
+        return self
+
+    def _kernel(self, A: Matrix, B: Matrix) -> Matrix:
+        bump = np.exp(-0.5 * (cdist(A, B) / self.length_) ** 2)
+        return _SHIFT + _TILT * (A @ B.T) / A.shape[1] + _BUMP * bump
+
+    def _corrected(self, odds: Scores, rows: Matrix) -> Scores:
+        return odds + self._kernel(rows, self.anchors_) @ self.pull_ if len(self.pull_) else odds
+
+    def _score(self, X: Matrix) -> Scores:
+        return self._corrected(*self._describe(X))
+
+    # -- what to ask --------------------------------------------------------------------------
+
+    def next_questions(self, X: ArrayLike, k: int = 5, *, asked: ArrayLike = ()
+                       ) -> NDArray[np.int64]:
+        """Positions of the k rows whose verdicts would teach most: see `next_questions`.
+
+        ``asked``: positions in X that were judged, or must not be asked.
+        """
+        check_is_fitted(self, "anchors_")
+        odds, rows = self._describe(self._validate(X, reset=False))
+        scores = self._corrected(odds, rows) - self.threshold_
+        return next_questions(scores, rows / self.length_, k, asked=asked)
+
+    # -- what to keep quiet about -------------------------------------------------------------
+
+    def ignore(self, X: ArrayLike, *, until: float = np.inf, who: str = "", note: str = "",
+               id: str | None = None) -> Pattern:
+        """Do not flag rows like the last row of X, unless they score higher; see `revoke`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features)
+            The marked row, after its predecessors where the detector looks back.
+        until : float
+            POSIX seconds.
+        who, note, id : str
+            By default the id is a running number.
+        """
+        check_is_fitted(self, "anchors_")
+        odds, rows = self._describe(self._validate(X, reset=False))
+        nearest = cdist(rows[-1:], np.vstack([self.held_out_[1], self.ground_[1]])).min()
+        number = f"pattern {len(self.patterns_) + 1}" if id is None else id
+        # strength is the detector's own: what experts say later must not widen what is hidden
+        pattern = Pattern(number, tuple(rows[-1].tolist()), float(self.reach * nearest),
+                          float(odds[-1]), float(until), who, note)
+        self.patterns_ = {**self.patterns_, number: pattern}
+        return pattern
+
+    def revoke(self, id: str) -> None:
+        """Report a pattern's rows again; KeyError for an unknown id."""
+        if id not in self.patterns_:
+            raise KeyError(f"no pattern {id!r}; there are {list(self.patterns_)}")
+        self.patterns_ = {key: found for key, found in self.patterns_.items() if key != id}
+
+    def suppressed(self, X: ArrayLike, *, now: float | None = None) -> NDArray[np.bool_]:
+        """Which rows an ignored pattern keeps quiet at the time ``now`` (POSIX; default: clock)."""
+        check_is_fitted(self, "anchors_")
+        return self._suppressed(*self._describe(self._validate(X, reset=False)), now)
+
+    def _suppressed(self, odds: Scores, rows: Matrix, now: float | None) -> NDArray[np.bool_]:
+        now, found = time.time() if now is None else now, np.zeros(len(odds), dtype=bool)
+        for pattern in self.patterns_.values():
+            if now < pattern.until:
+                near = np.linalg.norm(rows - np.array(pattern.center), axis=1) <= pattern.radius
+                # equal to the last digits: the marked row itself, scored in other company
+                found |= near & (odds <= pattern.score + 1e-9)
+        return found
+
+    def detect(self, X: ArrayLike, *, now: float | None = None) -> Detection:
+        """Flags and scores; rows of an ignored pattern keep their score and are not flagged."""
+        self._check_calibrated()
+        score = self.anomaly_score(X)
+        flagged = score > self.threshold_
+        if self.patterns_:
+            flagged &= ~self.suppressed(X, now=now)
+        return Detection(flagged, score)
+
+
+def _mode(K: Matrix, m: Scores, y: Scores) -> Scores:
+    """Weights a of the correction f = K a: Newton's method on the logistic posterior."""
+    f = np.zeros(len(y))
+    for _ in range(100):
+        p = expit(m + f)
+        W = np.maximum(p * (1 - p), 1e-9)
+        b, root = W * f + y - p, np.sqrt(W)
+        a = b - root * np.linalg.solve(np.eye(len(y)) + root[:, None] * K * root, root * (K @ b))
+        step = K @ a - f
+        f = f + np.clip(step, -3, 3)  # a whole step can leap over the mode where p is near 0 or 1
+        if np.abs(step).max() < 1e-6:
+            return a
+    warnings.warn("the correction did not settle in 100 steps", RuntimeWarning, stacklevel=3)
+    return a
+
+
+def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayLike = ()
+                   ) -> NDArray[np.int64]:
+    """Rows whose verdicts would teach most: worth a look, and unlike what has been asked.
+
+    One after another, the row with the largest product of (i) the probability that it is flagged,
+    ``1 / (1 + exp(-score))``: above the threshold it is the expert who is uncertain, not the
+    score, so it does not fall again there; and (ii) the distance to the nearest row that was asked
+    or chosen, up to 3: what a kernel model knows least about. Uncertainty times distance in one
+    greedy pass is that of diverse batches (Zhdanov 2019; with gradients as the space: Ash et al.
+    2020, BADGE), started from the farthest-first traversal (Gonzalez 1985).
+
+    Rare kinds far below the threshold are never asked about; a detector that is blind to them stays
+    so.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples,)
+        Log-odds: 0 at the threshold.
+    X : array-like of shape (n_samples, n_features)
+        In units of the distance at which rows become unlike.
+    k : int
+        How many; fewer where X has fewer.
+    asked : array-like of int
+        Positions that have been asked.
+
+    Returns
+    -------
+    ndarray of int, shape (k,)
+        Positions, the most telling first.
+
+    Examples
+    --------
+    >>> X = np.array([[0.0, 0.0], [4.0, 0.0], [4.1, 0.0], [0.0, 3.0]])
+    >>> next_questions([-5.0, 2.0, 1.9, 0.5], X, 2).tolist()
+    [1, 3]
+    """
+    scores, X = np.asarray(scores, dtype=np.float64), np.asarray(X, dtype=np.float64)
+    asked = np.asarray(asked, dtype=np.int64)
+    if X.ndim != 2 or scores.shape != (len(X),):
+        raise ValueError(f"scores must hold one number per row of X, got shapes {scores.shape} "
+                         f"and {X.shape}")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+    worth, gap = expit(scores), np.full(len(X), 3.0)
+    free, chosen = np.ones(len(X), dtype=bool), []
+    queue = list(asked)
+    while len(chosen) < min(k, len(X) - len(set(asked.tolist()))):
+        for i in queue:
+            gap = np.minimum(gap, np.linalg.norm(X - X[i], axis=1))
+            free[i] = False
+        # ties, as between copies of what was asked: the higher score
+        best = np.lexsort((scores, np.where(free, worth * gap, -1.0)))[-1]
+        chosen.append(int(best))
+        queue = [best]
+    return np.array(chosen, dtype=np.int64)

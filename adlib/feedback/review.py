@@ -1,0 +1,359 @@
+"""Experts' answers: kept append-only beside the alerts, asked for in a panel or by plain calls."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import matplotlib.figure
+import numpy as np
+from numpy.typing import ArrayLike
+
+from adlib.explain import explain
+from adlib.feedback.learning import Reviewed, next_questions
+from adlib.realtime.store import AlertStore
+
+Verdict = Literal["true", "false", "known", "ignore", "withdrawn"]
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, verdict TEXT NOT NULL,
+    who TEXT NOT NULL, note TEXT NOT NULL, time REAL NOT NULL, until REAL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS answers_target ON answers (target, seq);
+CREATE TRIGGER IF NOT EXISTS answers_stay BEFORE UPDATE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only') ; END;
+CREATE TRIGGER IF NOT EXISTS answers_last BEFORE DELETE ON answers
+    BEGIN SELECT RAISE(ABORT, 'answers are append-only') ; END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expert said about a row or an incident.
+
+    Attributes
+    ----------
+    target : str
+        Id of the incident, or of the row.
+    verdict : {"true", "false", "known", "ignore", "withdrawn"}
+        A true alarm; a false one; a real deviation whose cause is known (teaches nothing: neither
+        that such rows are normal, nor that they are wanted); a pattern not to be reported; or:
+        forget what was said before.
+    rows : tuple of tuple of float
+        The judged row, after its predecessors where the detector looks back.
+    who, note : str
+    time : float
+        POSIX seconds.
+    until : float
+        Until when a pattern is ignored, POSIX seconds; inf: until revoked.
+    """
+
+    target: str
+    verdict: Verdict
+    rows: tuple[tuple[float, ...], ...]
+    who: str = ""
+    note: str = ""
+    time: float = 0.0
+    until: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.verdict not in get_args(Verdict):
+            raise ValueError(f"verdict must be one of {get_args(Verdict)}, got {self.verdict!r}")
+
+
+class FeedbackStore(AlertStore):
+    """The alert store with a table of experts' answers: append-only, the last one counts.
+
+    It opens a file of the live engine as it is, or makes a new one that the engine can use.
+    The database itself refuses to change or delete an answer.
+
+    Parameters
+    ----------
+    path, create
+        See `adlib.realtime.AlertStore`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, FeedbackStore(f"{folder}/a.db") as store:
+    ...     store.record(Answer("row 7", "false", ((1.0, 2.0),), who="Ada", time=1.0))
+    ...     store.record(Answer("row 7", "true", ((1.0, 2.0),), who="Ada", time=2.0))
+    ...     [answer.verdict for answer in store.answers()], len(store.history())
+    (['true'], 2)
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = True):
+        super().__init__(path, create=create)
+        try:
+            with self._transaction() as db:
+                for statement in _TABLE.split(";\n"):
+                    db.execute(statement.strip())
+        except BaseException:
+            self.close()
+            raise
+
+    def record(self, answer: Answer) -> None:
+        """Append an answer; it replaces what was said about the same target before."""
+        body = json.dumps(answer.rows, allow_nan=False)
+        until = None if math.isinf(answer.until) else answer.until
+        with self._transaction() as db:
+            db.execute("INSERT INTO answers (target, verdict, who, note, time, until, body) "
+                       "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                       (answer.target, answer.verdict, answer.who, answer.note, answer.time,
+                        until, body))
+
+    def history(self, target: str | None = None) -> list[Answer]:
+        """Everything that was said, in order."""
+        found = self._select("SELECT target, verdict, body, who, note, time, until FROM answers",
+                             "seq", None, ("target = ?", target))
+        return [Answer(target, verdict, tuple(map(tuple, json.loads(body))), who, note, at,
+                       math.inf if until is None else until)
+                for target, verdict, body, who, note, at, until in found]
+
+    def answers(self) -> list[Answer]:
+        """The last answer about each target, in the order of the targets' first; none withdrawn."""
+        last = {answer.target: answer for answer in self.history()}
+        return [answer for answer in last.values() if answer.verdict != "withdrawn"]
+
+
+def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
+    """Make a model follow answers, and nothing else: of any store, after a restart or a refit.
+
+    "true" and "false" correct its ranking, "ignore" becomes a `Pattern` whose id is the target,
+    "known" does neither.
+    """
+    X, y = [], []
+    for answer in answers:
+        if answer.verdict in ("true", "false"):
+            X.extend(answer.rows)
+            y.extend([np.nan] * (len(answer.rows) - 1) + [float(answer.verdict == "true")])
+    width = model.n_features_in_
+    # in one stretch each judged row still has its own predecessors before it
+    model.learn(np.reshape(X, (-1, width)), y) if X else model.learn(np.zeros((1, width)), [np.nan])
+    for id in list(model.patterns_):
+        model.revoke(id)
+    for answer in answers:
+        if answer.verdict == "ignore":
+            model.ignore(answer.rows, until=answer.until, who=answer.who, note=answer.note,
+                         id=answer.target)
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A row in question: position, id, score (0 at the detector's threshold), flag, sentence."""
+
+    row: int
+    target: str
+    score: float
+    is_anomaly: bool
+    sentence: str
+
+
+class ReviewSession:
+    """One alert after another, put to an expert; every answer is stored and learned at once.
+
+    `panel` asks in JupyterLab; `next`, `answer` and `undo` do the same without one. Rows that the
+    store knows an answer to are not asked again.
+
+    Parameters
+    ----------
+    model : Reviewed
+        Learns in place.
+    X : array-like of shape (n_samples, n_features)
+        In time order where the detector looks back.
+    store : FeedbackStore
+    rows : array-like of int, optional
+        Positions in X that may be asked, such as those of incidents. Default: all.
+    targets : sequence of str, optional
+        Id of each row of X. Default: "row 0", "row 1", ...: X must then be the same in every
+        session.
+    budget : int
+        Questions of this session.
+    who : str
+    clock : callable
+        Gives the time of an answer, POSIX seconds.
+    **explaining
+        For `adlib.explain.explain`: ``feature_names``, ``units``, ``time``, ``background``, ...
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from adlib.detectors import KNN
+    >>> X = np.random.default_rng(0).normal(size=(900, 2))
+    >>> model = Reviewed(KNN().fit(X[:500])).fit(X[500:800])
+    >>> with tempfile.TemporaryDirectory() as folder, FeedbackStore(f"{folder}/a.db") as store:
+    ...     session = ReviewSession(model, X[800:], store, budget=2, who="Ada")
+    ...     while session.next():
+    ...         session.answer("false", note="as every night")
+    ...     session.progress
+    (2, 2)
+    """
+
+    def __init__(self, model: Reviewed, X: ArrayLike, store: FeedbackStore, *,
+                 rows: ArrayLike | None = None, targets: Sequence[str] | None = None,
+                 budget: int = 20, who: str = "", clock: Callable[[], float] = time.time,
+                 **explaining: Any):
+        self.model, self.store, self.who, self.clock = model, store, who, clock
+        self.X, self.explaining = model._validate(X, reset=False), explaining
+        self._described = model._describe(self.X)  # scores of a network are made once
+        n = len(self.X)
+        self.targets = [f"row {i}" for i in range(n)] if targets is None else list(targets)
+        if len(self.targets) != n:
+            raise ValueError(f"targets must name each of {n} rows, got {len(self.targets)}")
+        self.rows = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
+        if self.rows.size and not ((self.rows >= 0) & (self.rows < n)).all():
+            raise ValueError(f"rows must be positions in X, in [0, {n}), got {rows!r}")
+        self.budget = budget
+        self._given: list[int] = []  # by this session, for undo
+        self._current: Alert | None = None
+        teach(model, store.answers())
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Questions answered in this session, and how many there will be."""
+        return len(self._given), self.budget
+
+    def next(self) -> Alert | None:
+        """The alert in question, the same until it is answered; None when the session is over."""
+        if self._current is None and len(self._given) < self.budget:
+            known = {answer.target for answer in self.store.answers()}
+            asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
+            closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
+            if len(closed) < len(self.X):
+                scores = self.model._corrected(*self._described) - self.model.threshold_
+                quiet = self.model._suppressed(*self._described, self.clock())
+                scores = np.where(quiet, -50.0, scores)  # asked last, as there is no point
+                scores[closed] = -np.inf
+                open_ = np.setdiff1d(np.arange(len(self.X)), closed)
+                at = np.concatenate([asked, open_])
+                (pick,) = next_questions(scores[at], self._described[1][at] / self.model.length_,
+                                         1, asked=np.arange(len(asked)))
+                row = int(at[pick])
+                self._current = Alert(row, self.targets[row], float(scores[row]),
+                                      bool(scores[row] > 0), self._sentence(row))
+        return self._current
+
+    def _explained(self, row: int) -> Any:
+        return explain(self.model.detector, self.X, [row],
+                       **{"background": self.model.normal_, "counterfactual": False,
+                          **self.explaining})
+
+    def _sentence(self, row: int) -> str:
+        return self._explained(row).sentences()[0]
+
+    def answer(self, verdict: Verdict, note: str = "", *, until: float = math.inf) -> None:
+        """Store what the expert says about the alert in question, and learn it.
+
+        Raises
+        ------
+        ValueError
+            When no alert is open, or for an unknown verdict; nothing is stored then.
+        """
+        alert = self.next()
+        if alert is None:
+            raise ValueError(f"there is no open alert: {len(self._given)} of {self.budget} "
+                             f"questions are answered")
+        if verdict == "withdrawn":
+            raise ValueError("to withdraw the last answer, call undo()")
+        self._store(alert.row, verdict, note, until)
+        self._given.append(alert.row)
+        self._current = None
+
+    def undo(self) -> Alert | None:
+        """Withdraw this session's last answer, and ask for it again; None if there is none."""
+        if not self._given:
+            return None
+        row = self._given.pop()
+        self._store(row, "withdrawn", "", math.inf)
+        score = float(self.model._corrected(*(part[[row]] for part in self._described))[0]
+                      - self.model.threshold_)
+        self._current = Alert(row, self.targets[row], score, score > 0, self._sentence(row))
+        return self._current
+
+    def _store(self, row: int, verdict: Verdict, note: str, until: float) -> None:
+        first = max(0, row - self.model._context())
+        rows = tuple(map(tuple, self.X[first:row + 1].tolist()))
+        self.store.record(Answer(self.targets[row], verdict, rows, self.who, note, self.clock(),
+                                 until))
+        teach(self.model, self.store.answers())
+
+    # -- what the expert sees -----------------------------------------------------------------
+
+    def figure(self, alert: Alert) -> matplotlib.figure.Figure:
+        """The features that raise the score most; where rows are ordered, the first over time."""
+        found = self._explained(alert.row)
+        top = np.argsort(-found.contributions[0], kind="stable")[:6][::-1]
+        ordered = self.model._ordered()
+        figure = matplotlib.figure.Figure(figsize=(9 if ordered else 5, 2.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, 1 + ordered))
+        names = [found.feature_names[j] for j in top]
+        axes[0].barh(names, 100 * found.shares[0, top], color="tab:red")
+        axes[0].set(xlabel="share of the score, %", xlim=(0, 100), title=alert.target)
+        if ordered:
+            around = np.arange(max(0, alert.row - 100), min(len(self.X), alert.row + 30))
+            axes[1].plot(around, self.X[around, top[-1]], linewidth=1)
+            axes[1].axvline(alert.row, color="tab:red", linewidth=1)
+            axes[1].set(xlabel="row", ylabel=names[-1])
+        return figure
+
+    def panel(self) -> Any:
+        """The session as widgets: alert, figure, sentence, buttons, note, undo, progress.
+
+        Needs ipywidgets (extra "notebooks"), and a kernel that stays: the page alone does nothing.
+        """
+        import ipywidgets as w
+
+        head, bar = w.HTML(), w.IntProgress(max=self.budget, layout={"width": "99%"})
+        picture = w.Image(format="png")
+        note = w.Text(placeholder="note", layout={"width": "99%"})
+        labels = {"true": "True alarm", "false": "False alarm", "known": "Known cause",
+                  "ignore": "Ignore pattern"}
+        buttons = {verdict: w.Button(description=text) for verdict, text in labels.items()}
+        back = w.Button(description="Undo", icon="undo")
+
+        def show() -> None:
+            alert, (done, _) = self.next(), self.progress
+            bar.value, bar.description = done, f"{done} / {self.budget}"
+            back.disabled = not done
+            for button in buttons.values():
+                button.disabled = alert is None
+            picture.layout.display = "none" if alert is None else ""
+            if alert is None:
+                head.value = "<b>No open alert.</b>"
+                return
+            # names of features come from data: as text, never as markup
+            head.value = (f"<b>{escape(alert.target)}</b> · score {alert.score:+.1f} "
+                          f"({'flagged' if alert.is_anomaly else 'not flagged'})<br>"
+                          f"{escape(alert.sentence)}")
+            picture.value = _png(self.figure(alert))
+
+        def clicked(verdict: Verdict) -> Callable[[Any], None]:
+            def act(_: Any) -> None:
+                if self.next() is not None:
+                    self.answer(verdict, note.value)
+                    note.value = ""
+                    show()
+            return act
+
+        def undone(_: Any) -> None:
+            self.undo()
+            show()
+
+        for verdict, button in buttons.items():
+            button.on_click(clicked(verdict))
+        back.on_click(undone)
+        show()
+        box = w.VBox([bar, head, picture, note, w.HBox([*buttons.values(), back])])
+        return box.add_class("adlib-review")
+
+
+def _png(figure: matplotlib.figure.Figure) -> bytes:
+    image = BytesIO()
+    figure.savefig(image, format="png", dpi=90)
+    return image.getvalue()
