@@ -369,6 +369,13 @@ def test_untrained_copies_stand_beside_networks():
     assert "knn untrained" not in roles.index
 
 
+def test_large_data_reach_other_processes_unchanged():
+    data = make_data(n=40_000)  # above 1 MB arrays travel as files that all processes map
+    data = Dataset("large", np.hstack([data.X, data.X[:, ::-1] ** 2]), data.y)
+    models = ["MaxAbsZ", "MaxAbsZ(window=4)", "RollingZScore", "PCAReconstruction"]
+    same(quick(models, data, [0], n_jobs=2), quick(models, data, [0]))
+
+
 # --- columns ------------------------------------------------------------------------------------
 
 

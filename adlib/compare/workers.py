@@ -41,6 +41,7 @@ class Task(NamedTuple):
 
 
 def check_time_limit(time_limit: float | None) -> None:
+    """Refuse what is no limit, or cannot be kept here."""
     if time_limit is None:
         return
     if isinstance(time_limit, bool) or not isinstance(time_limit, (int, float)) or not (
