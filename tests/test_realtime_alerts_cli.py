@@ -63,7 +63,7 @@ def test_list_and_show(alerts):
     assert alerts("list", "--stream", "none")[1].endswith("(none)\n")
     assert len(json.loads(alerts("list", "--json", "--limit", "1")[1])) == 1
     code, text = alerts("show", "rig|combined|0")
-    assert code == 0 and [line.split()[2] for line in text.splitlines()[-4:]] == [
+    assert code == 0 and [line.split()[3] for line in text.splitlines()[-4:]] == [
         "open", "repeat", "repeat", "close"]
     shown = json.loads(alerts("show", "rig|combined|0", "--json")[1])
     assert shown["incident"]["n_windows"] == 3 and len(shown["events"]) == 4
@@ -114,9 +114,13 @@ def test_silence_reaches_a_running_engine_until_it_ends(alerts, store):
 
 def test_silence_from_now_on(alerts, store):
     before = time.time()
-    alerts("silence", "--for", "2h")
+    assert alerts("silence", "--for", "2h")[0] == 0
     assert before + 7200 <= store.silences()[0].until <= time.time() + 7200
     assert alerts("silence")[1].count("\n") == 2  # lists, adds nothing
+    store._db.execute("UPDATE incidents SET body = json_set(body, '$.last_at', 500.0)")
+    code, text = alerts("silence", "--for", "2h")
+    assert code == 1 and "--until" in text and len(store.silences()) == 1
+    assert "500 s" in alerts("list")[1]
 
 
 @pytest.mark.parametrize("words", [("--for", "soon"), ("--until", "tomorrow"),
@@ -151,6 +155,6 @@ def test_prune(alerts, store):
 
 def test_quality(alerts):
     code, text = alerts("quality", "--kind", "gap")
-    assert code == 0 and text.splitlines()[1].split()[2:] == [
+    assert code == 0 and text.splitlines()[1].split()[3:] == [
         "rig", "gap", "5", "to", "9", "5", "samples", "missing"]
     assert len(json.loads(alerts("quality", "--json")[1])) == 2

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adlib.durations import seconds
-from adlib.realtime.events import SEVERITIES, Incident, Silence
+from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, utc
 from adlib.realtime.store import AlertStore
 
 
@@ -81,7 +81,7 @@ def _incidents(incidents: Iterable[Incident], args: argparse.Namespace) -> None:
     _print(args, incidents, ("incident", "severity", "state", "since", "last flag", "windows",
                              "peak", "top feature"),
            lambda i: (i.id, i.severity, i.state + (", ack" if i.acknowledged else ""),
-                      _utc(i.opened_at), _utc(i.last_at), i.n_windows, f"{i.peak_score:.2f}",
+                      utc(i.opened_at), utc(i.last_at), i.n_windows, f"{i.peak_score:.2f}",
                       i.top_features[0][0] if i.top_features else ""))
 
 
@@ -97,7 +97,7 @@ def _show(store: AlertStore, args: argparse.Namespace) -> int:
           + (", ".join(f"{_safe(name)} ({value:.2f})" for name, value in incident.top_features)
              or "not known") + "\n")
     _print(args, events, ("time", "step", "severity", "peak", "windows", "told"),
-           lambda e: (_utc(e.time), e.kind, e.incident.severity, f"{e.incident.peak_score:.2f}",
+           lambda e: (utc(e.time), e.kind, e.incident.severity, f"{e.incident.peak_score:.2f}",
                       e.incident.n_windows, "yes" if e.notify else ""))
     return 0
 
@@ -116,19 +116,23 @@ def _silence(store: AlertStore, args: argparse.Namespace) -> int:
             raise KeyError(f"no silence {args.end!r} in {store.path}")
         store.silence(Silence(args.end, 0.0, "*", "critical", "*"))
     elif args.duration is not None or args.until is not None:
+        newest = store.incidents(limit=1)
+        if args.duration is not None and newest and newest[0].last_at < COUNTED:
+            raise ValueError("this store's streams count seconds from 0 instead of telling the "
+                             "time: use --until with such a number instead of --for")
         until = args.until if args.until is not None else time.time() + args.duration
         store.silence(Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity,
                               args.feature))
     _print(args, [silence for silence in store.silences() if silence.until > 0],
            ("silence", "until", "stream", "up to", "feature"),
-           lambda s: (s.id, _utc(s.until), s.stream, s.severity, s.feature))
+           lambda s: (s.id, utc(s.until), s.stream, s.severity, s.feature))
     return 0
 
 
 def _dead(store: AlertStore, args: argparse.Namespace) -> int:
     waiting = Counter((row.channel, row.key) for row in store.outbox(state="pending"))
     _print(args, store.outbox(state="dead"), ("message", "time", "error", "waiting behind"),
-           lambda r: (r.id, _utc(r.time), r.error, waiting[r.channel, r.key]))
+           lambda r: (r.id, utc(r.time), r.error, waiting[r.channel, r.key]))
     return 0
 
 
@@ -147,7 +151,7 @@ def _replay(store: AlertStore, args: argparse.Namespace) -> int:
 def _quality(store: AlertStore, args: argparse.Namespace) -> int:
     _print(args, store.quality(stream=args.stream, kind=args.kind, limit=args.limit),
            ("time", "stream", "kind", "samples", "what"),
-           lambda q: (_utc(q.time), q.stream, q.kind, f"{q.start} to {q.end}", q.detail))
+           lambda q: (utc(q.time), q.stream, q.kind, f"{q.start} to {q.end}", q.detail))
     return 0
 
 
@@ -180,13 +184,6 @@ def _safe(cell: Any) -> str:
     # Names come from the data: none of them may steer the terminal.
     text = "" if cell is None else str(cell)
     return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _utc(moment: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"
-    except (OverflowError, ValueError, OSError):
-        return f"{moment:.0f} s"
 
 
 def _duration(text: str) -> float:

@@ -6,7 +6,9 @@ stamps), never the wall clock of the machine, so that a replay of the same data 
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 Severity = Literal["info", "warning", "critical"]
@@ -26,6 +28,23 @@ def severity_of(score: float) -> Severity:
     ('warning', 'critical', 'info')
     """
     return "critical" if score > CRITICAL else "warning" if score > WARNING else "info"
+
+
+COUNTED = 1e8  # earlier times (before March 1973) are counted from a stream's first sample
+
+
+def utc(seconds: float) -> str:
+    """An event time to read: UTC, or seconds where the stream has no time stamps.
+
+    Examples
+    --------
+    >>> utc(1.7e9), utc(814.0), utc(1.7e18)
+    ('2023-11-14 22:13:20 UTC', '814 s', '1700000000000000000 s')
+    """
+    if seconds >= COUNTED:
+        with suppress(OverflowError, ValueError, OSError):  # milliseconds, say
+            return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{seconds:.0f} s"
 
 
 def _plain(value: Any) -> Any:

@@ -38,7 +38,7 @@ from pydantic import (
     model_validator,
 )
 
-from adlib.realtime.events import IncidentEvent, Verdict
+from adlib.realtime.events import IncidentEvent, Verdict, utc
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
 
 log = logging.getLogger(__name__)
@@ -118,13 +118,6 @@ class NotificationConfig(_Config):
 # ------------------------------------------------------------------ messages
 
 
-def _utc(seconds: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):  # milliseconds, say
-        return f"{seconds:.0f} s"
-
-
 _SAYS = {"open": "anomaly", "escalate": "anomaly got worse", "repeat": "anomaly goes on",
          "update": "anomaly goes on", "close": "anomaly is over"}
 
@@ -141,12 +134,12 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     Examples
     --------
     >>> from adlib.realtime.events import Incident
-    >>> incident = Incident("rig|combined|0", "rig", 0, 99, 30.0, 60.0, None, "critical", 0.95, 4,
-    ...                     (("temperature", 0.71),), "open", False)
-    >>> subject, text = describe(IncidentEvent("open", incident, 60.0, True, 0), "alerts.db")
+    >>> incident = Incident("rig|combined|0", "rig", 0, 99, 1.7e9, 1.7e9 + 30, None, "critical",
+    ...                     0.95, 4, (("temperature", 0.71),), "open", False)
+    >>> subject, text = describe(IncidentEvent("open", incident, 1.7e9 + 30, True, 0), "alerts.db")
     >>> print(subject, text, sep="\\n")
     [CRITICAL] rig: anomaly
-    When: 1970-01-01 00:01:00 UTC, since 1970-01-01 00:00:30 UTC
+    When: 2023-11-14 22:13:50 UTC, since 2023-11-14 22:13:20 UTC
     How bad: critical, peak 0.95 of 1, 4 windows flagged (samples 0 to 99)
     Top features: temperature (0.71)
     Incident: rig|combined|0
@@ -156,7 +149,7 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     incident = event.incident
     features = ", ".join(f"{name} ({value:.2f})" for name, value in incident.top_features)
     lines = [
-        f"When: {_utc(event.time)}, since {_utc(incident.opened_at)}",
+        f"When: {utc(event.time)}, since {utc(incident.opened_at)}",
         f"How bad: {incident.severity}, peak {incident.peak_score:.2f} of 1, "
         f"{incident.n_windows} windows flagged (samples {incident.start} to {incident.end})",
         f"Top features: {features or 'not known'}",
