@@ -1,0 +1,213 @@
+"""What can be said about detectors without labels: steadiness, agreement, injected anomalies."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adlib.datasets import Dataset, inject
+from adlib.thresholds import check_alpha
+
+from .grid import compare
+from .protocol import _gap, _ignores_seed, _labelled, score_cell
+from .statistics import HEADLINES, summarise
+
+__all__ = ["Unlabelled", "rank_unlabelled"]
+
+KINDS = ("spike", "level_shift", "collective", "variance", "correlation_break")
+LEFT_OUT = 0.2  # share of the training rows that a resample lacks
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """What `rank_unlabelled` found.
+
+    Attributes
+    ----------
+    ranking : pandas.DataFrame
+        A line per detector and baseline, best first: ``rank, detector, role``; ``injected``
+        (headline metric on the injected anomalies, mean over seeds) with ``low, high`` (95 % over
+        test rows) and ``random`` (a shuffled score); and for the detectors asked for
+        ``same_over_seeds``, ``same_over_rows`` and ``same_as_others``: which share of the top rows
+        is the same, in [0, 1], with another seed, with a fifth of the training rows left out, and
+        in another detector. A random score gets `top`. Nan where a detector failed, or where one
+        seed says nothing.
+    agreement : pandas.DataFrame
+        Share of the top rows that two detectors have in common, a row and a column each.
+    cells : pandas.DataFrame
+        The table of `compare` on the injected data.
+    metric : str
+        What ``injected`` is: "vus_pr" for a series, "average_precision" for a table.
+    top : float
+        Share of the test rows that count as a detector's top rows.
+    refused : dict of str to str
+        Kinds that these data cannot take, with the reason.
+    caveat : str
+        What the ranking does not say.
+    """
+
+    ranking: pd.DataFrame
+    agreement: pd.DataFrame
+    cells: pd.DataFrame
+    metric: str
+    top: float
+    refused: dict[str, str]
+    caveat: str
+
+    def __str__(self) -> str:
+        return f"{self.caveat}\n{self.ranking.round(2).to_string(index=False)}"
+
+
+def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0, 1, 2), *,
+                    kinds: Iterable[str] = KINDS, strength: Iterable[float] = (2.0, 4.0, 8.0),
+                    length: tuple[int, int] | None = None, alpha: float = 0.05,
+                    top: float | None = None, **options: Any) -> Unlabelled:
+    """Compare detectors on data without labels.
+
+    With every seed, events of several kinds and sizes are injected into a copy of the test rows,
+    and `compare` judges who finds them. **This ranks the ability to find those injections**, which
+    is what you want to know only as far as your anomalies are like them. Beside it stands how
+    steady a detector's top rows are and how far detectors agree: a detector that changes its mind
+    with its seed cannot be right each time, but a steady one can be wrong each time.
+
+    Parameters
+    ----------
+    detectors, options
+        As in `compare`; its options are passed on.
+    dataset : Dataset
+        Its labels, if any, are ignored: rows that are anomalous unknown to us count as normal.
+    seeds : iterable of int
+        For the detectors, the injected events and the left-out rows.
+    kinds : iterable of str
+        See `adlib.datasets.inject`. A kind that the data cannot take is left out.
+    strength : iterable of float
+        Sizes in standard deviations of the channel; one event of each kind and size is injected.
+    length : (int, int), optional
+        Rows of an event; default: 10 to 30 in a series, 4 in a table without time, whose rows are
+        changed alike.
+    alpha : float
+        False-alarm budget per row, in (0, 1).
+    top : float, optional
+        Share of the test rows, in (0, 1), that count as a detector's top rows; default: alpha.
+
+    Returns
+    -------
+    Unlabelled
+
+    Raises
+    ------
+    ValueError
+        If no kind can be injected, or an argument is out of range.
+
+    References
+    ----------
+    Goswami, M., Challu, C., Callot, L., Minorics, L. and Kan, A. (2023). Unsupervised model
+    selection for time-series anomaly detection. ICLR. (Injection and centrality, among others.)
+
+    Examples
+    --------
+    >>> noise = Dataset("noise", np.random.default_rng(0).normal(size=(600, 2)))
+    >>> found = rank_unlabelled(["KNN"], noise, seeds=[0], kinds=["spike"], metrics=["roc_auc"])
+    Traceback (most recent call last):
+    ValueError: metrics is chosen here: leave it out
+    >>> found = rank_unlabelled(["KNN"], noise, seeds=[0], kinds=["spike"])
+    >>> found.metric, found.ranking.set_index("detector").role["KNN"]
+    ('average_precision', 'detector')
+    """
+    if "metrics" in options:
+        raise ValueError("metrics is chosen here: leave it out")
+    check_alpha(alpha)
+    top = alpha if top is None else top
+    if not 0 < top < 1:
+        raise ValueError(f"top must be a share of rows in (0, 1), got {top}")
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    seeds, models = [int(seed) for seed in seeds], _labelled(detectors)
+    bare = replace(dataset, y=None, kind=None, strength=None, channel=None, oracle=None)
+    length = length or ((10, 30) if bare.time is not None else (4, 4))
+    refused: dict[str, str] = {}
+    drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}
+    if not all(data.y.any() for data in drawn.values()):
+        raise ValueError(f"{dataset.name}: nothing could be injected: {refused}")
+
+    cells = compare(models, drawn.get, seeds, alpha=alpha, **options)
+    summary = summarise(cells)
+    metric = next(name for name in HEADLINES if (summary.metric == name).any())
+    lines = summary[(summary.metric == metric) & (summary.role != "oracle")]
+    ranking = lines[["rank", "detector", "role", "mean", "low", "high", "random"]]
+    ranking = ranking.rename(columns={"mean": "injected"}).reset_index(drop=True)
+
+    purge = _gap(models.values(), bare)
+    first, steady = {}, {}
+    for label, model in models.items():
+        once = _ignores_seed(model)
+        full = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
+        less = [_scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds]
+        first[label] = full[0]
+        steady[label] = (1.0 if once else _mean_overlap(full, top),
+                         _mean_overlap([full[0], *less], top))
+    agreement = pd.DataFrame({a: {b: _overlap(first[a], first[b], top) for b in first}
+                              for a in first})
+    others = agreement.mask(np.eye(len(agreement), dtype=bool)).mean()
+    for k, column in enumerate(("same_over_seeds", "same_over_rows")):
+        ranking[column] = ranking.detector.map({label: of[k] for label, of in steady.items()})
+    ranking["same_as_others"] = ranking.detector.map(others)
+
+    used = [kind for kind in kinds if kind not in refused]
+    caveat = (f"This ranks the ability to find injected anomalies ({', '.join(used)}) in the test "
+              f"rows of {dataset.name}, and nothing else. How well the detectors find what really "
+              "goes wrong there, no figure without labels can say.")
+    return Unlabelled(ranking, agreement, cells, metric, top, refused, caveat)
+
+
+def _injected(bare: Dataset, kinds: list[str], strength: list[float], length: tuple[int, int],
+              seed: int, refused: dict[str, str]) -> Dataset:
+    """One event of each kind and size in the test rows; a kind refused once is not tried again."""
+    rng, data = np.random.default_rng(seed), bare
+    for kind in kinds:
+        if kind in refused:
+            continue
+        try:
+            data = inject(data, kind, n_events=len(strength), strength=strength, length=length,
+                          random_state=rng)
+        except ValueError as error:
+            refused[kind] = str(error)
+    return data
+
+
+def _scores(model: Any, dataset: Dataset, seed: int, purge: int) -> np.ndarray | None:
+    """Test scores; None where the detector fails, which the table of `compare` explains."""
+    try:
+        return score_cell(("it", model), dataset, seed=seed, purge=purge).test
+    except Exception:  # a failed cell is a result; the others go on
+        return None
+
+
+def _without_some(dataset: Dataset, seed: int) -> Dataset:
+    """The same data without a stretch of the training rows.
+
+    A stretch and not single rows: then all windows but those at one joint stay real.
+    """
+    start = dataset.calibrate_start
+    length = int(LEFT_OUT * start)
+    at = int(np.random.default_rng(seed).integers(start - length + 1))
+    rows = np.r_[:at, at + length : len(dataset)]
+    arrays = {f.name: value[rows] for f in fields(dataset)
+              if isinstance(value := getattr(dataset, f.name), np.ndarray)}
+    return replace(dataset, **arrays, train_end=dataset.train_end - length,
+                   calibrate_start=start - length)
+
+
+def _overlap(a: np.ndarray | None, b: np.ndarray | None, top: float) -> float:
+    """Share of the highest rows of one that are among those of the other."""
+    if a is None or b is None:
+        return np.nan
+    k = max(1, round(top * a.size))
+    return len(np.intersect1d(*(np.argsort(-s, kind="stable")[:k] for s in (a, b)))) / k
+
+
+def _mean_overlap(scores: list[np.ndarray | None], top: float) -> float:
+    pairs = [_overlap(a, b, top) for a, b in combinations(scores, 2)]
+    return float(np.mean(pairs)) if pairs else np.nan
