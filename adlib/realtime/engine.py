@@ -331,8 +331,14 @@ class RealTimeAnomalyDetector:
         self._drift = None
         if config.drift:
             reference = window_maxima(self._combine(
-                self._surprises, range(len(self._members))), config.window_size)[::config.stride]
-            reference, monitor = reference[~np.isnan(reference)], DriftMonitor()
+                self._surprises, range(len(self._members))), config.window_size)
+            monitor = DriftMonitor()
+            least = 4 * monitor.patience * config.stride
+            # windows that share no sample tell most and cost least; fewer where rows are few
+            apart = max(-(-config.window_size // config.stride), 1)
+            self._every = max(min(apart, (~np.isnan(reference)).sum() // least), 1)
+            reference = reference[::self._every * config.stride]
+            reference = reference[~np.isnan(reference)]
             if len(reference) >= 4 * monitor.patience:
                 self._drift = monitor.fit(reference)
         for member in self._members:
@@ -352,6 +358,7 @@ class RealTimeAnomalyDetector:
         twin = type(self)(EngineConfig.model_validate({
             **{name: getattr(self.config, name) for name in EngineConfig.model_fields},
             **plain, **changes}))
+        _check_same(self.config.model_dump(mode="json"), twin.config)
         twin._take(self.features_, [
             _Member(member.name, deepcopy(member.model), member.weight)
             for member in self._members], self._held_out, self._center, self._scale, self._longest)
@@ -507,7 +514,8 @@ class RealTimeAnomalyDetector:
                      quality: list[QualityEvent]) -> None:
         if self._drift is None:
             return
-        for i in np.flatnonzero(whole):
+        place = (block.seq[block.ends] + 1 - self.config.window_size) // self.config.stride
+        for i in np.flatnonzero(whole & (place % self._every == 0)):
             n = len(self._drift.trail_)
             self._drift.update(float(combined[i]))
             for entry in self._drift.trail_[n:]:
@@ -738,10 +746,7 @@ class RealTimeAnomalyDetector:
             raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
         before = EngineConfig.from_any(saved["config"])
         engine = cls(before if config is None else config)
-        now = engine.config.model_dump(mode="json", include=set(_FITTED))
-        for key in _FITTED:
-            if saved["config"].get(key) != now[key]:
-                raise ValueError(f"config.{key} is not what {folder} was fitted with: fit again")
+        _check_same(saved["config"], engine.config)
         groups = engine.config.groups()
         members = []
         for i, name in enumerate(saved["detectors"]):
@@ -761,6 +766,13 @@ class RealTimeAnomalyDetector:
             for member in self._members:
                 self._metrics.off.labels(self.config.stream, member.name).set(member.off)
         return generate_latest(self._metrics.registry).decode()
+
+
+def _check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
+    now = config.model_dump(mode="json", include=set(_FITTED))
+    for key in _FITTED:
+        if fitted.get(key) != now[key]:
+            raise ValueError(f"config.{key} is not what the engine was fitted with: fit again")
 
 
 def decide(log_p: Scores, alpha: float) -> tuple[Scores, NDArray[np.bool_]]:

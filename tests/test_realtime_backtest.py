@@ -1,0 +1,207 @@
+"""Backtests, and the command line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from adlib.realtime import AlertManager, AlertStore, RealTimeAnomalyDetector, Sample
+from adlib.realtime.__main__ import main
+from adlib.realtime.backtest import backtest
+from adlib.realtime.engine import _Member
+
+pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+
+CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+          "window_size": 20, "stride": 5, "alpha": 0.001, "sampling_period": 60, "drift": False,
+          "alert_config": {"incidents": {"open_after": 2, "open_within": 3, "close_after": 3}}}
+FAULTS = [(6500, 6600), (7500, 7540), (9000, 9300)]
+
+
+def history(n=10_000):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n, 3)), np.zeros(n)
+    for start, end in FAULTS:
+        X[start:end] += 7
+        y[start:end] = 1
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def scored():
+    X, y = history()
+    X[8000, 1] = np.nan
+    return backtest(CONFIG, X, y)
+
+
+def test_faults_are_found_when_the_live_engine_finds_them(scored):
+    outcome = scored.replay()
+    assert [(f.start, f.end + 1) for f in outcome.faults] == FAULTS
+    assert outcome.summary["found"] == 3 and outcome.summary["missed"] == 0
+    assert all(0 <= f.delay <= 20 * 60 for f in outcome.faults)
+    assert outcome.summary["precision"] >= 0.6
+    assert scored.days == pytest.approx(5000 / 1440, rel=1e-3)
+    assert [q.kind for q in scored.quality] == ["nan"]
+    # the engine, live, over the same rows
+    X, _ = history()
+    X[8000, 1] = np.nan
+    live = RealTimeAnomalyDetector(CONFIG).fit(X[:5000])
+    manager = AlertManager(live.config.alert_config.incidents)
+    verdicts, _ = live.judge([Sample(5000, None, X[5000:])])
+    events = [event for verdict in verdicts for event in manager.step(verdict)]
+    assert [(e.id, e.time, e.notify) for e in outcome.events] == [
+        (e.id, e.time, e.notify) for e in events]
+    assert [v.is_anomaly for v in verdicts].count(True) == round(
+        outcome.summary["flagged"] * sum(v.is_anomaly is not None for v in verdicts))
+
+
+def test_settings_are_replayed_without_scoring(scored, monkeypatch):
+    def never(*_):
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(_Member, "score", never)
+    table = scored.compare([{"alpha": a} for a in (0.05, 0.01, 1e-4)] + [
+        {"open_after": 3, "open_within": 3}, {"cooldown": 1e9}, {"alpha": 1e-200}])
+    assert (np.diff(table["flagged"][:3]) < 0).all()
+    for name in ("incidents", "wakes_per_day", "false_wakes_per_day"):
+        assert (np.diff(table[name][:3]) <= 0).all()
+    assert table["found"].tolist()[:4] == [3, 3, 3, 3]
+    assert table["wakes_per_day"][4] < table["wakes_per_day"][0]
+    assert table["found"].tolist()[5] == 0 and np.isnan(table["precision"][5])
+    assert table["false_wakes_per_day"][0] > table["false_wakes_per_day"][2]
+    with pytest.raises(ValueError, match="'alhpa'"):
+        scored.replay(alhpa=0.1)
+    with pytest.raises(ValueError, match="open_after"):
+        scored.replay(open_after=9)
+
+
+def test_labels_change_no_score_and_fitted_stays_as_it_is():
+    X, y = history()
+    engine = RealTimeAnomalyDetector({**CONFIG, "detectors": ["RollingZScore"]}).fit(X[:5000])
+    before = engine._members[0].model.state_.copy()
+    config = {**CONFIG, "detectors": ["RollingZScore"]}
+    one = backtest(config, X[5000:], y[5000:], fitted=engine)
+    two = backtest(config, X[5000:], 1 - y[5000:], fitted=engine)
+    assert [v.p_value for v in one.verdicts] == [v.p_value for v in two.verdicts]
+    np.testing.assert_array_equal(engine._members[0].model.state_, before)
+    assert engine.position == -1
+    with pytest.raises(ValueError, match="config.window_size"):
+        backtest({**config, "window_size": 30}, X, fitted=engine)
+
+
+def test_frames_bring_time_and_names():
+    X, _ = history()
+    index = pd.date_range("2024-03-01", periods=len(X), freq="10min")
+    test = backtest(CONFIG, pd.DataFrame(X, index=index, columns=["a", "b", "c"]))
+    outcome = test.replay()
+    assert test.days == pytest.approx(5000 * 600 / 86400, rel=1e-3) and outcome.faults is None
+    assert outcome.wakes[0].incident.top_features[0][0] in "abc"
+    assert pd.Timestamp(outcome.wakes[0].time, unit="s").date().year == 2024
+
+
+@pytest.mark.parametrize(("how", "message"), [
+    ({"labels": np.zeros(3)}, "labels must have shape"), ({"time": np.zeros(3)}, "time must have"),
+    ({"labels": np.full(10_000, 2)}, "labels must be 0"), ({"train_share": 1.0}, "train_share")])
+def test_bad_arguments_are_named(how, message):
+    with pytest.raises(ValueError, match=message):
+        backtest(CONFIG, history()[0], **how)
+
+
+# ------------------------------------------------------------------ command line
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    X, y = history()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    frame.insert(0, "time", 1.7e9 + 60.0 * np.arange(len(X)))
+    frame["fault"] = y.astype(int)
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    frame[:5000].to_csv(tmp_path / "history.csv", index=False)
+    frame[5000:].drop(columns="fault").to_csv(tmp_path / "live.csv", index=False)
+    config = {**CONFIG, "alert_config": {**CONFIG["alert_config"],
+                                         "storage": {"path": "alerts.db"}}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_fit_run_and_alerts(place, capsys):
+    assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
+    assert main(["run", "config.yaml", "--source", "csv:live.csv"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines and all(window["is_anomaly"] for window in lines)
+    assert {name for w in lines for name, _ in w["top_features"]} <= {"a", "b", "c"}
+    with AlertStore("alerts.db") as store:
+        incidents = store.incidents()
+    assert len(incidents) >= 3
+    assert main(["run", "config.yaml", "--source", "csv:live.csv"]) == 0  # skips what it knows
+    assert capsys.readouterr().out == ""
+    assert main(["alerts", "list", "--json"]) == 0
+    assert [i["id"] for i in json.loads(capsys.readouterr().out)] == [i.id for i in incidents]
+
+
+def test_backtest_prints_what_would_have_woken_you(place, capsys):
+    command = ["backtest", "config.yaml", "all.csv", "--labels", "fault", "--set", "alpha=0.05"]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "as configured" in shown and "alpha=0.05" in shown and "2023-11-1" in shown
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [o["summary"]["found"] for o in found["outcomes"]] == [3, 3]
+    assert found["outcomes"][0]["wakes"]
+
+
+@pytest.mark.parametrize(("command", "message"), [
+    (["fit", "absent.yaml", "history.csv"], "absent.yaml"),
+    (["fit", "config.yaml", "absent.csv"], "no history at absent.csv"),
+    (["fit", "config.yaml", "history.csv", "--labels", "falut"], "falut"),
+    (["run", "config.yaml", "--source", "csv:live.csv"], "not a saved engine"),
+    (["backtest", "config.yaml", "all.csv", "--set", "alpha"], "--set must read"),
+    (["backtest", "config.yaml", "live.csv", "--set", "alhpa=1"], "alhpa"),
+    (["fit", "typo.yaml", "history.csv"], "windw_size: unknown key, did you mean 'window_size'?"),
+])
+def test_faults_end_with_a_sentence_and_code_2(place, capsys, command, message):
+    (place / "typo.yaml").write_text("windw_size: 5\n")
+    assert main(command) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and "Traceback" not in shown
+
+
+def test_a_running_engine_serves_metrics_and_stops_when_told(place):
+    assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "adlib.realtime", "run", "config.yaml", "--source", "stdin",
+         "--metrics", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    try:
+        run.stdin.write((place / "live.csv").read_bytes())
+        run.stdin.flush()
+        for _ in range(300):
+            time.sleep(0.1)
+            try:
+                url = f"http://127.0.0.1:{port}/metrics"
+                text = urllib.request.urlopen(url, timeout=5).read().decode()
+            except OSError:
+                continue
+            if 'adlib_samples_total{stream="stream"} 5000.0' in text:
+                break
+        else:
+            raise AssertionError("5000 samples were not judged within 30 s")
+        run.send_signal(signal.SIGTERM)
+        _, err = run.communicate(timeout=20)
+    finally:
+        run.kill()
+    assert run.returncode == 0 and b"stopped after sample 4999" in err
