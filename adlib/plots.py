@@ -110,7 +110,7 @@ def critical_difference(ranking, *, alpha=0.05, ax=None):
     """
     from scikit_posthocs import critical_difference_diagram
 
-    ranks = ranking.average_rank
+    ranks = ranking.average_rank.dropna()
     if len(ranks) < 2:
         raise ValueError(f"a diagram needs at least two ranked detectors, got {list(ranks.index)}")
     if ax is None:

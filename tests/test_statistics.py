@@ -310,6 +310,19 @@ def test_a_higher_mean_from_one_set_is_not_a_lead():
     assert "few, of the highest mean (0.58), is not shown to be better than most" in verdict(table)
 
 
+@pytest.mark.parametrize("metric, value", [("average_precision", np.nan), ("roc_auc", 0.9)])
+def test_nothing_is_ranked_without_a_headline(metric, value):
+    """Unlabelled rows, or a comparison by other metrics."""
+    table = pd.concat([cells({"a": value, "b": value}, name, metric=metric) for name in "AB"])
+    assert summarise(table)["rank"].isna().all()
+    assert verdict(table).startswith("Nothing can be ranked")
+    ranking = rank_detectors(table)
+    assert ranking.values.empty and ranking.smallest_p == 1
+    with pytest.raises(ValueError, match="at least two ranked detectors"):
+        plots.critical_difference(ranking)
+    assert not triviality(table).get("trivial", pd.Series(dtype=bool)).any()
+
+
 def test_verdict_wants_the_table(real):
     with pytest.raises(ValueError, match="not its summary: it lacks"):
         verdict(summarise(real))
