@@ -1,5 +1,6 @@
 # make          set up .venv, execute every notebook, write reports/index.html
 # make test     set up .venv, then one pytest run: unit tests, doctests, conformance, stored notebooks
+# make test-browser  the review panel in JupyterLab and chromium, alone
 # make lab      open the notebooks
 # make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
 # make bench    speed and quality side by side with the peers
@@ -21,13 +22,17 @@ export NUMBA_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test lab refresh bench lock clean clean-all setup
+.PHONY: run test test-browser lab refresh bench lock clean clean-all setup
 
 run: setup
 	$(PY) -m adlib.notebooks run $(NOTEBOOKS)
 
 test: setup
 	$(PY) -m pytest -n $(JOBS) --dist loadfile
+
+# Where chromium is absent this fails: `make test` skips these tests instead.
+test-browser: setup
+	ADLIB_BROWSER=required $(PY) -m pytest -m browser tests
 
 lab: setup
 	$(PY) -m jupyter lab --notebook-dir=. notebooks

@@ -319,19 +319,18 @@ class ReviewSession:
 
         def show() -> None:
             alert, (done, _) = self.next(), self.progress
-            bar.value, bar.description = done, f"{done} / {self.budget}"
-            back.disabled = not done
-            for button in buttons.values():
-                button.disabled = alert is None
             picture.layout.display = "none" if alert is None else ""
             if alert is None:
                 head.value = "<b>No open alert.</b>"
-                return
-            # names of features come from data: as text, never as markup
-            head.value = (f"<b>{escape(alert.target)}</b> · score {alert.score:+.1f} "
-                          f"({'flagged' if alert.is_anomaly else 'not flagged'})<br>"
-                          f"{escape(alert.sentence)}")
-            picture.value = _png(self.figure(alert))
+            else:  # names of features come from data: as text, never as markup
+                picture.value = _png(self.figure(alert))
+                head.value = (f"<b>{escape(alert.target)}</b> · score {alert.score:+.1f} "
+                              f"({'flagged' if alert.is_anomaly else 'not flagged'})<br>"
+                              f"{escape(alert.sentence)}")
+            for button in buttons.values():
+                button.disabled = alert is None
+            back.disabled = not done
+            bar.value, bar.description = done, f"{done} / {self.budget}"
 
         def clicked(verdict: Verdict) -> Callable[[Any], None]:
             def act(_: Any) -> None:
