@@ -186,7 +186,7 @@ def test_chance_rows_and_the_oracle_are_not_in_the_family():
 
 def test_holm_keeps_false_winners_below_the_level(monkeypatch):
     """Four equal detectors on 12 sets: any pair called different is an error."""
-    monkeypatch.setattr(gc, "collect", lambda: 0)  # statsmodels calls it each time: 0.4 s with torch
+    monkeypatch.setattr(gc, "collect", lambda: 0)  # statsmodels calls it each time: 0.4 s
     false = sum(
         (rank_detectors(many(12, seed, 0.05, **dict.fromkeys("ABCD", 0.5))).p_values < 0.05)
         .to_numpy().any()
