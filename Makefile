@@ -68,7 +68,7 @@ lock:
 	@rm requirements.lock.new
 
 clean:
-	find reports -mindepth 1 ! -name .gitignore -delete
+	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
 	find adlib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 

@@ -191,6 +191,15 @@ def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> lis
     ]
 
 
+def report_folder() -> Path | None:
+    """Folder ``reports/`` while ``make`` or ``make refresh`` executes a notebook, else None.
+
+    What a notebook writes there belongs to its default run; a reader's own run leaves it alone.
+    """
+    folder = os.environ.get("ADLIB_REPORTS")
+    return Path(folder) if folder else None
+
+
 @dataclass(frozen=True)
 class Run:
     """How executing one notebook went: `error` is the last line of its failure, or empty."""
@@ -200,16 +209,20 @@ class Run:
     error: str
 
 
-def kernel_environment(metrics: Path) -> None:
+def kernel_environment(metrics: Path, reports: Path | None = None) -> None:
     """Set this process's environment as its kernels shall inherit it.
 
-    One thread each, inline figures, metrics recorded in the folder `metrics`; a relative
-    ``ADLIB_DATA`` is read from the repository's root, since kernels start in ``notebooks/``.
+    One thread each, inline figures, metrics recorded in the folder `metrics`, `reports` as what
+    `report_folder` gives them; a relative ``ADLIB_DATA`` is read from the repository's root, since
+    kernels start in ``notebooks/``.
     """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
     os.environ.update(ADLIB_METRICS=str(metrics), PYDEVD_DISABLE_FILE_VALIDATION="1")
     os.environ.pop("MPLBACKEND", None)
+    os.environ.pop("ADLIB_REPORTS", None)
+    if reports is not None:
+        os.environ["ADLIB_REPORTS"] = str(reports)
     if data := os.environ.get("ADLIB_DATA"):
         os.environ["ADLIB_DATA"] = str((ROOT / data).resolve())
 
@@ -221,7 +234,7 @@ def execute_all(names: Iterable[str] = (), *, jobs: int = 2, root: Path = ROOT) 
     is a :class:`Run` with its error; the rest still run.
     """
     (root / "reports" / "executed").mkdir(parents=True, exist_ok=True)
-    kernel_environment(root / "reports" / "metrics")
+    kernel_environment(root / "reports" / "metrics", root / "reports")
     work = partial(_timed, _papermill, root)
     # papermill changes the working directory, so processes, not threads
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -235,7 +248,7 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
     """
     paths, before = _paths(names, root), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        kernel_environment(Path(folder))
+        kernel_environment(Path(folder), root / "reports")
         try:
             return [_say(_timed(_in_place, root, path)) for path in paths]
         finally:
