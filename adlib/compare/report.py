@@ -128,7 +128,7 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     index.html manifest.json ranking.png table.csv
     """
     folder, datasets = Path(folder), list(datasets)
-    said = verdict(table)  # refuses what is no table of compare
+    said = _said(table)
     _check_replaceable(folder)
     figures = _figures(table)
     manifest = _manifest(table, datasets, parameters, started)
@@ -207,6 +207,13 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
 # -- what is in the page --------------------------------------------------------------------------
 
 
+def _said(table):
+    words = verdict(table)  # refuses what is no table of compare
+    return words if len(_headlines(table)) else (
+        "No labels: no quality is measured here. What the detectors flag, how steady they are and "
+        "which injected anomalies they find is all that these data tell.")
+
+
 def _sections(table, datasets, figures, audits, unlabelled):
     """Heading and content (HTML) of each section; what says nothing here is left out."""
     headline, summary = _headline_name(_headlines(table)), summarise(table)
@@ -224,15 +231,21 @@ def _sections(table, datasets, figures, audits, unlabelled):
             "".join(_p(f"Not injected: {why}") for why in found.refused.values()))
     lines = summary[summary.metric == headline].drop(columns="metric")
     if len(lines):
+        over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
         add("Ranking", _figure(figures, "ranking.png", "Detectors from best to worst: mean, 95 % "
                                "interval, and what a random score gets"),
-            _html(lines, f"{headline}, best first"))
+            _html(lines.drop(columns="interval_over"),
+                  f"{headline}, best first; the interval (low to high) is over {over}"))
     add("Are the differences more than chance?",
         _figure(figures, "critical_difference.png",
                 "Average ranks; a bar joins detectors that a paired test does not tell apart"))
     sets = triviality(table)
-    add("By data set", _html(_per_set(table), "Headline metric, means over seeds", index=True),
-        _html(pd.DataFrame([data.describe() for data in datasets]), "What the sets hold"))
+    per_set = _per_set(table)
+    per_set = per_set if len(per_set) > per_set.shape[1] else per_set.T.rename_axis("detector")
+    facts = pd.DataFrame([data.describe() for data in datasets])
+    facts = facts.drop(columns=["rows per kind", "steps off the median"], errors="ignore")
+    add("By data set", _html(per_set, "Headline metric, means over seeds", index=True),
+        _html(facts, "What the sets hold"))
     if len(sets) and sets.best.notna().any():
         trivial = sets.dataset[sets.trivial].tolist()
         add("How easy the sets are", _p(
@@ -245,7 +258,10 @@ def _sections(table, datasets, figures, audits, unlabelled):
         shown = wide.pivot(index="detector", columns="metric", values="mean")
         shown = shown.reindex(index=wide.detector.unique(), columns=[
             f"{m}@calibration" for m in AT_THRESHOLD if f"{m}@calibration" in shown])
-        add("At the threshold", _html(shown.rename(columns=lambda m: m.split("@")[0]), (
+        names = {m: m.split("@")[0] for m in shown}
+        if not len(_headlines(table)):
+            names["false_positive_rate@calibration"] = "share of test rows flagged"
+        add("At the threshold", _html(shown.rename(columns=names), (
             "Means over sets and seeds, at the threshold from the calibration rows; alarms per day "
             "and delays (rows) of sets of different pace do not mix well"), index=True))
     kinds = by_kind(table)
@@ -342,9 +358,11 @@ def _html(frame, caption, index=False):
         return ""
     frame = frame.rename_axis(frame.index.name or " ").reset_index() if index else frame
     head = "".join(f'<th scope="col">{escape(str(c).replace("_", " "))}</th>' for c in frame)
+    digits = [3 * (column.dtype.kind == "f" and (column.dropna() % 1 != 0).any())
+              for _, column in frame.items()]
     rows = []
     for values in frame.itertuples(index=False, name=None):
-        first, *rest = (_text(v) for v in values)
+        first, *rest = map(_text, values, digits)
         numbers = [isinstance(v, (int, float, np.number)) for v in values[1:]]
         cells = "".join(f"<td{' class=n' * n}>{t}</td>" for n, t in zip(numbers, rest, strict=True))
         rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
@@ -352,16 +370,12 @@ def _html(frame, caption, index=False):
             f"</thead><tbody>{''.join(rows)}</tbody></table></div>")
 
 
-def _text(value):
+def _text(value, digits):
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
-    if isinstance(value, (float, np.floating)):
-        if np.isnan(value):
-            return "–"
-        return f"{value:.0f}" if value == round(value) and abs(value) >= 2 else f"{value:.3f}"
-    if isinstance(value, dict):
-        value = ", ".join(f"{k}: {v}" for k, v in value.items())
-    return escape(str(value)) if value is not None else "–"
+    if value is None or isinstance(value, (float, np.floating)):
+        return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+    return escape(str(value))
 
 
 def _markdown(frame, **formats):
