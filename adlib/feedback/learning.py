@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 from sklearn.model_selection import KFold
@@ -329,10 +330,11 @@ def _mode(K: Matrix, m: Scores, y: Scores) -> Scores:
         p = expit(m + f)
         W = np.maximum(p * (1 - p), 1e-9)
         b, root = W * f + y - p, np.sqrt(W)
-        a = b - root * np.linalg.solve(np.eye(len(y)) + root[:, None] * K * root, root * (K @ b))
+        B = np.eye(len(y)) + root[:, None] * K * root
+        a = b - root * linalg.solve(B, root * (K @ b), assume_a="pos")
         step = K @ a - f
         f = f + np.clip(step, -3, 3)  # a whole step can leap over the mode where p is near 0 or 1
-        if np.abs(step).max() < 1e-6:
+        if np.abs(step).max() < 1e-5:
             return a
     warnings.warn("the correction did not settle in 100 steps", RuntimeWarning, stacklevel=3)
     return a
