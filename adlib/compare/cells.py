@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import re
 import sys
 import uuid
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+import joblib
 import numpy as np
 
 __all__ = ["Store", "code_version", "described"]
@@ -27,6 +29,8 @@ APART = ("__init__.py", "plots.py", "notebooks.py", "explain.py", "feedback.py",
          "persist.py", "realtime", "compare/audit.py", "compare/statistics.py")
 # their code is settled by `code_version`
 KNOWN = ("adlib", "sklearn", "numpy", "scipy", "torch", "builtins", "abc")
+# where properties, partials, cached and compiled functions keep the function
+WRAPPED = ("fget", "fset", "func", "__wrapped__", "py_func")
 
 
 class Store:
@@ -133,16 +137,26 @@ def described(model: Any) -> Any:
     >>> described(KNN(window=3))["parameters"]["window"]
     '3'
     """
-    return _described(model)
+    try:
+        return _described(model)
+    except RecursionError:  # parts that hold each other
+        return uuid.uuid4().hex  # told from everything: computed anew
 
 
 @singledispatch
 def _described(value: Any) -> Any:
-    if hasattr(value, "__dict__") or hasattr(value, "get_params"):
-        state = value.get_params(deep=False) if hasattr(value, "get_params") else vars(value)
-        return {"class": _name(type(value)), "code": _code(type(value)),
-                "parameters": {str(k): _described(state[k]) for k in sorted(state, key=str)}}
-    return repr(value)  # with an address in it, it is told from everything: computed anew
+    cls, own = type(value), hasattr(value, "get_params")
+    if not own and not hasattr(value, "__dict__"):
+        return repr(value)  # an address in it tells it from everything
+    if not own and any(getattr(cls, how, None) is not getattr(object, how, None)
+                       for how in ("__reduce__", "__reduce_ex__", "__getstate__")):
+        try:  # attributes are not all there is to it: a tensor, a partial, a table
+            return {"class": _name(cls), "state": joblib.hash(value)}
+        except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError):
+            return uuid.uuid4().hex
+    state = value.get_params(deep=False) if own else vars(value)
+    return {"class": _name(cls), "code": _code(cls),
+            "parameters": {str(k): _described(state[k]) for k in sorted(state, key=str)}}
 
 
 @_described.register
@@ -206,14 +220,15 @@ def _code_parts(thing: Any, seen: set[int]) -> Iterator[Any]:
 def _member(name: str, value: Any, module: str, seen: set[int]) -> Iterator[Any]:
     value = getattr(value, "__func__", value)  # of a static or class method
     functions = [value] if isinstance(value, (FunctionType, type)) else [
-        part for part in (getattr(value, one, None) for one in ("fget", "fset", "func"))
-        if isinstance(part, FunctionType)]  # of a property
+        part for part in (getattr(value, one, None) for one in WRAPPED)
+        if isinstance(part, FunctionType)]
     for function in functions:
         if function.__module__ == module:
             yield name
             yield from _code_parts(function, seen)
     plain = (bool, int, float, str, bytes, tuple, frozenset, list, dict, np.ndarray, type(None))
-    if isinstance(value, plain) and (not name.startswith("__") or name == "__slots__"):
+    if isinstance(value, plain) and (not name.startswith("__") or name == "__slots__") or (
+            hasattr(value, "get_params") and not isinstance(value, type)):
         yield [name, _described(value)]
 
 

@@ -164,16 +164,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     found: dict[int, dict[str, Any]] = {}
     if results_dir is not None:
         store = Store(results_dir)
-        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
-                    "code": code_version()}
-        looks = {label: described(model) for label, model in models.items()}
-        prints = {data: data.fingerprint for data in wanted}
-        made_of = [
-            {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed}
-            | protocol | {"purge": purge[cell.data], "metrics": wanted[cell.data],
-                          "rows": prints[cell.data], "model": looks[cell.detector]}
-            for cell in cells
-        ]
+        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
+        made_of = _ingredients(cells, models, protocol, purge, wanted)
         for i, ingredients in enumerate(made_of):
             if (old := store.read(ingredients)) and _still_holds(old, time_limit):
                 found[i] = old
@@ -225,6 +217,18 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
             raise ValueError(f"{names} need history to learn from and test rows: set train_end")
         drawn[names[0]] = sets
     return drawn
+
+
+def _ingredients(cells, models, protocol, purge, wanted) -> list[dict[str, Any]]:
+    """All that the outcome of each cell depends on."""
+    looks = {label: described(model) for label, model in models.items()}
+    prints = {data: data.fingerprint for data in wanted}
+    return [
+        {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed} | protocol
+        | {"purge": purge[cell.data], "metrics": wanted[cell.data], "rows": prints[cell.data],
+           "code": code_version(), "model": looks[cell.detector]}
+        for cell in cells
+    ]
 
 
 def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
