@@ -33,7 +33,7 @@ _PUBLIC = {
     "save": "adlib.persist",
 }
 _MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "metrics", "notebooks",
-            "persist", "plots", "thresholds", "training", "windows")
+            "persist", "plots", "realtime", "thresholds", "training", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
