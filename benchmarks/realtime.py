@@ -4,7 +4,7 @@ Window 100, stride 10, a VAE and the vote of three classical detectors, 10 and 1
 naive version is what tutorials write: cut the window, score its rows with both detectors, take the
 highest, compare with a threshold; the detectors are the same fitted ones. Latency and stalls of the
 event loop are measured at half of the engine's maximum rate, rows arriving one by one, every batch
-committed to SQLite.
+committed to SQLite. Where others use the machine too, only the ratio of processor time means much.
 
     python benchmarks/realtime.py
 """
@@ -32,16 +32,17 @@ def rows(n: int, d: int, seed: int) -> np.ndarray:
     return rng.normal(size=(n, 8)) @ mixing + 0.3 * rng.normal(size=(n, d))
 
 
-def naive(engine: RealTimeAnomalyDetector, X: np.ndarray, seconds: float) -> float:
-    """Windows a second, one at a time."""
+def naive(engine: RealTimeAnomalyDetector, X: np.ndarray, seconds: float
+          ) -> tuple[float, float]:
+    """Windows a second, and a second of processor time, one at a time."""
     models = [member.model for member in engine._members]
-    started, n = time.perf_counter(), 0
+    started, busy, n = time.perf_counter(), time.process_time(), 0
     while (now := time.perf_counter()) - started < seconds or not n:
         window = X[n * STRIDE % (len(X) - WINDOW):][:WINDOW]
         for model in models:
             model.anomaly_score(window).max()
         n += 1
-    return n / (now - started)
+    return n / (now - started), n / (time.process_time() - busy)
 
 
 async def unlimited(X: np.ndarray, size: int = 100) -> AsyncIterator[Sample]:
@@ -59,11 +60,11 @@ async def paced(X: np.ndarray, rate: float, born: dict[int, float]) -> AsyncIter
         yield Sample(i, None, X[i])
 
 
-async def throughput(engine: RealTimeAnomalyDetector, X: np.ndarray) -> float:
-    started, n = time.perf_counter(), 0
+async def throughput(engine: RealTimeAnomalyDetector, X: np.ndarray) -> tuple[float, float]:
+    started, busy, n = time.perf_counter(), time.process_time(), 0
     async for _ in engine.process_stream(unlimited(X)):
         n += 1
-    return n / (time.perf_counter() - started)
+    return n / (time.perf_counter() - started), n / (time.process_time() - busy)
 
 
 async def latency(engine: RealTimeAnomalyDetector, X: np.ndarray, rate: float
@@ -96,12 +97,13 @@ def measure(d: int, seconds: float) -> dict[str, float]:
         fitted = RealTimeAnomalyDetector(config).fit(rows(5000 if d < 50 else 3000, d, 1))
         fitted.save(Path(folder) / "model")
         X = rows(100_000, d, 2)
-        one = naive(fitted, X, seconds)
+        one, one_busy = naive(fitted, X, seconds)
         asyncio.run(throughput(engine("warm.db"), X[:5_000]))
-        rate = asyncio.run(throughput(engine("fast.db"), X))
+        rate, rate_busy = asyncio.run(throughput(engine("fast.db"), X))
         n = int(min(len(X), seconds * rate * STRIDE / 2))
         delays, stalls = asyncio.run(latency(engine("slow.db"), X[:n], rate * STRIDE / 2))
         return {"naive": one, "engine": rate, "ratio": rate / one,
+                "ratio of processor time": rate_busy / one_busy,
                 "p50 ms": np.median(delays), "p99 ms": np.quantile(delays, 0.99),
                 "stall p99 ms": np.quantile(stalls, 0.99), "stall max ms": stalls.max()}
 

@@ -231,7 +231,7 @@ class RealTimeAnomalyDetector:
         self.store: AlertStore | None = None
         self._metrics = _Metrics(self.config.stream)
         self._service: NotificationService | None = None
-        self._live = False
+        self._live = self._broken = False
 
     # -- fit ----------------------------------------------------------------------------------
 
@@ -416,29 +416,30 @@ class RealTimeAnomalyDetector:
                     member.worker = member.worker or _Worker(member.name)
                     member.running = jobs[member] = member.worker.submit(
                         member.score, block.values, block.valid, block.n_old)
-        wait(jobs.values(), timeout=self.config.detector_timeout)
+        done = wait(jobs.values(), timeout=self.config.detector_timeout).done
         scores = np.full((len(block.seq), len(self._members)), np.nan)
         for j, member in enumerate(self._members):
             old = min(len(member.tail), block.n_old)
             scores[block.n_old - old:block.n_old, j] = member.tail[len(member.tail) - old:]
             job = jobs.get(member)
-            if job is not None and job.done() and job.exception() is None:
-                scores[block.n_old:, j] = job.result()
-                member.failures, member.running = 0, None
-            elif block.n_old < len(block.seq) and not member.off:
-                self._failed(member, job, block, quality)
+            fault: BaseException | str = "still busy"
+            if job in done:
+                member.running, fault = None, job.exception()
+                if fault is None:
+                    scores[block.n_old:, j] = job.result()
+                    member.failures = 0
+            elif job is not None:
+                fault = f"no answer within {self.config.detector_timeout:g} s"
+            if fault is not None and block.n_old < len(block.seq) and not member.off:
+                self._failed(member, fault, block, quality)
             member.tail = scores[max(len(scores) - self.config.window_size + 1, 0):, j].copy()
         return scores
 
-    def _failed(self, member: _Member, job: Future | None, block: Block,
+    def _failed(self, member: _Member, fault: BaseException | str, block: Block,
                 quality: list[QualityEvent]) -> None:
         member.failures += 1
-        if job is not None and job.done():
-            member.running = None
-            kind, detail = "detector_failed", f"{type(job.exception()).__name__}: {job.exception()}"
-        else:
-            kind, detail = "detector_slow", (
-                f"no answer within {self.config.detector_timeout:g} s" if job else "still busy")
+        kind, detail = ("detector_slow", fault) if isinstance(fault, str) else (
+            "detector_failed", f"{type(fault).__name__}: {fault}")
         if member.failures >= self.config.max_failures:
             member.off = True
             detail += f"; switched off after {member.failures} failures in a row"
@@ -501,7 +502,8 @@ class RealTimeAnomalyDetector:
             return {}
         parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
         for member in self._members:
-            if member.context == 0 and not member.online and hasattr(member.model, "contributions"):
+            if (member.context == 0 and not member.online and member.running is None
+                    and not member.off and hasattr(member.model, "contributions")):
                 with contextlib.suppress(Exception):  # an explanation is no reason to lose an alarm
                     parts = np.abs(member.model.contributions(rows))
                     break
@@ -551,8 +553,10 @@ class RealTimeAnomalyDetector:
             ``incident_id`` of the open incident, ``warm_up``, ``stream``.
         """
         self._check_fitted()
-        if self._live:
-            raise RuntimeError("this engine already processes a stream; make another one of it")
+        if self._live or self._broken:
+            raise RuntimeError("this engine stopped in the middle of a batch: load it again, to go "
+                               "on after its last commit" if self._broken else
+                               "this engine already processes a stream: fork it for another")
         self._live = True
         loop, config = asyncio.get_running_loop(), self.config
         worker = _Worker(f"engine-{config.stream}")
@@ -568,6 +572,8 @@ class RealTimeAnomalyDetector:
             stack.push_async_callback(_cancel, loop.create_task(self._respond(done)))
             if self._service is not None:
                 await stack.enter_async_context(self._service)
+            # whoever leaves early waits for the batch that is under way
+            stack.push_async_callback(lambda: asyncio.wrap_future(worker.submit(lambda: None)))
             acks: list[tuple[int, Any]] = []
             last = False
             while not last:
@@ -607,7 +613,7 @@ class RealTimeAnomalyDetector:
     def _step(self, items: list[Sample], lost: list[Sample], flush: bool
               ) -> tuple[list[dict[str, Any]], list[IncidentEvent]]:
         """One micro-batch, from samples to the commit."""
-        began = time.perf_counter()
+        began, self._broken = time.perf_counter(), True
         config, stream, before = self.config, self.config.stream, self._processor.position
         if self.store is not None:
             self._manager.apply(self.store.operator_state(stream, before))
@@ -627,6 +633,7 @@ class RealTimeAnomalyDetector:
                 quality, self._service.rows(events, stored) if self._service else [])
         self._metrics.count(self._processor.position - before, verdicts, events, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
+        self._broken = False
         return found, events
 
     def _window(self, verdict: Verdict) -> dict[str, Any]:
@@ -811,6 +818,7 @@ class _Inbox:
         self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
         self.lost: list[Sample] = []
         self.rows, self.closed = 0, False
+        self.wanted = 1  # rows that the consumer waits for
         self.fault: Exception | None = None
         self.ready, self.space = asyncio.Event(), asyncio.Event()
 
@@ -858,7 +866,8 @@ class _Inbox:
         self.samples.append((sample, time.perf_counter()))
         self.rows += n
         self.metrics.queue.set(self.rows)
-        self.ready.set()
+        if self.rows >= self.wanted:
+            self.ready.set()
 
     def _lose(self, sample: Sample) -> None:
         """Remember what was dropped; neighbours become one, or overload would fill the memory."""
@@ -870,6 +879,14 @@ class _Inbox:
             self.lost.append(Sample(sample.seq, sample.time, _Dropped(_length(sample)),
                                     sample.ack))
 
+    async def _wait(self, wanted: int, seconds: float | None) -> None:
+        """Until so many rows are there, the source has ended, or the time is over."""
+        self.wanted = wanted
+        if self.rows < wanted and not self.closed:
+            self.ready.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ready.wait(), seconds)
+
     async def take(self, most: int, patience: float
                    ) -> tuple[list[Sample], list[Sample], float, bool]:
         """Up to ``most`` rows, what was dropped since the last call, the time of the first arrival,
@@ -877,16 +894,9 @@ class _Inbox:
 
         The first sample waits ``patience`` seconds for company.
         """
-        while not (self.samples or self.closed):
-            self.ready.clear()
-            await self.ready.wait()
-        if self.samples:
-            until = self.samples[0][1] + patience
-            while self.rows < most and not self.closed and (
-                    left := until - time.perf_counter()) > 0:
-                self.ready.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.ready.wait(), left)
+        await self._wait(1, None)
+        if self.samples and (left := self.samples[0][1] + patience - time.perf_counter()) > 0:
+            await self._wait(min(most, self.limit), left)
         taken, rows = [], 0
         first = self.samples[0][1] if self.samples else time.perf_counter()
         while self.samples and (not taken or rows + _length(self.samples[0][0]) <= most):
@@ -911,14 +921,15 @@ class _Dropped:
 
 
 def _length(sample: Sample) -> int:
-    shape = getattr(sample.values, "shape", None)
-    if shape is None:
-        shape = np.shape(sample.values) if isinstance(sample.values, (list, tuple)) else ()
-    return int(shape[0]) if len(shape) == 2 else 1
+    try:
+        shape = getattr(sample.values, "shape", None) or np.shape(sample.values)
+    except ValueError:  # ragged: the windows will call it poison
+        return 1
+    return max(int(shape[0]), 1) if len(shape) == 2 else 1
 
 
 def _last(sample: Sample) -> int:
-    return int(sample.seq) + max(_length(sample), 1) - 1
+    return int(sample.seq) + _length(sample) - 1
 
 
 def _time(sample: Sample, period: float) -> float:
