@@ -197,15 +197,16 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
         threshold: the half with the lower scores). Online detectors of adlib know themselves.
     method : {"auto", "native", "occlusion"}
         "native": the detector's own ``contributions``. "occlusion": by replacing features. "auto":
-        native where the model has it.
+        native for online detectors and those that look back; for others occlusion where there is a
+        background, which blames the right feature more often (`benchmarks/explain.py`).
     threshold : float, optional
         Default: the model's own.
     steps : bool
         Contributions by row of the look-back too. Without a native split it costs ``window *
         n_features`` scores of whole windows a row.
     counterfactual : bool
-        Look for the smallest change that makes a row normal. Without it a native explanation of a
-        few rows costs no more than scoring them.
+        Look for the smallest change that makes a row normal. Without it, and without a background,
+        a native explanation of a few rows costs no more than scoring them.
     feature_names : sequence of str, optional
         Default: columns of X, names seen in fit, or x0, x1, ...
     units : mapping of str to str, optional
@@ -359,14 +360,16 @@ def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array,
     if not n:
         return found | {"contributions": np.zeros((0, d))}
     scores, parts, cells = found["scores"], None, None
-    if method != "occlusion" and (method == "native" or hasattr(model.model, "contributions")):
+    alone = length == 1 and guesses is not None and not isinstance(model.model, OnlineDetector)
+    own = method == "native" or (method == "auto" and not alone)
+    if own and (method == "native" or hasattr(model.model, "contributions")):
         try:
             parts, cells = model.native(W, steps)
         except (AttributeError, NotImplementedError) as error:
             if method == "native":
                 raise NotImplementedError(f"{type(model.model).__name__} has no native "
                                           f"contributions; use method='occlusion'") from error
-    if parts is None and guesses is None:
+    if parts is None and guesses is None:  # nothing to replace a feature by
         raise ValueError(f"background must hold {_LEAST} normal rows or more to replace features "
                          f"by what is usual")
     if parts is None:
