@@ -40,7 +40,8 @@ _OPTIONS = {"csv": {"time", "speed"}, "stdin": {"time"},
             "nats": {"durable", "format", "time", "ack_wait"}}
 
 
-def source(spec: str, *, features: Sequence[str] | None = None) -> AsyncIterator[Sample]:
+def source(spec: str, *, features: Sequence[str] | None = None,
+           position: Callable[[], int] | None = None) -> AsyncIterator[Sample]:
     """Samples from where ``spec`` says.
 
     ``csv:PATH?speed=60&time=NAME``
@@ -64,6 +65,10 @@ def source(spec: str, *, features: Sequence[str] | None = None) -> AsyncIterator
     features : sequence of str, optional
         Order of the values of objects and tables, such as an engine's ``features_``; other keys and
         columns are left alone. Default: all of the first record but its time, in its order.
+    position : callable, optional
+        Asked when the stream begins for the number of the last committed sample
+        (``lambda: engine.position``); a NATS stream is then read from there, whatever its consumer
+        has heard. Default: the consumer's word.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def source(spec: str, *, features: Sequence[str] | None = None) -> AsyncIterator
     ------
     ValueError
         For a spec that cannot be read; later for a table without one of ``features``, and for a
-        stream that does not exist or holds other subjects too.
+        stream that does not exist, holds other subjects too, or was made anew.
     FileNotFoundError
     ImportError
         For ``nats://`` without nats-py.
@@ -87,8 +92,8 @@ def source(spec: str, *, features: Sequence[str] | None = None) -> AsyncIterator
     server only after ``ack_wait``, and meanwhile its successors arrive: this source reads the
     missing numbers straight from the stream, so they come in their order and no gap opens. Numbers
     that the stream no longer holds (limits, deleted messages) are gaps. One durable consumer per
-    engine: two share the acknowledgements, and a crash of one may then lose what the other did.
-    A stream that is deleted and made anew counts from 1 again: give the engine another name.
+    engine: two share the acknowledgements. A stream that is deleted and made anew counts from 1
+    again: give the engine another name.
 
     Examples
     --------
@@ -112,7 +117,7 @@ def source(spec: str, *, features: Sequence[str] | None = None) -> AsyncIterator
         return _paced(_table(partial(open, path, "rb"), records, numbered=True), speed)
     if kind == "stdin":
         return _table(lambda: sys.stdin.buffer, records, numbered=False)
-    return _JetStream(rest, options, records).samples()
+    return _JetStream(rest, options, records, position or (lambda: -1)).samples()
 
 
 def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | None = None,
@@ -407,7 +412,8 @@ async def _chunks(opened: Callable[[], Any]) -> AsyncIterator[bytes]:
 class _JetStream:
     """A durable pull consumer; see `source` for what it promises."""
 
-    def __init__(self, url: str, options: dict[str, str], records: _Records):
+    def __init__(self, url: str, options: dict[str, str], records: _Records,
+                 position: Callable[[], int]):
         try:
             import nats
             import nats.errors
@@ -433,6 +439,7 @@ class _JetStream:
             raise ValueError(f"format must be json or float64, got {form!r}")
         self._read = records.json if form == "json" else _doubles
         self._ack_wait = _positive(options, "ack_wait") if "ack_wait" in options else 30.0
+        self._position = position
         self._born: datetime | None = None
         self._next: int | None = None
         # messages that were handed over and not acknowledged; None for what was read directly
@@ -477,9 +484,10 @@ class _JetStream:
             raise ValueError(f"stream {self._stream!r} also holds {', '.join(other)}, so the "
                              f"numbers of {self._subject!r} have gaps; make a stream of its own "
                              f"for it (one that sources it from {self._stream!r} will do)")
-        if self._born not in (None, info.created):
-            raise RuntimeError(f"stream {self._stream!r} was deleted and made anew: its numbers "
-                               f"begin again; start the engine under another name")
+        done = self._position() if self._born is None else -1
+        if self._born not in (None, info.created) or info.state.last_seq < done:
+            raise ValueError(f"stream {self._stream!r} was made anew: its numbers begin again; "
+                             f"start the engine under another name")
         self._born = info.created
         try:
             consumer = await self._js.add_consumer(self._stream, api.ConsumerConfig(
@@ -491,7 +499,7 @@ class _JetStream:
                              f"kind of consumer ({error.description}); choose another name"
                              ) from None
         if self._next is None:
-            self._next = consumer.ack_floor.stream_seq + 1
+            self._next = (done if done >= 0 else consumer.ack_floor.stream_seq) + 1
 
     async def _persist(self, attempt: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Try until it works: the server may be down."""
