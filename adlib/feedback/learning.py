@@ -66,8 +66,9 @@ class Reviewed(Detector):
     To it comes a correction, the posterior mode of a Gaussian process with a logistic likelihood
     (Rasmussen and Williams 2006, section 3.4) on the verdicts, and on a few hundred normal rows as
     verdicts "false": its kernel is a constant, a linear and a local part on standardised, log-
-    compressed features. Without verdicts nothing is corrected. One verdict moves no score by more
-    than the kernel between the two rows, so a wrong one costs little.
+    compressed features. Without verdicts nothing is corrected. Given or turned round, one verdict
+    moves a score by at most ``sqrt(k(x, x) k(x', x'))`` (stability of kernel machines: Bousquet and
+    Elisseeff 2002), and normal rows outvote a wrong one: ``benchmarks/feedback.py`` has the cost.
 
     *Budget.* The threshold is the conformal one of the corrected score on ``X_normal`` of `fit`:
     rows that were not chosen by their score, so verdicts about alarms cannot bias it. Those that
@@ -164,6 +165,7 @@ class Reviewed(Detector):
         # ordered: what lies near a ground row in time is near it in value, and too low to calibrate
         n = max(len(odds) // 2, 1) if self._ordered() else len(odds)
         chosen = np.sort(rng.permutation(n)[:_GROUND])
+        self.prior_ = odds
         self.ground_ = (odds[chosen], rows[chosen])
         start = min(n + context, len(odds) - 1) if self._ordered() else 0
         judged = np.arange(start, len(odds))
@@ -226,7 +228,7 @@ class Reviewed(Detector):
     def _learn(self, odds: Scores, rows: Matrix, y: Scores) -> Self:
         if not len(y):
             self._forget()
-            self._set_calibration(self.held_out_[0])
+            self._set_calibration(self.prior_)
             return self
         m = np.concatenate([odds, self.ground_[0]])
         anchors = np.vstack([rows, self.ground_[1]])

@@ -14,6 +14,7 @@ import matplotlib.figure
 import numpy as np
 from numpy.typing import ArrayLike
 
+from adlib import plots
 from adlib.explain import explain
 from adlib.feedback.learning import Reviewed, next_questions
 from adlib.realtime.store import AlertStore
@@ -287,19 +288,16 @@ class ReviewSession:
 
     def figure(self, alert: Alert) -> matplotlib.figure.Figure:
         """The features that raise the score most; where rows are ordered, the first over time."""
-        found = self._explained(alert.row)
-        top = np.argsort(-found.contributions[0], kind="stable")[:6][::-1]
-        ordered = self.model._ordered()
-        figure = matplotlib.figure.Figure(figsize=(9 if ordered else 5, 2.6), layout="constrained")
+        found, ordered = self._explained(alert.row), self.model._ordered()
+        figure = matplotlib.figure.Figure(figsize=(11 if ordered else 6, 3), layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, 1 + ordered))
-        names = [found.feature_names[j] for j in top]
-        axes[0].barh(names, 100 * found.shares[0, top], color="tab:red")
-        axes[0].set(xlabel="share of the score, %", xlim=(0, 100), title=alert.target)
+        plots.contributions(found, k=6, ax=axes[0])
         if ordered:
+            first = int(found.contributions[0].argmax())
             around = np.arange(max(0, alert.row - 100), min(len(self.X), alert.row + 30))
-            axes[1].plot(around, self.X[around, top[-1]], linewidth=1)
+            axes[1].plot(around, self.X[around, first], linewidth=1)
             axes[1].axvline(alert.row, color="tab:red", linewidth=1)
-            axes[1].set(xlabel="row", ylabel=names[-1])
+            axes[1].set(xlabel="row", ylabel=found.feature_names[first])
         return figure
 
     def panel(self) -> Any:
