@@ -119,7 +119,8 @@ def _run(args: argparse.Namespace) -> int:
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop)
         async with (
-            contextlib.aclosing(source(args.source, features=engine.features_)) as samples,
+            contextlib.aclosing(source(args.source, features=engine.features_,
+                                       position=lambda: engine.position)) as samples,
             contextlib.aclosing(engine.process_stream(samples)) as windows,
         ):
             async for window in windows:

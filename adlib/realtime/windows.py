@@ -366,18 +366,23 @@ class StreamProcessor:
         """Samples with a feature that has not changed for too long."""
         if self.stuck is None:
             return np.zeros(len(values), bool)
-        index = np.arange(len(values))[:, None]
         changed = (np.diff(values, axis=0, prepend=before[None]) != 0) | ~known
-        last = np.maximum.accumulate(np.where(changed, index, -1), axis=0)
-        same = np.where(last < 0, self._same + index + 1, index - last + 1)
-        self._same = same[-1]
-        over = same > self.stuck
-        for i in np.flatnonzero((same == np.floor(self.stuck) + 1).any(axis=1)):
-            fresh = same[i] == np.floor(self.stuck) + 1
-            length = int(same[i][fresh].max())
+        still = np.flatnonzero(~changed.all(axis=0))  # mostly none
+        index = np.arange(len(values))[:, None]
+        last = np.maximum.accumulate(np.where(changed[:, still], index, -1), axis=0)
+        same = np.where(last < 0, self._same[still] + index + 1, index - last + 1)
+        limit = np.broadcast_to(self.stuck, self._same.shape)[still]
+        self._same = np.ones_like(self._same)
+        if not len(still):
+            return np.zeros(len(values), bool)
+        self._same[still] = same[-1]
+        onset = same == np.floor(limit) + 1
+        for i in np.flatnonzero(onset.any(axis=1)):
+            fresh, length = np.zeros(len(self._same), bool), int(same[i][onset[i]].max())
+            fresh[still[onset[i]]] = True
             events.append(self._event("stuck", seq[i] - length + 1, seq[i], time[i],
                                       f"no change for {length} samples: {self._names(fresh)}"))
-        return over.any(axis=1)
+        return (same > limit).any(axis=1)
 
     def _names(self, which: NDArray[np.bool_]) -> str:
         found = [self.features[j] if self.features else f"x{j}" for j in np.flatnonzero(which)]
