@@ -110,35 +110,33 @@ class Explanation:
         """One line per row and feature, those that raise the score most first."""
         import pandas as pd
 
-        n, d = self.values.shape
+        d, columns = self.values.shape[1], {
+            "value": self.values, "usual": self.usual, "deviation": self.deviations,
+            "expected": self.expected, "surprise": self.surprises, "contribution":
+            self.contributions, "share": self.shares, "normal": self.normal}
+        when = {} if self.time is None else {"time": np.repeat(self.time, d)}
         lines = pd.DataFrame({
-            "row": np.repeat(self.rows, d), "feature": np.tile(self.feature_names, n),
-            **{name: np.ravel(getattr(self, name)) for name in (
-                "values", "usual", "deviations", "expected", "surprises", "contributions",
-                "shares", "normal")}})
-        lines = lines.rename(columns={"values": "value", "deviations": "deviation", "surprises":
-                                      "surprise", "contributions": "contribution", "shares":
-                                      "share"})
-        if self.time is not None:
-            lines.insert(1, "time", np.repeat(self.time, d))
-        at = np.repeat(np.arange(n), d)
-        return lines.iloc[np.lexsort((-lines.contribution, at))].reset_index(drop=True)
+            "row": np.repeat(self.rows, d), **when,
+            "feature": np.tile(self.feature_names, len(self.rows)),
+            **{name: np.ravel(column) for name, column in columns.items()}})
+        order = np.lexsort((-lines.contribution, np.arange(len(lines)) // d))
+        return lines.iloc[order].reset_index(drop=True)
 
     def sentences(self) -> list[str]:
         """In words: what is off, how far, which way, its share, and what would be normal."""
-        return [self._sentence(i) for i in range(len(self.rows))]
-
-    def _sentence(self, i: int) -> str:
-        when = f"Row {self.rows[i]}" if self.time is None else _clock(self.time[i])
-        share = self.shares[i]
-        order = np.argsort(-share, kind="stable")
-        if not share.any():
-            return f"{when}: no single feature accounts for the score."
-        named = order[:1] if share[order[0]] >= 0.5 else order[:int(np.searchsorted(
-            np.cumsum(share[order]), 2 / 3)) + 1][:3]
-        parts = [f"{self._reason(i, j)} ({_percent(share[j])} of the score)" for j in named]
-        several = "several features together: " if len(parts) > 1 else ""
-        return f"{when}: {several}{_join(parts)}.{self._remedy(i)}"
+        found = []
+        for i, share in enumerate(self.shares):
+            order = np.argsort(-share, kind="stable")
+            enough = int(np.searchsorted(np.cumsum(share[order]), 2 / 3)) + 1
+            named = order[:1 if share[order[0]] >= 0.6 else min(enough, 3)]
+            parts = [f"{self._reason(i, j)} ({_percent(share[j])} of the score)" for j in named]
+            several = "several features together: " if len(parts) > 1 else ""
+            reason = several + _join(parts) if share.any() else (
+                "no single feature accounts for the score")
+            when = f"Row {self.rows[i]}" if self.time is None else str(
+                self.time[i].astype("datetime64[s]")).replace("T", " ").removesuffix(":00")
+            found.append(f"{when}: {reason}.{self._remedy(i)}")
+        return found
 
     def _reason(self, i: int, j: int) -> str:
         value = f"{self.feature_names[j]} {self._number(i, j, self.values[i, j])}"
@@ -155,24 +153,21 @@ class Explanation:
             return ""  # none was looked for
         if np.isnan(self.normal[i]).any():
             return " No change of a few features was found that would make it normal."
-        changed = np.flatnonzero(self.normal[i] != self.values[i])
-        if not len(changed):
-            return ""
         parts = [f"{self.feature_names[j]} at {self._number(i, j, self.normal[i, j])}"
-                 for j in changed]
+                 for j in np.flatnonzero(self.normal[i] != self.values[i])]
+        if not parts:
+            return ""
         return f" With {_join(parts)} it would not be flagged."
 
     def _number(self, i: int, j: int, value: float) -> str:
         """A value, to a digit that a robust deviation is made of."""
-        gaps = [abs((self.values[i, j] - centre[i, j]) / far[i, j])
-                for centre, far in ((self.usual, self.deviations), (self.expected, self.surprises))
-                if far[i, j] and np.isfinite(far[i, j])]
-        unit = self.units.get(self.feature_names[j], "")
-        scale = min([gap for gap in gaps if gap > 0], default=0.0)
-        digits = int(np.ceil(-np.log10(scale) - 0.3)) if scale > 0 else 0
-        if not scale or digits > 6 or abs(value) >= 1e9:
-            return f"{value:.4g} {unit}".strip()
-        return f"{value:,.{max(digits, 0)}f} {unit}".strip()
+        unit, gaps = self.units.get(self.feature_names[j], ""), []
+        for centre, far in ((self.usual, self.deviations), (self.expected, self.surprises)):
+            if np.isfinite(far[i, j]) and self.values[i, j] != centre[i, j] and far[i, j]:
+                gaps.append(abs((self.values[i, j] - centre[i, j]) / far[i, j]))
+        digits = max(0, int(np.ceil(-np.log10(min(gaps)) - 0.3))) if gaps else 7
+        text = f"{value:.4g}" if digits > 6 or abs(value) >= 1e9 else f"{value:,.{digits}f}"
+        return f"{text} {unit}".strip()
 
 
 def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
@@ -293,15 +288,12 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
         if reference is not None:
             found["expected"] = guesses[:, 0, -1]
             found["surprises"] = _robust(W[:, -1], guesses[:, 0, -1], reference.error)
-            found["context"] = np.full(found["values"].shape, "its median", object)
-    moments = None if time is None else time[rows]
-    if online and "period" in found:
-        found["context"] = _phases(found.pop("period"), time, rows)
     found.setdefault("expected", found["usual"])
     found.setdefault("surprises", found["deviations"])
-    found.setdefault("context", np.full(found["values"].shape, "its median", object))
+    period = found.pop("period", np.full(found["values"].shape, np.nan))
+    found["context"] = _context(period, time, rows)
     return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units or {},
-                       time=moments, **found)
+                       time=None if time is None else time[rows], **found)
 
 
 # -- one batch of windows -----------------------------------------------------------------------
@@ -369,9 +361,9 @@ def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array,
             if method == "native":
                 raise NotImplementedError(f"{type(model.model).__name__} has no native "
                                           f"contributions; use method='occlusion'") from error
-    if parts is None and guesses is None:  # nothing to replace a feature by
-        raise ValueError(f"background must hold {_LEAST} normal rows or more to replace features "
-                         f"by what is usual")
+    if guesses is None and (parts is None or (steps and length > 1 and cells is None)):
+        raise ValueError(f"background must hold {_LEAST} normal rows or more to replace values by "
+                         f"what is usual")
     if parts is None:
         found["method"], everyone = "occlusion", np.broadcast_to(np.arange(d), (n, d))
         best, lowest = _best_guess(model, W, guesses, everyone)
@@ -386,8 +378,6 @@ def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array,
             best = guesses[:, 0].copy()
     found["contributions"] = parts
     if steps and length > 1:
-        if cells is None and guesses is None:
-            raise ValueError(f"background must hold {_LEAST} normal rows or more to explain steps")
         found["steps"] = cells if cells is not None else _by_step(model, W, best, scores, parts)
     if counterfactual and guesses is not None:
         few = np.argsort(-parts, axis=1, kind="stable")[:, :_TRIED]
@@ -407,16 +397,14 @@ def _best_guess(model: _Model, W: Array, guesses: Array, which: NDArray[np.int64
 
     The guesses come back as a window (n, window, features), the scores as (n, k).
     """
-    lines, k = np.arange(len(W))[:, None], which.shape[1]
-    tried = np.repeat(np.repeat(W[:, None, None], guesses.shape[1], 1), k, 2)
-    for place in range(k):
-        j = which[:, place]
-        tried[np.arange(len(W)), :, place, :, j] = guesses[np.arange(len(W)), :, :, j]
+    lines, places = np.arange(len(W))[:, None], np.arange(which.shape[1])
+    tried = np.repeat(np.repeat(W[:, None, None], guesses.shape[1], 1), len(places), 2)
+    for place, j in zip(places, which.T, strict=True):
+        tried[lines[:, 0], :, place, :, j] = guesses[lines[:, 0], :, :, j]
     scores = model.score(tried)  # (n, guesses, k)
-    pick = scores.argmin(axis=1)
-    best = guesses[:, 0].copy()
+    pick, best = scores.argmin(axis=1), guesses[:, 0].copy()
     best[lines, :, which] = guesses[lines, pick, :, which]
-    return best, np.take_along_axis(scores, pick[:, None], axis=1)[:, 0]
+    return best, scores.min(axis=1)
 
 
 def _in_order(model: _Model, W: Array, best: Array, scores: Array, drops: Array
@@ -465,20 +453,14 @@ def _by_step(model: _Model, W: Array, best: Array, scores: Array, parts: Array) 
 def _smallest_change(model: _Model, W: Array, best: Array, few: NDArray[np.int64],
                      threshold: float) -> Array:
     """Last row of each window with the fewest, then smallest changes that bring it below."""
-    n, length, d = W.shape
-    sets = [[place] for place in range(few.shape[1])]
-    sets += [list(range(size)) for size in range(2, few.shape[1] + 1)]
-    masks = np.zeros((n, len(sets), d), dtype=bool)
-    for s, places in enumerate(sets):
-        masks[np.arange(n)[:, None], s, few[:, places]] = True
+    n, k = few.shape
+    sets = np.vstack([np.eye(k), np.tri(k)[1:]]).astype(bool)  # each alone, two, three
+    masks = np.zeros((n, len(sets), W.shape[2]), dtype=bool)
+    masks[np.arange(n)[:, None], :, few] = sets.T
     changed = np.where(masks[:, :, None], best[:, None], W[:, None])
     works = model.score(changed) <= threshold
-    found = np.full((n, d), np.nan)
-    rows = np.flatnonzero(works.any(axis=1))
-    if not len(rows):
-        return found
-    first = works[rows].argmax(axis=1)
-    goal = changed[rows, first]
+    found, rows = np.full((n, W.shape[2]), np.nan), np.flatnonzero(works.any(axis=1))
+    goal = changed[rows, works[rows].argmax(axis=1)]
     way = W[rows, None] + _SHRINK[:, None, None] * (goal - W[rows])[:, None]
     way[:, -1] = goal
     enough = (model.score(way) <= threshold).argmax(axis=1)
@@ -540,7 +522,7 @@ class _Reference:
         self.error = np.where(error > 1e-9 * self.scale, error, self.scale)
 
     def _scaled(self, W: Array) -> Array:
-        flat = W.reshape(len(W), -1)
+        flat = W.reshape(len(W), self.length * self.d)
         return np.clip(standardise(flat, self.all_center, self.all_scale), -2 * _CAP, 2 * _CAP)
 
     def _linear(self, W: Array) -> Array:
@@ -553,7 +535,7 @@ class _Reference:
         if self.length > 1:
             own = np.diag(self.precision)[-self.d:]
             guess[:, -1] = Z[:, -self.d:] - pull[:, -self.d:] / own
-        guess = np.clip(guess, -2 * _CAP, 2 * _CAP).reshape(len(W), -1) + self.mean
+        guess = np.clip(guess, -2 * _CAP, 2 * _CAP).reshape(Z.shape) + self.mean
         return (guess * self.all_scale + self.all_center).reshape(W.shape)
 
     def guesses(self, W: Array) -> Array:
@@ -619,8 +601,8 @@ def _robust(values: Array, center: Array, scale: Array) -> Array:
 
 def _names(model: Any, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
     d = np.shape(X)[1] if len(np.shape(X)) == 2 else 0
-    names = next((list(names) for names in (given, getattr(X, "columns", None), getattr(
-        model, "feature_names_in_", None)) if names is not None), [f"x{j}" for j in range(d)])
+    known = (given, getattr(X, "columns", None), getattr(model, "feature_names_in_", None))
+    names = next((names for names in known if names is not None), [f"x{j}" for j in range(d)])
     if len(names) != d:
         raise ValueError(f"feature_names must name the columns of X, shape {np.shape(X)}, got "
                          f"{len(names)} names")
@@ -641,30 +623,21 @@ def _times(X: Any, time: ArrayLike | None) -> NDArray | None:
 
 
 def _positions(rows: ArrayLike, n: int) -> NDArray[np.int64]:
-    found = np.atleast_1d(np.asarray(rows))
-    if found.dtype == bool and found.shape == (n,):
-        found = np.flatnonzero(found)
-    found = found.astype(np.int64) if not found.size else found
+    found = np.atleast_1d(np.asarray(rows, dtype=None if np.size(rows) else np.int64))
     if found.ndim != 1 or found.dtype.kind not in "iu" or ((found < -n) | (found >= n)).any():
         raise ValueError(f"rows must be positions in X, whole numbers in [{-n}, {n}), got {rows!r}")
     return np.where(found < 0, found + n, found).astype(np.int64)
 
 
-def _phases(period: Array, time: NDArray | None, rows: NDArray[np.int64]) -> NDArray:
-    """What a row of an online detector is compared with, in words."""
-    words = np.where(period > 0, "what this phase of its season usually shows",
-                     "what the rows before it show").astype(object)
-    if time is not None and len(time) > 1:
-        step = np.median(np.diff(time).astype(np.int64)) / 1e9
-        for i, moment in enumerate(time[rows]):
-            daily = np.abs(period[i] * step / 86_400 - 1) < 0.02
-            words[i, daily] = f"what {str(moment)[11:16]} usually shows"
-    return words
-
-
-def _clock(moment: np.datetime64) -> str:
-    text = str(moment.astype("datetime64[s]")).replace("T", " ")
-    return text.removesuffix(":00")
+def _context(period: Array, time: NDArray | None, rows: NDArray[np.int64]) -> NDArray:
+    """What each value is compared with, in words; a period of NaN is that of no online detector."""
+    words = np.where(np.isnan(period), "its median", np.where(
+        period > 0, "what this phase of its season usually shows", "what the rows before it show"))
+    if time is None or len(time) < 2:
+        return words
+    step = np.median(np.diff(time).astype(np.int64)) / 1e9
+    hours = np.array([f"what {str(moment)[11:16]} usually shows" for moment in time[rows]])
+    return np.where(np.abs(period * step / 86_400 - 1) < 0.02, hours.reshape(-1, 1), words)
 
 
 def _far(deviation: float) -> str:

@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from adlib.base import OnlineDetector, anomaly_score
 from adlib.datasets import Dataset, inject, make_manufacturing, make_telemetry
-from adlib.detectors import all_detectors
+from adlib.detectors import KNN, all_detectors
 from adlib.explain import explain
 from adlib.windows import Windows
 
@@ -55,8 +55,12 @@ MODELS = {
     "scaled LocalOutlierFactor": lambda: make_pipeline(
         StandardScaler(), LocalOutlierFactor(novelty=True)),
     "Windows(4) + IsolationForest": lambda **kw: make_pipeline(Windows(4), IsolationForest(**kw)),
+    "Windows(4) + EllipticEnvelope": lambda **kw: make_pipeline(
+        Windows(4), StandardScaler(), EllipticEnvelope(**kw)),
+    "KNN(window=4)": lambda: KNN(window=4),
 }
-LOOK_BACK = ("LSTM", "Transformer", "Windows(4) + IsolationForest")
+LOOK_BACK = ("LSTM", "Transformer", "Windows(4) + IsolationForest", "Windows(4) + EllipticEnvelope",
+             "KNN(window=4)")
 SHAP = """
 import json, sys
 import numpy as np, shap
