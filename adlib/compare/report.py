@@ -22,8 +22,8 @@ import pandas as pd
 from adlib.datasets import Dataset
 
 from .audit import FAILED, Audit
-from .statistics import (_headline_name, _headlines, by_kind, rank_detectors, summarise, triviality,
-                         verdict)
+from .statistics import (HEADLINES, _headline_name, _headlines, by_kind, rank_detectors,
+                         summarise, triviality, verdict)
 from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]
@@ -130,11 +130,13 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     folder, datasets = Path(folder), list(datasets)
     said = _said(table)
     _check_replaceable(folder)
-    figures = _figures(table)
+    summary, ranking = summarise(table), rank_detectors(table)
+    figures = _figures(table, summary, ranking)
     manifest = _manifest(table, datasets, parameters, started)
     files = ["index.html", "manifest.json", "table.csv", *figures]
-    page = _page(title, said, _sections(table, datasets, figures, audits or {}, unlabelled or {}),
-                 manifest)
+    sections = _sections(table, summary, ranking, datasets, figures, audits or {},
+                         unlabelled or {})
+    page = _page(title, said, sections, manifest)
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.draft")
     draft.mkdir(parents=True)
     try:
@@ -172,16 +174,18 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     pathlib.Path
     """
     path, datasets = Path(path), list(datasets)
-    headline, summary = _headline_name(_headlines(table)), summarise(table)
+    table = table[table.metric.isin(HEADLINES)]
+    headline = _headline_name(_headlines(table))
+    summary, ranking = summarise(table), rank_detectors(table)
     lines = summary[summary.metric == headline]
-    over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
+    over = _interval_over(lines)
     lines = lines[["rank", "detector", "role", "mean", "low", "high", "random", "wins"]]
-    per_set = _per_set(table)
+    per_set = _per_set(ranking)
     seeds = ", ".join(map(str, sorted(table.seed.unique())))
     code = _git("log", "-1", "--format=%h", "--", "adlib") or "unknown"
     failed = table.loc[table.status != "ok"].drop_duplicates(CELL)
     text = [
-        f"# {title}", verdict(table),
+        f"# {escape(title)}", escape(verdict(table)),
         f"![Detectors from best to worst with 95 % intervals]({path.with_suffix('.png').name})",
         f"Headline metric, mean over {len(per_set)} data sets and their seeds; the 95 % interval "
         f"is over {over}, and `random` is what a shuffled score gets.",
@@ -189,13 +193,13 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         "## By data set", "VUS-PR for a series, average precision for a table; means over seeds.",
         _markdown(per_set.T.rename_axis("detector").reset_index()),
         "## Where it comes from",
-        "\n".join(f"* {data.name}: {len(data)} rows x {data.n_features}, history "
-                  f"{data.train_end}; {data.source}. SHA-256 `{data.fingerprint[:16]}`"
+        "\n".join(escape(f"* {data.name}: {len(data)} rows x {data.n_features}, history "
+                         f"{data.train_end}; {data.source}. SHA-256 {data.fingerprint[:16]}")
                   for data in datasets),
         f"Seeds {seeds}; threshold at alpha = {alpha}; adlib's code at commit {code}; "
         f"{len(failed)} cells failed. `make` writes this file.",
     ]
-    png = _figures(table)["ranking.png"]
+    png = _figures(table, summary, ranking)["ranking.png"]
     for file, content in ((path.with_suffix(".png"), png),
                           (path, ("\n\n".join(text) + "\n").encode())):
         draft = file.with_name(f".{file.name}.draft")
@@ -208,15 +212,21 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
 
 
 def _said(table):
-    words = verdict(table)  # refuses what is no table of compare
-    return words if len(_headlines(table)) else (
+    if missing := {*CELL, "role", "metric", "value", "status", "reason"} - set(table.columns):
+        raise ValueError(f"table must be one of compare, it lacks {sorted(missing)}")
+    heads = table[table.metric.isin(HEADLINES)]
+    return verdict(heads) if heads.value.notna().any() else (
         "No labels: no quality is measured here. What the detectors flag, how steady they are and "
         "which injected anomalies they find is all that these data tell.")
 
 
-def _sections(table, datasets, figures, audits, unlabelled):
+def _interval_over(lines):
+    return " / ".join(lines.interval_over[lines["rank"].notna()].unique())
+
+
+def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
     """Heading and content (HTML) of each section; what says nothing here is left out."""
-    headline, summary = _headline_name(_headlines(table)), summarise(table)
+    headline = _headline_name(_headlines(table))
     cells, sections = table.drop_duplicates(CELL), []
 
     def add(heading, *parts):
@@ -230,17 +240,17 @@ def _sections(table, datasets, figures, audits, unlabelled):
             _html(found.agreement, "Share of the top rows in common", index=True),
             "".join(_p(f"Not injected: {why}") for why in found.refused.values()))
     lines = summary[summary.metric == headline].drop(columns="metric")
-    if len(lines):
-        over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
+    if lines["rank"].notna().any():
         add("Ranking", _figure(figures, "ranking.png", "Detectors from best to worst: mean, 95 % "
                                "interval, and what a random score gets"),
             _html(lines.drop(columns="interval_over"),
-                  f"{headline}, best first; the interval (low to high) is over {over}"))
+                  f"{headline}, best first; the interval (low to high) is over "
+                  f"{_interval_over(lines)}"))
     add("Are the differences more than chance?",
         _figure(figures, "critical_difference.png",
                 "Average ranks; a bar joins detectors that a paired test does not tell apart"))
     sets = triviality(table)
-    per_set = _per_set(table)
+    per_set = _per_set(ranking)
     per_set = per_set if len(per_set) > per_set.shape[1] else per_set.T.rename_axis("detector")
     facts = pd.DataFrame([data.describe() for data in datasets])
     facts = facts.drop(columns=["rows per kind", "steps off the median"], errors="ignore")
@@ -259,7 +269,7 @@ def _sections(table, datasets, figures, audits, unlabelled):
         shown = shown.reindex(index=wide.detector.unique(), columns=[
             f"{m}@calibration" for m in AT_THRESHOLD if f"{m}@calibration" in shown])
         names = {m: m.split("@")[0] for m in shown}
-        if not len(_headlines(table)):
+        if summary["rank"].isna().all():
             names["false_positive_rate@calibration"] = "share of test rows flagged"
         add("At the threshold", _html(shown.rename(columns=names), (
             "Means over sets and seeds, at the threshold from the calibration rows; alarms per day "
@@ -302,20 +312,19 @@ def _audit(audits):
     yield _html(count.rename_axis("data set"), "Number of checks", index=True)
 
 
-def _per_set(table):
+def _per_set(ranking):
     """Headline of each data set (rows) and detector, means over seeds, best detector first."""
-    ranking = rank_detectors(table)
     return ranking.values.rename_axis(index="data set", columns=None)
 
 
-def _figures(table):
+def _figures(table, summary, ranking):
     """PNG by file name: what can be drawn of this table."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from adlib import plots
 
-    headline, summary, found = _headline_name(_headlines(table)), summarise(table), {}
+    headline, found = _headline_name(_headlines(table)), {}
     n = int((summary.metric == headline).sum())
 
     def drawn(size, draw):
@@ -329,7 +338,6 @@ def _figures(table):
     if summary["rank"].notna().any():
         found["ranking.png"] = drawn((7, 1.4 + 0.3 * n), lambda ax: plots.comparison(
             summary, headline, ax=ax))
-        ranking = rank_detectors(table)
         if len(ranking.values) > 1 and len(ranking.values.columns) > 1:
             size = (9, 1.8 + 0.16 * len(ranking.values.columns))
             found["critical_difference.png"] = drawn(size, lambda ax: plots.critical_difference(

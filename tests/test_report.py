@@ -1,0 +1,182 @@
+"""The report: whole or not at all, harmless whatever the data are called, and complete."""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adlib.compare import (audit, compare, rank_unlabelled, score_cell, verdict, write_leaderboard,
+                           write_report)
+from adlib.compare import report as module
+from adlib.datasets import Dataset, make_sensor_stream
+from adlib.notebooks import ROOT
+
+EVIL = '<script>alert("x")</script>&'
+
+
+@pytest.fixture(scope="module")
+def sets():
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    X[380:] += 4
+    evil = Dataset(EVIL, X, np.arange(400) >= 380, kind=np.where(np.arange(400) >= 380, EVIL, ""),
+                   feature_names=("a", EVIL), source=EVIL)
+    return [evil, make_sensor_stream(900, 0.03, random_state=0)]
+
+
+@pytest.fixture(scope="module")
+def table(sets):
+    models = {"KNN": "KNN", EVIL: "PCAReconstruction", "far": "KNN(window=5000)"}
+    return compare(models, sets, [0, 1], n_random=5, n_bootstrap=20)
+
+
+@pytest.fixture(scope="module")
+def page(table, sets, tmp_path_factory):
+    cell = score_cell("KNN", sets[0])
+    found = audit(cell.test, sets[0].y, train_end=sets[0].train_end, X=sets[0].X, series=False)
+    return write_report(
+        table, tmp_path_factory.mktemp("home") / "new" / "report", datasets=sets, title=EVIL,
+        audits={EVIL: found}, started=datetime(2024, 1, 1, tzinfo=UTC),
+        parameters={"alpha": 0.05, "data_path": f"{ROOT}/data/x.csv", "note": EVIL, "n": [1, None]},
+    )
+
+
+class Reader(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.seen, self.open, self.links, self.words = [], [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.links += [(tag, k, v) for k, v in attributes if k in ("src", "href")]
+        assert not any(k.startswith("on") for k, _ in attributes)
+        assert tag != "img" or dict(attributes)["alt"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_the_page_stands_alone_and_is_well_formed(page):
+    reader = Reader(page.read_text(encoding="utf-8"))
+    assert not reader.open and not {"script", "link", "iframe"} & set(reader.seen)
+    assert "url(" not in page.read_text() and "@import" not in page.read_text()
+    for tag, attribute, value in reader.links:
+        ours = "data:image/png;base64," if attribute == "src" else "#s"
+        assert value.startswith(ours), (tag, value[:80])
+
+
+def test_the_page_says_it_all(page, table):
+    words = Reader(page.read_text(encoding="utf-8")).words
+    assert words.count(EVIL) > 5  # as text, however it came in
+    assert verdict(table) in words
+    for part in ("Ranking", "Are the differences more than chance?", "By data set", "Audit",
+                 "How easy the sets are", "At the threshold", "By kind of anomaly", "peak memory",
+                 "Failures and warnings", "looks back on 4999 rows", "Time and memory",
+                 "How to read it", "Checks that failed", "RandomScore", "requirements_lock_sha256"):
+        assert part in words, part
+    assert words.index(verdict(table)) < words.index("best first")
+
+
+def test_beside_the_page_lie_table_figures_and_origin(page, table, sets):
+    folder = page.parent
+    manifest = json.loads((folder / "manifest.json").read_text())
+    names = ["critical_difference.png", "index.html", "manifest.json", "ranking.png", "table.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == names == manifest["files"]
+    assert (folder / "ranking.png").read_bytes().startswith(b"\x89PNG")
+    again = pd.read_csv(folder / "table.csv")
+    assert list(again) == list(table) and len(again) == len(table)
+    np.testing.assert_allclose(again.value, table.value)
+    lock = (ROOT / "requirements.lock").read_bytes()
+    assert manifest["requirements_lock_sha256"] == hashlib.sha256(lock).hexdigest()
+    assert manifest["data"][EVIL]["sha256"] == sets[0].fingerprint
+    assert manifest["seeds"] == [0, 1] and manifest["alpha"] == 0.05
+    assert manifest["parameters"] == {"alpha": 0.05, "data_path": "x.csv", "note": EVIL,
+                                      "n": [1, None]}
+    assert manifest["started"] == "2024-01-01T00:00:00+00:00" < manifest["ended"]
+    assert set(manifest["machine"]) == {"system", "architecture", "cpus"}
+    if (ROOT / ".git").exists():
+        assert re.fullmatch(r"[0-9a-f]{40}", manifest["commit"]) and manifest["dirty"] in (0, 1)
+
+
+def test_nothing_names_the_machine(page):
+    import platform
+
+    for name in ("index.html", "manifest.json"):
+        text = (page.parent / name).read_text()
+        assert str(ROOT) not in text and str(page.parent.parent) not in text
+        assert f'"{platform.node()}"' not in text
+
+
+def test_a_report_without_git_and_without_labels(table, sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    bare = Dataset("bare", sets[1].X, time=sets[1].time)
+    found = rank_unlabelled("KNN", bare, [0], n_random=5, n_bootstrap=5)
+    flags = compare("KNN", bare, [0], n_random=5, n_bootstrap=5)
+    page = write_report(flags, tmp_path / "r", datasets=[bare], unlabelled={"bare": found})
+    words = Reader(page.read_text(encoding="utf-8")).words
+    assert "No labels: no quality is measured here." in words and found.caveat in words
+    assert "share of test rows flagged" in words and "No winner" not in words
+    manifest = json.loads((page.parent / "manifest.json").read_text())
+    assert manifest["commit"] is manifest["dirty"] is manifest["requirements_lock_sha256"] is None
+
+
+def test_an_earlier_report_is_replaced_and_nothing_else(table, sets, tmp_path):
+    folder = tmp_path / "report"
+    write_report(table, folder, datasets=sets, title="first")
+    write_report(table, folder, datasets=sets, title="second")
+    assert "<h1>second</h1>" in (folder / "index.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"report holds what no report wrote \(notes.txt"):
+        write_report(table, folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="is a file"):
+        write_report(table, folder / "notes.txt")
+
+
+@pytest.mark.parametrize("step", ["_put", "_manifest", "_sections"])
+def test_whatever_fails_leaves_the_earlier_report(table, tmp_path, monkeypatch, step):
+    folder = tmp_path / "report"
+    write_report(table, folder, title="first")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def broken(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module, step, broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(table, folder, title="second")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_what_is_no_table_of_compare_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="it lacks"):
+        write_report(pd.DataFrame({"detector": ["KNN"]}), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_leaderboard_holds_nothing_that_changes_by_itself(table, sets, tmp_path):
+    texts, pictures = set(), set()
+    for scale in (1.0, 3.0):  # another day on a slower machine
+        slower = table.assign(fit_s=table.fit_s * scale, peak_memory_mib=9 * scale)
+        path = write_leaderboard(slower, tmp_path / "board.md", datasets=sets, alpha=0.05,
+                                 title="Board")
+        texts.add(path.read_text())
+        pictures.add(path.with_suffix(".png").read_bytes())
+    assert len(texts) == len(pictures) == 1
+    (text,) = texts
+    assert "Seeds 0, 1; threshold at alpha = 0.05" in text and "(board.png)" in text
+    assert sets[1].fingerprint[:16] in text and "<script" not in text
+    assert re.search(r"\| 1 \| \S.* \| 0\.\d\d \|", text)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["board.md", "board.png"]
