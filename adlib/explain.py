@@ -8,7 +8,7 @@ elsewhere features are replaced by what is expected given the others, and the sc
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ _CAP = 3.0  # deviations beyond which a feature makes a row no less alike, or a 
 _TRIED = 3  # features that may be changed to make a row normal
 _SHRINK = np.arange(1, 17) / 16  # parts of the way to the expected value
 _CHUNK = 100_000  # rows of one scoring call
+_VALUES = 4_000_000  # values of the windows that one feature each is replaced in
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,9 @@ class Explanation:
     baseline : ndarray of shape (n_rows, n_features)
         Value that each feature was replaced by.
     normal : ndarray of shape (n_rows, n_features)
-        The row with the smallest change found that brings the score to the threshold or below; NaN
-        where none was found, or none was looked for.
+        The row with the smallest change found that brings the score to the threshold or below (of
+        a model that looks back, the rows before it change too); NaN where none was found, or none
+        was looked for.
     method : {"native", "occlusion"}
     sums_to_score : bool
         Whether contributions add up to ``scores - normal_scores``.
@@ -69,8 +71,8 @@ class Explanation:
     feature_names : tuple of str
     units : mapping of str to str
     time : ndarray of shape (n_rows,) or None
-    context : tuple of str
-        In words, one per feature and row (row by row): what ``usual`` refers to.
+    context : ndarray of str, shape (n_rows, n_features)
+        In words: what ``usual`` refers to.
     """
 
     rows: NDArray[np.int64]
@@ -279,19 +281,16 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     W = windows(X, look_back + 1)[rows]  # (n, window, features)
     wanted = {"method": method, "threshold": threshold, "counterfactual": counterfactual,
               "steps": steps}
-    if online:
-        found = _follow(model, X, rows, reference, wanted)
-    else:
-        guesses, usual = (None, None) if reference is None else (
-            reference.guesses(W), (reference.center, reference.scale))
-        found = _explain(_Model(model, look_back), W, guesses, usual, **wanted)
-        if reference is not None:
-            found["expected"] = guesses[:, 0, -1]
-            found["surprises"] = _robust(W[:, -1], guesses[:, 0, -1], reference.error)
-    found.setdefault("expected", found["usual"])
-    found.setdefault("surprises", found["deviations"])
-    period = found.pop("period", np.full(found["values"].shape, np.nan))
-    found["context"] = _context(period, time, rows)
+    if online and len(rows):
+        parts = _follow(model, W, X, rows, reference, wanted)
+    else:  # in parts: every feature of every row is replaced by every guess at once
+        size = max(1, _VALUES // (W[:1].size * X.shape[1] or 1))
+        parts = [_explain(_Model(model, look_back), W[i:i + size], _usual(reference, W[i:i + size]),
+                          **wanted) for i in range(0, max(len(W), 1), size)]
+    found = {name: np.concatenate([part[name] for part in parts]) if isinstance(value, np.ndarray)
+             else value for name, value in parts[0].items()}
+    found["sums_to_score"] = all(part["sums_to_score"] for part in parts)
+    found["context"] = _context(found.pop("period"), time, rows)
     return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units or {},
                        time=None if time is None else time[rows], **found)
 
@@ -338,17 +337,17 @@ class _Model:
         return parts, None
 
 
-def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array, Array] | None, *,
-             method: str, threshold: float, counterfactual: bool, steps: bool) -> dict[str, Any]:
-    """All about these windows, given guesses (n, k, window, features) of what each should show."""
-    (n, length, d), values = W.shape, W[:, -1]
-    unknown = np.full((n, d), np.nan)
+def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold: float,
+             counterfactual: bool, steps: bool) -> dict[str, Any]:
+    """All about these windows, given what each should show."""
+    (n, length, d), values, guesses = W.shape, W[:, -1], usual.guesses
+    far, odd = (standardise(values, centre, np.maximum(scale, np.finfo(float).tiny))
+                for centre, scale in ((usual.value, usual.scale), (usual.expected, usual.error)))
     found = {"values": values, "scores": model.score(W), "steps": None, "method": "native",
-             "usual": unknown, "deviations": unknown, "baseline": unknown, "normal": unknown,
-             "normal_scores": np.zeros(n), "sums_to_score": False}
-    if usual is not None:
-        found["usual"] = np.broadcast_to(usual[0], (n, d))
-        found["deviations"] = _robust(values, *usual)
+             "usual": usual.value + 0 * values, "deviations": far, "expected": usual.expected + 0 *
+             values, "surprises": odd, "period": usual.period + 0 * values, "sums_to_score": True,
+             "baseline": np.full((n, d), np.nan), "normal": np.full((n, d), np.nan),
+             "normal_scores": np.zeros(n)}
     if not n:
         return found | {"contributions": np.zeros((0, d))}
     scores, parts, cells = found["scores"], None, None
@@ -368,7 +367,6 @@ def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array,
         found["method"], everyone = "occlusion", np.broadcast_to(np.arange(d), (n, d))
         best, lowest = _best_guess(model, W, guesses, everyone)
         parts, found["normal_scores"] = _in_order(model, W, best, scores, scores[:, None] - lowest)
-        found["sums_to_score"] = True
     else:
         largest = np.maximum(parts.max(axis=1), 0)
         if d > 1 and np.allclose(largest, scores) and not np.allclose(parts.sum(axis=1), scores):
@@ -385,7 +383,8 @@ def _explain(model: _Model, W: Array, guesses: Array | None, usual: tuple[Array,
             lines = np.arange(n)[:, None]
             chosen, _ = _best_guess(model, W, guesses, few)
             best[lines, :, few] = chosen[lines, :, few]
-        found["normal"] = _smallest_change(model, W, best, few, threshold)
+        change = _smallest_change(model, W, best, few, threshold)
+        found["normal"] = np.where((scores <= threshold)[:, None], values, change)
     if guesses is not None and (counterfactual or found["method"] == "occlusion"):
         found["baseline"] = best[:, -1]
     return found
@@ -468,36 +467,44 @@ def _smallest_change(model: _Model, W: Array, best: Array, few: NDArray[np.int64
     return found
 
 
-def _follow(model: OnlineDetector, X: Array, rows: NDArray[np.int64],
-            reference: "_Reference | None", wanted: dict[str, Any]) -> dict[str, Any]:
+def _follow(model: OnlineDetector, W: Array, X: Array, rows: NDArray[np.int64],
+            reference: "_Reference | None", wanted: dict[str, Any]) -> list[dict[str, Any]]:
     """Each row explained by a copy that has learned exactly the rows before it."""
     replay, at, parts = copy.deepcopy(model), 0, {}
-    knows = hasattr(model, "_usual")
-    for t in sorted(set(rows.tolist())):
-        if t > at:
-            replay.process(X[at:t])
-            at = t
-        W, period = X[t][None, None], None
-        if knows:
-            usual, deviation, period = replay._usual()
-            guesses, known = usual[None, None, None], (usual, deviation)
-        elif reference is not None:
-            guesses, known = reference.guesses(W), (reference.center, reference.scale)
-        else:
-            guesses, known = None, None
-        parts[t] = _explain(_Model(replay, 0), W, guesses, known, **wanted)
-        if knows:
-            parts[t]["period"] = period[None]
-    if not parts:
-        return _explain(_Model(replay, 0), X[:0, None], None, None, **wanted)
-    lines = [parts[t] for t in rows.tolist()]
-    joined = {name: np.concatenate([line[name] for line in lines]) for name, value in
-              lines[0].items() if isinstance(value, np.ndarray)}
-    return joined | {"steps": None, "method": lines[0]["method"],
-                     "sums_to_score": all(line["sums_to_score"] for line in lines)}
+    for i in np.argsort(rows, kind="stable"):
+        if rows[i] > at:
+            replay.process(X[at:rows[i]])
+            at = rows[i]
+        usual = _usual(reference, W[i:i + 1])
+        if hasattr(model, "_usual"):  # it knows better
+            value, scale, period = replay._usual()
+            guess = value[None, None, None] if np.isfinite(value).all() else None  # warming up
+            usual = _Usual(value, scale, value, scale, period, guess)
+        parts[i] = _explain(_Model(replay, 0), W[i:i + 1], usual, **wanted)
+    return [parts[i] for i in range(len(rows))]
 
 
 # -- what is usual ------------------------------------------------------------------------------
+
+
+class _Usual(NamedTuple):
+    """What is usual, each (features,) or (n, features); NaN where nobody knows."""
+
+    value: Array
+    scale: Array
+    expected: Array
+    error: Array
+    period: Array  # of the season in rows, 0 without one; NaN: no online detector
+    guesses: Array | None  # (n, k, window, features)
+
+
+def _usual(reference: "_Reference | None", W: Array) -> _Usual:
+    unknown = np.full(W.shape[2], np.nan)
+    if reference is None:
+        return _Usual(*[unknown] * 5, None)
+    guesses = reference.guesses(W)
+    return _Usual(reference.center, reference.scale, guesses[:, 0, -1], reference.error, unknown,
+                  guesses)
 
 
 class _Reference:
@@ -590,10 +597,6 @@ def _threshold(model: Any) -> float:
     if hasattr(model, "threshold_"):
         return float(model.threshold_)
     return -float(np.ravel(getattr(model, "offset_", np.nan))[0])
-
-
-def _robust(values: Array, center: Array, scale: Array) -> Array:
-    return standardise(values, center, np.maximum(scale, np.finfo(float).tiny))
 
 
 # -- names, times, words ------------------------------------------------------------------------
