@@ -3,8 +3,8 @@
 Sets: ADBench tables with at least 50 anomalies (protocol of tabular.py: at most 6,000 rows, half of
 the normal rows are history) and the generators fraud, intrusion, manufacturing and medical. Of the
 history three quarters train the detector and a quarter calibrates it. The test part is halved: from
-one half questions are asked, five at a time, and answered by the labels; all numbers are of the
-other half. With `wrong`, a tenth of the answers is turned round.
+one half questions are asked and answered by the labels; all numbers are of the other half. With
+`wrong`, a tenth of the answers is turned round (of 5: none).
 
 Printed: average precision by budget, its gain over no verdict with a 95 % bootstrap interval over
 sets, p-values of the gain over sets (Wilcoxon) and over seeds (paired t of the mean over sets), the
@@ -24,6 +24,7 @@ from scipy import stats
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
+from adlib.base import anomaly_score
 from adlib.datasets import (
     load_adbench,
     make_fraud,
@@ -32,11 +33,11 @@ from adlib.datasets import (
     make_medical,
 )
 from adlib.detectors import KNN, Ensemble, RandomFeatureAE
-from adlib.feedback import Reviewed, next_questions
+from adlib.feedback import Reviewed
 from adlib.metrics import average_precision
 from adlib.thresholds import CalibrationWarning
 
-ALPHA, BUDGETS, ROUND, LEAST = 0.05, (5, 20, 50), 5, 50
+ALPHA, BUDGETS, LEAST = 0.05, (5, 20, 50), 50
 GENERATORS = (make_fraud, make_intrusion, make_manufacturing, make_medical)
 
 
@@ -74,43 +75,31 @@ def judged(model: Reviewed, data: dict[str, np.ndarray], **line: object) -> dict
             "n_held_out": len(data["normal"]), "fpr": float((normal > model.threshold_).mean())}
 
 
-def curve(model: Reviewed, data: dict[str, np.ndarray], rng: np.random.Generator, *,
-          wrong: float = 0.0, budgets: tuple[int, ...] = BUDGETS, how: str = "reviewed"
-          ) -> list[dict[str, object]]:
-    """Ask in rounds, learn, judge at each budget."""
-    pool, truth, lines = data["ask"], data["y_ask"].copy(), []
-    asked, answers = np.empty(0, dtype=int), np.empty(0)
-    model.learn(pool[:1], [np.nan])
-    while len(asked) < budgets[-1]:
-        if how == "reviewed":
-            new = model.next_questions(pool, ROUND, asked=asked)
-        else:  # all at once
-            order = rng.permutation(len(pool))
-            if how == "highest scores":
-                order = np.argsort(-model.anomaly_score(pool), kind="stable")
-            new = order[:budgets[-1]]
-        said = truth[new]
-        asked, answers = np.r_[asked, new], np.r_[answers, said]
-        if wrong:  # a tenth of all answers so far, drawn among the new ones
-            due = round(wrong * len(asked)) - int((answers != truth[asked]).sum())
-            turned = len(asked) - 1 - rng.permutation(len(new))[:max(due, 0)]
+def curve(model: Reviewed, data: dict[str, np.ndarray], order: np.ndarray, *, wrong: float = 0.0,
+          budgets: tuple[int, ...] = BUDGETS, how: str = "reviewed") -> list[dict[str, object]]:
+    """Ask in the given order; learn and judge at each budget; a share of the answers is wrong."""
+    lines = []
+    for budget in budgets:
+        asked = order[:budget]
+        answers = data["y_ask"][asked]
+        if wrong:
+            turned = np.random.default_rng(budget).permutation(budget)[:round(wrong * budget)]
             answers[turned] = 1 - answers[turned]
-        model.learn(pool[asked], answers)
-        if len(asked) in budgets:
-            lines.append(judged(model, data, budget=len(asked), wrong=wrong, how=how,
-                                share_true=answers.mean()))
+        model.learn(data["ask"][asked], answers)
+        lines.append(judged(model, data, budget=budget, wrong=wrong, how=how,
+                            share_true=answers.mean()))
     return lines
 
 
 def rivals(name: str, detector: object, data: dict[str, np.ndarray], model: Reviewed,
-           rng: np.random.Generator) -> list[dict[str, object]]:
+           order: np.ndarray, rng: np.random.Generator) -> list[dict[str, object]]:
     """Other uses of 20 verdicts."""
-    lines = [line for how in ("highest scores", "at random")
-             for line in curve(model, data, rng, budgets=(20,), how=how)]
-    model.learn(data["ask"][:1], [np.nan])
-    odds, rows = model._describe(data["ask"])
-    asked = next_questions(odds - model.threshold_, rows / model.length_, 20)
-    blind = Reviewed(_Blind(n_features=rows.shape[1])).fit(data["normal"])
+    others = {"highest scores": np.argsort(-anomaly_score(detector, data["ask"]), kind="stable"),
+              "at random": rng.permutation(len(data["ask"]))}
+    lines = [line for how, other in others.items()
+             for line in curve(model, data, other, budgets=(20,), how=how)]
+    asked = order[:20]
+    blind = Reviewed(_Blind(n_features=data["ask"].shape[1])).fit(data["normal"])
     lines.append(judged(blind.learn(data["ask"][asked], data["y_ask"][asked]), data, budget=20,
                         wrong=0.0, how="without prior"))
     if name == "Ensemble":
@@ -141,8 +130,9 @@ def cells(seeds: list[int], path: str | None = None) -> pd.DataFrame:
                 model = Reviewed(detector.fit(data["train"]), alpha=ALPHA).fit(data["normal"])
                 rng = np.random.default_rng([seed, len(lines)])
                 new = [judged(model, data, budget=0, wrong=0.0, how="reviewed")]
-                new += curve(model, data, rng) + curve(model, data, rng, wrong=0.1)
-                new += rivals(kind, detector, data, model, rng)
+                order = model.next_questions(data["ask"], BUDGETS[-1])
+                new += curve(model, data, order) + curve(model, data, order, wrong=0.1)
+                new += rivals(kind, detector, data, model, order, rng)
                 lines += [{"detector": kind, "set": name, "seed": seed, **line} for line in new]
         if path:
             pd.DataFrame(lines).to_csv(path, index=False)

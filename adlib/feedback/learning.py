@@ -263,12 +263,13 @@ class Reviewed(Detector):
                        ) -> NDArray[np.int64]:
         """Positions of the k rows whose verdicts would teach most: see `next_questions`.
 
+        By the detector's own score, not the corrected one, which would follow the first few
+        verdicts to where they pointed (no better on average and far worse at worst).
         ``asked``: positions in X that were judged, or must not be asked.
         """
         check_is_fitted(self, "anchors_")
         odds, rows = self._describe(self._validate(X, reset=False))
-        scores = self._corrected(odds, rows) - self.threshold_
-        return next_questions(scores, rows / self.length_, k, asked=asked)
+        return next_questions(odds, rows / self.length_, k, asked=asked)
 
     # -- what to keep quiet about -------------------------------------------------------------
 

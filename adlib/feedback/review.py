@@ -147,7 +147,7 @@ def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A row in question: position, id, score (0 at the detector's threshold), flag, sentence."""
+    """A row in question: position, id, score (0 at the model's threshold now), flag, sentence."""
 
     row: int
     target: str
@@ -227,26 +227,26 @@ class ReviewSession:
             asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
             closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
             if len(closed) < len(self.X):
-                scores = self.model._corrected(*self._described) - self.model.threshold_
-                quiet = self.model._suppressed(*self._described, self.clock())
-                scores = np.where(quiet, -50.0, scores)  # asked last, as there is no point
-                scores[closed] = -np.inf
+                odds, described = self._described
+                quiet = self.model._suppressed(odds, described, self.clock())
+                odds = np.where(quiet, -50.0, odds)  # asked last, as there is no point
                 open_ = np.setdiff1d(np.arange(len(self.X)), closed)
                 at = np.concatenate([asked, open_])
-                (pick,) = next_questions(scores[at], self._described[1][at] / self.model.length_,
-                                         1, asked=np.arange(len(asked)))
-                row = int(at[pick])
-                self._current = Alert(row, self.targets[row], float(scores[row]),
-                                      bool(scores[row] > 0), self._sentence(row))
+                (pick,) = next_questions(odds[at], described[at] / self.model.length_, 1,
+                                         asked=np.arange(len(asked)))
+                self._current = self._alert(int(at[pick]))
         return self._current
+
+    def _alert(self, row: int) -> Alert:
+        score = float(self.model._corrected(*(part[[row]] for part in self._described))[0]
+                      - self.model.threshold_)
+        return Alert(row, self.targets[row], score, score > 0,
+                     self._explained(row).sentences()[0])
 
     def _explained(self, row: int) -> Any:
         return explain(self.model.detector, self.X, [row],
                        **{"background": self.model.normal_, "counterfactual": False,
                           **self.explaining})
-
-    def _sentence(self, row: int) -> str:
-        return self._explained(row).sentences()[0]
 
     def answer(self, verdict: Verdict, note: str = "", *, until: float = math.inf) -> None:
         """Store what the expert says about the alert in question, and learn it.
@@ -272,9 +272,7 @@ class ReviewSession:
             return None
         row = self._given.pop()
         self._store(row, "withdrawn", "", math.inf)
-        score = float(self.model._corrected(*(part[[row]] for part in self._described))[0]
-                      - self.model.threshold_)
-        self._current = Alert(row, self.targets[row], score, score > 0, self._sentence(row))
+        self._current = self._alert(row)
         return self._current
 
     def _store(self, row: int, verdict: Verdict, note: str, until: float) -> None:
