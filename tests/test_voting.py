@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import IsolationForest
+from sklearn.svm import OneClassSVM
 
 from adlib.base import Detector
 from adlib.detectors import KNN, MaxAbsZ, PCAReconstruction, Voting
 from adlib.detectors.ensemble import MemberWarning
+from adlib.detectors.voting import _OneClassSVM
 from adlib.metrics import roc_auc
 from adlib.persist import load, save
 
@@ -141,3 +143,11 @@ def test_the_default_kernel_member_does_not_grow_with_the_training_rows():
     assert np.median(np.abs(all_rows - half)) < 0.1  # a sum over twice the rows: log 2 = 0.69
     far = model.score_samples(np.outer(np.linspace(3, 5, 50), np.ones(3)))
     assert (np.diff(far) < 0).all()  # and rows beyond all others do not tie
+
+
+def test_the_kernel_member_scores_as_libsvm_does():
+    rng = np.random.default_rng(0)
+    X, rows = rng.normal(size=(500, 3)), 2 * rng.normal(size=(5_000, 3))
+    member = _OneClassSVM(nu=0.05).fit(X)
+    theirs = OneClassSVM.score_samples(member, rows) / member.dual_coef_.sum()
+    assert np.allclose(member.score_samples(rows), np.log(np.maximum(theirs, 1e-9)), atol=1e-9)

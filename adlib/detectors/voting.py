@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.base import FOLDS_DEAR, Scores
@@ -25,9 +27,13 @@ class _OneClassSVM(OneClassSVM):
 
     def score_samples(self, X: ArrayLike) -> Scores:
         """Logarithm of a similarity in [1e-9, 1]: high for normal rows."""
-        similarity = super().score_samples(X) / self.dual_coef_.sum()
-        # theirs adds and takes off an offset: what is left of smaller sums is rounding
-        return np.log(np.maximum(similarity, 1e-9))
+        if self.kernel == "rbf":  # a matrix product is several times faster than libsvm's loop
+            similarity = np.concatenate([
+                rbf_kernel(X[part], self.support_vectors_, self._gamma) @ self.dual_coef_[0]
+                for part in gen_batches(len(X), 4_096)])
+        else:
+            similarity = super().score_samples(X)
+        return np.log(np.maximum(similarity / self.dual_coef_.sum(), 1e-9))
 
 
 class Voting(_Committee):
