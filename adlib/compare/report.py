@@ -63,7 +63,7 @@ nav a { margin-right: 1rem } figure { margin: 1rem 0 } img { max-width: 100%; ba
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: GrayText; padding: .3rem 0 }
 th, td { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top }
-td.n { text-align: right; white-space: nowrap } thead th { border-bottom: 1px solid #999 }
+td.n, th.n { text-align: right } td.n { white-space: nowrap } thead th { border-bottom: 1px solid #999 }
 tbody tr:nth-child(even) { background: #8881 }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem }
 @media print { body { max-width: none; font-size: 10pt } nav { display: none }
@@ -365,7 +365,8 @@ def _html(frame, caption, index=False):
     if not len(frame):
         return ""
     frame = frame.rename_axis(frame.index.name or " ").reset_index() if index else frame
-    head = "".join(f'<th scope="col">{escape(str(c).replace("_", " "))}</th>' for c in frame)
+    head = "".join(f'<th scope="col"{" class=n" * (column.dtype.kind in "if" and i > 0)}>'
+                   f"{escape(str(name))}</th>" for i, (name, column) in enumerate(frame.items()))
     digits = [3 * (column.dtype.kind == "f" and (column.dropna() % 1 != 0).any())
               for _, column in frame.items()]
     rows = []
