@@ -63,7 +63,8 @@ nav a { margin-right: 1rem } figure { margin: 1rem 0 } img { max-width: 100%; ba
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: GrayText; padding: .3rem 0 }
 th, td { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right } td.n { white-space: nowrap } thead th { border-bottom: 1px solid #999 }
+td.n, th.n { text-align: right } td.n { white-space: nowrap }
+thead th { border-bottom: 1px solid #999 }
 tbody tr:nth-child(even) { background: #8881 }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem }
 @media print { body { max-width: none; font-size: 10pt } nav { display: none }
