@@ -82,7 +82,8 @@ def test_the_page_says_it_all(page, table):
     for part in ("Ranking", "Are the differences more than chance?", "By data set", "Audit",
                  "How easy the sets are", "At the threshold", "By kind of anomaly",
                  "peak_memory_mib", "Failures and warnings", "looks back on 4999 rows",
-                 "Time and memory", "How to read it", "Checks that failed", "RandomScore", "requirements_lock_sha256"):
+                 "Time and memory", "How to read it", "Checks that failed", "RandomScore",
+                 "requirements_lock_sha256"):
         assert part in words, part
     assert words.index(verdict(table)) < words.index("best first")
 
