@@ -261,6 +261,8 @@ def test_a_session_runs_unattended_and_goes_on_after_a_restart(session, detector
         assert alert.target not in seen
         seen.add(alert.target)
         again.answer("true" if alert.is_anomaly else "false")
+    assert ReviewSession(again.model, session.X, session.store, stream="other").next() is not None
+    assert again.model.n_verdicts_ == 0  # what was said about another stream counts only there
     assert again.progress == (9, 9) and len(again.store.answers()) == 11
     with pytest.raises(ValueError, match="no open alert"):
         again.answer("true")

@@ -23,9 +23,10 @@ Verdict = Literal["true", "false", "known", "ignore", "withdrawn"]
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, verdict TEXT NOT NULL,
-    who TEXT NOT NULL, note TEXT NOT NULL, time REAL NOT NULL, until REAL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS answers_target ON answers (target, seq);
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, stream TEXT NOT NULL, target TEXT NOT NULL,
+    verdict TEXT NOT NULL, who TEXT NOT NULL, note TEXT NOT NULL, time REAL NOT NULL, until REAL,
+    body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS answers_target ON answers (stream, target, seq);
 CREATE TRIGGER IF NOT EXISTS answers_stay BEFORE UPDATE ON answers
     BEGIN SELECT RAISE(ABORT, 'answers are append-only') ; END;
 CREATE TRIGGER IF NOT EXISTS answers_last BEFORE DELETE ON answers
@@ -52,6 +53,8 @@ class Answer:
         POSIX seconds.
     until : float
         Until when a pattern is ignored, POSIX seconds; inf: until revoked.
+    stream : str
+        What the target belongs to: targets of two streams, or data sets, may share their names.
     """
 
     target: str
@@ -61,6 +64,7 @@ class Answer:
     note: str = ""
     time: float = 0.0
     until: float = math.inf
+    stream: str = ""
 
     def __post_init__(self) -> None:
         if self.verdict not in get_args(Verdict):
@@ -103,22 +107,23 @@ class FeedbackStore(AlertStore):
         body = json.dumps(answer.rows, allow_nan=False)
         until = None if math.isinf(answer.until) else answer.until
         with self._transaction() as db:
-            db.execute("INSERT INTO answers (target, verdict, who, note, time, until, body) "
-                       "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                       (answer.target, answer.verdict, answer.who, answer.note, answer.time,
-                        until, body))
+            db.execute("INSERT INTO answers (stream, target, verdict, who, note, time, until, "
+                       "body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                       (answer.stream, answer.target, answer.verdict, answer.who, answer.note,
+                        answer.time, until, body))
 
-    def history(self, target: str | None = None) -> list[Answer]:
+    def history(self, target: str | None = None, *, stream: str | None = None) -> list[Answer]:
         """Everything that was said, in order."""
-        found = self._select("SELECT target, verdict, body, who, note, time, until FROM answers",
-                             "seq", None, ("target = ?", target))
+        found = self._select(
+            "SELECT target, verdict, body, who, note, time, until, stream FROM answers", "seq",
+            None, ("target = ?", target), ("stream = ?", stream))
         return [Answer(target, verdict, tuple(map(tuple, json.loads(body))), who, note, at,
-                       math.inf if until is None else until)
-                for target, verdict, body, who, note, at, until in found]
+                       math.inf if until is None else until, stream)
+                for target, verdict, body, who, note, at, until, stream in found]
 
-    def answers(self) -> list[Answer]:
+    def answers(self, *, stream: str | None = None) -> list[Answer]:
         """The last answer about each target, in the order of the targets' first; none withdrawn."""
-        last = {answer.target: answer for answer in self.history()}
+        last = {(answer.stream, answer.target): answer for answer in self.history(stream=stream)}
         return [answer for answer in last.values() if answer.verdict != "withdrawn"]
 
 
@@ -176,7 +181,8 @@ class ReviewSession:
         session.
     budget : int
         Questions of this session.
-    who : str
+    stream, who : str
+        Written into each answer; answers about other streams are left alone.
     clock : callable
         Gives the time of an answer, POSIX seconds.
     **explaining
@@ -198,9 +204,11 @@ class ReviewSession:
 
     def __init__(self, model: Reviewed, X: ArrayLike, store: FeedbackStore, *,
                  rows: ArrayLike | None = None, targets: Sequence[str] | None = None,
-                 budget: int = 20, who: str = "", clock: Callable[[], float] = time.time,
+                 budget: int = 20, stream: str = "", who: str = "",
+                 clock: Callable[[], float] = time.time,
                  **explaining: Any):
-        self.model, self.store, self.who, self.clock = model, store, who, clock
+        self.model, self.store, self.clock = model, store, clock
+        self.stream, self.who = stream, who
         self.X, self.explaining = model._validate(X, reset=False), explaining
         self._described = model._describe(self.X)  # scores of a network are made once
         n = len(self.X)
@@ -213,7 +221,7 @@ class ReviewSession:
         self.budget = budget
         self._given: list[int] = []  # by this session, for undo
         self._current: Alert | None = None
-        teach(model, store.answers())
+        teach(model, store.answers(stream=stream))
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -223,7 +231,7 @@ class ReviewSession:
     def next(self) -> Alert | None:
         """The alert in question, the same until it is answered; None when the session is over."""
         if self._current is None and len(self._given) < self.budget:
-            known = {answer.target for answer in self.store.answers()}
+            known = {answer.target for answer in self.store.answers(stream=self.stream)}
             asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
             closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
             if len(closed) < len(self.X):
@@ -279,8 +287,8 @@ class ReviewSession:
         first = max(0, row - self.model._context())
         rows = tuple(map(tuple, self.X[first:row + 1].tolist()))
         self.store.record(Answer(self.targets[row], verdict, rows, self.who, note, self.clock(),
-                                 until))
-        teach(self.model, self.store.answers())
+                                 until, self.stream))
+        teach(self.model, self.store.answers(stream=self.stream))
 
     # -- what the expert sees -----------------------------------------------------------------
 
