@@ -186,7 +186,7 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     code = _git("log", "-1", "--format=%h", "--", "adlib") or "unknown"
     failed = table.loc[table.status != "ok"].drop_duplicates(CELL)
     text = [
-        f"# {escape(title)}", escape(verdict(table)),
+        f"# {escape(title, False)}", escape(verdict(table), False),
         f"![Detectors from best to worst with 95 % intervals]({path.with_suffix('.png').name})",
         f"Headline metric, mean over {len(per_set)} data sets and their seeds; the 95 % interval "
         f"is over {over}, and `random` is what a shuffled score gets.",
@@ -195,7 +195,7 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         _markdown(per_set.T.rename_axis("detector").reset_index()),
         "## Where it comes from",
         "\n".join(escape(f"* {data.name}: {len(data)} rows x {data.n_features}, history "
-                         f"{data.train_end}; {data.source}. SHA-256 {data.fingerprint[:16]}")
+                         f"{data.train_end}; {data.source}. SHA-256 {data.fingerprint[:16]}", False)
                   for data in datasets),
         f"Seeds {seeds}; threshold at alpha = {alpha}; adlib's code at commit {code}; "
         f"{len(failed)} cells failed. `make` writes this file.",
@@ -393,7 +393,7 @@ def _markdown(frame, **formats):
     def text(column, value):
         if isinstance(value, (float, np.floating)):
             return "" if np.isnan(value) else formats.get(column, "{:.2f}").format(value)
-        return escape(str(value)).replace("|", "\\|").replace("\n", " ")
+        return escape(str(value), False).replace("|", "\\|").replace("\n", " ")
 
     rows = [[text(c, v) for c, v in zip(frame, row, strict=True)]
             for row in frame.itertuples(index=False, name=None)]
