@@ -1,5 +1,7 @@
 """Notebook 05 on a table of the user's own: what it shows, and the one sentence when it cannot."""
 
+import json
+
 import nbformat
 import numpy as np
 import pandas as pd
@@ -65,18 +67,54 @@ def test_labelled_table(run):
         assert column in text
     assert "mine: No winner: the interval of KNN" in text
     assert "\n9 cells, 0 failed, 0 with a warning" in text
-    assert n_figures == 2
+    assert "audit of " in text and "This ranks the ability to find injected anomalies" in text
+    assert n_figures == 4
 
 
-def test_table_without_labels_is_not_ranked(run):
-    text, n_figures = run(data_path="bare.csv", time_column="when")
+def test_table_without_labels_is_not_ranked_by_quality(run, folder):
+    text, n_figures = run(data_path="bare.csv", time_column="when", report_dir="bare_report")
     assert "no labels: no quality is measured" in text and "share of test rows flagged" in text
     assert "without labels there is no better or worse" in text
-    assert "rank " not in text and "f1" not in text and "No winner" not in text
+    assert "f1" not in text and "No winner" not in text and "audit of" not in text
+    assert "This ranks the ability to find injected anomalies (spike, " in text
+    assert "same_over_seeds" in text and "injected" in text
     lines = [line.split() for line in text.splitlines()]
     first = lines[lines.index(["row"]) + 1]  # of the rows to look at first
     assert int(first[0]) in [start + i for start in (600, 800, 1000) for i in range(5)]
     assert n_figures == 2
+    page = (folder / "bare_report" / "index.html").read_text()
+    assert "No labels: no quality is measured here." in page and "Without labels: bare" in page
+
+
+def test_report_results_and_window(run, folder):
+    more = {"window": 3, "results_dir": "cells", "report_dir": "mine_report"}
+    text, _ = run(**MINE, **more)
+    assert "KNN(window=3)" in text and "RollingZScore(window=3)" not in text
+    assert list((folder / "cells").glob("mine--KNN-window=3-*.json"))
+    manifest = json.loads((folder / "mine_report" / "manifest.json").read_text())
+    assert manifest["parameters"]["detectors"] == ["KNN(window=3)", "RollingZScore"]
+    assert manifest["parameters"]["window"] == 3 and manifest["seeds"] == [0]
+    assert set(manifest["data"]) == {"mine"}
+    page = (folder / "mine_report" / "index.html").read_text()
+    assert "Model comparison on mine.csv" in page and "<h2>Audit</h2>" in page
+
+
+def test_a_folder_laid_out_as_a_benchmark(run, folder):
+    home = folder / "skab" / "valve1"
+    home.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("0", "1"):
+        table = pd.DataFrame({
+            "datetime": pd.date_range("2024-03-01", periods=800, freq="s"),
+            "flow": rng.normal(size=800), "anomaly": 0, "changepoint": 0,
+        })
+        table.loc[500:700, ["flow", "anomaly"]] += [3, 1]
+        table.to_csv(home / f"{name}.csv", index=False, sep=";")
+    text, _ = run(data_path="skab", report_dir="skab_report")
+    assert "all 2 sets: No winner: 2 data sets are too few" in text
+    assert "of the test rows are anomalous" in text  # half of them, says the audit
+    page = (folder / "skab_report" / "index.html").read_text()
+    assert "Model comparison on skab" in page and "valve1/1" in page
 
 
 def test_labels_from_windows(run):
@@ -95,6 +133,9 @@ def test_labels_from_windows(run):
         (MINE | {"data_path": "short.csv"},
          "short: alpha=0.05 needs 19 rows to calibrate on, and 70 rows leave 5: give more rows"),
         (MINE | {"detectors": []}, "detectors is empty: name at least one"),
+        (MINE | {"profile": "quick"}, "profile is 'fast' or 'full', got 'quick'"),
+        ({"data_path": "."}, "is a folder; only nab, skab and adbench can be"),
+        ({"datasets": ["telemetri"]}, "datasets: ['telemetri'] are not there"),
         (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM'; there are"),
     ],
 )  # fmt: skip
