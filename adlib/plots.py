@@ -448,8 +448,8 @@ def remedy(why, row=0, *, k=8, ax=None):
     """
     values, normal, far = why.values[row], why.normal[row], why.surprises[row]
     changed = ~np.isnan(normal) & (normal != values)
-    order = np.lexsort((-why.shares[row], ~changed))[:k]
-    if ax is None:
+    order, own = np.lexsort((-why.shares[row], ~changed))[:k], ax is None
+    if own:
         _, ax = plt.subplots(figsize=(7, 1.5 + 0.45 * len(order)), layout="constrained")
     ax.axvspan(-3, 3, color="0.92", label="3 deviations")
     ax.axvline(0, color="0.4", linewidth=1)
@@ -466,7 +466,8 @@ def remedy(why, row=0, *, k=8, ax=None):
     ax.set_ylim(len(order) - 0.4, -0.9)
     found = "" if changed.any() else "; no change of a few features found"
     ax.set(xlabel="robust deviations from what is expected", title=_when(why, row) + found)
-    _legend([ax])
+    if own:
+        _legend([ax])
     return ax
 
 
