@@ -75,9 +75,14 @@ class Reviewed(Detector):
     hold the correction down are cross-fitted; where rows are ordered in time they come from the
     first half, and the threshold from the second.
 
-    Helps where anomalies of a kind come back; a verdict says nothing about kinds unlike it. Where
-    the detector is already right, or nearly all alarms are true, there is nothing to gain and AP
-    may move by a hundredth either way.
+    Measured by ``benchmarks/feedback.py`` on rows never shown (20 sets, 5 seeds, three detectors):
+    20 verdicts add .10 [.04, .18] to the average precision and cost no set more than .01; with two
+    of them wrong they add .07 and cost up to .02. The kernel was chosen on 16 of these sets; on the
+    four generators the gain is .01 to .06. To shift weights between an ensemble's members
+    (`adlib.detectors.Ensemble.feedback`) adds .001.
+
+    Helps where anomalies of a kind come back; a verdict says nothing about kinds unlike it. The
+    first five verdicts can cost a set .07. Nothing is gained where the detector is already right.
 
     Parameters
     ----------
