@@ -147,6 +147,17 @@ def test_twenty_verdicts_help_on_rows_never_shown(kind):
     assert wrong.mean() > 0, wrong
 
 
+@pytest.mark.parametrize(("X", "y"), [
+    (np.vstack([far(1, 2), [[1e300, 0, 0], [1e12, -1e12, 0]]]), [1, 0, 0, 1]),
+    (np.repeat(far(1), 6, axis=0), [1, 0, 1, 0, 0, 0]),
+    (np.repeat(far(1, size=1e9), 5, axis=0), [0] * 5),
+    (5 * rows(20), np.ones(20)),
+], ids=["wild", "contradictory", "copies", "all true"])
+def test_odd_verdicts_leave_a_working_model(model, X, y):
+    rate = model.learn(X, y).detect(rows(4000, 14)).is_anomaly.mean()
+    assert np.isfinite(model.anomaly_score(X)).all() and 0.01 < rate < 0.1
+
+
 def test_bad_input_is_refused_and_leaves_the_model(model, detector):
     score = model.learn(far(1), [1]).anomaly_score(far(1))
     for y in ([2], [1, 0], [[1]], ["true"]):

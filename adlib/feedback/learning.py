@@ -29,6 +29,7 @@ _FOLDS = 5
 # Prior variances of the correction in squared units of log-odds: a shift for all rows, a tilt
 # along the features, a bump around single rows.
 _SHIFT, _TILT, _BUMP = 4.0, 4.0, 16.0
+_CAP = 4.0  # log(1 + deviations): 54 of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,8 @@ class Reviewed(Detector):
         surprise = self.scale_.surprise(anomaly_score(self.detector, X)) + np.log(self.alpha)
         odds = np.where(surprise > 1, 1 + np.log(np.maximum(surprise, 1)), surprise)
         Z = standardise(self._summary(X), self.center_, self.spread_)
-        return odds, np.sign(Z) * np.log1p(np.abs(Z))
+        # capped: no single wild value may tilt the whole correction
+        return odds, np.sign(Z) * np.minimum(np.log1p(np.abs(Z)), _CAP)
 
     def _summary(self, X: Matrix) -> Matrix:
         """The row; where the detector looks back, mean and deviation of what it sees."""
