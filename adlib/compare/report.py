@@ -254,9 +254,11 @@ def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
     per_set = _per_set(ranking)
     per_set = per_set if len(per_set) > per_set.shape[1] else per_set.T.rename_axis("detector")
     facts = pd.DataFrame([data.describe() for data in datasets])
-    facts = facts.drop(columns=["rows per kind", "steps off the median"], errors="ignore")
+    long = ["rows per kind", "steps off the median", "source"]
+    facts = facts.drop(columns=long, errors="ignore")
     add("By data set", _html(per_set, "Headline metric, means over seeds", index=True),
-        _html(facts, "What the sets hold"))
+        _html(facts, "What the sets hold"),
+        "".join(_p(f"Source: {source}") for source in {data.source: 0 for data in datasets}))
     if len(sets) and sets.best.notna().any():
         trivial = sets.dataset[sets.trivial].tolist()
         add("How easy the sets are", _p(
