@@ -41,6 +41,7 @@ from sklearn.exceptions import NotFittedError
 from adlib import persist
 from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.drift import DriftMonitor
+from adlib.explain import explain
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, Responses
@@ -56,6 +57,7 @@ Rows = NDArray[np.float64]
 FORMAT = 1
 _TURN = 64  # samples between two looks at what else there is to do
 _TOP = 5  # features that a verdict names
+_BACKGROUND = 512  # normal samples that explanations compare with
 # what a fitted engine depends on; the rest of the configuration may change without a new fit
 _FITTED = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
            "calibration_share")
@@ -287,8 +289,10 @@ class RealTimeAnomalyDetector:
         if whole.sum() < config.window_size:
             raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give "
                              f"a longer history, or one with fewer gaps")
+        past = filled[:cut][valid[:cut]]
+        background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
         self._take(names, members, held_out, *center_scale(filled[:cut], robust=True),
-                   _longest_runs(X))
+                   _longest_runs(X), background)
         shared = self._combination(tuple(range(len(self._members))))
         if config.alpha < min(1 / (shared.n_windows_ + 1),
                               config.window_size / (shared.n_rows_ + 1)):
@@ -363,14 +367,16 @@ class RealTimeAnomalyDetector:
         _check_same(self.config.model_dump(mode="json"), twin.config)
         twin._take(self.features_, [
             _Member(member.name, deepcopy(member.model), member.weight)
-            for member in self._members], self._held_out, self._center, self._scale, self._longest)
+            for member in self._members], self._held_out, self._center, self._scale, self._longest,
+            self._background)
         return twin
 
     def _take(self, features: list[str], members: list[_Member], held_out: Rows, center: Scores,
-              scale: Scores, longest: Scores) -> None:
+              scale: Scores, longest: Scores, background: Rows) -> None:
         """Be fitted with these parts."""
         self.features_, self._members, self._held_out = features, members, held_out
         self._center, self._scale, self._longest = center, scale, longest
+        self._background = background
         self._ready()
 
     @property
@@ -481,7 +487,10 @@ class RealTimeAnomalyDetector:
         p, (score, flagged) = np.exp(log_p), decide(log_p, config.alpha)
         alpha_info = config.alpha_info or 3 * config.alpha
         notable = np.flatnonzero(p <= alpha_info)
-        top = self._explain(block.values[peak[notable]], notable)
+        # neighbouring windows often owe their score to the same sample
+        samples, which = np.unique(peak[notable], return_inverse=True)
+        causes = self._explain(block.values[samples])
+        top = {int(i): causes[k] for i, k in zip(notable, which, strict=True)}
         self._watch_drift(block, combined, known.all(axis=1), quality)
         names = [member.name for member in self._members]
         found = []
@@ -497,22 +506,21 @@ class RealTimeAnomalyDetector:
                  for name, value in zip(names, own[i].tolist(), strict=True)}, top.get(i, ())))
         return found
 
-    def _explain(self, rows: Rows, which: NDArray[np.int64]
-                 ) -> dict[int, tuple[tuple[str, float], ...]]:
-        """Features behind the highest samples of windows, with their shares."""
-        if not len(which):
-            return {}
+    def _explain(self, rows: Rows) -> list[tuple[tuple[str, float], ...]]:
+        """Features that made each sample stand out, with their shares."""
+        if not len(rows):
+            return []
         parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
         for member in self._members:
-            if (member.context == 0 and not member.online and member.running is None
-                    and not member.off and hasattr(member.model, "contributions")):
+            if not (member.context or member.online or member.off or member.running):
                 with contextlib.suppress(Exception):  # an explanation is no reason to lose an alarm
-                    parts = np.abs(member.model.contributions(rows))
+                    parts = explain(member.model, rows, np.arange(len(rows)), threshold=np.inf,
+                                    background=self._background, counterfactual=False).shares
                     break
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
-        return {int(i): tuple((self.features_[k], float(share[k])) for k in best)
-                for i, share, best in zip(which, parts / total, order, strict=True)}
+        return [tuple((self.features_[k], float(share[k])) for k in best if share[k] > 0)
+                for share, best in zip(parts / total, order, strict=True)]
 
     def _watch_drift(self, block: Block, combined: Scores, whole: NDArray[np.bool_],
                      quality: list[QualityEvent]) -> None:
@@ -712,7 +720,8 @@ class RealTimeAnomalyDetector:
                 persist.save(member.model, folder / f"detector-{i}")
             safetensors.save_file(
                 {"held_out": self._held_out, "center": self._center, "scale": self._scale,
-                 "longest": self._longest}, folder / "arrays.safetensors")
+                 "longest": self._longest, "background": self._background},
+                folder / "arrays.safetensors")
             (folder / "engine.json").write_text(json.dumps(
                 {"format": FORMAT, "features": self.features_,
                  "detectors": [member.name for member in self._members],
