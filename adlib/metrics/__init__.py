@@ -2,13 +2,15 @@
 
 ``point`` judges rows one by one, ``volume`` lets rows near an event count in part, ``event``
 judges runs of rows, ``ranges`` how far runs overlap and how near they lie, ``adjusted`` credits
-whole events, ``benchmark`` scores as NAB and UCR do, ``reporting`` puts every value beside the
-one a random score gets. Undefined values are nan with a warning, never a made-up 0.
+whole events, ``benchmark`` scores as NAB and UCR do, ``clinical`` weighs what a diagnosis is
+worth, ``reporting`` puts every value beside the one a random score gets. Undefined values are nan
+with a warning, never a made-up 0.
 """
 
 from adlib.metrics.adjusted import (composite_f1, point_adjusted_f1, point_adjusted_precision,
                                     point_adjusted_recall)
 from adlib.metrics.benchmark import nab_corpus, nab_score, ucr_score
+from adlib.metrics.clinical import net_benefit, sensitivity_at_specificity
 from adlib.metrics.event import (alarm_count, alarms_per_day, detection_delay, event_f1,
                                  event_precision, event_recall)
 from adlib.metrics.point import (average_precision, best_f1, confusion_matrix, f1,
@@ -22,8 +24,8 @@ __all__ = [
     "affiliation_f1", "affiliation_precision", "affiliation_recall", "alarm_count",
     "alarms_per_day", "average_precision", "best_f1", "composite_f1", "confusion_matrix",
     "detection_delay", "event_f1", "event_precision", "event_recall", "f1",
-    "false_positive_rate", "nab_corpus", "nab_score", "point_adjusted_f1",
+    "false_positive_rate", "nab_corpus", "nab_score", "net_benefit", "point_adjusted_f1",
     "point_adjusted_precision", "point_adjusted_recall", "precision", "range_f1",
-    "range_precision", "range_recall", "recall", "report", "roc_auc", "ucr_score", "vus",
-    "vus_pr", "vus_roc",
+    "range_precision", "range_recall", "recall", "report", "roc_auc",
+    "sensitivity_at_specificity", "ucr_score", "vus", "vus_pr", "vus_roc",
 ]

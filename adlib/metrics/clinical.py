@@ -1,0 +1,124 @@
+"""Metrics of diagnosis: what a test finds at a stated specificity, and what acting on it is worth.
+
+Neither needs the share of anomalies among the judged rows to be that of the place where the test
+will be used: the first does not depend on it, the second takes it as an argument.
+"""
+
+import numpy as np
+
+from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores
+
+
+def sensitivity_at_specificity(y_true, score, specificity=0.95, *, judged=None):
+    """Share of the anomalies found when at most ``1 - specificity`` of the normal rows are flagged.
+
+    A point of the ROC curve, chosen for what false alarms cost (the area averages over cuts that
+    nobody would use). Rows that tie are flagged together, so the realised specificity may be higher
+    than asked for, never lower. A random score gives about ``1 - specificity``.
+
+    The cut is read off the *judged* normal rows, so this is a property of the ranking: a cut fixed
+    beforehand will realise another specificity. With few normal rows a single one of them decides.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous.
+    specificity : float, default=0.95
+        Share of the normal rows that must stay unflagged, in [0, 1].
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan with a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, a score is NaN, or specificity is out of range.
+
+    Notes
+    -----
+    Pepe, The Statistical Evaluation of Medical Tests (2003), chapter 4: ROC(t) at t = 1 -
+    specificity.
+
+    Examples
+    --------
+    >>> y, score = [0, 0, 0, 0, 1, 1], [0.1, 0.2, 0.3, 0.7, 0.6, 0.9]
+    >>> sensitivity_at_specificity(y, score, 1.0), sensitivity_at_specificity(y, score, 0.75)
+    (0.5, 1.0)
+    """
+    _check_share("specificity", specificity, closed=True)
+    y, score, judged = labels_and_scores(y_true, score, judged)
+    y, score = y[judged], score[judged]
+    if not both_classes(y, "sensitivity_at_specificity"):
+        return np.nan
+    normal = np.sort(score[~y])
+    # 1e-9: 0.95 of 20 rows is 19, whatever the binary fraction says
+    spared = int(np.ceil(specificity * normal.size - 1e-9))
+    return float((score[y] > normal[spared - 1]).mean()) if spared else 1.0
+
+
+def net_benefit(y_true, pred, threshold, *, prevalence=None, judged=None):
+    """True positives per person, less the false ones at the price that `threshold` puts on them.
+
+    Who acts from a risk of ``threshold`` on says that one missed case weighs as much as ``(1 -
+    threshold) / threshold`` needless actions. In that unit::
+
+        net benefit = sensitivity * prevalence
+                      - (1 - specificity) * (1 - prevalence) * threshold / (1 - threshold)
+
+    To act on nobody gives 0, to act on everybody ``prevalence - (1 - prevalence) * threshold / (1 -
+    threshold)``: a test is worth its trouble where it lies above both. Plotted over `threshold` it
+    is the decision curve (Vickers and Elkin 2006). It says nothing on the cost of the test itself,
+    and `threshold` is a judgement of people, not of data.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    pred : array_like of shape (n_samples,)
+        1 = acted on. For a model that gives risks: ``risk >= threshold``.
+    threshold : float
+        Risk from which on one would act, in (0, 1).
+    prevalence : float, optional
+        Share of anomalies where the test will be used, in (0, 1). Default: that of the judged rows.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    float
+        At most the prevalence; negative where the test does more harm than good. nan with a warning
+        if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        If labels or flags are not 0/1, lengths differ, or a share is out of range.
+
+    Examples
+    --------
+    >>> y, pred = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1], [1, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    >>> round(net_benefit(y, pred, 0.2), 3)  # (1 - 1 * 0.25) / 10
+    0.075
+    """
+    _check_share("threshold", threshold)
+    if prevalence is not None:
+        _check_share("prevalence", prevalence)
+    y, pred, judged = labels_and_flags(y_true, pred, judged)
+    y, pred = y[judged], pred[judged]
+    if not both_classes(y, "net_benefit"):
+        return np.nan
+    share = y.mean() if prevalence is None else prevalence
+    price = threshold / (1 - threshold)
+    return float(pred[y].mean() * share - pred[~y].mean() * (1 - share) * price)
+
+
+def _check_share(name, value, *, closed=False):
+    if isinstance(value, bool) or not (0 <= value <= 1 if closed else 0 < value < 1):
+        bounds = "[0, 1]" if closed else "(0, 1)"
+        raise ValueError(f"{name} must be a number in {bounds}, got {value!r}")
