@@ -63,6 +63,8 @@ class Explanation:
         The row with the smallest change found that brings the score to the threshold or below (of
         a model that looks back, the rows before it change too); NaN where none was found, or none
         was looked for.
+    sought : ndarray of bool, shape (n_rows,)
+        Whether such a change was looked for.
     method : {"native", "occlusion"}
     sums_to_score : bool
         Whether contributions add up to ``scores - normal_scores``.
@@ -87,6 +89,7 @@ class Explanation:
     surprises: Array
     baseline: Array
     normal: Array
+    sought: NDArray[np.bool_]
     method: str
     sums_to_score: bool
     normal_scores: Array
@@ -151,8 +154,8 @@ class Explanation:
         return f"{value}, in itself {rare}, is {_far(odd)} what the other values suggest"
 
     def _remedy(self, i: int) -> str:
-        if np.isnan(self.baseline[i]).all() or np.isnan(self.threshold):
-            return ""  # none was looked for
+        if not self.sought[i]:
+            return ""
         if np.isnan(self.normal[i]).any():
             return " No change of a few features was found that would make it normal."
         parts = [f"{self.feature_names[j]} at {self._number(i, j, self.normal[i, j])}"
@@ -347,7 +350,8 @@ def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold
              "usual": usual.value + 0 * values, "deviations": far, "expected": usual.expected + 0 *
              values, "surprises": odd, "period": usual.period + 0 * values, "sums_to_score": True,
              "baseline": np.full((n, d), np.nan), "normal": np.full((n, d), np.nan),
-             "normal_scores": np.zeros(n)}
+             "normal_scores": np.zeros(n), "sought": np.full(n, counterfactual and
+             guesses is not None and not np.isnan(threshold))}
     if not n:
         return found | {"contributions": np.zeros((0, d))}
     scores, parts, cells = found["scores"], None, None
@@ -377,7 +381,7 @@ def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold
     found["contributions"] = parts
     if steps and length > 1:
         found["steps"] = cells if cells is not None else _by_step(model, W, best, scores, parts)
-    if counterfactual and guesses is not None:
+    if found["sought"].any():
         few = np.argsort(-parts, axis=1, kind="stable")[:, :_TRIED]
         if found["method"] == "native":
             lines = np.arange(n)[:, None]

@@ -340,6 +340,18 @@ def test_when_no_change_is_found_the_sentence_says_so():
                                        "normal.")
 
 
+@pytest.mark.parametrize("method", ["native", "occlusion"])
+def test_nothing_is_said_of_a_change_that_nobody_looked_for(method):
+    X = np.random.default_rng(0).normal(size=(500, 6))
+    model, odd = KNN().fit(X), np.full((1, 6), 6.0)
+    asked = explain(model, odd, [0], background=X, method=method)
+    assert asked.sought.all() and "No change of a few features" in asked.sentences()[0]
+    for quiet in ({"counterfactual": False}, {"threshold": np.nan}):
+        why = explain(model, odd, [0], background=X, method=method, **quiet)
+        assert not why.sought.any() and np.isnan(why.normal).all()
+        assert why.sentences()[0] == asked.sentences()[0].split(" No change")[0]
+
+
 def test_without_background_only_what_is_known_is_said():
     X = correlated(0, 200)
     why = explain(KNN().fit(X), X[:1] + [9, 0, 0, 0], [0], counterfactual=False)
