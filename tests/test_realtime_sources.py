@@ -348,6 +348,7 @@ def test_the_committed_position_counts_not_what_the_server_heard(server, stream)
                 more = asyncio.create_task(take(samples, 61))
                 assert (await settled(client, name)).ack_floor.stream_seq == 60
                 more.cancel()
+                await asyncio.wait([more])
         with pytest.raises(ValueError, match="made anew"):
             await anext(source(spec, position=lambda: 61))
         await client.close()
@@ -467,6 +468,35 @@ def test_server_down_then_up(tmp_path, how):
             await client.close()
 
         within(run())
+
+
+@needs_nats
+def test_a_busy_source_can_be_cancelled(server, stream):
+    """Messages that arrive at the moment of the cancellation must not make it forgotten."""
+    name, spec = stream
+
+    async def run():
+        client = await publish(server, name, payloads(1))
+        running = True
+
+        async def feed():
+            while running:
+                await client.publish(f"{name}.x", b"[1]")
+                await asyncio.sleep(0)
+
+        feeding = asyncio.create_task(feed())
+        for pause in np.linspace(0.05, 0.1, 8):
+            async with aclosing(source(spec)) as samples:
+                taking = asyncio.create_task(take(samples, 10**9))
+                await asyncio.sleep(pause)
+                taking.cancel()
+                done, _ = await asyncio.wait([taking], timeout=3)
+                assert done
+        running = False
+        await feeding
+        await client.close()
+
+    within(run())
 
 
 @needs_nats

@@ -446,16 +446,17 @@ class _JetStream:
         self._open: dict[int, Any] = {}
 
     async def samples(self) -> AsyncIterator[Sample]:
-        client = await self._nats.connect(
+        client = await _heedful(self._nats.connect(
             self._server, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
-            error_cb=self._report)
+            error_cb=self._report))
         try:
             self._js = client.jetstream()
-            await self._prepare()
-            subscription = await self._js.pull_subscribe_bind(self._durable, self._stream)
+            await _heedful(self._prepare())
+            subscription = await _heedful(
+                self._js.pull_subscribe_bind(self._durable, self._stream))
             while True:
                 try:
-                    messages = await subscription.fetch(_FETCH, timeout=_PATIENCE)
+                    messages = await _heedful(subscription.fetch(_FETCH, timeout=_PATIENCE))
                 except TimeoutError:  # the builtin one too; a consumer that was deleted is silent
                     await self._persist(self._prepare)
                     continue
@@ -470,7 +471,7 @@ class _JetStream:
         finally:
             with suppress(Exception):  # acknowledgements that still wait to be sent
                 await client.flush(1)
-            await client.close()
+            await _heedful(client.close())
 
     async def _prepare(self) -> None:
         """See that stream and consumer are there, and the same as before."""
@@ -505,7 +506,7 @@ class _JetStream:
         """Try until it works: the server may be down."""
         while True:
             try:
-                return await attempt(*args)
+                return await _heedful(attempt(*args))
             except self._nats.errors.ConnectionClosedError:
                 raise
             except (TimeoutError, self._nats.errors.Error) as error:
@@ -561,6 +562,19 @@ class _JetStream:
 
     async def _report(self, error: Exception) -> None:
         log.warning("%s: %s", self._shown, f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+async def _heedful(work: Awaitable[Any]) -> Any:
+    """Await what awaits `asyncio.wait_for`: that swallows a cancellation which comes together with
+    a result (Python 3.11), and who cancelled would then wait for ever.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
+    try:
+        await asyncio.wait([task])
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _number_of(message: Any) -> int:
