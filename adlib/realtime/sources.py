@@ -454,6 +454,10 @@ class _JetStream:
             await _heedful(self._prepare())
             subscription = await _heedful(
                 self._js.pull_subscribe_bind(self._durable, self._stream))
+            while self._next <= self._taken:  # with nobody: do not wait for the server
+                end = min(self._next + _FETCH, self._taken + 1)
+                for sample in _samples(await self._up_to(end), acknowledge=self._acknowledge):
+                    yield sample
             while True:
                 try:
                     messages = await _heedful(subscription.fetch(_FETCH, timeout=_PATIENCE))
@@ -501,6 +505,7 @@ class _JetStream:
                              ) from None
         if self._next is None:
             self._next = (done if done >= 0 else consumer.ack_floor.stream_seq) + 1
+            self._taken = consumer.delivered.stream_seq  # some by a process that is no more
 
     async def _persist(self, attempt: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Try until it works: the server may be down."""
@@ -524,10 +529,16 @@ class _JetStream:
                 else:
                     await self._confirm(message)
                 continue
-            while self._next < seq:
-                found += await self._persist(self._missing, seq)
+            found += await self._up_to(seq)
             found.append(self._record(seq, _stored_at(message), message.data))
             self._open[seq], self._next = message, seq + 1
+        return found
+
+    async def _up_to(self, end: int) -> list[_Record]:
+        """Records before ``end``, read from the stream."""
+        found: list[_Record] = []
+        while self._next < end:
+            found += await self._persist(self._missing, end)
         return found
 
     async def _missing(self, end: int) -> list[_Record]:
