@@ -151,6 +151,24 @@ def test_the_end_of_a_stream_lets_out_what_waits():
     assert processor.position == 7 and spans(block.events) == [("gap", 3, 4)]
 
 
+@pytest.mark.parametrize("begin", [1.7e9, 0.0])
+def test_gaps_and_poison_of_a_stream_with_stamps_take_the_time_before(begin):
+    """Ten samples a second, so that counting seconds by sequence numbers would run ahead."""
+    cutter = StreamProcessor(1, 1, n_features=1, hold=5)
+    stamp = {seq: begin + seq / 10 for seq in range(20)}
+    values = [Sample(seq, stamp[seq], [1.0]) for seq in (0, 1, 2, 5, 6)]
+    windows, events = feed(cutter, *values, Sample(7, stamp[7], "broken"), Sample(8, None, "torn"),
+                           Sample(9, stamp[9], [1.0]))
+    assert [(e.kind, e.start, e.time) for e in events] == [
+        ("gap", 3, stamp[5]), ("poison", 7, stamp[7]), ("poison", 8, stamp[7])]
+    assert [w.time for w in windows] == [
+        stamp[s] for s in (0, 1, 2, 5, 6, 7, 7, 9)]  # 8 has none of its own
+    again = StreamProcessor(1, 1, n_features=1, hold=5)
+    again.restore(cutter.state())
+    (window,), _ = feed(again, Sample(None, None, [1.0]))
+    assert window.time == stamp[9]
+
+
 def test_time_that_goes_back_is_raised():
     times = [100.0, 110.0, 90.0, np.nan, 120.0]
     windows, events = feed(StreamProcessor(1, 1), Sample(0, np.array(times), rows(5)))

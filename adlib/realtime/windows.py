@@ -50,7 +50,8 @@ class Sample:
     seq : int or None
         Sequence number of the first row. None: the next one.
     time : float, array of shape (k,) or None
-        POSIX seconds. None: sequence number times sampling period.
+        POSIX seconds. None: sequence number times sampling period, or where others have stamps
+        the time of the sample before.
     values : array-like of shape (d,) or (k, d)
     ack : callable or None
         Awaited once the effects of the sample are committed, so that its source may forget it.
@@ -156,7 +157,7 @@ class StreamProcessor:
         self._heap: list[tuple] = []
         self._waiting = 0
         self._ticket = count()
-        self._last_time = -np.inf
+        self._last_time, self._stamped = -np.inf, False
         if n_features is not None:
             self._begin(n_features)
 
@@ -240,16 +241,18 @@ class StreamProcessor:
 
     def _read(self, sample: Sample) -> tuple[Rows, Any, str]:
         """Rows (k, d), their time, and what is wrong with them."""
-        fault, time = "", sample.time
+        fault, time = "", None
         try:
+            if sample.time is not None:
+                time = np.asarray(sample.time, dtype=np.float64)
             rows = np.asarray(sample.values)
             if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
                 raise ValueError(f"not numbers: dtype {rows.dtype}")
             rows = np.atleast_2d(rows.astype(np.float64, copy=False))
             if time is not None:
-                time = np.broadcast_to(np.asarray(time, dtype=np.float64), (len(rows),))
+                time = np.broadcast_to(time, (len(rows),))
         except (TypeError, ValueError) as error:
-            rows, time, fault = np.empty((1, 0)), None, f"{type(error).__name__}: {error}"[:200]
+            rows, fault = np.empty((1, 0)), f"{type(error).__name__}: {error}"[:200]
         if not fault and (rows.ndim != 2 or rows.shape[1] < 1):
             fault = f"shape {np.shape(sample.values)}"
             rows = np.empty((1, 0))
@@ -259,6 +262,8 @@ class StreamProcessor:
             fault = f"{rows.shape[1]} features instead of {self.n_features}"
         if fault:
             rows = np.full((max(len(rows), 1), self.n_features or 0), np.nan)
+            if time is not None and time.shape != (len(rows),):
+                time = np.full(len(rows), time.flat[0]) if time.size else None
         return rows, time, fault
 
     def _release(self, parts: list[tuple], events: list[QualityEvent], patience: int) -> None:
@@ -288,8 +293,9 @@ class StreamProcessor:
 
     def _event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
                ) -> QualityEvent:
-        at = start * self.period if time is None else float(np.ravel(time)[0])
-        return QualityEvent(self.stream, kind, int(start), int(end), at, detail)
+        at = (np.ravel(time)[0] if time is not None else
+              self._last_time if self._stamped else start * self.period)
+        return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
 
     # -- windows out --------------------------------------------------------------------------
 
@@ -297,16 +303,18 @@ class StreamProcessor:
         d = self.n_features
         n = sum(len(rows) for _, _, rows, _ in parts)
         seq, time, values = np.empty(n, np.int64), np.empty(n), np.full((n, d), np.nan)
-        real, news = np.empty(n, bool), np.empty(n, bool)
+        real, news, stamped = np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
         at = 0
         for first, stamps, rows, new in parts:
             part = slice(at, at := at + len(rows))
             seq[part] = range(first, first + len(rows))
-            time[part] = seq[part] * self.period if stamps is None else stamps
+            self._stamped |= stamps is not None
+            time[part] = (stamps if stamps is not None else
+                          np.nan if self._stamped else seq[part] * self.period)
             values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
-            real[part], news[part] = new is not None, bool(new)
+            real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
         if n:
-            self._order_time(seq, time, events)
+            self._order_time(seq, time, stamped, events)
             known, before = np.isfinite(values), self._filled
             values, valid = self._fill(seq, time, values, known, news, events)
             still = self._watch(seq, time, values, before, known, events)
@@ -328,14 +336,17 @@ class StreamProcessor:
             setattr(self, name, getattr(self, name)[keep:])
         return block
 
-    def _order_time(self, seq: NDArray, time: Rows, events: list[QualityEvent]) -> None:
-        """Raise time stamps that go back, in place."""
+    def _order_time(self, seq: NDArray, time: Rows, stamped: NDArray[np.bool_],
+                    events: list[QualityEvent]) -> None:
+        """Raise time stamps that go back, in place; samples without one take what is known."""
         highest = np.fmax.accumulate(np.concatenate([[self._last_time], time]))[1:]
-        back = np.flatnonzero(~(time >= highest))
-        if len(back):
+        back = ~(time >= highest)
+        wrong = np.flatnonzero(back & stamped)
+        if len(wrong):
             events.append(self._event(
-                "out_of_order", seq[back[0]], seq[back[-1]], highest[back[0]],
-                f"{len(back)} time stamps go back, or are none"))
+                "out_of_order", seq[wrong[0]], seq[wrong[-1]], highest[wrong[0]],
+                f"{len(wrong)} time stamps go back, or are none"))
+        if back.any():
             time[back] = np.where(np.isfinite(highest[back]), highest[back], 0.0)
         self._last_time = time[-1]
 
@@ -396,13 +407,13 @@ class StreamProcessor:
         arrays = {} if self.n_features is None else {
             name: getattr(self, f"_{name}").copy() for name in _ARRAYS}
         return {"first": self._first, "next": self._next, "gaps": [list(gap) for gap in self._gaps],
-                "last_time": float(self._last_time), **arrays}
+                "last_time": float(self._last_time), "stamped": self._stamped, **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another processor of the same parameters was."""
         self._first, self._next = state["first"], state["next"]
         self._gaps = deque(map(tuple, state["gaps"]), maxlen=_REMEMBERED)
-        self._last_time = state["last_time"]
+        self._last_time, self._stamped = state["last_time"], state["stamped"]
         self._heap, self._waiting = [], 0
         if "values" in state:
             self.n_features = state["values"].shape[1]
