@@ -262,8 +262,7 @@ class StreamProcessor:
             fault = f"{rows.shape[1]} features instead of {self.n_features}"
         if fault:
             rows = np.full((max(len(rows), 1), self.n_features or 0), np.nan)
-            if time is not None and time.shape != (len(rows),):
-                time = np.full(len(rows), time.flat[0]) if time.size else None
+            time = None  # what cannot be read must not set the clock of what can
         return rows, time, fault
 
     def _release(self, parts: list[tuple], events: list[QualityEvent], patience: int) -> None:
