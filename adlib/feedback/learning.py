@@ -82,7 +82,8 @@ class Reviewed(Detector):
     four generators the gain is .01 to .06. To shift weights between an ensemble's members
     (`adlib.detectors.Ensemble.feedback`) adds .001.
 
-    Helps where anomalies of a kind come back; a verdict says nothing about kinds unlike it. The
+    Helps where anomalies of a kind come back; it can cost a kind unlike those
+    that were confirmed (after 50 verdicts, recall of one kind fell from .5 to .4). The
     first five verdicts can cost a set .07. Nothing is gained where the detector is already right.
 
     Parameters
