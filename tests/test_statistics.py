@@ -331,3 +331,11 @@ def test_verdict_wants_the_table(real):
         verdict(summarise(real))
     assert verdict(real).startswith("No winner: 2 data sets are too few to tell 5 detectors")
     assert verdict(real[real.dataset == "rows"]).startswith("No winner: the interval of ")
+
+
+def test_an_interval_does_not_hang_on_who_else_is_in_the_table():
+    table = many(n_sets=4, A=0.5, B=0.6, C=0.7)
+    both, alone = summarise(table), summarise(table[table.detector == "C"])
+    of = [lines[lines.detector == "C"][["mean", "low", "high"]].to_numpy()
+          for lines in (both, alone)]
+    assert np.array_equal(*of)

@@ -102,7 +102,6 @@ def summarise(
     >>> summarise(cells)[["rank", "detector", "mean", "random", "interval_over"]].values.tolist()
     [[1.0, 'A', 0.6, 0.1, 'datasets and seeds']]
     """
-    rng = np.random.default_rng(random_state)
     metrics = _headlines(table)
     name = _headline_name(metrics)
     if name == MIXED:
@@ -121,7 +120,7 @@ def summarise(
             if len(per_set) == 1:
                 line |= {"low": cells.low.mean(), "high": cells.high.mean()}
             else:
-                line |= _interval(per_set, n_bootstrap, rng)
+                line |= _interval(per_set, n_bootstrap, random_state)
         line["interval_over"] = "datasets and seeds" if len(per_set) > 1 else "test rows"
         line |= {"n_datasets": len(per_set), "n_seeds": cells.seed.nunique(),
                  "n_failed": failed.get(detector, 0)}
@@ -415,8 +414,9 @@ def _n_pairs(values):
     return values.shape[1] * (values.shape[1] - 1) // 2
 
 
-def _interval(per_set, n_bootstrap, rng):
-    """Data sets resampled, and within each drawn one its seeds."""
+def _interval(per_set, n_bootstrap, random_state):
+    """Data sets resampled, and within each drawn one its seeds; alike for every detector."""
+    rng = np.random.default_rng(random_state)  # whatever else is in the table
     draws = np.empty((n_bootstrap, len(per_set)))
     chosen = rng.integers(len(per_set), size=draws.shape)
     for k, values in enumerate(per_set):
