@@ -229,7 +229,7 @@ class POT(Threshold):
     Raises
     ------
     ValueError
-        When fewer than 10 peaks lie in the tail.
+        When fewer than 10 scores, or with ``per`` peaks, lie in the tail.
 
     Examples
     --------
@@ -268,8 +268,8 @@ class POT(Threshold):
             peaks = peaks[peaks > u]
             ratio = min(1.0, allowed / max(len(peaks), 1))
         if len(peaks) < MIN_EXCEEDANCES:
-            raise ValueError(f"POT needs at least {MIN_EXCEEDANCES} peaks above the "
-                             f"{1 - self.tail:.0%} quantile, got {len(peaks)} from {len(scores)} "
+            raise ValueError(f"POT needs at least {MIN_EXCEEDANCES} peaks above the start of its "
+                             f"tail ({u:g}), got {len(peaks)} from {len(scores)} "
                              f"scores; hold out more rows or raise tail={self.tail:g}")
         shape, scale = fit_pareto(peaks - u)
         if self.per is not None and shape < 0:  # peaks are few: an end seen by chance costs alarms
