@@ -181,3 +181,12 @@ def test_the_leaderboard_holds_nothing_that_changes_by_itself(table, sets, tmp_p
     assert sets[1].fingerprint[:16] in text and "<script" not in text
     assert re.search(r"\| 1 \| \S.* \| 0\.\d\d \|", text)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["board.md", "board.png"]
+
+    def written_over(before):
+        path.write_text(before)
+        write_leaderboard(table, path, datasets=sets, alpha=0.05, title="Board")
+        return path.read_text()
+
+    made = re.sub(r"at commit \w+", "at commit abc1234", text)
+    assert written_over(made) == made  # later commits changed no number
+    assert written_over(made.replace("# Board", "# Other")) == text

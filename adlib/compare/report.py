@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import uuid
@@ -32,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("adlib", "numpy", "scipy", "pandas", "scikit-learn", "torch", "matplotlib")
 AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_day",
                 "event_recall", "detection_delay")
+_COMMIT = re.compile(r"at commit \w+")  # of the leaderboard
 CELL = ["detector", "dataset", "seed"]
 READING = (
     "The first rows of each set are history: detectors fit on its first part, the last part (or a "
@@ -200,9 +202,14 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         f"Seeds {seeds}; threshold at alpha = {alpha}; adlib's code at commit {code}; "
         f"{len(failed)} cells failed. `make` writes this file.",
     ]
+    new = "\n\n".join(text) + "\n"
+    if path.exists():  # a commit that changed no number leaves the file at the one that made it
+        old = path.read_text(encoding="utf-8")
+        if re.sub(_COMMIT, "", old) == re.sub(_COMMIT, "", new):
+            new = old
     png = _figures(table, summary, ranking)["ranking.png"]
     for file, content in ((path.with_suffix(".png"), png),
-                          (path, ("\n\n".join(text) + "\n").encode())):
+                          (path, new.encode())):
         draft = file.with_name(f".{file.name}.draft")
         draft.write_bytes(content)
         os.replace(draft, file)
