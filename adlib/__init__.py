@@ -32,9 +32,9 @@ _PUBLIC = {
     "load": "adlib.persist",
     "save": "adlib.persist",
 }
-_MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "explain", "feedback",
-            "metrics", "notebooks", "persist", "plots", "realtime", "thresholds", "training",
-            "windows")
+_MODULES = ("base", "checks", "compare", "course", "datasets", "detectors", "drift", "explain",
+            "feedback", "metrics", "notebooks", "persist", "plots", "realtime", "thresholds",
+            "training", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 

@@ -72,7 +72,7 @@ LAYERS = {
     **dict.fromkeys(("persist", "explain", "checks", "compare"), 4),
     "realtime": 5,
     "feedback": 6,
-    "notebooks": 7,
+    **dict.fromkeys(("course", "notebooks"), 7),
 }
 
 
