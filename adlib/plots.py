@@ -472,7 +472,8 @@ def remedy(why, row=0, *, k=8, ax=None):
 
 
 def _value(why, j, value):
-    return f"{value:.4g} {why.units.get(why.feature_names[j], '')}".strip()
+    text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"  # no 5.721e+04
+    return f"{text} {why.units.get(why.feature_names[j], '')}".strip()
 
 
 def _named(why, j, value):
