@@ -466,6 +466,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 upper = f" and below {below:g}" if below < np.inf else ""
                 raise ValueError(f"{name} must be a number {bounds}{upper}, got {value!r}")
 
+    def _check_loaded(self) -> None:
+        """Refuse a state that `fit` cannot have left: a file may hold anything.
+
+        Override it where such a state would harm: compiled code reads and writes where it says.
+        """
+
     def _check_calibrated(self) -> None:
         check_is_fitted(self, "n_features_in_")
         check_is_fitted(self, "threshold_", msg=(

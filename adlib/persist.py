@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
@@ -109,7 +109,14 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     FileNotFoundError
         When ``path`` is not a saved model.
     ValueError
-        When a file is damaged or of another format, or names a class that is not known.
+        When a file is damaged or of another format, or names a class that is not known. Always one
+        sentence, whatever the file holds.
+
+    Notes
+    -----
+    No file can make this run code, import a module or write anything. That a model is *right* is
+    another matter: who can change its files can change its scores, and the compiled parts of
+    scikit-learn trust the trees and support vectors that they are given.
     """
     folder = Path(path)
     if not (folder / "model.json").is_file():
@@ -117,15 +124,35 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     known = {cls.__name__: cls for cls in _parts()}
     known |= all_detectors() | baselines() | {cls.__name__: cls for cls in classes}
     try:
-        document = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if document.get("format") == FORMAT:
-            arrays = load_file(folder / "arrays.safetensors")
-            return _decode(document["model"], arrays, folder, known)
-    except (AttributeError, KeyError, OSError, SafetensorError, TypeError,
-            json.JSONDecodeError) as error:
+        document = json.loads(_file(folder, "model.json").read_bytes())
+        if not isinstance(document, dict) or "format" not in document:
+            raise _Refused("is damaged: model.json has no format")
+        if document["format"] != FORMAT:
+            raise _Refused(f"has format {document['format']!r} (adlib "
+                           f"{document.get('adlib', 'unknown')}); this version of adlib reads "
+                           f"format {FORMAT}")
+        arrays = load_file(_file(folder, "arrays.safetensors"))
+        model = _decode(document["model"], arrays, folder, known)
+        if not isinstance(model, BaseEstimator):
+            raise _Refused("is damaged: model.json holds no estimator")
+        return model
+    except _Refused as error:
+        raise ValueError(f"{folder} {error}") from None
+    except KeyError as error:
+        raise ValueError(f"{folder} is damaged: {error} is missing") from error
+    except Exception as error:  # whatever a damaged file may cause in the libraries that read it
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-    raise ValueError(f"{folder} has format {document.get('format')!r}; this version of adlib reads "
-                     f"format {FORMAT}")
+
+
+class _Refused(ValueError):
+    """What is wrong with a folder, as the rest of a sentence about it."""
+
+
+def _file(folder: Path, name: str) -> Path:
+    """A file of the folder, which it may be a link in; a pipe or device would never end."""
+    if Path(name).name != name or not (folder / name).is_file():
+        raise _Refused(f"is damaged: it has no file {name!r}")
+    return folder / name
 
 
 def _version() -> str:
@@ -172,8 +199,9 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path)
         import skops.io
 
         file = folder / f"{len(list(folder.iterdir()))}.skops"
-        skops.io.dump(value, file)
-        _untrusted(file, _adlib_classes(value), TypeError)
+        skops.io.dump(value, file, compression=zipfile.ZIP_DEFLATED)
+        if unknown := _untrusted(file, _trusted(_adlib_classes(value))):
+            raise TypeError(f"cannot save {where}: types that are not trusted: {unknown}")
         return {"skops": file.name}
     raise TypeError(f"cannot save {where}: {type(value).__name__} is not a number, text, array, "
                     f"list, dict or estimator")
@@ -195,16 +223,21 @@ def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict
     if "dict" in value:
         return {k: _decode(v, arrays, folder, known) for k, v in value["dict"].items()}
     if "skops" in value:
-        return _load_skops(folder / Path(value["skops"]).name, known)
+        return _load_skops(_file(folder, value["skops"]), known)
     name, module = value["class"], value["module"]
     cls = known.get(name)
     # a class handed in may have moved; one of adlib must not stand in for another of its name
     if cls is None or (cls.__module__.startswith("adlib.") and cls.__module__ != module):
-        raise ValueError(f"{folder} needs the class {name!r} of {module}, which adlib does not "
-                         f"have: hand it in as load(path, classes=[{name}])")
+        raise _Refused(f"needs the class {name!r} of {module}, which adlib does not have: hand it "
+                       f"in as load(path, classes=[{name}])")
     model = cls.__new__(cls)
     state = {k: _decode(v, arrays, folder, known) for k, v in value["state"].items()}
+    if lacking := [k for k in cls._get_param_names() if k not in state]:
+        raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: fit it "
+                       f"again")
     model.__dict__.update(state)
+    if isinstance(model, Detector):
+        model._check_loaded()
     return model
 
 
@@ -214,18 +247,21 @@ def _adlib_classes(model: BaseEstimator) -> list[type]:
     return [type(part) for part in parts if isinstance(part, Detector)]
 
 
-def _untrusted(file: Path, classes: Iterable[type], error: type[Exception]) -> list[str]:
-    """Types that loading this skops file may use; others raise."""
+def _trusted(classes: Iterable[type]) -> set[str]:
+    """Types that a skops file may use besides those of scikit-learn."""
+    return {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in (*classes, *_parts()))}
+
+
+def _untrusted(file: Path, trusted: set[str]) -> str:
     import skops.io
 
-    ours = [*classes, *_parts()]
-    trusted = {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in ours)}
-    if unknown := set(skops.io.get_untrusted_types(file=file)) - trusted:
-        raise error(f"types that are not trusted: {', '.join(sorted(unknown))}")
-    return sorted(trusted)
+    return ", ".join(sorted(set(skops.io.get_untrusted_types(file=file)) - trusted))
 
 
 def _load_skops(file: Path, known: dict[str, type]) -> Any:
     import skops.io
 
-    return skops.io.load(file, trusted=_untrusted(file, known.values(), ValueError))
+    trusted = _trusted(known.values())
+    if unknown := _untrusted(file, trusted):
+        raise _Refused(f"holds types that are not trusted: {unknown}")
+    return skops.io.load(file, trusted=sorted(trusted))

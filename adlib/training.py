@@ -378,6 +378,17 @@ class DeepDetector(Detector):
             self._net = net
         return self._net.to(device)
 
+    def _check_loaded(self) -> None:
+        weights = vars(self).get("weights_")
+        if weights is None:
+            return
+        if getattr(self, "n_layers", 0) <= len(weights):  # or making them would take for ever
+            with torch.device("meta"):  # shapes without memory: a file may claim any width
+                wanted = self._network(self.n_features_in_).state_dict()
+            if all(np.size(weights.get(k, ())) == v.numel() for k, v in wanted.items()):
+                return
+        raise ValueError("weights_ are not those of the network that its parameters describe")
+
     def _raw(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Squared errors of the last row of each window (n, features), and penalties (n,)."""
         net, found = self._network_fitted(), []

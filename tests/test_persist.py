@@ -1,19 +1,42 @@
-"""Saved models come back the same, and nothing in a file can run."""
+"""Saved models come back the same, and nothing in a file can run.
+
+``python tests/test_persist.py`` freezes models of this version into ``tests/data/``, for later
+versions to read. A folder there is never renewed: a new format gets a new one.
+"""
 
 import json
+import os
+import pickle
+import shutil
+import struct
+import zipfile
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import skops.io
+from hypothesis import HealthCheck, example, given, settings
+from safetensors.numpy import load_file, save_file
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
-from adlib.base import Detector, anomaly_score
-from adlib.detectors import KNN, RandomScore, RollingZScore
+from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.detectors import (
+    KNN,
+    VAE,
+    Ensemble,
+    OnlineEnsemble,
+    PCAReconstruction,
+    RandomScore,
+    RobustZScore,
+    RollingZScore,
+    SeasonalZScore,
+    Voting,
+)
 from adlib.persist import load, save
 from adlib.thresholds import POT
 from adlib.windows import Windows
@@ -131,7 +154,8 @@ def test_an_interrupted_overwrite_keeps_the_old_model(X, tmp_path, monkeypatch):
 
 def test_damaged_files_say_so(X, tmp_path):
     save(KNN().fit(X), tmp_path / "m")
-    for name, content in (("model.json", "{"), ("model.json", "[]"), ("arrays.safetensors", "")):
+    for name, content in (("model.json", "{"), ("model.json", "[]"), ("model.json", "{}"),
+                          ("model.json", '{"format": 1}'), ("arrays.safetensors", "")):
         save(KNN().fit(X), tmp_path / "m")
         (tmp_path / "m" / name).write_text(content)
         with pytest.raises(ValueError, match="damaged"):
@@ -176,3 +200,271 @@ def test_unknown_format_is_refused(X, tmp_path):
     file.write_text(file.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(ValueError, match="format 99"):
         load(tmp_path / "m")
+
+
+# -- files of earlier versions ----------------------------------------------------------------
+
+FROZEN = Path(__file__).parent / "data" / "format-1"
+
+
+def _frozen_rows():
+    rng = np.random.default_rng(20)
+    return rng.normal(size=(120, 3)), rng.normal(size=(30, 3)) * 3
+
+
+def _frozen_models():
+    forest = make_pipeline(StandardScaler(), IsolationForest(n_estimators=3, max_samples=32,
+                                                             random_state=0))
+    return {
+        "knn": KNN(n_neighbors=3, alpha=0.1),
+        "vae": VAE(hidden_layers=(6,), latent_dim=2, epochs=3, window=2, random_state=0),
+        "voting": Voting(members=[forest, EllipticEnvelope(random_state=0)], random_state=0),
+        "ensemble": Ensemble(members=[(KNN(), 1.0), (PCAReconstruction(n_components=2), 0.5)],
+                             random_state=0),
+        "rolling": RollingZScore(window=20, gate=4.0, release=5, threshold=POT(tail=0.3)),
+        "robust": RobustZScore(window=15),
+        "seasonal": SeasonalZScore(period=12, window=30),
+        "online": OnlineEnsemble(period=12, window=30, warm_up=20),
+        "pipeline": make_pipeline(StandardScaler(), Windows(3), forest[-1]),
+    }
+
+
+def _freeze(folder):
+    X, new = _frozen_rows()
+    scores = {}
+    for name, model in _frozen_models().items():
+        save(model.fit(X), folder / name)
+        scores[name] = anomaly_score(model, new).tolist()
+    (folder / "scores.json").write_text(json.dumps(scores))
+
+
+@pytest.mark.parametrize("name", _frozen_models())
+def test_a_file_of_an_earlier_version_scores_as_it_did(name):
+    _, new = _frozen_rows()
+    want = json.loads((FROZEN / "scores.json").read_text())[name]
+    model = load(FROZEN / name)
+    # networks and forests go through BLAS; the rest is the same to the last digits
+    np.testing.assert_allclose(anomaly_score(model, new), want, rtol=1e-6, atol=1e-9)
+    if isinstance(model, Detector):
+        assert model.detect(new).is_anomaly.any() and model.severity(new).max() <= 1
+    if isinstance(model, OnlineDetector):
+        assert np.isfinite(model.process(new)).all()
+
+
+def test_frozen_models_stay_small():
+    size = sum(file.stat().st_size for file in FROZEN.parent.rglob("*") if file.is_file())
+    assert 20_000 < size < 200_000
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda d: d.update(format=2, adlib="9.1"), "has format 2 .adlib 9.1.; .* reads format 1$"),
+    (lambda d: d["model"].update({"class": "Oracle9"}), "needs the class 'Oracle9' of adlib"),
+    (lambda d: d["model"].update({"class": "system", "module": "os"}), "the class 'system' of os"),
+    (lambda d: d["model"].update({"class": "os.system"}), "needs the class 'os.system'"),
+    (lambda d: d["model"]["state"].pop("method"), "had no method: fit it again$"),
+    (lambda d: d["model"].pop("class"), "damaged: 'class' is missing$"),
+    (lambda d: d.pop("model"), "damaged: 'model' is missing$"),
+    (lambda d: d.update(model=5), "damaged: model.json holds no estimator$"),
+    (lambda d: d.update(model={"array": "9:nothing"}), "damaged: '9:nothing' is missing$"),
+    (lambda d: d.update(model={"float": "one"}), "damaged: ValueError"),
+    (lambda d: d.update(model={"skops": "../knn/0.skops"}), "has no file '../knn/0.skops'$"),
+    (lambda d: d.update(model={"skops": "/etc/passwd"}), "has no file '/etc/passwd'$"),
+    (lambda d: d.update(model={"skops": "model.json"}), "damaged: BadZipFile"),
+    (lambda d: d.update(model={"class": "Threshold", "module": "adlib.thresholds.rules",
+                               "state": {}}), "damaged: TypeError"),
+])
+def test_what_cannot_be_read_is_one_sentence(tmp_path, change, sentence):
+    folder = shutil.copytree(FROZEN / "knn", tmp_path / "knn")
+    document = json.loads((folder / "model.json").read_text())
+    change(document)
+    (folder / "model.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=sentence) as refusal:
+        load(folder)
+    assert str(refusal.value).startswith(str(folder)) and "\n" not in str(refusal.value)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no model\.json"):
+        load(tmp_path / "absent")
+    for model, file in (("knn", "arrays.safetensors"), ("pipeline", "1.skops")):
+        folder = shutil.copytree(FROZEN / model, tmp_path / model)
+        present = sorted(path.name for path in folder.iterdir())
+        target = file if file in present else next(n for n in present if n.endswith(".skops"))
+        (folder / target).unlink()
+        with pytest.raises(ValueError, match=f"has no file '{target}'$"):
+            load(folder)
+
+
+# -- files that mean harm ---------------------------------------------------------------------
+
+
+class _Payload:
+    """What a pickle would run: it leaves a file behind."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+def _loads_or_refuses(folder):
+    """Load and use a model that may be damaged; only the documented errors may come of loading."""
+    before = sorted(folder.parent.rglob("*"))
+    try:
+        model = load(folder)
+    except (ValueError, FileNotFoundError) as error:
+        assert str(error).startswith((str(folder), "path is not a saved model")), error
+        model = None
+    assert sorted(folder.parent.rglob("*")) == before, "loading wrote a file"
+    return model
+
+
+def test_a_pickle_in_place_of_a_file_never_runs(tmp_path):
+    mark = tmp_path / "it-ran"
+    payload = pickle.dumps(_Payload(mark))
+    pickle.loads(payload)  # the payload works
+    assert mark.exists()
+    mark.unlink()
+    for name in ("knn", "pipeline"):
+        for file in sorted((FROZEN / name).iterdir()):
+            folder = tmp_path / "model"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(FROZEN / name, folder)
+            (folder / file.name).write_bytes(payload)
+            assert _loads_or_refuses(folder) is None
+            assert not mark.exists()
+
+
+def test_a_skops_file_that_names_a_function_never_runs(tmp_path):
+    folder = shutil.copytree(FROZEN / "pipeline", tmp_path / "model")
+    (file,) = folder.glob("*.skops")
+    mark = tmp_path / "it-ran"
+    touch = {"__class__": "system", "__module__": "os", "__loader__": "FunctionNode",
+             "content": {"module_path": "os", "function": "system"}, "__id__": 1}
+    for schema in (touch, {**touch, "__loader__": "TypeNode"},
+                   {**touch, "__loader__": "ObjectNode", "content": f"touch {mark}"},
+                   {**touch, "__loader__": "PartialNode"},
+                   {**touch, "__loader__": "OperatorFuncNode", "__module__": "operator",
+                    "__class__": "methodcaller"}, {"__loader__": "Nothing"}, {}):
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("schema.json", json.dumps(
+                {**schema, "protocol": 2, "_skops_version": skops.__version__}))
+        assert _loads_or_refuses(folder) is None
+        assert not mark.exists()
+
+
+def test_links_and_pipes(tmp_path):
+    folder = shutil.copytree(FROZEN / "knn", tmp_path / "model")
+    arrays = folder / "arrays.safetensors"
+    arrays.rename(tmp_path / "elsewhere")
+    arrays.symlink_to(tmp_path / "elsewhere")  # as stores of large files have it
+    assert isinstance(_loads_or_refuses(folder), KNN)
+    for target in ("/etc/passwd", "/dev/zero", folder):
+        arrays.unlink()
+        arrays.symlink_to(target)
+        assert _loads_or_refuses(folder) is None
+    arrays.unlink()
+    os.mkfifo(arrays)  # to read it would wait for ever
+    assert _loads_or_refuses(folder) is None
+
+
+@pytest.mark.parametrize("shape", [[-1, 3], [2**62, 4], [10**30], [1.5], ["3"], [True], {}, None])
+def test_shapes_that_cannot_be(tmp_path, shape):
+    folder = shutil.copytree(FROZEN / "knn", tmp_path / "model")
+    file = folder / "arrays.safetensors"
+    data = file.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    next(entry for key, entry in header.items() if key != "__metadata__")["shape"] = shape
+    text = json.dumps(header).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length:])
+    assert _loads_or_refuses(folder) is None
+
+
+@pytest.mark.parametrize("name", ["knn", "vae", "voting", "rolling", "online"])
+def test_truncated_files_are_refused(name, tmp_path):
+    for file in sorted((FROZEN / name).iterdir()):
+        data = file.read_bytes()
+        for size in sorted({*range(0, 24), *range(24, len(data), max(len(data) // 40, 1)),
+                            len(data) - 1}):
+            folder = tmp_path / "model"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(FROZEN / name, folder)
+            (folder / file.name).write_bytes(data[:size])
+            assert _loads_or_refuses(folder) is None, f"{file.name} cut at byte {size}"
+
+
+@pytest.mark.parametrize("name", ["knn", "vae", "ensemble", "rolling", "seasonal", "online",
+                                  "pipeline"])
+@settings(max_examples=60, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_bytes_load_or_are_refused(name, tmp_path, data):
+    folder = tmp_path / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(FROZEN / name, folder)
+    file = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(content)
+    model = _loads_or_refuses(folder)
+    if model is not None:  # wrong numbers in a right form: they may score, or be refused
+        try:
+            assert len(anomaly_score(model, _frozen_rows()[1])) == 30
+        except Exception as error:
+            assert not isinstance(error, MemoryError), error
+
+
+@pytest.mark.parametrize("name", ["rolling", "robust", "seasonal", "online"])
+@settings(max_examples=40, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 23), value=st.sampled_from(
+    [-1.0, 0.5, 1e9, 2.0**60, 1e300, float("inf"), float("nan"), -1e18]))
+@example(at=10, value=1e6)
+def test_a_compiled_state_cannot_point_outside_itself(name, tmp_path, at, value):
+    folder = tmp_path / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(FROZEN / name, folder)
+    arrays = load_file(folder / "arrays.safetensors")
+    (key,) = (key for key in arrays if key.endswith("model.state_"))
+    arrays[key] = arrays[key].copy()
+    arrays[key][at] = value
+    save_file(arrays, folder / "arrays.safetensors")
+    if (model := _loads_or_refuses(folder)) is not None:
+        try:
+            model.process(_frozen_rows()[1])
+        except ValueError as error:
+            assert "NaN" in str(error)
+
+
+def test_a_state_of_another_size_is_refused(tmp_path):
+    for name in ("rolling", "seasonal", "online", "vae"):
+        for change in (lambda a: a[:-1], lambda a: np.append(a, 0.0), lambda a: a[:0]):
+            folder = tmp_path / "model"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(FROZEN / name, folder)
+            arrays = load_file(folder / "arrays.safetensors")
+            key = next(k for k in arrays if "model.state_" in k or "model.weights_" in k)
+            arrays[key] = change(arrays[key].ravel())
+            save_file(arrays, folder / "arrays.safetensors")
+            with pytest.raises(ValueError, match="is damaged: .*(state_|weights_)"):
+                load(folder)
+
+
+def test_a_network_of_absurd_size_is_refused(tmp_path):
+    for change in ({"hidden_layers": {"tuple": [10**12]}}, {"latent_dim": 10**15},
+                   {"window": 10**9}, {"hidden_layers": {"tuple": [-1]}}, {"hidden_layers": "wide"}):
+        folder = tmp_path / "model"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(FROZEN / "vae", folder)
+        document = json.loads((folder / "model.json").read_text())
+        document["model"]["state"].update(change)
+        (folder / "model.json").write_text(json.dumps(document))
+        with pytest.raises(ValueError, match="is damaged"):
+            load(folder)
+
+
+if __name__ == "__main__":
+    _freeze(FROZEN)

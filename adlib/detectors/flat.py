@@ -37,6 +37,11 @@ def check_row(x, s, n_features):
         raise ValueError  # `FlatStateDetector._row` says what is wrong
 
 
+def is_count(values: Any) -> bool:
+    """Whether these floats are all whole numbers >= 0 that an index may be made of."""
+    return bool(np.all((values >= 0) & (values < 2**53) & (values % 1 == 0)))
+
+
 class FlatStateDetector(OnlineDetector):
     """An `OnlineDetector` made of five kernels over ``state_``.
 

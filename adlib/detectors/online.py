@@ -16,7 +16,7 @@ import numpy as np
 from numba.types import UniTuple, boolean, float64 as f8, int64 as i8, void
 from numpy.typing import NDArray
 
-from adlib.detectors.flat import FlatStateDetector, check_row, jit, row, rows, state
+from adlib.detectors.flat import FlatStateDetector, check_row, is_count, jit, row, rows, state
 
 # the head of the state: of both, then of the ensemble alone
 D, SEEN, WARM, FLOOR, RATE, RELEASE, RING, NEXT, BLOCK, ASSUMED = range(10)
@@ -344,6 +344,25 @@ def _z_features(X, s):
     return z
 
 
+def check_loaded(model: Any, *learned: int) -> None:
+    """Refuse a state that the kernels would read or write past; ``learned``: head they change."""
+    if "state_" not in vars(model):
+        return
+    found = model.state_
+    model._reset(model.n_features_in_)
+    fresh, model.state_ = model.state_, found
+    same = found.shape == fresh.shape and found.dtype == fresh.dtype and (
+        np.delete(found[:HEAD], learned) == np.delete(fresh[:HEAD], learned)).all()
+    if same:
+        at = HEAD + PERIOD + np.arange(model.n_features_in_) * int(fresh[BLOCK])
+        periods, given = found[at], fresh[at]
+        # only one that was searched for changes; one of few rows would leave a profile no phase
+        ours = (periods == given) | (periods >= 4) & (fresh[RING] > 0)
+        same = is_count(found[SEEN]) and is_count(periods) and ours.all()
+    if not same:
+        raise ValueError("state_ is not one that these parameters give")
+
+
 def check_rows(**given: tuple[Any, int]) -> None:
     """Refuse parameters that are no whole number of rows of at least so many."""
     for name, (value, low) in given.items():
@@ -352,7 +371,7 @@ def check_rows(**given: tuple[Any, int]) -> None:
 
 
 class SeasonalZScore(FlatStateDetector):
-    """Largest |z| over the features against what this phase of the season usually looks like.
+    """Largest ``|z|`` over the features against what this phase of the season usually looks like.
 
     "The value is 6 deviations from what this hour usually looks like." Each feature has a profile
     of up to 48 phases; z = (value - the phase's mean) / the phase's spread, where the spread is
@@ -393,8 +412,8 @@ class SeasonalZScore(FlatStateDetector):
 
     Notes
     -----
-    `contributions` are the |z| of each feature: the score is their maximum, not their sum. Frozen
-    scores (`anomaly_score`) judge every row as if it were the next one. A look for the period takes
+    `contributions` are the ``|z|`` of each feature: the score is their maximum, not their sum.
+    Frozen scores (`anomaly_score`) judge every row as if it were the next one. A look for the period takes
     a few milliseconds a feature; looks become rarer by a fifth each.
 
     Examples
@@ -434,6 +453,9 @@ class SeasonalZScore(FlatStateDetector):
         self.state_[:ASSUMED + 1] = (n_features, 0, self.warm_up, self.min_scale, 1 / self.memory,
                                    self.release or 0, ring, _FIRST, block, 0)
         self.state_[HEAD + PERIOD::block] = self.period or 0
+
+    def _check_loaded(self) -> None:
+        check_loaded(self, SEEN, NEXT)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _z_features(X, self.state_)
@@ -879,6 +901,9 @@ class OnlineEnsemble(FlatStateDetector):
         for field, start in ((_LOW, np.inf), (_HIGH, -np.inf), (_OLD_LOW, np.inf),
                              (_OLD_HIGH, -np.inf)):
             self.state_[HEAD + season_size(ring) + field:-_BAR_SIZE:block] = start
+
+    def _check_loaded(self) -> None:
+        check_loaded(self, SEEN, NEXT, HOT, PEAK, RECENTLY)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _features(X, self.state_)

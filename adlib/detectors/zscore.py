@@ -15,6 +15,7 @@ from numba.types import Array, boolean, float64 as f8, int64 as i8, void
 from numpy.typing import NDArray
 
 from adlib.base import OnlineDetector, Scores
+from adlib.detectors.flat import is_count
 
 # the head of the state: what every kernel needs to know
 _ROBUST, _WINDOW, _WARM, _GATE, _RELEASE, _FLOOR, _SEEN, _POS, _RUN, _RECENT, _D = range(11)
@@ -258,7 +259,7 @@ def _robust_learn(x, o, n, pos, w, d, s):
 
 @_jit(f8(_row, i8, _row))
 def _score_row(x, o, s):
-    """Largest |z| over the features; 0 while warming up."""
+    """Largest ``|z|`` over the features; 0 while warming up."""
     d, w, pos = int(s[_D]), int(s[_WINDOW]), int(s[_POS])
     n = min(int(s[_SEEN]), w)
     if n < s[_WARM]:
@@ -371,7 +372,7 @@ def _score_rows(x, s):
 
 @_jit(f8[:, ::1](_rows, _row))
 def _z_features(X, s):
-    """|z| of every feature for every row, against the frozen state."""
+    """``|z|`` of every feature for every row, against the frozen state."""
     w, pos, n = int(s[_WINDOW]), int(s[_POS]), min(int(s[_SEEN]), int(s[_WINDOW]))
     z = np.zeros_like(X)
     if n >= s[_WARM]:
@@ -386,11 +387,11 @@ def _z_features(X, s):
 
 
 class RollingZScore(OnlineDetector):
-    """Largest |z| over the features against mean and standard deviation of the last rows.
+    """Largest ``|z|`` over the features against mean and standard deviation of the last rows.
 
-    The textbook online detector: score = max_j |x_j - mean_j| / std_j over the last ``window``
-    learned rows (population standard deviation), scored before the row is learned. Exact, in
-    constant memory and time; a passing spike of any size leaves no trace in the sums.
+    The textbook online detector: ``score = max_j |x_j - mean_j| / std_j`` over the last
+    ``window`` learned rows (population standard deviation), scored before the row is learned.
+    Exact, in constant memory and time; a passing spike of any size leaves no trace in the sums.
 
     Fails when anomalies last (a burst inflates the window and hides itself: see ``gate``), when
     "normal" depends on the time of day, and when several features are off together but none much.
@@ -419,10 +420,10 @@ class RollingZScore(OnlineDetector):
 
     Notes
     -----
-    Learning a row before scoring it would cap |z| at sqrt(window - 1), or (window - 1) /
+    Learning a row before scoring it would cap ``|z|`` at sqrt(window - 1), or (window - 1) /
     sqrt(window) with the sample standard deviation (Shiffler 1988), however wild the row.
 
-    `contributions` are the |z| of each feature: the score is their maximum, not their sum.
+    `contributions` are the ``|z|`` of each feature: the score is their maximum, not their sum.
 
     Examples
     --------
@@ -463,6 +464,19 @@ class RollingZScore(OnlineDetector):
         self.state_[:_D + 1] = (self._robust, self.window, self.warm_up,
                                 np.inf if self.gate is None else self.gate, release,
                                 self.min_scale, 0, 0, 0, 0, n_features)
+
+    def _check_loaded(self) -> None:
+        if "state_" not in vars(self):
+            return
+        found = self.state_
+        self._reset(self.n_features_in_)
+        fresh, self.state_ = self.state_, found
+        learned = [_SEEN, _POS, _RUN, _RECENT]
+        same = found.shape == fresh.shape and found.dtype == fresh.dtype and (
+            np.delete(found[:_HEAD], learned) == np.delete(fresh[:_HEAD], learned)).all()
+        if not (same and is_count(found[_SEEN]) and found[_POS] == found[_SEEN] % self.window
+                and is_count(found[_RECENT]) and found[_RECENT] < max(found[_RELEASE], 1)):
+            raise ValueError("state_ is not one that these parameters give")
 
     # The three calls of the live path hand the row to compiled code as it is. What that refuses is
     # converted (a list, integers, the first row of all) or named in an error, in `_row`.
@@ -524,9 +538,9 @@ class RollingZScore(OnlineDetector):
 
 
 class RobustZScore(RollingZScore):
-    """Largest |z| over the features against median and MAD of the last rows.
+    """Largest ``|z|`` over the features against median and MAD of the last rows.
 
-    z = |x - median| / (1.4826 MAD) (Iglewicz and Hoaglin 1993), exact at every row. Up to half of
+    ``z = |x - median| / (1.4826 MAD)`` (Iglewicz and Hoaglin 1993), exact at every row. Up to half of
     the window may be anomalous before centre and scale give way, so short bursts do not hide
     themselves. Where more than half of the rows are equal (MAD = 0) 1.2533 times the mean absolute
     deviation is used instead.
