@@ -11,7 +11,8 @@ import os
 import shutil
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +71,32 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     path = Path(path)
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
-    if path.exists() and not (path / "model.json").is_file():
-        raise FileExistsError(f"path exists and is not a saved model: {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-    old = folder.with_suffix(".old")
-    folder.mkdir()
-    try:
+    with new_folder(path, "model") as folder:
         arrays: dict[str, np.ndarray] = {}
         tree = _encode(model, "model", arrays, folder)
         document = {"format": FORMAT, "adlib": _version(), "model": tree}
         (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
         save_file(arrays, folder / "arrays.safetensors")
+    return path
+
+
+@contextmanager
+def new_folder(path: Path, what: str) -> Iterator[Path]:
+    """A folder to write to, which takes the place of ``path`` when all has gone well.
+
+    Raises
+    ------
+    FileExistsError
+        When ``path`` exists and holds no ``{what}.json``.
+    """
+    if path.exists() and not (path / f"{what}.json").is_file():
+        raise FileExistsError(f"path exists and is not a saved {what}: {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    old = folder.with_suffix(".old")
+    folder.mkdir()
+    try:
+        yield folder
         if path.exists():
             path.rename(old)
         folder.rename(path)
@@ -91,7 +106,6 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
         if old.exists() and not path.exists():
             old.rename(path)
         raise
-    return path
 
 
 def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:

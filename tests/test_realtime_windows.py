@@ -54,6 +54,36 @@ def test_windows_and_events_do_not_depend_on_batches(data):
         np.testing.assert_array_equal(w.values[good], X[w.start:w.end + 1][good])
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_rows_pushed_together_are_as_rows_pushed_one_by_one(data):
+    """Whatever is wrong with them: a source that brings single rows is joined to blocks."""
+    draw, X = data.draw, rows(40)
+    X[draw(st.integers(0, 39)), 1] = np.nan
+    numbered, stamped = draw(st.booleans()), draw(st.booleans())
+    items = [Sample(i if numbered else None, 60.0 * i if stamped or i == 7 else None, X[i])
+             for i in range(40)]
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(1, len(items) - 1))
+        match draw(st.sampled_from(("drop", "twice", "swap", "poison", "wide", "int"))):
+            case "drop":
+                del items[at]
+            case "twice":
+                items.insert(at, items[at - 1])
+            case "swap":
+                items[at - 1], items[at] = items[at], items[at - 1]
+            case kind:
+                value = {"poison": "?", "wide": np.zeros(3), "int": np.array([1, 2])}[kind]
+                items[at] = Sample(items[at].seq, items[at].time, value)
+    one, many = (StreamProcessor(6, 2, n_features=2, reorder=reorder)
+                 for reorder in [draw(st.integers(0, 3))] * 2)
+    expected, events = feed(one, *items)
+    block = many.push(items)
+    assert plain(many.cut(block)) == plain(expected)
+    assert sorted(spans(block.events)) == sorted(spans(events))
+    np.testing.assert_equal(many.state(), one.state())
+
+
 def test_grid_is_that_of_sequence_numbers_not_of_arrival():
     windows, _ = feed(StreamProcessor(10, 4), Sample(1003, None, rows(30)))
     assert [w.end for w in windows] == [1013, 1017, 1021, 1025, 1029]

@@ -16,12 +16,10 @@ import io
 import json
 import logging
 import queue
-import shutil
 import tarfile
 import tempfile
 import threading
 import time
-import uuid
 import warnings
 import zlib
 from collections import deque
@@ -152,6 +150,11 @@ class _Member:
         self.running: Future | None = None
         self.worker: _Worker | None = None
         self.saved: NDArray[np.uint8] | None = None
+
+    def submit(self, function: Any, *args: Any) -> Future:
+        """Let the detector's own thread do it: whatever hangs, hangs there."""
+        self.worker = self.worker or _Worker(self.name)
+        return self.worker.submit(function, *args)
 
     def score(self, values: Rows, valid: NDArray[np.bool_], n_old: int) -> Scores:
         """Scores of the samples after the first ``n_old``; NaN for those that are not valid."""
@@ -421,8 +424,7 @@ class RealTimeAnomalyDetector:
                 if member.running is not None and member.running.done():
                     member.running = None  # it was late: what it says now is of another batch
                 if not member.off and member.running is None:
-                    member.worker = member.worker or _Worker(member.name)
-                    member.running = jobs[member] = member.worker.submit(
+                    member.running = jobs[member] = member.submit(
                         member.score, block.values, block.valid, block.n_old)
         done = wait(jobs.values(), timeout=self.config.detector_timeout).done
         scores = np.full((len(block.seq), len(self._members)), np.nan)
@@ -512,11 +514,16 @@ class RealTimeAnomalyDetector:
             return []
         parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
         for member in self._members:
-            if not (member.context or member.online or member.off or member.running):
-                with contextlib.suppress(Exception):  # an explanation is no reason to lose an alarm
-                    parts = explain(member.model, rows, np.arange(len(rows)), threshold=np.inf,
-                                    background=self._background, counterfactual=False).shares
-                    break
+            if member.context or member.online or member.off or member.running:
+                continue
+            job = member.submit(lambda model=member.model: explain(
+                model, rows, np.arange(len(rows)), threshold=np.inf,
+                background=self._background, counterfactual=False).shares)
+            if not wait([job], timeout=self.config.detector_timeout).done:
+                member.running = job  # it is late, and out of the vote until it is back
+            elif job.exception() is None:  # an explanation is no reason to lose an alarm
+                parts = job.result()
+                break
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
         return [tuple((self.features_[k], float(share[k])) for k in best if share[k] > 0)
@@ -710,12 +717,7 @@ class RealTimeAnomalyDetector:
         """
         self._check_fitted()
         path = Path(path)
-        if path.exists() and not (path / "engine.json").is_file():
-            raise FileExistsError(f"path exists and is not a saved engine: {path}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-        folder.mkdir()
-        try:
+        with persist.new_folder(path, "engine") as folder:
             for i, member in enumerate(self._members):
                 persist.save(member.model, folder / f"detector-{i}")
             safetensors.save_file(
@@ -727,11 +729,6 @@ class RealTimeAnomalyDetector:
                  "detectors": [member.name for member in self._members],
                  "config": self.config.model_dump(mode="json", exclude={"alert_config"})},
                 indent=1), encoding="utf-8")
-            if path.exists():
-                shutil.rmtree(path)
-            folder.rename(path)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return path
 
     @classmethod
@@ -832,6 +829,7 @@ class _Inbox:
         self.wanted = 1  # rows that the consumer waits for
         self.fault: Exception | None = None
         self.ready, self.space = asyncio.Event(), asyncio.Event()
+        metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not told each row
 
     async def fill(self, source: AsyncIterator[Any], most: int) -> None:
         try:
@@ -852,14 +850,12 @@ class _Inbox:
         seq, n = self.next if sample.seq is None else int(sample.seq), _length(sample)
         self.next = seq + n
         if n <= most:
-            yield sample if sample.seq is not None else Sample(seq, sample.time, sample.values,
-                                                               sample.ack)
-            return
+            return (sample if sample.seq is not None else
+                    Sample(seq, sample.time, sample.values, sample.ack),)
         stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
-        for at in range(0, n, most):
-            end = min(at + most, n)
-            yield Sample(seq + at, None if sample.time is None else stamps[at:end],
-                         sample.values[at:end], sample.ack if end == n else None)
+        return [Sample(seq + at, None if sample.time is None else stamps[at:at + most],
+                       sample.values[at:at + most], sample.ack if at + most >= n else None)
+                for at in range(0, n, most)]
 
     async def _put(self, sample: Sample) -> None:
         n = _length(sample)
@@ -876,7 +872,6 @@ class _Inbox:
             self.rows -= _length(drop)
         self.samples.append((sample, time.perf_counter()))
         self.rows += n
-        self.metrics.queue.set(self.rows)
         if self.rows >= self.wanted:
             self.ready.set()
 
@@ -915,7 +910,6 @@ class _Inbox:
             rows += _length(taken[-1])
         self.rows -= rows
         self.space.set()
-        self.metrics.queue.set(self.rows)
         lost, self.lost = self.lost, []
         return taken, lost, first, self.closed and not self.samples
 
