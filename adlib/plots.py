@@ -220,8 +220,8 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
 
     True events are orange: a band over their rows, dots on the channels they affect (all of them
     where the dataset does not say which). Labelled but harmless rows, such as drift, have a cyan
-    band. Ticks at the foot of a panel are flagged rows, green if right, red if a false alarm; an
-    orange band without ticks was missed. A dashed line separates history from test.
+    band. At the foot of a panel are the flagged rows, a green tick if right, a red cross if a
+    false alarm; an orange band without ticks was missed. A dashed line separates history from test.
 
     Parameters
     ----------
@@ -526,13 +526,15 @@ def _bands(ax, edge, marked, colour, label):
 
 
 def _ticks(ax, x, flags, true):
-    """A tick per flagged row at the foot of the panel."""
-    for which, colour, label in ((flags & true, HIT, "flagged, right"),
-                                 (flags & ~true, FALSE_ALARM, "flagged, false alarm")):
+    """A mark per flagged row at the foot of the panel."""
+    # told apart by shape as well: red and green look alike to one reader in twenty
+    for which, colour, marker, label in ((flags & true, HIT, "|", "flagged, right"),
+                                         (flags & ~true, FALSE_ALARM, "x",
+                                          "flagged, false alarm")):
         if which.any():
             foot = np.full(which.sum(), 0.04)
-            ax.plot(x[which], foot, "|", color=colour, markersize=8, markeredgewidth=1.2,
-                    transform=ax.get_xaxis_transform(), label=label)
+            ax.plot(x[which], foot, marker, color=colour, markersize=8 if marker == "|" else 5,
+                    markeredgewidth=1.2, transform=ax.get_xaxis_transform(), label=label)
 
 
 def _legend(axes):
