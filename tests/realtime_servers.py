@@ -5,6 +5,7 @@ Each plays the documented contract and can be told to misbehave: `script` holds 
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections import deque
@@ -18,10 +19,14 @@ SECRET_PATH = "/services/T0SECRETTEAM/B0SECRETHOOK/xoxsecrettoken"
 
 
 class _Server:
-    """An HTTP server in a thread; `port` stays the same when it is started again."""
+    """An HTTP server in a thread; `port` stays the same when it is started again.
 
-    def __init__(self, port=0):
+    ``certificate``: paths of a certificate and its key, for https.
+    """
+
+    def __init__(self, port=0, certificate=None):
         self.port, self.script, self.received = port, deque(), []
+        self.certificate = certificate
         self._lock = threading.Lock()
 
     def start(self):
@@ -53,6 +58,10 @@ class _Server:
         ThreadingHTTPServer.allow_reuse_address = True
         self._http = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._http.daemon_threads = True
+        if self.certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(*self.certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self.port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
         return self
@@ -166,8 +175,8 @@ class ElasticServer(_Server):
 
     product = {"X-Elastic-Product": "Elasticsearch"}
 
-    def __init__(self, port=0):
-        super().__init__(port)
+    def __init__(self, port=0, certificate=None):
+        super().__init__(port, certificate)
         self.templates, self.documents = {}, {}
 
     def answer(self, method, path, headers, body):

@@ -3,6 +3,7 @@
 import asyncio
 import builtins
 import os
+import time
 import uuid
 from urllib.parse import urlsplit
 
@@ -216,3 +217,17 @@ def test_without_the_client_the_error_names_the_command(monkeypatch, local):
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(ImportError, match=r'pip install "adlib\[elasticsearch\]"'):
         ElasticsearchStore(local)
+
+
+def test_https_only_to_a_server_that_is_trusted(store, certificate):
+    verdicts, events = history()
+    with ElasticServer(certificate=certificate) as server:
+        config = StorageConfig(backend="elasticsearch", host="127.0.0.1", port=server.port,
+                               tls=True, username="adlib", password="s3cretpass")
+        deliver(store, config, verdicts, events)
+        assert server.received == []  # nobody vouches for the certificate: no password for it
+        assert {row.state for row in store.outbox()} == {"pending"}
+        trusted = config.model_copy(update={"ca_certs": certificate[0]})
+        deliver(store, trusted, clock=lambda: time.time() + 1e4)
+        assert {row.state for row in store.outbox()} == {"sent"}
+        assert all(headers["authorization"].startswith("Basic ") for *_, headers in server.received)

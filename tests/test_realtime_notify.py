@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
 import ssl
@@ -380,19 +379,6 @@ def test_starttls_never_falls_back_to_plain_text(store, clock):
         assert server.logins == server.mails == []
     assert all("STARTTLS" in row.error for row in store.outbox(state="dead"))
     assert len(store.outbox(state="dead")) == 2
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1 that nobody knows, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    folder = tmp_path_factory.mktemp("certificate")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-                   check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

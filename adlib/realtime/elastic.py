@@ -5,9 +5,9 @@ one that is there already answers 409, which is success.
 
 **What was tested.** The official client against a local server that speaks the documented wire
 format: product header, index template, ``create`` by id, 409, bulk requests with partial failure,
-429 and 503 with Retry-After, a server that is not Elasticsearch. The same tests run against a real
-server when ``ADLIB_TEST_ES_URL`` names one; **none was at hand when this was written**, so mappings
-and queries have not met a real index. Not tested: TLS, clusters of several nodes.
+429 and 503 with Retry-After, TLS, a server that is not Elasticsearch. The same tests run against a
+real server when ``ADLIB_TEST_ES_URL`` names one; **none was at hand when this was written**, so
+mappings and queries have not met a real index. Not tested: clusters of several nodes.
 """
 
 import hashlib
