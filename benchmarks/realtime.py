@@ -112,8 +112,9 @@ def measure(d: int, seconds: float) -> None:
             delays, stalls = asyncio.run(latency(
                 engine(f"half-{size}.db"), X[:n], size, most * STRIDE / 2))
             print(f"     rows by {size}: at most {most:.0f} windows a second; at half of it "
-                  f"latency p50 {np.median(delays):.0f} p99 {np.quantile(delays, 0.99):.0f} ms, stall p99 "
-                  f"{np.quantile(stalls, 0.99):.1f} max {stalls.max():.0f} ms", flush=True)
+                  f"latency p50 {np.median(delays):.0f} p99 {np.quantile(delays, 0.99):.0f} ms, "
+                  f"stall p99 {np.quantile(stalls, 0.99):.1f} max {stalls.max():.0f} ms",
+                  flush=True)
 
 
 def main() -> None:
