@@ -442,7 +442,7 @@ def remedy(why, row=0, *, k=8, ax=None):
     >>> why = SimpleNamespace(values=np.array([[20.0, 41.0]]), normal=np.array([[20.0, 46.0]]),
     ...     expected=np.array([[21.0, 50.0]]), surprises=np.array([[-0.5, -6.0]]), rows=[7],
     ...     shares=np.array([[0.2, 0.8]]), feature_names=("temperature", "humidity"), units={},
-    ...     time=None)
+    ...     time=None, sought=[True])
     >>> [text.get_text() for text in remedy(why).texts if text.get_text()]
     ['46']
     """
@@ -464,7 +464,12 @@ def remedy(why, row=0, *, k=8, ax=None):
                         textcoords="offset points", fontsize="small", color=HIT)
     ax.set_yticks(np.arange(len(order)), [_named(why, j, values[j]) for j in order])
     ax.set_ylim(len(order) - 0.4, -0.9)
-    found = "" if changed.any() else "; no change of a few features found"
+    if not why.sought[row]:
+        found = "; no change was sought"
+    elif np.isnan(normal).any():
+        found = "; no change of a few features found"
+    else:
+        found = "" if changed.any() else "; not flagged"
     ax.set(xlabel="robust deviations from what is expected", title=_when(why, row) + found)
     if own:
         _legend([ax])

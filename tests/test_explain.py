@@ -468,6 +468,14 @@ def test_the_remedy_points_to_the_normal_value(axes, whys):
     assert "no change" not in ax.get_title()
 
 
+def test_a_remedy_that_nobody_sought_is_not_called_missing(axes):
+    X = correlated(0, 300)
+    model = KNN().fit(X[:200])
+    for sought, said in ((True, "not flagged"), (False, "no change was sought")):
+        why = explain(model, X, [250], background=X[:200], counterfactual=sought, threshold=1e9)
+        assert said in plots.remedy(why).get_title()
+
+
 def test_a_detector_without_a_split_is_still_explained():
     class Product(Detector):
         def _fit(self, X):
