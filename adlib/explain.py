@@ -57,8 +57,8 @@ class Explanation:
     expected, surprises : ndarray of shape (n_rows, n_features)
         What the other features, and the rows before, suggest, and how many robust deviations of
         such guesses the value lies above it. Online: as ``usual`` and ``deviations``.
-    baseline : ndarray of shape (n_rows, n_features)
-        Value that each feature was replaced by.
+    replaced : ndarray of shape (n_rows, window, n_features)
+        What each feature was replaced by, over the whole look-back, oldest first.
     normal : ndarray of shape (n_rows, n_features)
         The row with the smallest change found that brings the score to the threshold or below (of
         a model that looks back, the rows before it change too); NaN where none was found, or none
@@ -87,7 +87,7 @@ class Explanation:
     deviations: Array
     expected: Array
     surprises: Array
-    baseline: Array
+    replaced: Array
     normal: Array
     sought: NDArray[np.bool_]
     method: str
@@ -97,6 +97,11 @@ class Explanation:
     units: Mapping[str, str]
     time: NDArray | None
     context: NDArray[np.str_]
+
+    @property
+    def baseline(self) -> Array:
+        """What each feature of the row itself was replaced by, (n_rows, n_features)."""
+        return self.replaced[:, -1]
 
     @property
     def shares(self) -> Array:
@@ -349,7 +354,7 @@ def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold
     found = {"values": values, "scores": model.score(W), "steps": None, "method": "native",
              "usual": usual.value + 0 * values, "deviations": far, "expected": usual.expected + 0 *
              values, "surprises": odd, "period": usual.period + 0 * values, "sums_to_score": True,
-             "baseline": np.full((n, d), np.nan), "normal": np.full((n, d), np.nan),
+             "replaced": np.full(W.shape, np.nan), "normal": np.full((n, d), np.nan),
              "normal_scores": np.zeros(n), "sought": np.full(n, counterfactual and
              guesses is not None and not np.isnan(threshold))}
     if not n:
@@ -390,7 +395,7 @@ def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold
         change = _smallest_change(model, W, best, few, threshold)
         found["normal"] = np.where((scores <= threshold)[:, None], values, change)
     if guesses is not None and (counterfactual or found["method"] == "occlusion"):
-        found["baseline"] = best[:, -1]
+        found["replaced"] = best
     return found
 
 

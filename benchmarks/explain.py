@@ -136,7 +136,7 @@ def measure(name: str, source: str, seed: int, method: str) -> Iterator[dict[str
         center, scale = train.mean(axis=0), train.std(axis=0)
         raw = np.abs((X[rows] - center) / scale).argmax(axis=1)
         for i, row in enumerate(rows):
-            after = [rescored(model, X, row, j, why.baseline[i, j]) for j in (best[i], other[i])]
+            after = [rescored(model, X, row, j, why.replaced[i, :, j]) for j in (best[i], other[i])]
             true = data.feature_names.index(channels[i])
             yield {"detector": name, "data": source, "kind": kind, "seed": seed, "auc": auc,
                    "hit": best[i] == true, "random": 1 / X.shape[1], "raw |z|": raw[i] == true,
@@ -145,14 +145,14 @@ def measure(name: str, source: str, seed: int, method: str) -> Iterator[dict[str
                    "gain": (after[1] - after[0]) / abs(why.scores[i])}
 
 
-def rescored(model: Any, X: np.ndarray, row: int, j: int, value: float) -> float:
-    """Score of a row with one feature replaced."""
+def rescored(model: Any, X: np.ndarray, row: int, j: int, values: np.ndarray) -> float:
+    """Score of a row with one feature replaced, over the look-back."""
     if isinstance(model, OnlineDetector):
         model = copy.deepcopy(model)
         model.process(X[:row])
         row, X = 0, X[row:row + 1]
     X = X[max(0, row - 200):row + 1].copy()
-    X[-1, j] = value
+    X[-len(values):, j] = values
     return float(anomaly_score(model, X)[-1])
 
 
