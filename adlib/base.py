@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.model_selection import KFold
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from adlib.thresholds import Calibration, Conformal, Fixed, Scores, Threshold, check_alpha
-from adlib.windows import Windows, check_window
+from adlib.windows import Windows, check_window, validated
 
 CROSS_BELOW = 1_000  # training rows below which a held-out fifth is too noisy a calibration
 CROSS_CHEAP = 10_000  # the same for detectors that train in about a second
@@ -419,7 +419,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         _refuse_odd(X)
         # C order: a Fortran-ordered copy sums in another order, and scores would differ
         try:
-            return validate_data(self, X, dtype=np.float64, order="C", reset=reset)
+            return validated(self, X, order="C", reset=reset)
         except ValueError as error:
             if "contains NaN" not in str(error):
                 raise

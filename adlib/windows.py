@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from adlib.arguments import column, floats, number, times, whole
 from adlib.durations import seconds
 
 MAX_BYTES = 2 * 1024**3
@@ -20,9 +21,21 @@ MAX_BYTES = 2 * 1024**3
 
 def check_window(window: int, name: str = "window") -> int:
     """Check a window length: a whole number of rows, at least 1."""
-    if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
-        raise ValueError(f"{name} must be a whole number of rows >= 1, got {window!r}")
-    return int(window)
+    return whole(window, name, 1, of="rows")
+
+
+def validated(estimator: BaseEstimator, X: Any, *, reset: bool = True, **options: Any
+              ) -> NDArray[np.float64]:
+    """scikit-learn's `validate_data` for float64, silent where it adds inf to -inf."""
+    with np.errstate(invalid="ignore"):
+        return validate_data(estimator, X, dtype=np.float64, reset=reset, **options)
+
+
+def _names(estimator: BaseEstimator, given: Any) -> NDArray:
+    if given is None:
+        given = getattr(estimator, "feature_names_in_",
+                        [f"x{j}" for j in range(estimator.n_features_in_)])
+    return column(given, "input_features", estimator.n_features_in_)
 
 
 def windows(X: ArrayLike, length: int) -> NDArray[np.float64]:
@@ -45,9 +58,7 @@ def windows(X: ArrayLike, length: int) -> NDArray[np.float64]:
     >>> windows([[1.0], [2.0], [3.0]], 2)[:, :, 0].tolist()
     [[1.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2:
-        raise ValueError(f"X must have shape (n_samples, n_features), got {X.shape}")
+    X = floats(X, "X", "(n_samples, n_features)")
     length = check_window(length, "length")
     if len(X) == 0:
         return np.empty((0, length, X.shape[1]))
@@ -91,15 +102,16 @@ class Windows(TransformerMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn nothing but the number of features."""
         check_window(self.length, "length")
-        validate_data(self, X, dtype=np.float64)
+        number(self.max_bytes, "max_bytes", above=0, most=np.inf)
+        validated(self, X)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """Windows of shape (n_samples, length * n_features), as a fresh array."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validated(self, X, reset=False)
         n, d = X.shape
-        if (size := n * d * self.length * 8) > self.max_bytes:
+        if (size := n * d * int(self.length) * 8) > self.max_bytes:
             raise ValueError(
                 f"windows of {self.length} rows for {n} rows x {d} features need "
                 f"{size / 1e9:.1f} GB, more than max_bytes={self.max_bytes / 1e9:.1f} GB: shorten "
@@ -110,9 +122,7 @@ class Windows(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """``name[t-1]``, ``name[t]`` for each feature, oldest row first."""
         check_is_fitted(self)
-        if input_features is None:
-            input_features = getattr(self, "feature_names_in_",
-                                     [f"x{j}" for j in range(self.n_features_in_)])
+        input_features = _names(self, input_features)
         lags = [f"[t-{k}]" if k else "[t]" for k in range(self.length - 1, -1, -1)]
         return np.array([f"{name}{lag}" for lag in lags for name in input_features], dtype=object)
 
@@ -185,16 +195,17 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         """Check the parameters; learn nothing but the number and names of features."""
         for name in ("lags", "differences", "rolling", "statistics", "periods"):
             value = getattr(self, name)
-            if isinstance(value, str) or not isinstance(value, Iterable):
+            if isinstance(value, str) or not np.iterable(value):
                 raise ValueError(f"{name} must be a list, got {value!r}")
         for name, least in (("lags", 1), ("differences", 1), ("rolling", 2)):
             for value in getattr(self, name):
                 if check_window(value, name) < least:
                     raise ValueError(f"{name} must be at least {least}, got {value}")
-        if unknown := [name for name in self.statistics if name not in _STATISTICS]:
+        if unknown := [name for name in self.statistics
+                       if not isinstance(name, str) or name not in _STATISTICS]:
             raise ValueError(f"statistics must be among {list(_STATISTICS)}, got {unknown}")
         self._clock(X)
-        validate_data(self, X, dtype=np.float64)
+        validated(self, X)
         self.context_ = int(max([0, *self.lags, *self.differences, *(n - 1 for n in self.rolling)]))
         return self
 
@@ -202,7 +213,10 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         """Features of shape (n_samples, n_features_out), in the order of their names."""
         check_is_fitted(self)
         clock = self._clock(X)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validated(self, X, reset=False)
+        if np.abs(X).max() > 1e150:
+            raise ValueError(f"X holds a value of {np.abs(X).max():g}: beyond 1e150 squares "
+                             f"overflow")
         columns = [X]
         columns += [_before(X, k) for k in self.lags]
         columns += [X - _before(X, k) for k in self.differences]
@@ -222,18 +236,19 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
                              f"DatetimeIndex, got {type(X).__name__}{kind}")
         wall = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
         if wall.hasnans:
-            raise ValueError(f"the DatetimeIndex holds {wall.isna().sum()} missing times")
+            raise ValueError(f"the DatetimeIndex of X holds {wall.isna().sum()} missing times")
+        if min(cycles) < 1e-9 or max(cycles) > 1e9:
+            raise ValueError(f"periods must last from a nanosecond to 1e9 seconds, got "
+                             f"{list(self.periods)!r}")
         # whole nanoseconds: a float of seconds since 1970 would blur the phase of short cycles
-        stamps = wall.as_unit("ns").asi8
+        stamps = times(wall, "the index of X").astype(np.int64)
         turns = [(stamps % round(cycle * 1e9)) / (cycle * 1e9) for cycle in cycles]
         return [np.column_stack([np.sin(2 * np.pi * t), np.cos(2 * np.pi * t)]) for t in turns]
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray:
         """Names in column order: values, lags, differences, rolling statistics, periods."""
         check_is_fitted(self)
-        if input_features is None:
-            input_features = getattr(self, "feature_names_in_",
-                                     [f"x{j}" for j in range(self.n_features_in_)])
+        input_features = _names(self, input_features)
         forms = ["{0}", *(f"{{0}}[t-{k}]" for k in self.lags),
                  *(f"{{0}}-{{0}}[t-{k}]" for k in self.differences),
                  *(f"{name}({{0}}, {n})" for n in self.rolling for name in self.statistics)]

@@ -455,7 +455,8 @@ def test_a_state_of_another_size_is_refused(tmp_path):
 
 def test_a_network_of_absurd_size_is_refused(tmp_path):
     for change in ({"hidden_layers": {"tuple": [10**12]}}, {"latent_dim": 10**15},
-                   {"window": 10**9}, {"hidden_layers": {"tuple": [-1]}}, {"hidden_layers": "wide"}):
+                   {"window": 10**9}, {"hidden_layers": {"tuple": [-1]}},
+                   {"hidden_layers": "wide"}):
         folder = tmp_path / "model"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(FROZEN / "vae", folder)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, kstest, poisson
 
+from adlib.arguments import generator, whole
 from adlib.metrics import (average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc,
                            vus_pr)
-from adlib.metrics.labels import checked_count, checked_flags, runs
+from adlib.metrics.labels import checked_flags, runs
 from adlib.metrics.volume import ranked, volumes
 from adlib.scaling import center_scale, standardise
 
@@ -164,7 +165,7 @@ class _Case:
     def __init__(self, scores, labels, train_end, X, threshold, predictions, claimed, window,
                  session, series, n_random, n_bootstrap, random_state):
         y = checked_flags(labels, "labels")
-        n, start = y.size, checked_count("train_end", train_end, 0)
+        n, start = y.size, whole(train_end, "train_end", 0)
         self.y_train, self.y, self.start = y[:start], y[start:], start
         if not self.y.any() or self.y.all():
             what = "no anomaly" if not self.y.any() else "nothing but anomalies"
@@ -192,9 +193,9 @@ class _Case:
         self.claimed = dict({} if claimed is None else claimed)
         if odd := {k: v for k, v in self.claimed.items() if k not in CLAIMS or not 0 <= v <= 1}:
             raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {odd}")
-        self.window = None if window is None else checked_count("window", window, 1)
-        self.series, self.n_random = series, checked_count("n_random", n_random, 19)
-        self.rng = np.random.default_rng(random_state)
+        self.window = None if window is None else whole(window, "window", 1)
+        self.series, self.n_random = series, whole(n_random, "n_random", 19)
+        self.rng = generator(random_state)
         self.events = runs(self.y)
         width = min(100, int(np.median(self.events[1] - self.events[0])))
         self.name = "VUS-PR" if series else "average precision"

@@ -5,6 +5,7 @@ Rows outside `judged` change nothing, whatever they are flagged, as in `adlib.me
 
 import numpy as np
 
+from adlib.arguments import number
 from adlib.metrics.event import event_recall, harmonic_mean
 from adlib.metrics.labels import both_classes, labels_and_flags, runs
 from adlib.metrics.point import f1, precision, recall
@@ -157,8 +158,7 @@ def composite_f1(y_true, pred, *, judged=None):
 
 
 def _adjusted(metric, y_true, pred, k, judged):
-    if not 0 <= k <= 100:
-        raise ValueError(f"k is a percentage from 0 to 100, got {k}")
+    number(k, "k", least=0, most=100)
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], f"point_adjusted_{metric.__name__}"):
         return np.nan

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adlib.arguments import whole
 from adlib.metrics.labels import (both_classes, labels_and_flags, labels_and_scores, runs,
                                   undefined)
 
@@ -142,6 +143,9 @@ def nab_corpus(y_true, score, profile="standard"):
     (99.6, 1.0)
     """
     weights = _weights(profile)
+    for name, arrays in (("y_true", y_true), ("score", score)):
+        if not isinstance(arrays, (list, tuple)) or any(map(np.isscalar, arrays)):
+            raise ValueError(f"{name} must be a list of arrays, one a stream, got {arrays!r}")
     if len(y_true) != len(score):
         raise ValueError(f"score has {len(score)} streams, y_true has {len(y_true)}")
     streams = [labels_and_scores(*stream)[:2] for stream in zip(y_true, score, strict=True)]
@@ -203,8 +207,7 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     >>> ucr_score(y, [0, 9, 0, 0, 1, 1, 0, 0]), ucr_score(y, [0, 9, 0, 0, 1, 1, 0, 0], tolerance=3)
     (0.0, 1.0)
     """
-    if not tolerance >= 0:
-        raise ValueError(f"tolerance must be at least 0 rows, got {tolerance}")
+    whole(tolerance, "tolerance", 0, of="rows")
     y, score, judged = labels_and_scores(y_true, score, judged)
     if not both_classes(y[judged], "ucr_score"):
         return np.nan
@@ -220,7 +223,7 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
 
 
 def _weights(profile):
-    name = profile.removesuffix("_rate")
+    name = profile.removesuffix("_rate") if isinstance(profile, str) else None
     if name not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     return PROFILES[name]

@@ -6,6 +6,7 @@ will be used: the first does not depend on it, the second takes it as an argumen
 
 import numpy as np
 
+from adlib.arguments import number
 from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores
 
 
@@ -51,7 +52,7 @@ def sensitivity_at_specificity(y_true, score, specificity=0.95, *, judged=None):
     >>> sensitivity_at_specificity(y, score, 1.0), sensitivity_at_specificity(y, score, 0.75)
     (0.5, 1.0)
     """
-    _check_share("specificity", specificity, closed=True)
+    number(specificity, "specificity", least=0, most=1)
     y, score, judged = labels_and_scores(y_true, score, judged)
     y, score = y[judged], score[judged]
     if not both_classes(y, "sensitivity_at_specificity"):
@@ -106,9 +107,9 @@ def net_benefit(y_true, pred, threshold, *, prevalence=None, judged=None):
     >>> round(net_benefit(y, pred, 0.2), 3)  # (1 - 1 * 0.25) / 10
     0.075
     """
-    _check_share("threshold", threshold)
+    number(threshold, "threshold", above=0, below=1)
     if prevalence is not None:
-        _check_share("prevalence", prevalence)
+        number(prevalence, "prevalence", above=0, below=1)
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     y, pred = y[judged], pred[judged]
     if not both_classes(y, "net_benefit"):
@@ -116,9 +117,3 @@ def net_benefit(y_true, pred, threshold, *, prevalence=None, judged=None):
     share = y.mean() if prevalence is None else prevalence
     price = threshold / (1 - threshold)
     return float(pred[y].mean() * share - pred[~y].mean() * (1 - share) * price)
-
-
-def _check_share(name, value, *, closed=False):
-    if isinstance(value, bool) or not (0 <= value <= 1 if closed else 0 < value < 1):
-        bounds = "[0, 1]" if closed else "(0, 1)"
-        raise ValueError(f"{name} must be a number in {bounds}, got {value!r}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adlib.arguments import times
 from adlib.durations import seconds
 from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, labels_and_flags,
                                   runs, undefined)
@@ -209,7 +210,7 @@ def interval_seconds(interval, time, n_samples):
     if (interval is None) == (time is None):
         raise ValueError("give either interval (seconds between rows) or time, not both or none")
     if time is not None:
-        time = np.asarray(time, dtype="datetime64[ns]")
+        time = times(time, "time")
         if time.shape != (n_samples,) or n_samples < 2:
             raise ValueError(f"time needs {n_samples} rows (at least 2), got shape {time.shape}")
         interval = float(np.median(np.diff(time).astype(np.float64)) * 1e-9)

@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 
+from adlib.arguments import numeric
+
 
 def checked_flags(values, name="y_true"):
     """Cast 0/1 labels of any type to a boolean array.
@@ -116,19 +118,6 @@ def checked_judged(judged, n_samples):
     return judged
 
 
-def checked_count(name, value, low):
-    """Refuse anything but a whole number of at least `low`.
-
-    Examples
-    --------
-    >>> checked_count("window", 8, low=0)
-    8
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(f"{name} must be a whole number >= {low}, got {value!r}")
-    return int(value)
-
-
 def both_classes(y, metric):
     """Tell whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
 
@@ -173,14 +162,7 @@ def runs(flags):
 
 
 def _vector(values, name):
-    array = np.asarray(values)
-    if array.dtype == object:  # pandas' nullable columns arrive like this
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must be numeric: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be numeric, got dtype {array.dtype}")
+    array = numeric(values, name)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty one-dimensional array, got {array.shape}")
     return array

@@ -7,6 +7,7 @@ apart: there is no `judged` here. Cut a recovery out of the series before, or us
 
 import numpy as np
 
+from adlib.arguments import number, one_of
 from adlib.metrics.event import harmonic_mean
 from adlib.metrics.labels import both_classes, labels_and_flags, runs
 
@@ -229,11 +230,10 @@ def affiliation_f1(y_true, pred):
 
 
 def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
-    if bias not in BIAS:
-        raise ValueError(f"bias must be one of {', '.join(BIAS)}, got {bias!r}")
-    if not callable(cardinality) and cardinality not in CARDINALITY:
+    number(alpha, "alpha", least=0, most=1)
+    one_of(bias, "bias", BIAS)
+    known = isinstance(cardinality, str) and cardinality in CARDINALITY
+    if not (known or callable(cardinality)):
         raise ValueError(
             f"cardinality must be one of {', '.join(CARDINALITY)} or a function of the number "
             f"of overlapping ranges, got {cardinality!r}"
@@ -241,7 +241,7 @@ def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
     y, pred, _ = labels_and_flags(y_true, pred)
     if not both_classes(y, metric):
         return np.nan
-    rules = BIAS[bias], CARDINALITY.get(cardinality, cardinality)
+    rules = BIAS[bias], CARDINALITY[cardinality] if known else cardinality
     if metric == "range_precision":
         return _overlap(pred, y, 0.0, *rules)
     recall = _overlap(y, pred, alpha, *rules)

@@ -4,8 +4,9 @@ from itertools import islice
 
 import numpy as np
 
+from adlib.arguments import column, generator, number, whole
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
-from adlib.metrics.labels import both_classes, checked_count, labels_and_scores, runs
+from adlib.metrics.labels import both_classes, labels_and_scores, runs
 from adlib.metrics.point import (area_pr, area_roc, counted, descending, highest_f1, rates,
                                  ratio, telling)
 from adlib.metrics.volume import ranked, volumes
@@ -80,13 +81,14 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     import pandas as pd
 
     y, score, judged = labels_and_scores(y_true, score, judged)
-    if threshold is not None and (np.isnan(threshold) or threshold_source in (None, "", "oracle")):
-        raise ValueError(
-            "threshold must be a number and come with threshold_source (such as 'calibration', "
-            f"not 'oracle'), got threshold={threshold}, threshold_source={threshold_source!r}"
-        )
-    n_random = checked_count("n_random", n_random, 0)
-    n_bootstrap = checked_count("n_bootstrap", n_bootstrap, 0)
+    if threshold is not None:
+        number(threshold, "threshold", most=np.inf)
+        if not isinstance(threshold_source, str) or threshold_source in ("", "oracle"):
+            raise ValueError(
+                "threshold must come with threshold_source (such as 'calibration', not 'oracle'), "
+                f"got {threshold_source!r}")
+    n_random = whole(n_random, "n_random", 0)
+    n_bootstrap = whole(n_bootstrap, "n_bootstrap", 0)
     seconds = None
     if time is not None or interval is not None:
         seconds = interval_seconds(interval, time, y.size)
@@ -96,10 +98,10 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     if window is None:
         starts, stops = runs(y)
         window = min(100, int(np.median(stops - starts))) if starts.size else 0
-    window = checked_count("window", window, 0)
+    window = whole(window, "window", 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
     n = int(judged.sum())
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     (value,) = rows.batch(weights=np.ones((1, n)))
     shuffles = (rng.permutation(n) for _ in range(n_random))
     shuffled = [v for some in _chunks(shuffles, n) for v in rows.batch(permutations=some)]
@@ -132,10 +134,7 @@ class _Rows:
         self.flags = score[judged] > (np.inf if threshold is None else threshold)
         self.of_kind = {}
         if kind is not None:
-            kind = np.asarray(kind)
-            if kind.shape != y.shape:
-                raise ValueError(f"kind has shape {kind.shape}, y_true has {y.shape}")
-            kind = np.where(self.y, kind[judged].astype(str), "")
+            kind = np.where(self.y, column(kind, "kind", y.size)[judged].astype(str), "")
             self.of_kind = {name: np.flatnonzero(kind == name)
                             for name in np.unique(kind[self.anomalies]) if name}
         self.matched = self._match(self.flags)
@@ -218,7 +217,7 @@ def _block(block, y, judged, series):
         starts, stops = runs(y)
         longest = int((stops - starts).max(initial=1))
         return max(2, min(max(longest, round(n**0.5)), n // 2))
-    block = checked_count("block", block, 1)
+    block = whole(block, "block", 1)
     if block > n:
         raise ValueError(f"block must be at most the {n} judged rows, got {block}")
     return block

@@ -6,7 +6,8 @@ nothing else is; a row that would have been first tomorrow does not help today.
 
 import numpy as np
 
-from adlib.metrics.labels import checked_count, labels_and_scores, undefined
+from adlib.arguments import column, floats, whole
+from adlib.metrics.labels import labels_and_scores, undefined
 
 
 def value_at_capacity(y_true, score, capacity, *, period=None, value=None, judged=None):
@@ -115,13 +116,11 @@ def precision_at_capacity(y_true, score, capacity, *, period=None, judged=None):
 
 def _reviewed(y_true, score, capacity, period, judged, value=None):
     """Labels, share of each row that is reviewed, values and number of reviews; judged rows."""
-    capacity = checked_count("capacity", capacity, 1)
+    capacity = whole(capacity, "capacity", 1)
     y, score, judged = labels_and_scores(y_true, score, judged)
-    value = np.ones(y.size) if value is None else np.asarray(value, np.float64)
-    period = np.zeros(y.size) if period is None else np.asarray(period)
-    for name, array in (("value", value), ("period", period)):
-        if array.shape != y.shape:
-            raise ValueError(f"{name} must have shape {y.shape} like y_true, got {array.shape}")
+    value = np.ones(y.size) if value is None else floats(value, "value")
+    value = column(value, "value", y.size)
+    period = np.zeros(y.size) if period is None else column(period, "period", y.size)
     y, score, value, period = y[judged], score[judged], value[judged], period[judged]
     bad = y & ~(np.isfinite(value) & (value >= 0))
     if bad.any():

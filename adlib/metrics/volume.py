@@ -7,7 +7,8 @@ and counts, in O(n log n + width * (events + width * thresholds)).
 
 import numpy as np
 
-from adlib.metrics.labels import both_classes, checked_count, labels_and_scores, runs
+from adlib.arguments import whole
+from adlib.metrics.labels import both_classes, labels_and_scores, runs
 
 
 def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
@@ -66,9 +67,9 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
     True
     """
     y, score, judged = labels_and_scores(y_true, score, judged)
-    window = checked_count("window", window, 0)
+    window = whole(window, "window", 0)
     if n_thresholds is not None:
-        n_thresholds = checked_count("n_thresholds", n_thresholds, 2)
+        n_thresholds = whole(n_thresholds, "n_thresholds", 2)
     if not both_classes(y[judged], "vus"):
         return np.nan, np.nan
     first, count = ranked(score, judged, n_thresholds)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
+from adlib.arguments import number, whole
 from adlib.thresholds.rules import (
     MIN_EXCEEDANCES,
     Scores,
@@ -88,8 +89,7 @@ class Tracking(Adaptive):
         self.step = step
 
     def _value(self, scores: Scores) -> float:
-        if isinstance(self.step, (bool, str)) or not 0 < self.step < np.inf:
-            raise ValueError(f"step must be a number above 0, got {self.step!r}")
+        number(self.step, "step", above=0)
         if len(scores) < 2:
             raise ValueError(f"Tracking needs at least 2 held-out scores, got {len(scores)}")
         self.alpha_ = check_alpha(0.05 if self.alpha is None else self.alpha)
@@ -100,6 +100,7 @@ class Tracking(Adaptive):
 
     def update(self, score: float) -> bool:
         """Judge one score, then step the cut."""
+        number(score, "score", most=np.inf)
         alarm = bool(score > self.value_)
         self.value_ += self.eta_ * (alarm - self.alpha_)
         return alarm
@@ -152,27 +153,24 @@ class SPOT(Adaptive):
         self.depth = depth
 
     def _value(self, scores: Scores) -> float:
-        if isinstance(self.tail, (bool, str)) or not 0 < self.tail < 1:
-            raise ValueError(f"tail must be a share strictly between 0 and 1, got {self.tail!r}")
-        for name, least in (("memory", MIN_EXCEEDANCES / self.tail), ("depth", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least:g}, got {value!r}")
+        number(self.tail, "tail", above=0, below=1)
+        memory = whole(self.memory, "memory", MIN_EXCEEDANCES / self.tail)
+        depth = whole(self.depth, "depth", 0)
         self.alpha_ = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.alpha_ >= self.tail:
             raise ValueError(f"alpha={self.alpha_:g} must be below tail={self.tail:g}: only a cut "
                              f"beyond the start of the tail can be read from it")
-        needed = self.depth + int(np.ceil(MIN_EXCEEDANCES / self.tail))
+        needed = depth + int(np.ceil(MIN_EXCEEDANCES / self.tail))
         if len(scores) < needed:
             raise ValueError(f"SPOT(tail={self.tail:g}, depth={self.depth}) needs at least "
                              f"{needed} held-out scores, got {len(scores)}")
-        if self.depth:  # each score against the level before it, as `update` will see it
-            levels = sliding_window_view(scores, self.depth).mean(axis=1)
-            self.recent_ = scores[-self.depth:].copy()
-            scores = scores[self.depth:] - levels[:-1]
+        if depth:  # each score against the level before it, as `update` will see it
+            levels = sliding_window_view(scores, depth).mean(axis=1)
+            self.recent_ = scores[-depth:].copy()
+            scores = scores[depth:] - levels[:-1]
         else:
             self.recent_ = np.zeros(1)
-        self.memory_ = scores[-self.memory:].copy()
+        self.memory_ = scores[-memory:].copy()
         self.rows_ = 0
         self._refit()
         return self.recent_.mean() + self.cut_
@@ -193,6 +191,7 @@ class SPOT(Adaptive):
 
     def update(self, score: float) -> bool:
         """Judge one score, then remember it."""
+        number(score, "score", most=np.inf)
         level = self.recent_.mean()
         alarm = bool(score > self.value_)
         size = min(score - level, self.largest_)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from adlib.arguments import floats, number
 from adlib.thresholds.rules import MIN_EXCEEDANCES, Scores, as_scores, check_alpha, fit_pareto
 
 
@@ -32,6 +33,7 @@ class Calibration(BaseEstimator):
 
     def fit(self, scores: ArrayLike) -> Self:
         """Keep the held-out ``scores`` (n,) and fit their upper tail."""
+        number(self.tail, "tail", above=0, below=1)
         self.scores_ = np.sort(as_scores(scores))
         self.tail_start_ = self.tail_shape_ = self.tail_scale_ = np.nan
         if len(self.scores_):
@@ -50,19 +52,20 @@ class Calibration(BaseEstimator):
         Inside the held-out scores this is (1 + #{held-out >= score}) / (n + 1), which is valid
         (super-uniform for an exchangeable normal row). Above the highest held-out score it stays at
         1 / (n + 1); with ``extrapolate`` it falls on along the extreme-value tail instead: see
-        `is_extrapolated`.
+        `is_extrapolated`. NaN where a score is NaN.
         """
-        scores = np.asarray(scores, dtype=np.float64)
+        scores = floats(scores, "scores")
         return self._rank(scores) * (np.exp(self._log_fall(scores)) if extrapolate else 1.0)
 
     def log_p(self, scores: ArrayLike) -> Scores:
         """Natural logarithm of the extrapolated `p_value`, which cannot underflow."""
-        scores = np.asarray(scores, dtype=np.float64)
+        scores = floats(scores, "scores")
         return np.log(self._rank(scores)) + self._log_fall(scores)
 
     def _rank(self, scores: Scores) -> Scores:
         n = len(self.scores_)
-        return (1.0 + n - np.searchsorted(self.scores_, scores, side="left")) / (n + 1.0)
+        p = (1.0 + n - np.searchsorted(self.scores_, scores, side="left")) / (n + 1.0)
+        return np.where(np.isnan(scores), np.nan, p)[()]  # no score is not the highest one
 
     def _log_fall(self, scores: Scores) -> Scores | float:
         """log P(score > s | score > highest held-out one) under the tail; 0 below, or without."""
@@ -73,7 +76,8 @@ class Calibration(BaseEstimator):
 
     def _log_tail(self, scores: Scores) -> Scores:
         """log P(score > s | score > tail_start_) under the fitted tail."""
-        z = (scores - self.tail_start_) / self.tail_scale_
+        with np.errstate(over="ignore"):
+            z = np.minimum((scores - self.tail_start_) / self.tail_scale_, 1e300)
         return -z if self.tail_shape_ < 1e-9 else -np.log1p(self.tail_shape_ * z) / self.tail_shape_
 
     def surprise(self, scores: ArrayLike) -> Scores:
@@ -92,7 +96,7 @@ class Calibration(BaseEstimator):
         n = len(self.scores_)
         if not n:
             raise ValueError("surprise needs at least one held-out score, got 0")
-        scores = np.asarray(scores, dtype=np.float64)
+        scores = floats(scores, "scores")
         at, first = np.unique(self.scores_, return_index=True)
         inside = np.interp(scores, at, np.log((n + 1) / (n - first)))  # (n - first) reach it
         with np.errstate(over="ignore"):
@@ -107,7 +111,7 @@ class Calibration(BaseEstimator):
     def is_extrapolated(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """True where a score lies above every held-out one: its p-value rests on the tail fit."""
         highest = self.scores_[-1] if len(self.scores_) else -np.inf
-        return np.asarray(scores, dtype=np.float64) > highest
+        return floats(scores, "scores") > highest
 
     def severity(self, scores: ArrayLike, alpha: float) -> Scores:
         """Severity in [0, 1] of each score at the false-alarm budget ``alpha``: see `severity`."""
@@ -135,10 +139,11 @@ def severity(log_p: ArrayLike, alpha: float, alpha_critical: float | None = None
     [0.0, 0.7, 0.9]
     """
     warning = -np.log(check_alpha(alpha))
-    critical = -np.log(check_alpha(alpha / 10 if alpha_critical is None else alpha_critical))
+    critical = -np.log(alpha / 10 if alpha_critical is None else check_alpha(
+        alpha_critical, "alpha_critical"))
     if critical <= warning:
         raise ValueError(f"alpha_critical must be below alpha={alpha:g}, got {alpha_critical!r}")
-    x = -np.asarray(log_p, dtype=np.float64)
+    x = -floats(log_p, "log_p")
     linear = np.interp(x, [0.0, warning, critical], [0.0, 0.7, 0.9])
     bend = (critical - warning) / 2  # the slope is continuous at 0.9
     return np.where(x > critical, 1 - 0.1 * np.exp(-np.maximum(x - critical, 0) / bend), linear)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from adlib.arguments import floats, number, whole
 from adlib.thresholds.rules import CalibrationWarning, check_alpha
 
 
@@ -63,11 +64,10 @@ def benjamini_hochberg(p: ArrayLike, fdr: float = 0.1, *,
     ([True, False, True, False], 0.02, 1)
     """
     p = _p_values(p)
-    check_alpha(fdr)
+    check_alpha(fdr, "fdr")
     m, fewest = len(p), 1
     if n_calibration is not None:
-        if isinstance(n_calibration, bool) or n_calibration < 1:
-            raise ValueError(f"n_calibration must be a number of rows >= 1, got {n_calibration!r}")
+        whole(n_calibration, "n_calibration", 1, of="rows")
         fewest = max(1, int(np.ceil(m / (fdr * (n_calibration + 1)) - 1e-9)))
         if fewest > m > 0:
             warnings.warn(
@@ -127,8 +127,7 @@ class OnlineFDR(BaseEstimator):
         """Judge one p-value: True where it is a discovery."""
         if not hasattr(self, "reward_"):
             self._start()
-        if not 0 <= p <= 1:
-            raise ValueError(f"p must be a p-value in [0, 1], got {p!r}")
+        number(p, "p", least=0, most=1)
         found = bool(p <= self.level_)
         # the sum over discoveries, carried along: each ages by one row
         self.reward_ = (self.reward_ + found) * self.decay_
@@ -140,11 +139,9 @@ class OnlineFDR(BaseEstimator):
         return np.array([self.update(value) for value in _p_values(p).tolist()], dtype=bool)
 
     def _start(self) -> None:
-        check_alpha(self.fdr)
-        if (isinstance(self.memory, bool) or not isinstance(self.memory, (int, np.integer))
-                or self.memory < 2):
-            raise ValueError(f"memory must be a whole number of rows >= 2, got {self.memory!r}")
-        d, g = 1 - 1 / self.memory, 1 - 1 / max(self.memory / 10, 2)
+        check_alpha(self.fdr, "fdr")
+        memory = whole(self.memory, "memory", 2, of="rows")
+        d, g = 1 - 1 / memory, 1 - 1 / max(memory / 10, 2)
         self.trickle_ = self.level_ = self.fdr / 2 * (1 - d)
         self.decay_ = d * g
         self.share_ = self.fdr / 2 * (1 - g) / g  # g(k) = (1 - g) g^(k-1) sums to 1
@@ -152,7 +149,7 @@ class OnlineFDR(BaseEstimator):
 
 
 def _p_values(p: ArrayLike) -> NDArray[np.float64]:
-    p = np.asarray(p, dtype=np.float64)
+    p = floats(p, "p")
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p must be p-values in [0, 1] of shape (n_rows,), got shape {p.shape}"
                          f"{f', {p.min():g} to {p.max():g}' if p.size else ''}")

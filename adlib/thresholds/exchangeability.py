@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from adlib.arguments import number, whole
 from adlib.thresholds.rules import as_scores
 
 _BETS = (-1.0, 0.0, 1.0)  # on large p-values, on nothing, on small ones
@@ -68,9 +69,7 @@ class ExchangeabilityTest(BaseEstimator):
         """
         scores = as_scores(scores)
         for name in ("order", "random_state"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+            whole(getattr(self, name), name, 0)
         half = len(scores) // 2 if self.order else 0
         if half < 10 * self.order:
             raise ValueError(f"order={self.order} needs at least {20 * self.order} scores, got "
@@ -78,6 +77,9 @@ class ExchangeabilityTest(BaseEstimator):
         self.recent_ = np.append(scores[:self.order], 1.0)  # oldest first, then the constant
         self.weights_ = np.zeros(self.order + 1)
         # recursive least squares; the penalty that starts it is forgotten after a few rows
+        if np.abs(scores).max(initial=0.0) > 1e100:
+            raise ValueError(f"scores must stay below 1e100, got {np.abs(scores).max():g}: their "
+                             f"squares overflow")
         size = float(np.mean(scores[:half] ** 2)) if half else 1.0
         self.spread_ = np.diag([*[1e6 / max(size, 1e-300)] * self.order, 1e6])
         residuals = [self._whiten(score) for score in scores[self.order:].tolist()]
@@ -88,8 +90,8 @@ class ExchangeabilityTest(BaseEstimator):
 
     def update(self, score: float) -> float:
         """Bet on one score; returns the logarithm of the wealth after it."""
-        if not np.isfinite(score):
-            raise ValueError(f"score must be finite, got {score!r}")
+        if not -1e100 < number(score, "score", most=np.inf) < 1e100:
+            raise ValueError(f"score must be finite and below 1e100, got {score!r}")
         size = self._whiten(float(score))
         above = len(self.bag_) - bisect_right(self.bag_, size)
         tied = len(self.bag_) - above - bisect_left(self.bag_, size) + 1  # itself included
@@ -124,7 +126,8 @@ class ExchangeabilityTest(BaseEstimator):
     def _uniform(self) -> float:
         """A uniform number in [0, 1) for this row: the state is its seed and its count."""
         mask = 2**64 - 1
-        x = (self.random_state * 0xD1342543DE82EF95 + (self.rows_ + 1) * 0x9E3779B97F4A7C15) & mask
+        seed = int(self.random_state)  # of no fixed width
+        x = (seed * 0xD1342543DE82EF95 + (self.rows_ + 1) * 0x9E3779B97F4A7C15) & mask
         x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask  # splitmix64 (Steele et al. 2014)
         x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
         return ((x ^ (x >> 31)) >> 11) * 2.0**-53

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from adlib.arguments import floats, number, whole
 from adlib.durations import seconds
 
 Scores = NDArray[np.float64]
@@ -22,7 +23,7 @@ class CalibrationWarning(UserWarning):
 
 def as_scores(scores: ArrayLike) -> Scores:
     """Check held-out scores: one dimension, numbers, no NaN or inf."""
-    values = np.asarray(scores, dtype=np.float64)
+    values = floats(scores, "scores")
     if values.ndim != 1:
         raise ValueError(f"scores must be one-dimensional, got shape {values.shape}")
     if not np.isfinite(values).all():
@@ -30,10 +31,11 @@ def as_scores(scores: ArrayLike) -> Scores:
     return values
 
 
-def check_alpha(alpha: float) -> float:
+def check_alpha(alpha: float, name: str = "alpha") -> float:
     """Check a false-alarm rate: a number strictly between 0 and 1."""
-    if not (np.isscalar(alpha) and not isinstance(alpha, (str, bool)) and 0 < alpha < 1):
-        raise ValueError(f"alpha must be a rate strictly between 0 and 1, got {alpha!r}")
+    real = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
+    if not (real and 0 < alpha < 1):
+        raise ValueError(f"{name} must be a rate strictly between 0 and 1, got {alpha!r}")
     return float(alpha)
 
 
@@ -52,9 +54,12 @@ class Threshold(BaseEstimator, ABC):
         scores : array-like of shape (n_rows,)
             Anomaly scores, in time order where rows have one. Finite.
         """
-        value = float(self._value(as_scores(scores)))
+        scores = as_scores(scores)
+        with np.errstate(over="ignore", invalid="ignore"):  # of scores whose squares overflow
+            value = float(self._value(scores))
         if np.isnan(value):
-            raise ValueError(f"{self!r} gives no threshold: NaN")
+            raise ValueError(f"scores up to {np.abs(scores).max(initial=0):g} give {self!r} no "
+                             f"threshold: NaN")
         self.value_ = value
         return self
 
@@ -75,7 +80,7 @@ class Fixed(Threshold):
         self.value = value
 
     def _value(self, scores: Scores) -> float:
-        return self.value
+        return number(self.value, "value", most=np.inf)
 
 
 class Sigma(Threshold):
@@ -95,7 +100,7 @@ class Sigma(Threshold):
 
     def _value(self, scores: Scores) -> float:
         _require(scores, 1, "Sigma")
-        return scores.mean() + self.n_sigmas * scores.std()
+        return scores.mean() + number(self.n_sigmas, "n_sigmas") * scores.std()
 
 
 class Quantile(Threshold):
@@ -113,8 +118,7 @@ class Quantile(Threshold):
         self.q = q
 
     def _value(self, scores: Scores) -> float:
-        if isinstance(self.q, str) or not 0 <= self.q <= 1:
-            raise ValueError(f"q must lie in [0, 1], got {self.q!r}")
+        number(self.q, "q", least=0, most=1)
         _require(scores, 1, "Quantile")
         return np.quantile(scores, self.q)
 
@@ -247,8 +251,7 @@ class POT(Threshold):
         self.rest = rest
 
     def _value(self, scores: Scores) -> float:
-        if not 0 < self.tail < 1:
-            raise ValueError(f"tail must be a share strictly between 0 and 1, got {self.tail!r}")
+        number(self.tail, "tail", above=0, below=1)
         _require(scores, 1, "POT")
         alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         u = np.quantile(scores, 1 - self.tail)
@@ -302,8 +305,14 @@ def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
     >>> round(shape, 1) + 0.0, round(scale, 1)
     (0.0, 2.0)
     """
-    y = np.sort(np.asarray(excess, dtype=np.float64))
+    y = np.sort(floats(excess, "excess", "(n,)"))
     n = len(y)
+    if not n or not (np.isfinite(y[-1]) and y[0] >= 0):
+        raise ValueError(f"excess must hold positive amounts, at least one, got {n} from "
+                         f"{y.min(initial=np.inf):g} to {y.max(initial=-np.inf):g}")
+    if y[-1] > 1e300:  # sums must stay finite
+        shape, scale = fit_pareto(y / 1e20)
+        return shape, scale * 1e20
     m0 = y.mean()
     m1 = (y * (1 - (np.arange(1, n + 1) - 0.35) / n)).mean()
     if m0 - 2 * m1 <= 1e-12 * m0:  # all excesses alike: no tail to speak of
@@ -339,13 +348,14 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     """
     scores = as_scores(scores)
     n = len(scores)
-    if block == "auto":
+    alpha = check_alpha(alpha)
+    if isinstance(block, str) and block == "auto":
         block = int(np.ceil(n**0.6))
     elif not isinstance(block, (int, np.integer)) or isinstance(block, bool) or block < 1:
         raise ValueError(f"block must be a number of rows or 'auto', got {block!r}")
     if n < 4:  # not two blocks to compare
         return float(n)
-    block = min(block, n // 2)
+    block = min(int(block), n // 2)
     cut = np.quantile(scores, 1 - alpha)
     above = scores > cut if (scores > cut).any() else scores >= cut  # ties may leave none above
     rate = above.mean()
@@ -374,7 +384,11 @@ def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> f
     if interval is None:
         raise ValueError(f"per={per!r} needs interval, the time between rows: seconds or '1min'")
     # rounded: ten days at one row a minute hold ten days, not 9.999999999999998
-    return round(float(match[1]) / _SECONDS[match[2]] * seconds(interval) * n_rows, 9)
+    allowed = round(float(match[1]) / _SECONDS[match[2]] * seconds(interval) * n_rows, 9)
+    if n_rows and not 0 < allowed < np.inf:
+        raise ValueError(f"interval={interval!r} leaves per={per!r} {allowed:g} incidents in "
+                         f"{n_rows} rows")
+    return allowed
 
 
 def _peaks(scores: Scores, rest: int) -> Scores:
@@ -383,8 +397,7 @@ def _peaks(scores: Scores, rest: int) -> Scores:
     Every run of exceedances that is separated by more than ``rest`` quiet rows holds at least one
     of them, so counting peaks never undercounts incidents.
     """
-    if isinstance(rest, bool) or not isinstance(rest, (int, np.integer)) or rest < 0:
-        raise ValueError(f"rest must be a whole number of rows >= 0, got {rest!r}")
+    rest = min(whole(rest, "rest", 0, of="rows"), len(scores))
     free = np.ones(len(scores), dtype=bool)
     kept = []
     for i in np.argsort(-scores, kind="stable"):

@@ -1,0 +1,239 @@
+"""Arguments, checked where they come in: what is wrong is one sentence that names the argument."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def whole(value: Any, name: str, least: int, *, of: str = "") -> int:
+    """A whole number; not True, not 3.0.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        What to call the argument in an error.
+    least : int
+    of : str
+        What is counted, for the error: "rows".
+
+    Raises
+    ------
+    ValueError
+        When it is no whole number, or below ``least``.
+
+    Examples
+    --------
+    >>> whole(8, "window", 1, of="rows")
+    8
+    >>> whole(True, "window", 1, of="rows")
+    Traceback (most recent call last):
+    ValueError: window must be a whole number of rows >= 1, got True
+    """
+    counts = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not counts or not least <= value < 2**63:
+        counted = f" of {of}" if of else ""
+        raise ValueError(f"{name} must be a whole number{counted} >= {least:g}, got {value!r}")
+    return int(value)
+
+
+def number(value: Any, name: str, *, least: float = -np.inf, above: float | None = None,
+           most: float | None = None, below: float = np.inf) -> float:
+    """A number within bounds; not NaN, not True, not a text.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+    least, above : float
+        Lower bound, allowed or (``above``) not.
+    most, below : float
+        Upper bound, allowed (``most``) or not.
+
+    Raises
+    ------
+    ValueError
+        When it is no number, or lies outside.
+
+    Examples
+    --------
+    >>> number(0.5, "reach", above=0, below=1)
+    0.5
+    >>> number("0.5", "reach", above=0, below=1)
+    Traceback (most recent call last):
+    ValueError: reach must be a number above 0 and below 1, got '0.5'
+    """
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not (real and (value >= least if above is None else value > above)
+            and (value < below if most is None else value <= most)):
+        bounds = [f"above {above:g}"] if above is not None else (
+            [f">= {least:g}"] if least > -np.inf else [])
+        bounds += [f"at most {most:g}"] if most is not None else (
+            [f"below {below:g}"] if below < np.inf else [])
+        wanted = " and ".join(bounds).replace(" and at most inf", "").replace("at most inf", "")
+        raise ValueError(f"{name} must be a number{' ' * bool(wanted)}{wanted}, got {value!r}")
+    return float(value)
+
+
+def one_of(value: Any, name: str, options: Iterable[Any]) -> Any:
+    """One of a few texts, or None where that is among them.
+
+    Raises
+    ------
+    ValueError
+        When it is none of them.
+
+    Examples
+    --------
+    >>> one_of("hold", "missing", ["hold", "drop"])
+    'hold'
+    >>> one_of(["hold"], "missing", ["hold", "drop"])
+    Traceback (most recent call last):
+    ValueError: missing must be one of 'hold', 'drop', got ['hold']
+    """
+    known = list(options)
+    if not (value is None or isinstance(value, str)) or value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    return value
+
+
+def numeric(values: Any, name: str) -> NDArray:
+    """An array of booleans, integers or floats, of whatever shape; it may be the caller's own.
+
+    Raises
+    ------
+    ValueError
+        For what would turn into numbers without being measurements: texts, dates, complex or
+        masked values, rows of different lengths.
+
+    Examples
+    --------
+    >>> numeric([True, False], "y").dtype.kind
+    'b'
+    >>> numeric(["low", 3], "score")
+    Traceback (most recent call last):
+    ValueError: score must be numeric, got dtype <U21
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise ValueError(f"{name} is a masked array: fill or drop its masked values")
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:  # pandas' nullable columns may arrive like this
+            if any(isinstance(value, (str, bytes)) for value in array.flat):
+                raise ValueError("it holds texts")
+            array = array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must be numeric: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numeric, got dtype {array.dtype}")
+    return array
+
+
+def floats(values: Any, name: str, shape: str | None = None) -> NDArray[np.float64]:
+    """The same as float64; it may still be the caller's own array.
+
+    Parameters
+    ----------
+    values : array-like
+    name : str
+    shape : str, optional
+        Such as ``"(n_rows, n_features)"``: its number of dimensions is checked too.
+
+    Raises
+    ------
+    ValueError
+        As in `numeric`, or for another number of dimensions.
+
+    Examples
+    --------
+    >>> floats([1, 2], "scores", "(n_rows,)")
+    array([1., 2.])
+    >>> floats([[1, 2]], "scores", "(n_rows,)")
+    Traceback (most recent call last):
+    ValueError: scores must have shape (n_rows,), got (1, 2)
+    """
+    array = numeric(values, name)
+    with np.errstate(over="ignore"):  # a long double may be larger than any double: inf
+        array = array.astype(np.float64, copy=False)
+    if shape is not None and array.ndim != len([part for part in shape[1:-1].split(",") if part]):
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return array
+
+
+def column(values: Any, name: str, n_rows: int) -> NDArray:
+    """One value of any type for each row.
+
+    Raises
+    ------
+    ValueError
+        For another shape than ``(n_rows,)``.
+
+    Examples
+    --------
+    >>> column(["a", "b"], "kind", 2)
+    array(['a', 'b'], dtype='<U1')
+    >>> column([[1, 2], [3]], "period", 2)
+    Traceback (most recent call last):
+    ValueError: period must have shape (2,), got rows of different lengths
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must have shape ({n_rows},), got rows of different lengths"
+                         ) from None
+    if array.shape != (n_rows,):
+        raise ValueError(f"{name} must have shape ({n_rows},), got {array.shape}")
+    return array
+
+
+def times(values: Any, name: str) -> NDArray[np.datetime64]:
+    """An array of datetime64[ns], in UTC where the values have a time zone.
+
+    Raises
+    ------
+    ValueError
+        For what is no time (a number does not say what it counts), or too far from now.
+
+    Examples
+    --------
+    >>> times(["2024-01-01", "2024-01-02"], "time").dtype
+    dtype('<M8[ns]')
+    >>> times([0, 1], "time")
+    Traceback (most recent call last):
+    ValueError: time must hold times (datetime64): got dtype int64
+    """
+    try:
+        array = np.asarray(values)
+        numbers = array.dtype.kind == "O" and any(
+            isinstance(v, (int, float)) and v == v for v in array.flat)
+        if array.dtype.kind not in "MOU" or numbers:
+            raise ValueError(f"got dtype {array.dtype}")
+        if array.dtype != "datetime64[ns]":
+            import pandas as pd
+
+            texts = {"format": "ISO8601"} if array.dtype.kind == "U" else {}
+            found = pd.to_datetime(array.ravel(), utc=True, **texts).tz_localize(None)
+            array = found.as_unit("ns").to_numpy().reshape(array.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} must hold times (datetime64): {error}") from None
+    return array
+
+
+def generator(random_state: Any, name: str = "random_state") -> np.random.Generator:
+    """`numpy.random.default_rng`, which says what it was given.
+
+    Examples
+    --------
+    >>> int(generator(0).integers(10))
+    8
+    >>> generator(-1)
+    Traceback (most recent call last):
+    ValueError: random_state must be None, a whole number >= 0 or a NumPy generator, got -1
+    """
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be None, a whole number >= 0 or a NumPy generator, got "
+                         f"{random_state!r}") from None
