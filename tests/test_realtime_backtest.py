@@ -17,7 +17,7 @@ import yaml
 from adlib.realtime import AlertManager, AlertStore, RealTimeAnomalyDetector, Sample
 from adlib.realtime.__main__ import main
 from adlib.realtime.backtest import backtest
-from adlib.realtime.engine import _Member
+from adlib.realtime.members import Member
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
@@ -68,7 +68,7 @@ def test_settings_are_replayed_without_scoring(scored, monkeypatch):
     def never(*_):
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(_Member, "score", never)
+    monkeypatch.setattr(Member, "score", never)
     table = scored.compare([{"alpha": a} for a in (0.05, 0.01, 1e-4)] + [
         {"open_after": 3, "open_within": 3}, {"cooldown": 1e9}, {"alpha": 1e-200}])
     assert (np.diff(table["flagged"][:3]) < 0).all()

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from adlib.base import Detector
 from adlib.explain import explain
 from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample
-from adlib.realtime.engine import WindowCalibration
+from adlib.realtime.calibration import WindowCalibration
 from adlib.thresholds import CalibrationWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")

@@ -14,7 +14,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.engine import RealTimeAnomalyDetector, decide
+from adlib.realtime.calibration import decide
+from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Sample

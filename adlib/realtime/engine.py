@@ -12,19 +12,13 @@ mean or median where faults are short: average precision .41, .32 and .22 on the
 
 import asyncio
 import contextlib
-import io
 import json
 import logging
-import queue
-import tarfile
-import tempfile
-import threading
 import time
 import warnings
 import zlib
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
@@ -32,166 +26,35 @@ from typing import Any, Self
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from safetensors import numpy as safetensors
 from sklearn.exceptions import NotFittedError
 
 from adlib import persist
-from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.base import Detector
 from adlib.drift import DriftMonitor
 from adlib.explain import explain
+from adlib.realtime.calibration import WindowCalibration, decide, window_maxima
 from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.counters import Counters
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, Responses
+from adlib.realtime.inbox import Inbox, last_of, time_of
+from adlib.realtime.members import Member, Worker
 from adlib.realtime.notify import NotificationConfig, NotificationService
 from adlib.realtime.store import AlertStore
-from adlib.realtime.windows import Block, Sample, StreamProcessor
+from adlib.realtime.windows import Block, Rows, Sample, StreamProcessor
 from adlib.scaling import center_scale
-from adlib.thresholds import Calibration, CalibrationWarning, Scores, effective_size, severity
+from adlib.thresholds import CalibrationWarning, Scores
 
 log = logging.getLogger(__name__)
-Rows = NDArray[np.float64]
 
 FORMAT = 1
-_TURN = 64  # samples between two looks at what else there is to do
 _TOP = 5  # features that a verdict names
 _BACKGROUND = 512  # normal samples that explanations compare with
 # what a fitted engine depends on; the rest of the configuration may change without a new fit
 _FITTED = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
            "calibration_share")
-
-
-class WindowCalibration:
-    """What the highest score in a window means, against held-out rows in time order.
-
-    P(max >= s) has two upper bounds, and the smaller one counts. Where windows are many: the share
-    of held-out windows that reach s, ``(1 + m * share) / (m + 1)`` with m effective windows. Where
-    they are few: the window's length times the same for rows (the union bound, which dependence
-    cannot break), beyond the highest row along the extreme-value tail. Its shape is at least 1 / k:
-    the predictive law of an exponential tail whose scale rests on k effective exceedances.
-    Asymptotic under stationarity and mixing (`adlib.thresholds.effective_size`).
-
-    Attributes
-    ----------
-    n_windows_, n_rows_ : float
-        Effective numbers.
-    """
-
-    def fit(self, scores: ArrayLike, window: int) -> Self:
-        """Scores (n,) of rows in time order, NaN where there is none."""
-        scores = np.asarray(scores, dtype=np.float64)
-        self.window = window
-        self.maxima_ = window_maxima(scores, window)
-        self.maxima_ = self.maxima_[~np.isnan(self.maxima_)]
-        n = len(self.maxima_)
-        self.n_windows_ = max(1.0, min(n / window, effective_size(
-            self.maxima_, 0.1, max(int(np.ceil(n**0.6)), 5 * window))))
-        self.maxima_ = np.sort(self.maxima_)
-        rows = scores[~np.isnan(scores)]
-        self.rows_ = Calibration().fit(rows)
-        self.n_rows_ = effective_size(rows, 0.1)
-        if np.isfinite(self.rows_.tail_scale_):
-            self.rows_.tail_shape_ = max(self.rows_.tail_shape_, 1 / max(0.1 * self.n_rows_, 1.0))
-        return self
-
-    def log_p(self, maxima: Scores) -> Scores:
-        """Natural logarithm of the p-value of each window's highest score (n,)."""
-        of_windows = np.log(_share(self.maxima_, maxima, self.n_windows_))
-        of_rows = np.log(_share(self.rows_.scores_, maxima, self.n_rows_))
-        return np.minimum(of_windows, of_rows + np.log(self.window) + self.rows_._log_fall(maxima))
-
-
-def _share(ordered: Scores, scores: Scores, n_effective: float) -> Scores:
-    """Share of held-out scores at least as high, as if one more were."""
-    n = len(ordered)
-    share = (n - np.searchsorted(ordered, scores, side="left")) / n
-    return (1 + n_effective * share) / (n_effective + 1)
-
-
-def window_maxima(scores: Scores, window: int) -> Scores:
-    """Highest score of each window of rows (n,): (n - window + 1,), NaN where one is missing."""
-    return sliding_window_view(scores, window).max(axis=1)
-
-
-class _Worker:
-    """One daemon thread: a detector that hangs for ever must not keep the process alive."""
-
-    def __init__(self, name: str):
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    def submit(self, function: Any, *args: Any) -> Future:
-        future: Future = Future()
-        self._jobs.put((future, function, args))
-        return future
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            future, function, args = job
-            try:
-                future.set_result(function(*args))
-            except BaseException as error:  # noqa: B036 - whatever it is, the engine must hear of it
-                future.set_exception(error)
-
-
-class _Member:
-    """A detector at work: its scores of the samples that open windows still need, its failures."""
-
-    def __init__(self, name: str, model: Any, weight: float):
-        self.name, self.model, self.weight = name, model, weight
-        self.scale = Calibration()
-        self.online = isinstance(model, OnlineDetector)
-        self.context = 0 if self.online or not isinstance(model, Detector) else model._context()
-        self.tail = np.empty(0)
-        self.failures, self.off = 0, False
-        self.running: Future | None = None
-        self.worker: _Worker | None = None
-        self.saved: NDArray[np.uint8] | None = None
-
-    def submit(self, function: Any, *args: Any) -> Future:
-        """Let the detector's own thread do it: whatever hangs, hangs there."""
-        self.worker = self.worker or _Worker(self.name)
-        return self.worker.submit(function, *args)
-
-    def score(self, values: Rows, valid: NDArray[np.bool_], n_old: int) -> Scores:
-        """Scores of the samples after the first ``n_old``; NaN for those that are not valid."""
-        scores = np.full(len(values) - n_old, np.nan)
-        good = valid[n_old:]
-        if not good.any():
-            return scores
-        if self.online:
-            scores[good] = self.model.process(values[n_old:][good])
-            return scores
-        first = max(n_old - self.context, 0)
-        found = np.asarray(anomaly_score(self.model, values[first:]), dtype=np.float64)
-        if found.shape != (len(values) - first,) or np.isnan(found).any():
-            raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
-                             f"{np.isnan(found).sum()} NaN")
-        scores[good] = found[n_old - first:][good]
-        return scores
-
-    def snapshot(self) -> NDArray[np.uint8] | None:
-        """State of an online detector; while it hangs, the last one that is known."""
-        if self.online and (self.running is None or self.running.done()):
-            with tempfile.TemporaryDirectory() as folder:
-                path = persist.save(self.model, Path(folder) / "model")
-                buffer = io.BytesIO()
-                with tarfile.open(fileobj=buffer, mode="w") as tar:
-                    for file in sorted(path.iterdir()):
-                        tar.add(file, file.name)
-            self.saved = np.frombuffer(buffer.getvalue(), np.uint8)
-        return self.saved
-
-    def restore(self, saved: NDArray[np.uint8] | None) -> None:
-        if saved is None:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(fileobj=io.BytesIO(saved.tobytes())) as tar:
-                tar.extractall(Path(folder) / "model", filter="data")
-            self.model = persist.load(Path(folder) / "model", classes=[type(self.model)])
 
 
 class RealTimeAnomalyDetector:
@@ -236,7 +99,7 @@ class RealTimeAnomalyDetector:
         self.config = EngineConfig.from_any(config)
         self.responses = Responses()
         self.store: AlertStore | None = None
-        self._metrics = _Metrics(self.config.stream)
+        self._metrics = Counters(self.config.stream)
         self._service: NotificationService | None = None
         self._live = self._broken = False
 
@@ -281,7 +144,7 @@ class RealTimeAnomalyDetector:
                 model.set_params(calibration=None)  # windows are calibrated here, not rows
             try:
                 model.fit(filled[:cut][valid[:cut]])
-                member = _Member(name, model, group.weight)
+                member = Member(name, model, group.weight)
                 held_out.append(member.score(filled, valid, cut))
             except Exception as error:
                 raise ValueError(f"detector {name!r} ({type(model).__name__}) cannot be fitted: "
@@ -369,12 +232,12 @@ class RealTimeAnomalyDetector:
             **plain, **changes}))
         _check_same(self.config.model_dump(mode="json"), twin.config)
         twin._take(self.features_, [
-            _Member(member.name, deepcopy(member.model), member.weight)
+            Member(member.name, deepcopy(member.model), member.weight)
             for member in self._members], self._held_out, self._center, self._scale, self._longest,
             self._background)
         return twin
 
-    def _take(self, features: list[str], members: list[_Member], held_out: Rows, center: Scores,
+    def _take(self, features: list[str], members: list[Member], held_out: Rows, center: Scores,
               scale: Scores, longest: Scores, background: Rows) -> None:
         """Be fitted with these parts."""
         self.features_, self._members, self._held_out = features, members, held_out
@@ -445,7 +308,7 @@ class RealTimeAnomalyDetector:
             member.tail = scores[max(len(scores) - self.config.window_size + 1, 0):, j].copy()
         return scores
 
-    def _failed(self, member: _Member, fault: BaseException | str, block: Block,
+    def _failed(self, member: Member, fault: BaseException | str, block: Block,
                 quality: list[QualityEvent]) -> None:
         member.failures += 1
         kind, detail = ("detector_slow", fault) if isinstance(fault, str) else (
@@ -576,13 +439,13 @@ class RealTimeAnomalyDetector:
                                "this engine already processes a stream: fork it for another")
         self._live = True
         loop, config = asyncio.get_running_loop(), self.config
-        worker = _Worker(f"engine-{config.stream}")
+        worker = Worker(f"engine-{config.stream}")
         done: asyncio.Queue = asyncio.Queue()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.close)
             stack.callback(worker.stop)
             await asyncio.wrap_future(worker.submit(self._open_store))
-            inbox = _Inbox(config.queue_size, config.overflow, self._metrics,
+            inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)
             stack.push_async_callback(_cancel, loop.create_task(
                 inbox.fill(source, config.batch_windows * config.stride)))
@@ -596,7 +459,7 @@ class RealTimeAnomalyDetector:
             while not last:
                 items, lost, arrived, last = await inbox.take(
                     config.batch_windows * config.stride, config.batch_seconds)
-                acks += [(_last(item), item.ack) for item in (*items, *lost) if item.ack]
+                acks += [(last_of(item), item.ack) for item in (*items, *lost) if item.ack]
                 found, events = await asyncio.wrap_future(
                     worker.submit(self._step, items, lost, last))
                 ready = [ack for seq, ack in acks if seq <= self._processor.position]
@@ -635,8 +498,8 @@ class RealTimeAnomalyDetector:
         if self.store is not None:
             self._manager.apply(self.store.operator_state(stream, before))
         verdicts, quality = self.judge(items, flush=flush)
-        quality += [QualityEvent(stream, "dropped", item.seq, _last(item),
-                                 _time(item, config.sampling_period), "the queue was full")
+        quality += [QualityEvent(stream, "dropped", item.seq, last_of(item),
+                                 time_of(item, config.sampling_period), "the queue was full")
                     for item in lost]
         events, found = [], []
         for verdict in verdicts:
@@ -767,7 +630,7 @@ class RealTimeAnomalyDetector:
         for i, name in enumerate(saved["detectors"]):
             kind = find_class(groups[name].detector)
             model = persist.load(folder / f"detector-{i}", classes=[kind])
-            members.append(_Member(name, model, groups[name].weight))
+            members.append(Member(name, model, groups[name].weight))
         engine._take(saved["features"], members, **arrays)
         return engine
 
@@ -790,22 +653,6 @@ def _check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
             raise ValueError(f"config.{key} is not what the engine was fitted with: fit again")
 
 
-def decide(log_p: Scores, alpha: float) -> tuple[Scores, NDArray[np.bool_]]:
-    """Severity in [0, 1] and flag of each p-value: above 0.7 exactly where flagged.
-
-    Examples
-    --------
-    >>> score, flagged = decide(np.log([0.5, 0.05]), 0.05)
-    >>> flagged.tolist(), bool(score[1] > 0.7)
-    ([False, True], True)
-    """
-    flagged = log_p <= np.log(alpha) + 1e-12
-    score = np.full(len(log_p), np.nan)
-    known = ~np.isnan(log_p)
-    score[known] = severity(log_p[known], alpha)
-    return np.where(flagged, np.maximum(score, np.nextafter(0.7, 1)), score), flagged
-
-
 def _longest_runs(X: Rows) -> Scores:
     """Samples in a row without a change, by feature; inf for one that never changes."""
     longest = np.ones(X.shape[1])
@@ -815,139 +662,13 @@ def _longest_runs(X: Rows) -> Scores:
     return longest
 
 
-# -- arrivals -----------------------------------------------------------------------------------
-
-
-class _Inbox:
-    """Samples that wait, bounded in number; what happens when it is full is a policy."""
-
-    def __init__(self, limit: int, overflow: str, metrics: "_Metrics", first: int):
-        self.limit, self.overflow, self.metrics, self.next = limit, overflow, metrics, first
-        self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
-        self.lost: list[Sample] = []
-        self.rows, self.closed = 0, False
-        self.wanted = 1  # rows that the consumer waits for
-        self.fault: Exception | None = None
-        self.ready, self.space = asyncio.Event(), asyncio.Event()
-        metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not told each row
-
-    async def fill(self, source: AsyncIterator[Any], most: int) -> None:
-        try:
-            n = 0
-            async for item in source:
-                for sample in self._pieces(item, min(most, self.limit)):
-                    await self._put(sample)
-                    if (n := n + 1) % _TURN == 0:  # a source that never waits starves all others
-                        await asyncio.sleep(0)
-        except Exception as error:  # told to the consumer once what came before is judged
-            self.fault = error
-        finally:
-            self.closed = True
-            self.ready.set()
-
-    def _pieces(self, item: Any, most: int) -> Iterable[Sample]:
-        sample = item if isinstance(item, Sample) else Sample(None, None, item)
-        seq, n = self.next if sample.seq is None else int(sample.seq), _length(sample)
-        self.next = seq + n
-        if n <= most:
-            return (sample if sample.seq is not None else
-                    Sample(seq, sample.time, sample.values, sample.ack),)
-        stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
-        return [Sample(seq + at, None if sample.time is None else stamps[at:at + most],
-                       sample.values[at:at + most], sample.ack if at + most >= n else None)
-                for at in range(0, n, most)]
-
-    async def _put(self, sample: Sample) -> None:
-        n = _length(sample)
-        while self.rows and self.rows + n > self.limit:
-            if self.overflow == "block":
-                self.space.clear()
-                await self.space.wait()
-                continue
-            drop = sample if self.overflow == "drop_newest" else self.samples.popleft()[0]
-            self.metrics.dropped.inc(_length(drop))
-            self._lose(drop)
-            if drop is sample:
-                return
-            self.rows -= _length(drop)
-        self.samples.append((sample, time.perf_counter()))
-        self.rows += n
-        if self.rows >= self.wanted:
-            self.ready.set()
-
-    def _lose(self, sample: Sample) -> None:
-        """Remember what was dropped; neighbours become one, or overload would fill the memory."""
-        before = self.lost[-1] if self.lost else None
-        if before is not None and not before.ack and _last(before) + 1 == sample.seq:
-            self.lost[-1] = Sample(before.seq, before.time,
-                                   _Dropped(_length(before) + _length(sample)), sample.ack)
-        else:
-            self.lost.append(Sample(sample.seq, sample.time, _Dropped(_length(sample)),
-                                    sample.ack))
-
-    async def _wait(self, wanted: int, seconds: float | None) -> None:
-        """Until so many rows are there, the source has ended, or the time is over."""
-        self.wanted = wanted
-        if self.rows < wanted and not self.closed:
-            self.ready.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ready.wait(), seconds)
-
-    async def take(self, most: int, patience: float
-                   ) -> tuple[list[Sample], list[Sample], float, bool]:
-        """Up to ``most`` rows, what was dropped since the last call, the time of the first arrival,
-        and whether these were the last.
-
-        The first sample waits ``patience`` seconds for company.
-        """
-        await self._wait(1, None)
-        if self.samples and (left := self.samples[0][1] + patience - time.perf_counter()) > 0:
-            await self._wait(min(most, self.limit), left)
-        taken, rows = [], 0
-        first = self.samples[0][1] if self.samples else time.perf_counter()
-        while self.samples and (not taken or rows + _length(self.samples[0][0]) <= most):
-            taken.append(self.samples.popleft()[0])
-            rows += _length(taken[-1])
-        self.rows -= rows
-        self.space.set()
-        lost, self.lost = self.lost, []
-        return taken, lost, first, self.closed and not self.samples
-
-    def raise_fault(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-
-
-class _Dropped:
-    """Stands for the values of dropped samples."""
-
-    def __init__(self, n: int):
-        self.shape = (n, 0)
-
-
-def _length(sample: Sample) -> int:
-    try:
-        shape = getattr(sample.values, "shape", None) or np.shape(sample.values)
-    except ValueError:  # ragged: the windows will call it poison
-        return 1
-    return max(int(shape[0]), 1) if len(shape) == 2 else 1
-
-
-def _last(sample: Sample) -> int:
-    return int(sample.seq) + _length(sample) - 1
-
-
-def _time(sample: Sample, period: float) -> float:
-    return sample.seq * period if sample.time is None else float(np.ravel(sample.time)[0])
-
-
 async def _cancel(task: asyncio.Task) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-# -- bytes and counters -------------------------------------------------------------------------
+# -- the state as bytes -------------------------------------------------------------------------
 
 
 def _pack(tree: Any) -> bytes:
@@ -971,39 +692,3 @@ def _unpack(data: bytes) -> Any:
         return arrays[value["array"]] if value.keys() == {"array"} else value
 
     return json.loads(arrays["tree"].tobytes(), object_hook=whole)
-
-
-class _Metrics:
-    """Counters of one engine, in a registry of their own."""
-
-    def __init__(self, stream: str):
-        self.stream, self.registry = stream, CollectorRegistry()
-
-        def make(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:
-            return kind(f"adlib_{name}", text, labels, registry=self.registry, **more)
-
-        self.samples = make(Counter, "samples", "Samples taken", "stream").labels(stream)
-        self.windows = make(Counter, "windows", "Windows by verdict", "stream", "verdict")
-        self.events = make(Counter, "incident_events", "Steps of incidents", "stream", "kind")
-        self.quality = make(Counter, "quality_events", "Data-quality events", "stream", "kind")
-        self.failures = make(Counter, "detector_failures", "Batches without a detector",
-                             "stream", "detector", "kind")
-        self.dropped = make(Counter, "samples_dropped", "Samples dropped", "stream").labels(stream)
-        self.queue = make(Gauge, "queue_samples", "Samples that wait", "stream").labels(stream)
-        self.off = make(Gauge, "detector_off", "Switched off", "stream", "detector")
-        self.outbox = make(Gauge, "outbox_messages", "Not delivered", "channel", "state")
-        self.batch = make(Histogram, "batch_seconds", "From samples to the commit", "stream")
-        self.latency = make(Histogram, "latency_seconds",
-                            "From a batch's first arrival to its verdicts", "stream", buckets=(
-                                .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10)).labels(stream)
-
-    def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
-              quality: list[QualityEvent]) -> None:
-        self.samples.inc(samples)
-        for verdict in verdicts:
-            kind = {True: "anomaly", False: "normal", None: "unjudged"}[verdict.is_anomaly]
-            self.windows.labels(self.stream, kind).inc()
-        for event in events:
-            self.events.labels(self.stream, event.kind).inc()
-        for event in quality:
-            self.quality.labels(self.stream, event.kind).inc()

@@ -1,0 +1,138 @@
+"""Samples that wait for the engine, bounded in number."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import numpy as np
+
+from adlib.realtime.counters import Counters
+from adlib.realtime.windows import Sample
+
+_TURN = 64  # samples between two looks at what else there is to do
+
+
+class Inbox:
+    """Samples that wait, bounded in number; what happens when it is full is a policy."""
+
+    def __init__(self, limit: int, overflow: str, metrics: Counters, first: int):
+        self.limit, self.overflow, self.metrics, self.next = limit, overflow, metrics, first
+        self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
+        self.lost: list[Sample] = []
+        self.rows, self.closed = 0, False
+        self.wanted = 1  # rows that the consumer waits for
+        self.fault: Exception | None = None
+        self.ready, self.space = asyncio.Event(), asyncio.Event()
+        metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not told each row
+
+    async def fill(self, source: AsyncIterator[Any], most: int) -> None:
+        try:
+            n = 0
+            async for item in source:
+                for sample in self._pieces(item, min(most, self.limit)):
+                    await self._put(sample)
+                    if (n := n + 1) % _TURN == 0:  # a source that never waits starves all others
+                        await asyncio.sleep(0)
+        except Exception as error:  # told to the consumer once what came before is judged
+            self.fault = error
+        finally:
+            self.closed = True
+            self.ready.set()
+
+    def _pieces(self, item: Any, most: int) -> Iterable[Sample]:
+        sample = item if isinstance(item, Sample) else Sample(None, None, item)
+        seq, n = self.next if sample.seq is None else int(sample.seq), length_of(sample)
+        self.next = seq + n
+        if n <= most:
+            return (sample if sample.seq is not None else
+                    Sample(seq, sample.time, sample.values, sample.ack),)
+        stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
+        return [Sample(seq + at, None if sample.time is None else stamps[at:at + most],
+                       sample.values[at:at + most], sample.ack if at + most >= n else None)
+                for at in range(0, n, most)]
+
+    async def _put(self, sample: Sample) -> None:
+        n = length_of(sample)
+        while self.rows and self.rows + n > self.limit:
+            if self.overflow == "block":
+                self.space.clear()
+                await self.space.wait()
+                continue
+            drop = sample if self.overflow == "drop_newest" else self.samples.popleft()[0]
+            self.metrics.dropped.inc(length_of(drop))
+            self._lose(drop)
+            if drop is sample:
+                return
+            self.rows -= length_of(drop)
+        self.samples.append((sample, time.perf_counter()))
+        self.rows += n
+        if self.rows >= self.wanted:
+            self.ready.set()
+
+    def _lose(self, sample: Sample) -> None:
+        """Remember what was dropped; neighbours become one, or overload would fill the memory."""
+        before = self.lost[-1] if self.lost else None
+        if before is not None and not before.ack and last_of(before) + 1 == sample.seq:
+            self.lost[-1] = Sample(before.seq, before.time,
+                                   _Dropped(length_of(before) + length_of(sample)), sample.ack)
+        else:
+            self.lost.append(Sample(sample.seq, sample.time, _Dropped(length_of(sample)),
+                                    sample.ack))
+
+    async def _wait(self, wanted: int, seconds: float | None) -> None:
+        """Until so many rows are there, the source has ended, or the time is over."""
+        self.wanted = wanted
+        if self.rows < wanted and not self.closed:
+            self.ready.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ready.wait(), seconds)
+
+    async def take(self, most: int, patience: float
+                   ) -> tuple[list[Sample], list[Sample], float, bool]:
+        """Up to ``most`` rows, what was dropped since the last call, the time of the first arrival,
+        and whether these were the last.
+
+        The first sample waits ``patience`` seconds for company.
+        """
+        await self._wait(1, None)
+        if self.samples and (left := self.samples[0][1] + patience - time.perf_counter()) > 0:
+            await self._wait(min(most, self.limit), left)
+        taken, rows = [], 0
+        first = self.samples[0][1] if self.samples else time.perf_counter()
+        while self.samples and (not taken or rows + length_of(self.samples[0][0]) <= most):
+            taken.append(self.samples.popleft()[0])
+            rows += length_of(taken[-1])
+        self.rows -= rows
+        self.space.set()
+        lost, self.lost = self.lost, []
+        return taken, lost, first, self.closed and not self.samples
+
+    def raise_fault(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+class _Dropped:
+    """Stands for the values of dropped samples."""
+
+    def __init__(self, n: int):
+        self.shape = (n, 0)
+
+
+def length_of(sample: Sample) -> int:
+    try:
+        shape = getattr(sample.values, "shape", None) or np.shape(sample.values)
+    except ValueError:  # ragged: the windows will call it poison
+        return 1
+    return max(int(shape[0]), 1) if len(shape) == 2 else 1
+
+
+def last_of(sample: Sample) -> int:
+    return int(sample.seq) + length_of(sample) - 1
+
+
+def time_of(sample: Sample, period: float) -> float:
+    return sample.seq * period if sample.time is None else float(np.ravel(sample.time)[0])
