@@ -1,10 +1,15 @@
 """Arguments, checked where they come in: what is wrong is one sentence that names the argument."""
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+_LARGEST = int(np.finfo(np.float64).max)  # a larger int is no float
 
 
 def whole(value: Any, name: str, least: int, *, of: str = "") -> int:
@@ -66,15 +71,16 @@ def number(value: Any, name: str, *, least: float = -np.inf, above: float | None
     ValueError: reach must be a number above 0 and below 1, got '0.5'
     """
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (real and (value >= least if above is None else value > above)
-            and (value < below if most is None else value <= most)):
+    found = np.nan if not real or abs(value) > _LARGEST and value - value == 0 else float(value)
+    if not ((found >= least if above is None else found > above)
+            and (found < below if most is None else found <= most)):
         bounds = [f"above {above:g}"] if above is not None else (
             [f">= {least:g}"] if least > -np.inf else [])
         bounds += [f"at most {most:g}"] if most is not None else (
             [f"below {below:g}"] if below < np.inf else [])
         wanted = " and ".join(bounds).replace(" and at most inf", "").replace("at most inf", "")
         raise ValueError(f"{name} must be a number{' ' * bool(wanted)}{wanted}, got {value!r}")
-    return float(value)
+    return found
 
 
 def one_of(value: Any, name: str, options: Iterable[Any]) -> Any:
@@ -160,6 +166,38 @@ def floats(values: Any, name: str, shape: str | None = None) -> NDArray[np.float
     if shape is not None and array.ndim != len([part for part in shape[1:-1].split(",") if part]):
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+def listed(values: Any, name: str) -> list:
+    """The items of a list, tuple, array or other iterable; not the letters of a text.
+
+    Examples
+    --------
+    >>> listed(("a", "b"), "kinds")
+    ['a', 'b']
+    >>> listed("ab", "kinds")
+    Traceback (most recent call last):
+    ValueError: kinds must be a list, got 'ab'
+    """
+    if isinstance(values, (str, bytes)) or not np.iterable(values):
+        raise ValueError(f"{name} must be a list, got {values!r}")
+    return list(values)
+
+
+def path(value: Any, name: str) -> Path:
+    """A text or path-like object as a path.
+
+    Examples
+    --------
+    >>> path("a/b.csv", "path").suffix
+    '.csv'
+    >>> path(7, "path")
+    Traceback (most recent call last):
+    TypeError: path must be a path, got 7
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r}")
+    return Path(value)
 
 
 def column(values: Any, name: str, n_rows: int) -> NDArray:

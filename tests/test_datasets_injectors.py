@@ -282,7 +282,7 @@ def test_without_a_season_these_kinds_ask_for_one(kind):
     [
         ({"kinds": "spikes"}, r"kinds: got \['spikes'\]"),
         ({"kinds": []}, "kinds: got"),
-        ({"n_events": -1}, "n_events=-1"),
+        ({"n_events": -1}, "n_events must be .* got -1"),
         ({"length": 0}, "length must be"),
         ({"length": (5, 3)}, r"got \(5, 3\)"),
         ({"kinds": "trend", "length": 2}, "'trend' needs length >= 3, got 2"),

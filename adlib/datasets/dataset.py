@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from adlib.arguments import floats, listed, numeric, times, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +97,7 @@ class Dataset:
     session: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        X = np.asarray(self.X, dtype=np.float64)
+        X = _checked(floats, self.X, self.name, "X")
         X = X[:, None] if X.ndim == 1 else X
         if X.ndim != 2 or X.shape[1] == 0:
             raise ValueError(f"{self.name}: X must have shape (rows, features), got {X.shape}")
@@ -102,15 +105,16 @@ class Dataset:
         if np.isinf(X).any():
             raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
 
-        y = np.zeros(n, np.int8) if self.y is None else np.asarray(self.y)
+        y = np.zeros(n, np.int8) if self.y is None else _checked(numeric, self.y, self.name, "y")
         if y.shape == (n,) and not np.isin(y, (0, 1)).all():
             odd = np.unique(y[~np.isin(y, (0, 1))])[:3].tolist()
             raise ValueError(f"{self.name}: y must hold 0 (normal) and 1 (anomaly), got {odd}")
         kind = np.where(y == 1, "anomaly", "") if self.kind is None else self.kind
         names = [f"x{i}" for i in range(d)] if self.feature_names is None else self.feature_names
-        names = tuple(str(f) for f in names)
+        names = tuple(str(f) for f in _checked(listed, names, self.name, "feature_names"))
         if len(names) != d or len(set(names)) != d:
-            raise ValueError(f"{self.name}: {d} columns need {d} different names, got {names}")
+            raise ValueError(f"{self.name}: {d} columns need {d} different names in feature_names, "
+                             f"got {names}")
 
         columns: dict[str, tuple[Any, Any]] = {
             "y": (y, np.int8),
@@ -125,7 +129,18 @@ class Dataset:
         for field, (values, dtype) in columns.items():
             if values is None:
                 continue
-            array = _read_only(values, dtype)
+            if field == "time":
+                values = _checked(times, values, self.name, field)
+            elif dtype is np.int64:
+                values = _checked(floats, values, self.name, field)
+                if not (np.abs(values) < 2**53).all() or (values % 1 != 0).any():
+                    raise ValueError(f"{self.name}: {field} must hold whole numbers")
+            elif dtype is np.float64:
+                values = _checked(floats, values, self.name, field)
+            try:
+                array = _read_only(values, dtype)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{self.name}: {field}: {error}") from None
             if array.shape != (n,):
                 raise ValueError(f"{self.name}: {field} has shape {array.shape}, X has {n} rows")
             self._set(field, array)
@@ -134,8 +149,10 @@ class Dataset:
         if self.time is not None and (np.isnat(self.time).any() or (_steps(self.time) < 0).any()):
             raise ValueError(f"{self.name}: time must be complete and must not fall; sort the rows")
 
-        train_end = int(0.4 * n) if self.train_end is None else int(self.train_end)
-        start = train_end - train_end // 5 if self.calibrate_start is None else self.calibrate_start
+        train_end = int(0.4 * n) if self.train_end is None else _checked(
+            whole, self.train_end, self.name, "train_end", 0)
+        start = train_end - train_end // 5 if self.calibrate_start is None else _checked(
+            whole, self.calibrate_start, self.name, "calibrate_start", 0)
         if not 0 <= start <= train_end <= n:
             raise ValueError(
                 f"{self.name}: need 0 <= calibrate_start <= train_end <= {n}, "
@@ -181,6 +198,7 @@ class Dataset:
         Splits of slice
         """
         c, e, n = self.calibrate_start, self.train_end, len(self)
+        purge = whole(purge, "purge", 0, of="rows")
         # An empty part stays empty; a purge that would empty a part with rows is a mistake.
         if purge < 0 or (purge and (0 < e - c <= purge or 0 < n - e <= purge)):
             raise ValueError(
@@ -195,7 +213,11 @@ class Dataset:
 
     def cut(self, rows: slice) -> Dataset:
         """Rows of one slice (step 1) as a dataset; the cuts move along with them."""
-        first, last, step = rows.indices(len(self))
+        try:
+            first, last, step = rows.indices(len(self))
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"{self.name}: rows must be a slice of whole numbers, got {rows!r}"
+                             ) from None
         if step != 1:
             raise ValueError(f"{self.name}: rows must follow each other, got {rows}")
         last = max(first, last)
@@ -294,6 +316,14 @@ class Dataset:
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()
+
+
+def _checked(check: Callable, values: Any, dataset: str, field: str, *more: Any) -> Any:
+    """A field's value, checked; the dataset's name stands before what is wrong."""
+    try:
+        return check(values, field, *more)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{dataset}: {error}") from None
 
 
 def _read_only(values: Any, dtype: Any) -> np.ndarray:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from adlib.arguments import generator, number, whole
 from adlib.datasets.dataset import Dataset
-from adlib.datasets.injectors import inject
+from adlib.datasets.injectors import inject, strengths_of
 
 RandomState = int | np.random.Generator | None
 
@@ -66,6 +67,7 @@ def make_sensor_stream(
     >>> make_sensor_stream(random_state=0).describe()["anomalous rows in test"]
     50
     """
+    n_points, period = _rows(n_points, "n_points"), whole(period, "period", 1, of="rows")
     history = _history(n_points, train_fraction)
     phase = 2 * np.pi * np.arange(n_points) / period
     spikes = {
@@ -84,7 +86,7 @@ def make_sensor_stream(
         },
         history,
         random_state,
-        np.random.default_rng(random_state),
+        generator(random_state),
         [spikes],
     )
 
@@ -127,15 +129,15 @@ def make_sine(
     >>> make_sine(random_state=0)
     Dataset('sine': 1000 rows x 1, history 400, anomalous rows 116)
     """
-    if not noise > 0:
-        raise ValueError(f"noise must be > 0, got {noise}")
+    n_points, period = _rows(n_points, "n_points"), whole(period, "period", 1, of="rows")
+    number(noise, "noise", above=0, below=1e100)
     events = {"kinds": kinds, "n_events": n_events, "length": length, "strength": strength}
     return _stream(
         "sine",
         {"value": (np.sin(2 * np.pi * np.arange(n_points) / period), noise)},
         _history(n_points, train_fraction),
         random_state,
-        np.random.default_rng(random_state),
+        generator(random_state),
         [events | {"period": period}],
     )
 
@@ -214,9 +216,11 @@ def make_telemetry(
     >>> int((data.kind == "drift").sum()), int(data.y[data.kind == "drift"].sum())
     (200, 0)
     """
-    if not 1 <= n_channels <= len(TELEMETRY):
+    if whole(n_channels, "n_channels", 1) > len(TELEMETRY):
         raise ValueError(f"n_channels must lie in [1, {len(TELEMETRY)}], got {n_channels}")
-    rng = np.random.default_rng(random_state)
+    n_points, period = _rows(n_points, "n_points"), whole(period, "period", 1, of="rows")
+    number(drift, "drift", least=0, below=1e100)
+    rng = generator(random_state)
     phase = 2 * np.pi * np.arange(n_points) / period
     season = np.sin(phase) + 0.4 * np.sin(2 * phase)
     load = _autoregression(rng.standard_normal((n_points, 1)), 0.98)[:, 0]
@@ -512,7 +516,7 @@ def _table(
     train_fraction: float,
     random_state: RandomState,
 ) -> Dataset:
-    rng = np.random.default_rng(random_state)
+    rng, n = generator(random_state), _rows(n, "n_samples")
     history = _history(n, train_fraction)
     names = list(table.features)
     n_anomalies = _count(ratio, n)
@@ -531,7 +535,7 @@ def _table(
 
     rows = np.sort(history + rng.choice(n - history, n_anomalies, replace=False))
     kinds = rng.permutation(np.resize(rng.permutation(list(table.anomalies)), n_anomalies))
-    ladder = np.atleast_1d(np.asarray(strength, np.float64))
+    ladder = strengths_of(strength)
     steps = rng.permutation(np.resize(ladder, n_anomalies))
     kind, size, channel = np.full(n, "", object), np.zeros(n), np.full(n, "", object)
     for row, k, step in zip(rows, kinds, steps, strict=True):
@@ -582,17 +586,17 @@ def _source(name: str, random_state: RandomState) -> str:
     return f"synthetic: make_{name}, random_state {seed}"
 
 
+def _rows(n: int, name: str) -> int:
+    return whole(n, name, 20, of="rows")
+
+
 def _history(n: int, train_fraction: float) -> int:
-    if n < 20:
-        raise ValueError(f"need at least 20 rows, got {n}")
-    if not 0 < train_fraction < 1:
-        raise ValueError(f"train_fraction must lie strictly between 0 and 1, got {train_fraction}")
+    number(train_fraction, "train_fraction", above=0, below=1)
     return round(train_fraction * n)
 
 
 def _count(anomaly_ratio: float, n: int) -> int:
-    if not 0 <= anomaly_ratio < 1:
-        raise ValueError(f"anomaly_ratio must lie in [0, 1), got {anomaly_ratio}")
+    number(anomaly_ratio, "anomaly_ratio", least=0, below=1)
     return round(anomaly_ratio * n)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
 
 #: An event of a kind that replaces values must change its channel by this many sd (rms), or it is
@@ -123,6 +124,9 @@ def injector(name: str, **options: Any) -> Callable[[Shape], Shape]:
     ['sawtooth', 'sawtooth']
     >>> _ = KINDS.pop("sawtooth")
     """
+
+    if not isinstance(name, str):
+        raise ValueError(f"name must be a text, got {name!r}")
 
     def register(shape: Shape) -> Shape:
         KINDS[name] = Kind(name, shape, **options)
@@ -310,11 +314,15 @@ def inject(
     >>> int(data.y.sum()), int(data.events["start"].min()) >= 400
     (42, True)
     """
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
+    n_columns = whole(n_columns, "n_columns", 1)
+    start = None if start is None else whole(start, "start", 0)
     base = _as_dataset(data, start)
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    ladder = np.atleast_1d(np.asarray(strength, np.float64))
-    low, high = (length, length) if np.ndim(length) == 0 else length
+    kinds = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
+    ladder = strengths_of(strength)
+    pair = isinstance(length, (tuple, list)) and len(length) == 2
+    low, high = (whole(rows, "length", 1, of="rows")
+                 for rows in (length if pair else (length, length)))
     _check(kinds, n_events, low, high, ladder, min_gap, period, missing, len(base))
 
     scales = np.array([robust_sd(column) for column in base.X.T])
@@ -391,22 +399,31 @@ def _check(
     n_rows: int,
 ) -> None:
     """Refuse arguments of :func:`inject` that mean nothing, by their names."""
-    if not kinds or (unknown := [k for k in kinds if k not in KINDS]):
+    whole(n_events, "n_events", 0)
+    whole(min_gap, "min_gap", 0, of="rows")
+    if not kinds or (unknown := [k for k in kinds if not isinstance(k, str) or k not in KINDS]):
         given = unknown if kinds else "nothing"
         raise ValueError(f"kinds: got {given}, expected names from {sorted(KINDS)}")
-    if n_events < 0 or min_gap < 0:
-        raise ValueError(f"n_events={n_events} and min_gap={min_gap} must not be negative")
-    if not 1 <= low <= high:
+    if high < low:
         raise ValueError(f"length must be rows >= 1 or a range (low, high), got {(low, high)}")
     if not (ladder > 0).all():
         raise ValueError(f"strength must be > 0 standard deviations, got {ladder.tolist()}")
     for kind in map(KINDS.__getitem__, kinds):
         if not kind.point and low < kind.min_length:
             raise ValueError(f"kind {kind.name!r} needs length >= {kind.min_length}, got {low}")
-    if period is not None and not 4 <= period <= n_rows:
+    if period is not None and not 4 <= whole(period, "period", 1, of="rows") <= n_rows:
         raise ValueError(f"period must lie in [4, {n_rows}] rows, got {period}")
-    if missing not in ("nan", "hold") and not isinstance(missing, (int, float)):
+    named = isinstance(missing, str) and missing in ("nan", "hold")
+    if not (named or isinstance(missing, (int, float)) and abs(missing) < np.inf):
         raise ValueError(f"missing must be 'nan', 'hold' or a number, got {missing!r}")
+
+
+def strengths_of(strength: float | Sequence[float]) -> np.ndarray:
+    """The ladder of ``strength``: one number or several, in standard deviations."""
+    ladder = np.atleast_1d(floats(strength, "strength"))
+    if ladder.ndim != 1 or not len(ladder) or not (np.abs(ladder) < 1e100).all():
+        raise ValueError(f"strength must be a number, or a list of them, got {strength!r}")
+    return ladder
 
 
 def _shaped(kind: Kind, event: Event, missing: str | float) -> tuple[np.ndarray, float]:
@@ -442,6 +459,10 @@ def _as_dataset(data: Any, start: int | None) -> Dataset:
         base = Dataset("injected", data, time=time, feature_names=names, train_end=start)
     if start is not None and not 0 <= start < len(base):
         raise ValueError(f"start={start} must be a row of the data, which has {len(base)}")
+    if not len(base):
+        raise ValueError("data has no rows")
+    if (far := np.abs(base.X).max()) > 1e150:
+        raise ValueError(f"data holds a value of {far:g}: beyond 1e150 squares overflow")
     if np.isnan(base.X).any():
         column = base.feature_names[int(np.isnan(base.X).any(axis=0).argmax())]
         raise ValueError(
@@ -459,7 +480,7 @@ def _channels(
     if columns is None:
         numbers = np.flatnonzero(scales > 0)
     else:
-        columns = [columns] if isinstance(columns, str) else columns
+        columns = [columns] if isinstance(columns, str) else listed(columns, "columns")
         numbers = []
         for c in columns:
             if c not in names and not (isinstance(c, (int, np.integer)) and 0 <= c < len(names)):

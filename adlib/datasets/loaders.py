@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from adlib.arguments import generator, listed, number, one_of, whole
+from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
 from adlib.datasets.sources import ADBENCH, NAB, SKAB, Collection
 
@@ -105,11 +107,10 @@ def load_csv(
     >>> load_csv(path, time_column="when", label_column="state").y
     array([0, 1], dtype=int8)
     """
-    if missing not in ("error", "drop", "hold", "keep"):
-        raise ValueError(f"missing must be 'error', 'drop', 'hold' or 'keep', got {missing!r}")
-    if not 0 < train_fraction < 1:
-        raise ValueError(f"train_fraction must lie strictly between 0 and 1, got {train_fraction}")
-    path = Path(path)
+    one_of(missing, "missing", ("error", "drop", "hold", "keep"))
+    one_of(time_unit, "time_unit", (None, "s", "ms", "us", "ns"))
+    number(train_fraction, "train_fraction", above=0, below=1)
+    path = as_path(path, "path")
     frame = _read(path)
     for option, column in [("label_column", label_column), ("time_column", time_column)]:
         _require(path, frame, [] if column is None else [column], option)
@@ -151,7 +152,7 @@ def load_csv(
     if missing == "hold":
         values = values.ffill()
     return Dataset(
-        name=name or path.stem,
+        name=path.stem if name is None else str(name),
         X=values[keep].to_numpy(np.float64),
         y=None if y is None else y[keep],
         time=None if time is None else time[keep],
@@ -194,11 +195,9 @@ def load_sklearn(
         "breast_cancer": (datasets.load_breast_cancer, 0),
         "digits": (datasets.load_digits, 8),
     }
-    if name not in loaders:
-        raise ValueError(f"name must be one of {sorted(loaders)}, got {name!r}")
-    load, default = loaders[name]
+    load, default = loaders[one_of(name, "name", sorted(loaders))]
     bunch = load()
-    wanted = default if anomaly_class is None else anomaly_class
+    wanted = default if anomaly_class is None else whole(anomaly_class, "anomaly_class", 0)
     if wanted not in bunch.target:
         known = sorted(set(bunch.target.tolist()))
         raise ValueError(f"anomaly_class must be one of {known}, got {anomaly_class}")
@@ -248,7 +247,7 @@ def load_adbench(
             X, y = arrays["X"].astype(np.float64), arrays["y"].astype(bool)
         if max_rows is not None and len(X) > max_rows:
             n_anomalies = max(round(max_rows * y.mean()), min(20, int(y.sum())))
-            rng = np.random.default_rng(random_state)
+            rng = generator(random_state)
             rows = np.concatenate(
                 [
                     rng.choice(np.flatnonzero(y), n_anomalies, replace=False),
@@ -362,18 +361,19 @@ def load_telemetry(
     Dataset
         A metric that could not be read in some second repeats its last value of the session.
     """
-    folder = Path(__file__).parents[2] / "data" / "telemetry" if root is None else Path(root)
+    folder = Path(__file__).parents[2] / "data" / "telemetry" if root is None else as_path(root, "root")
     found = {int(p.stem.removeprefix("session_")): p for p in folder.glob("session_*.csv")}
-    wanted = sorted(found if sessions is None else {int(s) for s in sessions})
+    given = found if sessions is None else listed(sessions, "sessions")
+    wanted = sorted({whole(one, "sessions", 0) for one in given})
     if not wanted or (absent := [s for s in wanted if s not in found]):
         what = f"sessions {absent}" if wanted else "recorded sessions"
         raise FileNotFoundError(
             f"no {what} in {folder}, which has {sorted(found)}; record them with record.py"
         )
     parts = []
-    for number in wanted:
-        part = _read(found[number])
-        _require(found[number], part, ["session", "t", "commanded", "strength", "state"], "session")
+    for one in wanted:
+        part = _read(found[one])
+        _require(found[one], part, ["session", "t", "commanded", "strength", "state"], "session")
         parts.append(part)
     frame = pd.concat(parts, ignore_index=True)
     state = frame["state"].astype(str).to_numpy()
@@ -448,7 +448,7 @@ def _one_class(
     feature_names: tuple[str, ...] | None = None,
 ) -> Dataset:
     """A random half of the normal rows as history, everything else as test, in random order."""
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     normal = rng.permutation(np.flatnonzero(y == 0))
     history, rest = np.split(normal, [len(normal) // 2])
     rows = np.concatenate([history, rng.permutation(np.r_[rest, np.flatnonzero(y)])])
@@ -483,7 +483,7 @@ def _read(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path.name}: is not in UTF-8; save it so (in Excel: 'CSV UTF-8')"
         ) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{path.name}: not readable as a table ({reason})") from error
     if not len(frame):
@@ -514,7 +514,7 @@ def _read_decimal_commas(path: Path, frame: pd.DataFrame) -> None:
 
 def _require(path: Path, frame: pd.DataFrame, columns: Sequence[str], option: str) -> None:
     for column in columns:
-        if column not in frame:
+        if not isinstance(column, str) or column not in frame:
             raise ValueError(
                 f"{path.name}: {option}={column!r} is not a column; it has {list(frame.columns)}"
             )
@@ -598,10 +598,10 @@ def _inside(
     if isinstance(windows, PathLike):
         windows = _windows_in(Path(windows), path)
     y = np.zeros(len(time), bool)
-    for window in windows:
+    for window in listed(windows, "label_windows"):
         try:
             first, last = (pd.to_datetime(t, utc=True).tz_localize(None) for t in window)
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, OverflowError, TypeError, ValueError):
             first = last = pd.NaT
         if not first <= last:  # also where one is not a time
             raise ValueError(
@@ -644,7 +644,7 @@ def _features(
 ) -> pd.DataFrame:
     """The numeric feature columns, infinite values as missing ones."""
     if wanted is not None:
-        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        wanted = [wanted] if isinstance(wanted, str) else listed(wanted, "feature_columns")
         _require(path, frame, wanted, "feature_columns")
         if leaked := [c for c in wanted if c in special]:
             raise ValueError(f"{path.name}: {leaked} cannot be features and labels or time at once")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from adlib.arguments import path as as_path
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -54,7 +56,7 @@ class Collection:
     def folder(self, root: str | os.PathLike | None) -> Path | None:
         """The local folder: below ``root``, else below ``ADLIB_DATA`` if there is one."""
         if root is not None:
-            folder = Path(root) / self.name
+            folder = as_path(root, "root") / self.name
             if not folder.is_dir():
                 raise FileNotFoundError(
                     f"no folder {folder}: root must hold a folder {self.name!r}"
@@ -222,7 +224,7 @@ def card(name: str) -> str:
     commit:  ea702d75cc2258d9d7dd35ca8e5e2539d71f3140
     fetched: 30 files with a known SHA-256; others are read from a local folder only
     """
-    if name not in COLLECTIONS:
+    if not isinstance(name, str) or name not in COLLECTIONS:
         raise ValueError(f"name must be one of {sorted(COLLECTIONS)}, got {name!r}")
     c = COLLECTIONS[name]
     return (
