@@ -383,6 +383,9 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
         nb = nbformat.read(executed, as_version=4)
         for suffix, page in pages.items():
             body, _ = page.from_notebook_node(nb, {"metadata": {"name": run.notebook}})
+            # A link stands as seen from the notebook; the page lies elsewhere, among other pages.
+            body = re.sub(r'href="(\d\d_\w+)\.ipynb"', rf'href="\1{suffix}.html"', body)
+            body = body.replace('href="../', 'href="../../')
             (reports / "html" / f"{run.notebook}{suffix}.html").write_text(body, encoding="utf-8")
         title = re.search(r"^# (.+)$", "\n".join(cell.source for cell in nb.cells), re.MULTILINE)
         metrics = reports / "metrics" / f"{run.notebook}.json"

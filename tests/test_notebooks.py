@@ -310,6 +310,7 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     nb = toy_chapter()
     nbformat.write(nb, tmp_path / "notebooks" / "01_noise.ipynb")
     nb.cells[6].source = "raise ValueError('rows <must> be positive')"
+    nb.cells[-1].source += " See [noise](01_noise.ipynb) and the [map](../README.md)."
     nbformat.write(nb, tmp_path / "notebooks" / "00_broken.ipynb")
     run = python("-m", "adlib.notebooks", "run", "--root", tmp_path, cwd=tmp_path)
     assert run.returncode == 1, run.stderr
@@ -326,6 +327,8 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
         (reports / "html" / f"01_noise{s}.html").read_text() for s in ("", "_no_code")
     )
     assert "default_rng" in with_code and "default_rng" not in without
+    broken = (reports / "html" / "00_broken_no_code.html").read_text()
+    assert 'href="01_noise_no_code.html"' in broken and 'href="../../README.md"' in broken
     for page in (index, with_code, without):
         assert not re.search(r'(src|href)="(https?:)?//(?!github)[^"]*\.(js|css)', page)
         assert "cdnjs" not in page and "unpkg" not in page
