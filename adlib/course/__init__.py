@@ -1,9 +1,9 @@
 """Exercises that tell right from wrong.
 
-A chapter's exercises live in one file, ``chapter_02.py`` for notebook 02 (a folder of that name, if
-they are many). Each is a function that looks at an answer, a solution that it accepts, and the
-mistakes it must not accept; the tests run all three, so that a check that cannot fail, or a solution
-that no longer works, is found.
+A chapter's exercises live in one file, ``chapter_02.py`` for notebook 02 (a folder of that name,
+if they are many). Each is a function that looks at an answer, a solution that it accepts, and the
+mistakes it must not accept; the tests run all three, so that a check that cannot fail, or a
+solution that no longer works, is found.
 
 In a notebook, `check` says whether an answer is right and why not; `...` stands for an answer
 that is still to come. `solution` shows one way to do it, `progress` what is done.
