@@ -9,9 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-_LARGEST = int(np.finfo(np.float64).max)  # a larger int is no float
-
-
 def whole(value: Any, name: str, least: int, *, of: str = "") -> int:
     """A whole number; not True, not 3.0.
 
@@ -71,7 +68,10 @@ def number(value: Any, name: str, *, least: float = -np.inf, above: float | None
     ValueError: reach must be a number above 0 and below 1, got '0.5'
     """
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    found = np.nan if not real or abs(value) > _LARGEST and value - value == 0 else float(value)
+    try:
+        found = float(value) if real else np.nan
+    except OverflowError:  # a whole number beyond all floats
+        found = np.nan
     if not ((found >= least if above is None else found > above)
             and (found < below if most is None else found <= most)):
         bounds = [f"above {above:g}"] if above is not None else (

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
+from adlib.arguments import number, one_of, whole
 from adlib.thresholds import Calibration, Conformal, Fixed, Scores, Threshold, check_alpha
 from adlib.windows import Windows, check_window, validated
 
@@ -22,6 +23,8 @@ CROSS_BELOW = 1_000  # training rows below which a held-out fifth is too noisy a
 CROSS_CHEAP = 10_000  # the same for detectors that train in about a second
 FOLDS, FOLDS_DEAR = 10, 5  # more parts train on more rows, and stray less from alpha
 _LARGEST = np.finfo(np.float64).max
+# what overflows is clipped to the largest score or refused as NaN: see `Detector._checked`
+_OVERFLOW = {"over": "ignore", "invalid": "ignore"}
 _SLICE = 32_000_000  # values in the windows of one slice: 256 MB
 
 
@@ -200,7 +203,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 raise ValueError(f"window={self.window} needs more than {self._context()} rows to "
                                  f"fit, got {len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
-            held_out = self._fit_calibrated(X)
+            with np.errstate(**_OVERFLOW):
+                held_out = self._fit_calibrated(X)
             if held_out is not None:
                 self._set_calibration(held_out)
         except BaseException:  # a fit that fails leaves what was there, not half of something
@@ -309,7 +313,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
             rows = X[first:start + step]
-            score = self._checked(self._score(self._features(rows)), len(rows))
+            with np.errstate(**_OVERFLOW):
+                score = self._checked(self._score(self._features(rows)), len(rows))
             parts.append(score[start - first:])
         return np.concatenate(parts)
 
@@ -371,7 +376,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self, "n_features_in_")
         X = self._validate(X, reset=False)
-        parts = np.asarray(self._contributions(self._features(X)), dtype=np.float64)
+        with np.errstate(**_OVERFLOW):
+            parts = np.asarray(self._contributions(self._features(X)), dtype=np.float64)
         return parts.reshape(len(X), -1, self.n_features_in_).sum(axis=1)
 
     # -- scikit-learn's view: the sign is turned here and nowhere else ------------------------
@@ -402,7 +408,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _context(self) -> int:
         """Rows at the start of any call that have no full past."""
-        return self.window - 1
+        return int(self.window) - 1
 
     def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """What `_fit` and `_score` see: windows, flattened."""
@@ -414,8 +420,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         # fail them goes straight through (its sum is finite only if every value is)
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
                 and X.flags.c_contiguous and X.shape[1] == self.n_features_in_ and len(X)
-                and not hasattr(self, "feature_names_in_") and np.isfinite(X.sum())):
-            return X
+                and not hasattr(self, "feature_names_in_")):
+            with np.errstate(**_OVERFLOW):
+                if np.isfinite(X.sum()):
+                    return X
         _refuse_odd(X)
         # C order: a Fortran-ordered copy sums in another order, and scores would differ
         try:
@@ -423,7 +431,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         except ValueError as error:
             if "contains NaN" not in str(error):
                 raise
-            rows, columns = np.nonzero(np.isnan(np.asarray(X, dtype=np.float64)))
+            values = X.to_numpy(np.float64, na_value=np.nan) if hasattr(X, "to_numpy") else X
+            rows, columns = np.nonzero(np.isnan(np.asarray(values, dtype=np.float64)))
             name = getattr(X, "columns", range(columns.max() + 1))[columns[0]]
             raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
                              f"{rows[0]}, column {name!r}; fill or drop them") from None
@@ -435,36 +444,26 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                             f"**base and call super().__init__(**base)")
         check_window(self.window)
         check_alpha(self.alpha)
-        if self.calibration not in ("auto", "split", "cross", None):
-            raise ValueError(f"calibration must be 'auto', 'split', 'cross' or None, got "
-                             f"{self.calibration!r}")
+        one_of(self.calibration, "calibration", ("auto", "split", "cross", None))
         if self.calibration == "cross" and self._ordered():
             raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
                              "or an online detector use 'split'")
         if isinstance(self.threshold, bool) or not isinstance(
-                self.threshold, (type(None), Threshold, int, float, np.number)):
+                self.threshold, (type(None), Threshold, int, float, np.number)) or (
+                self.threshold != self.threshold):
             raise ValueError(f"threshold must be None, a number or a Threshold, got "
                              f"{self.threshold!r}")
 
     def _check_whole(self, *names: str, least: int = 1) -> None:
         """Check parameters that are whole numbers."""
         for name in names:
-            value = getattr(self, name)
-            if (isinstance(value, bool) or not isinstance(value, (int, np.integer))
-                    or value < least):
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+            whole(getattr(self, name), name, least)
 
     def _check_number(self, *names: str, above: float | None = None, least: float = -np.inf,
                       below: float = np.inf) -> None:
         """Check parameters that are finite numbers in [least, below) or (above, below)."""
-        low = least if above is None else np.nextafter(above, np.inf)
         for name in names:
-            value = getattr(self, name)
-            if (isinstance(value, bool) or not isinstance(value, (int, float, np.number))
-                    or not low <= value < below):
-                bounds = f">= {least:g}" if above is None else f"above {above:g}"
-                upper = f" and below {below:g}" if below < np.inf else ""
-                raise ValueError(f"{name} must be a number {bounds}{upper}, got {value!r}")
+            number(getattr(self, name), name, above=above, least=least, below=below)
 
     def _check_loaded(self) -> None:
         """Refuse a state that `fit` cannot have left: a file may hold anything.
@@ -531,7 +530,8 @@ class OnlineDetector(Detector):
         X = self._validate(X, reset=first)
         if first:
             self._start(X.shape[1])
-        return self._checked(self._process(X), len(X))
+        with np.errstate(**_OVERFLOW):
+            return self._checked(self._process(X), len(X))
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn further rows (n_samples, n_features); the threshold stays as it is."""

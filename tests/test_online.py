@@ -267,7 +267,7 @@ def test_memory_does_not_grow(cls):
     ({"memory": 0}, "memory must be"),
     ({"release": 0}, "release must be"),
     ({"warm_up": 1}, "warm_up must be a whole number of rows >= 2, got 1"),
-    ({"min_scale": 0}, "min_scale must be above 0, got 0"),
+    ({"min_scale": 0}, "min_scale must be a number above 0, got 0"),
 ])
 def test_parameters_are_checked(cls, given, message):
     for start in ("fit", "process"):

@@ -130,7 +130,7 @@ def test_saved_and_given_feedback(X, rows, tmp_path):
 
 @pytest.mark.parametrize("quorum", [1.0, -0.1, "half", True])
 def test_quorum_is_checked(quorum, X):
-    with pytest.raises(ValueError, match="quorum must be a share"):
+    with pytest.raises(ValueError, match="quorum must be a number"):
         _quick(quorum=quorum).fit(X)
 
 

@@ -361,7 +361,8 @@ def load_telemetry(
     Dataset
         A metric that could not be read in some second repeats its last value of the session.
     """
-    folder = Path(__file__).parents[2] / "data" / "telemetry" if root is None else as_path(root, "root")
+    home = Path(__file__).parents[2] / "data" / "telemetry"
+    folder = home if root is None else as_path(root, "root")
     found = {int(p.stem.removeprefix("session_")): p for p in folder.glob("session_*.csv")}
     given = found if sessions is None else listed(sessions, "sessions")
     wanted = sorted({whole(one, "sessions", 0) for one in given})

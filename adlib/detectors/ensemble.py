@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 
+from adlib.arguments import floats, listed, number, one_of
 from adlib.base import (
     CROSS_BELOW,
     CROSS_CHEAP,
@@ -92,7 +93,7 @@ class _Committee(Detector):
 
     def _named(self) -> tuple[dict[str, Any], NDArray[np.float64]]:
         """Members by name, and their weights as given."""
-        pairs = self._default() if self.members is None else list(self.members)
+        pairs = self._default() if self.members is None else listed(self.members, "members")
         pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in pairs]
         if not pairs:
             raise ValueError("members must hold at least one detector, got none")
@@ -104,8 +105,8 @@ class _Committee(Detector):
             _check_member(pair[0])
             kind = type(pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0])
             kind = kind.__name__.lstrip("_")
-            number = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
-            named[f"{kind}-{number + 1}" if number else kind] = pair[0]
+            twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
+            named[f"{kind}-{twins + 1}" if twins else kind] = pair[0]
         given = self.weights
         if given is None or isinstance(given, str):
             given = [weight for _, weight in pairs]
@@ -113,6 +114,8 @@ class _Committee(Detector):
 
     def _check_params(self) -> None:
         super()._check_params()
+        if self.n_jobs is not None:
+            number(self.n_jobs, "n_jobs")
         if isinstance(self.weights, str) and self.weights not in _LEARNED:
             raise ValueError(f"weights must be None, one number >= 0 per member, or one of "
                              f"{list(_LEARNED)}, got {self.weights!r}")
@@ -129,7 +132,7 @@ class _Committee(Detector):
         return super()._context() + max([0, *(m._context() for m in self._own())])
 
     def _own(self) -> list[Detector]:
-        members = [] if self.members is None else self.members
+        members = [] if self.members is None else listed(self.members, "members")
         found = [pair[0] if isinstance(pair, tuple) else pair for pair in members]
         return [member for member in found if isinstance(member, Detector)]
 
@@ -304,15 +307,15 @@ class _Committee(Detector):
         """
         self._check_calibrated()
         X = self._validate(X, reset=False)
-        y = np.asarray(y, dtype=np.float64)
+        y = floats(y, "y")
         judged = ~np.isnan(y) if y.shape == (len(X),) else np.zeros(0)
         if y.shape != (len(X),) or not np.isin(y[judged], (0, 1)).all() or not judged.any():
             raise ValueError(f"y must hold 1 (anomaly), 0 (normal) or NaN for each of {len(X)} "
                              f"rows, and judge one at least; got shape {y.shape}")
         if rate is None:
             rate = np.sqrt(8 * np.log(len(self.members_)) / judged.sum())
-        elif isinstance(rate, (bool, str)) or not 0 <= rate < np.inf:
-            raise ValueError(f"rate must be a number >= 0, got {rate!r}")
+        else:
+            number(rate, "rate", least=0)
         p = np.exp(-self._surprises(self._features(X))[judged])
         loss = np.where(y[judged, None] == 1, p, 1 - p).sum(axis=0)
         self.weights_ = _normalised(self.weights_ * np.exp(-rate * (loss - loss.min())))
@@ -402,9 +405,7 @@ class Ensemble(_Committee):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if self.combine not in ("weighted", "mean", "max", "trimmed"):
-            raise ValueError(f"combine must be 'weighted', 'mean', 'max' or 'trimmed', got "
-                             f"{self.combine!r}")
+        one_of(self.combine, "combine", ("weighted", "mean", "max", "trimmed"))
 
     def _combine(self, surprises: Matrix) -> Scores:
         n_members = surprises.shape[1]
@@ -498,7 +499,7 @@ def _check_weights(weights: Any, n: int, *, all_zero: bool = False) -> NDArray[n
         values = np.asarray(list(weights), dtype=np.float64)
     except (TypeError, ValueError):
         values = np.array([np.nan])
-    good = values.shape == (n,) and np.isfinite(values).all() and (values >= 0).all()
+    good = values.shape == (n,) and (values >= 0).all() and (values <= 1e100).all()
     if not good or not (all_zero or values.any()):
         raise ValueError(f"weights must be {n} numbers >= 0, not all 0, got {weights!r}")
     return values

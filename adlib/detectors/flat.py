@@ -12,6 +12,7 @@ import numpy as np
 from numba.types import Array, float64 as f8, void
 from numpy.typing import NDArray
 
+from adlib.arguments import floats
 from adlib.base import OnlineDetector, Scores
 
 row = Array(f8, 1, "C", readonly=True)  # read-only: kernels take frozen arrays too
@@ -79,7 +80,7 @@ class FlatStateDetector(OnlineDetector):
             return self._k_process_one(self._row(x), self.state_)
 
     def _row(self, x: Any) -> NDArray[np.float64]:
-        found = np.ascontiguousarray(np.atleast_1d(x), dtype=np.float64)
+        found = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
         d = self.n_features_in_ if hasattr(self, "state_") else found.size
         if found.shape != (d,) or d == 0:
             raise ValueError(f"x must have shape ({d or 'n_features'},), got {found.shape}")

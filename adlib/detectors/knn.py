@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from adlib.arguments import one_of
 from adlib.base import Detector, Scores
 from adlib.scaling import center_scale, standardise
 
@@ -51,8 +52,7 @@ class KNN(Detector):
     def _check_params(self) -> None:
         super()._check_params()
         self._check_whole("n_neighbors")
-        if self.method not in ("largest", "mean"):
-            raise ValueError(f"method must be 'largest' or 'mean', got {self.method!r}")
+        one_of(self.method, "method", ("largest", "mean"))
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.center_, self.scale_ = center_scale(X)
@@ -70,7 +70,7 @@ class KNN(Detector):
         """Score of each row, split by column."""
         Z = standardise(X, self.center_, self.scale_)
         parts = np.empty_like(Z)
-        step = max(1, _CHUNK // (self.n_neighbors * Z.shape[1]))
+        step = max(1, _CHUNK // (int(self.n_neighbors) * Z.shape[1]))
         for start in range(0, len(Z), step):
             # distances again from the differences: the search's own come from a matrix product
             # whose last digits depend on the batch
@@ -89,7 +89,7 @@ class KNN(Detector):
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Z = standardise(X, self.center_, self.scale_)
-        step = max(1, _CHUNK // (self.n_neighbors * Z.shape[1]))
+        step = max(1, _CHUNK // (int(self.n_neighbors) * Z.shape[1]))
         parts = np.concatenate([self._neighbours(Z[start:start + step]).mean(axis=1) ** 2
                                 for start in range(0, len(Z), step)])
         total = parts.sum(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numba.types import UniTuple, boolean, float64 as f8, int64 as i8, void
 from numpy.typing import NDArray
 
+from adlib.arguments import listed, whole
 from adlib.detectors.flat import FlatStateDetector, check_row, is_count, jit, row, rows, state
 
 # the head of the state: of both, then of the ensemble alone
@@ -366,8 +367,7 @@ def check_loaded(model: Any, *learned: int) -> None:
 def check_rows(**given: tuple[Any, int]) -> None:
     """Refuse parameters that are no whole number of rows of at least so many."""
     for name, (value, low) in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise ValueError(f"{name} must be a whole number of rows >= {low}, got {value!r}")
+        whole(value, name, low, of="rows")
 
 
 class SeasonalZScore(FlatStateDetector):
@@ -413,8 +413,8 @@ class SeasonalZScore(FlatStateDetector):
     Notes
     -----
     `contributions` are the ``|z|`` of each feature: the score is their maximum, not their sum.
-    Frozen scores (`anomaly_score`) judge every row as if it were the next one. A look for the period takes
-    a few milliseconds a feature; looks become rarer by a fifth each.
+    Frozen scores (`anomaly_score`) judge every row as if it were the next one. A look for the
+    period takes a few milliseconds a feature; looks become rarer by a fifth each.
 
     Examples
     --------
@@ -443,8 +443,7 @@ class SeasonalZScore(FlatStateDetector):
         check_rows(period=(1 if self.period is None else self.period, 1), memory=(self.memory, 1),
                    release=(1 if self.release is None else self.release, 1),
                    warm_up=(self.warm_up, 2))
-        if not self.min_scale > 0:
-            raise ValueError(f"min_scale must be above 0, got {self.min_scale!r}")
+        self._check_number("min_scale", above=0)
 
     def _reset(self, n_features: int) -> None:
         ring = RECENT if self.period is None else 0
@@ -884,9 +883,9 @@ class OnlineEnsemble(FlatStateDetector):
                    rest=(1 if self.rest is None else self.rest, 1), memory=(self.memory, 1),
                    release=(1 if self.release is None else self.release, 1),
                    warm_up=(self.warm_up, 2), age=(self.age, 2))
-        if not self.min_scale > 0:
-            raise ValueError(f"min_scale must be above 0, got {self.min_scale!r}")
-        if not self.views or not set(self.views) <= set(VIEWS):
+        self._check_number("min_scale", above=0)
+        views = listed(self.views, "views")
+        if not views or any(not isinstance(view, str) or view not in VIEWS for view in views):
             raise ValueError(f"views must name some of {', '.join(VIEWS)}, got {self.views!r}")
 
     def _reset(self, n_features: int) -> None:

@@ -99,8 +99,7 @@ class Voting(_Committee):
 
     def _check_params(self) -> None:
         super()._check_params()
-        if isinstance(self.quorum, (bool, str)) or not 0 <= self.quorum < 1:
-            raise ValueError(f"quorum must be a share in [0, 1), got {self.quorum!r}")
+        self._check_number("quorum", least=0, below=1)
 
     def _voices(self, surprises: NDArray[np.float64]) -> NDArray[np.float64]:
         """Surprises, raised a little by their mean: ties of saturated members fall apart."""

@@ -14,6 +14,7 @@ import numpy as np
 from numba.types import Array, boolean, float64 as f8, int64 as i8, void
 from numpy.typing import NDArray
 
+from adlib.arguments import floats, number, whole
 from adlib.base import OnlineDetector, Scores
 from adlib.detectors.flat import is_count
 
@@ -448,17 +449,15 @@ class RollingZScore(OnlineDetector):
         super()._check_params()
         for name, value, low in (("window", self.window, 2), ("warm_up", self.warm_up, 2),
                                  ("release", 1 if self.release is None else self.release, 1)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-                raise ValueError(f"{name} must be a whole number of rows >= {low}, got {value!r}")
+            whole(value, name, low, of="rows")
         if self.warm_up > self.window:
             raise ValueError(f"warm_up must not exceed window={self.window}, got {self.warm_up}")
-        if self.gate is not None and not self.gate > 0:
-            raise ValueError(f"gate must be None or a score above 0, got {self.gate!r}")
-        if not self.min_scale > 0:
-            raise ValueError(f"min_scale must be above 0, got {self.min_scale!r}")
+        if self.gate is not None:
+            number(self.gate, "gate", above=0, most=np.inf)
+        self._check_number("min_scale", above=0)
 
     def _reset(self, n_features: int) -> None:
-        release = self.release or 0
+        release = int(self.release or 0)
         size = _recent_at(self._robust, self.window, n_features) + release * n_features
         self.state_ = np.zeros(size)
         self.state_[:_D + 1] = (self._robust, self.window, self.warm_up,
@@ -503,7 +502,7 @@ class RollingZScore(OnlineDetector):
             return _process_one(self._row(x), self.state_)
 
     def _row(self, x: Any) -> NDArray[np.float64]:
-        row = np.ascontiguousarray(np.atleast_1d(x), dtype=np.float64)
+        row = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
         d = self.n_features_in_ if hasattr(self, "state_") else row.size
         if row.shape != (d,) or d == 0:
             raise ValueError(f"x must have shape ({d or 'n_features'},), got {row.shape}")
@@ -540,8 +539,8 @@ class RollingZScore(OnlineDetector):
 class RobustZScore(RollingZScore):
     """Largest ``|z|`` over the features against median and MAD of the last rows.
 
-    ``z = |x - median| / (1.4826 MAD)`` (Iglewicz and Hoaglin 1993), exact at every row. Up to half of
-    the window may be anomalous before centre and scale give way, so short bursts do not hide
+    ``z = |x - median| / (1.4826 MAD)`` (Iglewicz and Hoaglin 1993), exact at every row. Up to half
+    of the window may be anomalous before centre and scale give way, so short bursts do not hide
     themselves. Where more than half of the rows are equal (MAD = 0) 1.2533 times the mean absolute
     deviation is used instead.
 
