@@ -1,6 +1,7 @@
 # make          set up .venv, execute every notebook, write reports/index.html
 # make test     set up .venv, then one pytest run: unit tests, doctests, conformance, stored notebooks
-# make test-browser  the review panel in JupyterLab and chromium, alone
+# make test-browser  JupyterLab, the reports and the book in chromium, alone
+# make book     notebooks and docstrings as one searchable site: reports/book/index.html
 # make lab      open the notebooks
 # make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
 # make bench    speed and quality side by side with the peers
@@ -22,7 +23,7 @@ export NUMBA_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-browser lab refresh bench lock clean clean-all setup
+.PHONY: run test test-browser book lab refresh bench lock clean clean-all setup
 
 run: setup
 	$(PY) -m adlib.notebooks run $(NOTEBOOKS)
@@ -33,6 +34,11 @@ test: setup
 # Where chromium is absent this fails: `make test` skips these tests instead.
 test-browser: setup
 	ADLIB_BROWSER=required $(PY) -m pytest -m browser tests
+
+# The notebooks as they are committed: nothing is executed. Every warning is an error.
+book: setup
+	$(PY) -m sphinx -q -W --keep-going -c docs -d reports/book/.doctrees . reports/book
+	@echo "wrote reports/book/index.html"
 
 lab: setup
 	$(PY) -m jupyter lab --notebook-dir=. notebooks
@@ -69,7 +75,7 @@ lock:
 
 clean:
 	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete
-	rm -rf .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .pytest_cache .ruff_cache .hypothesis build dist docs/api
 	find adlib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean

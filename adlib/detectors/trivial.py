@@ -41,9 +41,9 @@ class RandomScore(Detector):
 
 
 class MaxAbsZ(Detector):
-    """Largest |z| over the features against mean and standard deviation of the training rows.
+    """Largest ``|z|`` over the features against mean and standard deviation of the training rows.
 
-    `contributions` are the |z| of each feature: the score is their maximum, not their sum.
+    `contributions` are the ``|z|`` of each feature: the score is their maximum, not their sum.
 
     Parameters
     ----------

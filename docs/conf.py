@@ -1,0 +1,170 @@
+"""Sphinx configuration of the book: README, notebooks as they were executed, docstrings.
+
+The source folder is the repository itself (``make book``), so that links between README, notebooks
+and the other pages are the same here and on a code host. Nothing is executed, nothing comes from
+the network, neither while building nor while reading.
+"""
+
+import inspect
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_origin
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import adlib  # noqa: E402
+
+project, author, release = "adlib", "adlib developers", adlib.__version__
+html_title = f"adlib {release}"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+
+# -- pages --------------------------------------------------------------------------------------
+
+root_doc = "README"
+include_patterns = ["*.md", "data/README.md", "data/*/README.md", "docs/**", "notebooks/*.ipynb",
+                    "reports/leaderboard.*"]
+exclude_patterns = ["docs/conf.py"]
+html_theme = "furo"
+html_theme_options = {"source_edit_link": "", "source_view_link": ""}
+html_copy_source = html_show_sourcelink = False
+html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
+
+# README.md is read on a code host too, where a table of contents in Sphinx's words would show.
+_CONTENTS = """
+```{toctree}
+:hidden:
+:glob:
+:caption: Chapters
+
+notebooks/*
+```
+
+```{toctree}
+:hidden:
+:caption: Reference
+
+docs/reference
+data/README
+data/telemetry/README
+reports/leaderboard
+CONTRIBUTING
+```
+"""
+
+# -- notebooks ----------------------------------------------------------------------------------
+
+nb_execution_mode = "off"  # the stored outputs are the tested ones
+nb_ipywidgets_js = {}  # widgets need a kernel; their scripts would come from the network
+myst_heading_anchors = 3
+
+# -- docstrings ---------------------------------------------------------------------------------
+
+default_role = "py:obj"  # `anomaly_score` in a docstring leads to it
+add_module_names = False
+autodoc_typehints = "none"  # the Parameters sections say more
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autosummary_generate = False
+autosummary_ignore_module_all = False
+numpydoc_show_class_members = False
+
+
+def modules() -> list[str]:
+    """Every public module, by its full name."""
+    return [f"adlib.{name}" for name in adlib._MODULES] + ["adlib.realtime.backtest"]
+
+
+def names(module: str) -> list[str]:
+    """Public names of a module: `__all__`, else the functions and classes it defines."""
+    found = import_module(module)
+    if hasattr(found, "__all__"):
+        return list(found.__all__)
+    return [name for name, value in vars(found).items() if not name.startswith("_")
+            and (inspect.isclass(value) or inspect.isfunction(value))
+            and value.__module__ == module]
+
+
+def page(module: str) -> str:
+    """Source of the page of one module: what it is, a table of its names, then each in full."""
+    documented = [name for name in names(module) if get_origin(_value(module, name)) is None]
+    aliases = [f".. py:type:: {name}\n\n   ``{_value(module, name)}``\n"
+               for name in names(module) if name not in documented]  # autodoc stumbles over them
+    entries = "\n".join([f".. auto{_kind(module, name)}:: {name}\n" for name in documented] + aliases)
+    listed = "\n   ".join(documented)
+    title = f"``{module}``"
+    return f"""{title}
+{"=" * len(title)}
+
+.. automodule:: {module}
+   :no-members:
+
+.. currentmodule:: {module}
+
+.. autosummary::
+
+   {listed}
+
+{entries}
+"""
+
+
+def _value(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+def _kind(module: str, name: str) -> str:
+    value = _value(module, name)
+    if inspect.isclass(value):
+        return "exception" if issubclass(value, BaseException) else "class"
+    return "function" if inspect.isroutine(value) else "data"
+
+
+def _write_reference(app) -> None:
+    """One page a module into docs/api/, which git ignores; unchanged pages stay untouched."""
+    folder = ROOT / "docs" / "api"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.rst"):
+        if old.stem not in modules():
+            old.unlink()
+    for module in modules():
+        path, source = folder / f"{module}.rst", page(module)
+        if not path.exists() or path.read_text("utf-8") != source:
+            path.write_text(source, "utf-8")
+
+
+def _skip(app, what, name, value, skip, options):
+    """scikit-learn adds its metadata requests to every estimator; they say nothing about ours."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def _add_contents(app, name, source) -> None:
+    if name == root_doc:
+        source[0] += _CONTENTS
+
+
+def _resolve_short_name(app, env, node, content):
+    """`adlib.Detector` is documented where it is defined, as adlib.base.Detector."""
+    _, _, rest = node.get("reftarget", "").partition("adlib.")
+    name, *attributes = rest.split(".")
+    if name in adlib._PUBLIC:
+        target = ".".join([adlib._PUBLIC[name], name, *attributes])
+        return env.domains["py"].resolve_xref(
+            env, node["refdoc"], app.builder, "obj", target, node, content)
+    return None
+
+
+def _write_entrance(app, error) -> None:
+    """index.html leads to the README, which is the first page."""
+    if error is None and app.builder.name == "html":
+        entrance = f'<!doctype html><meta http-equiv="refresh" content="0; url={root_doc}.html">\n'
+        (Path(app.outdir) / "index.html").write_text(entrance, "utf-8")
+
+
+def setup(app) -> None:
+    app.connect("builder-inited", _write_reference)
+    app.connect("autodoc-skip-member", _skip)
+    app.connect("source-read", _add_contents)
+    app.connect("missing-reference", _resolve_short_name)
+    app.connect("build-finished", _write_entrance)
