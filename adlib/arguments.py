@@ -200,6 +200,42 @@ def path(value: Any, name: str) -> Path:
     return Path(value)
 
 
+def instance(value: Any, name: str, kind: type | tuple[type, ...]) -> Any:
+    """An object of a type, or of one of several.
+
+    Examples
+    --------
+    >>> instance("rig", "stream", str)
+    'rig'
+    >>> instance(7, "stream", str)
+    Traceback (most recent call last):
+    TypeError: stream must be of type str, got 7
+    """
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise TypeError(f"{name} must be of type {' or '.join(k.__name__ for k in kinds)}, got "
+                        f"{value!r}")
+    return value
+
+
+def positions(values: Any, name: str, n: int) -> NDArray[np.int64]:
+    """Row numbers in [0, n), as an array of shape (k,).
+
+    Examples
+    --------
+    >>> positions([2, 0], "asked", 3)
+    array([2, 0])
+    >>> positions([3], "asked", 3)
+    Traceback (most recent call last):
+    ValueError: asked must be row numbers in [0, 3), got [3]
+    """
+    array = numeric(values, name)
+    counted = array.dtype.kind in "iu" or not array.size
+    if array.ndim != 1 or not counted or not ((array >= 0) & (array < n)).all():
+        raise ValueError(f"{name} must be row numbers in [0, {n}), got {values!r}")
+    return array.astype(np.int64)
+
+
 def column(values: Any, name: str, n_rows: int) -> NDArray:
     """One value of any type for each row.
 

@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from adlib.arguments import floats, instance, number, one_of, whole
+
 __all__ = ["DriftMonitor"]
 
 Rows = NDArray[np.float64]
@@ -322,18 +324,15 @@ class DriftMonitor(BaseEstimator):
                             "signals": [_name(k) for k in signals], **more})
 
     def _check_params(self) -> None:
-        if self.engine not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        one_of(self.engine, "engine", ENGINES)
         if self.recalibrate is not None and not callable(self.recalibrate):
             raise ValueError(f"recalibrate must be callable or None, got {self.recalibrate!r}")
         for name in ("alpha", "false_drifts"):
-            value = getattr(self, name)
-            if isinstance(value, (bool, str)) or not 0 < value < 1:
-                raise ValueError(f"{name} must lie strictly between 0 and 1, got {value!r}")
+            number(getattr(self, name), name, above=0, below=1)
         for name, least in (("patience", 10), ("stuck", 2)):
-            _check_rows(name, getattr(self, name), least)
+            whole(getattr(self, name), name, least, of="rows")
         if self.collect is not None:
-            _check_rows("collect", self.collect, 4 * self.patience)
+            whole(self.collect, "collect", 4 * int(self.patience), of="rows")
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -347,11 +346,13 @@ class DriftMonitor(BaseEstimator):
     def set_state(self, state: dict[str, Any]) -> Self:
         """Go on, bit for bit, where another monitor of the same parameters was."""
         self._check_params()
+        instance(state, "state", dict)
         missing = {"reference", *_STATE} - set(state)
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}: give what get_state gave")
         state = deepcopy(state)
-        self._refer(state.pop("reference"))
+        reference = floats(state.pop("reference"), "state['reference']", "(n_rows, 1 + n_features)")
+        self._refer(reference)
         for name in _STATE:
             setattr(self, name, state[name])
         for engine, fed in zip(self._engines, self._fed, strict=True):  # river keeps no plain state
@@ -400,12 +401,10 @@ def _longest_runs(X: Rows) -> Rows:
 
 def _signals(scores: ArrayLike, X: ArrayLike | None, n_features: int | None = None) -> Rows:
     """Scores and inputs side by side, shape (n_rows, 1 + n_features)."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 1:
-        raise ValueError(f"scores must have shape (n_rows,), got {scores.shape}")
+    scores = floats(scores, "scores", "(n_rows,)")
     signals = scores[:, None]
     if X is not None:
-        X = np.asarray(X, dtype=np.float64)
+        X = floats(X, "X")
         if X.ndim != 2 or len(X) != len(scores):
             raise ValueError(f"X must have shape ({len(scores)}, n_features), a row for each "
                              f"score, got {X.shape}")
@@ -417,8 +416,3 @@ def _signals(scores: ArrayLike, X: ArrayLike | None, n_features: int | None = No
         i, k = np.argwhere(~np.isfinite(signals))[0]
         raise ValueError(f"{'X' if k else 'scores'} must be finite, got {signals[i, k]} in row {i}")
     return signals
-
-
-def _check_rows(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be a whole number of rows >= {least}, got {value!r}")

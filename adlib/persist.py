@@ -21,6 +21,8 @@ from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
 from adlib import thresholds, windows
+from adlib.arguments import listed
+from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.detectors import all_detectors, baselines
 
@@ -68,7 +70,7 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     >>> bool((again.anomaly_score(X) == detector.anomaly_score(X)).all())
     True
     """
-    path = Path(path)
+    path = as_path(path, "path")
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
     with new_folder(path, "model") as folder:
@@ -91,7 +93,10 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
     """
     if path.exists() and not (path / f"{what}.json").is_file():
         raise FileExistsError(f"path exists and is not a saved {what}: {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise FileExistsError(f"path lies below a file: {path}") from None
     folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     old = folder.with_suffix(".old")
     folder.mkdir()
@@ -132,11 +137,14 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     another matter: who can change its files can change its scores, and the compiled parts of
     scikit-learn trust the trees and support vectors that they are given.
     """
-    folder = Path(path)
+    folder = as_path(path, "path")
+    handed = listed(classes, "classes")
+    if odd := [cls for cls in handed if not isinstance(cls, type)]:
+        raise TypeError(f"classes must be classes, got {odd[0]!r}")
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"path is not a saved model (no model.json): {folder}")
     known = {cls.__name__: cls for cls in _parts()}
-    known |= all_detectors() | baselines() | {cls.__name__: cls for cls in classes}
+    known |= all_detectors() | baselines() | {cls.__name__: cls for cls in handed}
     try:
         document = json.loads(_file(folder, "model.json").read_bytes())
         if not isinstance(document, dict) or "format" not in document:

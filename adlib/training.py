@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from adlib.arguments import listed, number, one_of, whole
 from adlib.base import Detector, Scores
 from adlib.scaling import center_scale, standardise
 from adlib.windows import windows
@@ -68,7 +69,7 @@ def pick_device(device: str) -> torch.device:
     ValueError
         For another name, or a CUDA device that is not at hand.
     """
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(device, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ValueError(f"device must be 'cpu', 'cuda' or 'auto', got {device!r}")
@@ -192,6 +193,10 @@ def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = 
     >>> [type(part).__name__ for part in mlp((8, 4), norm="layer", dropout=0.2)]
     ['Linear', 'LayerNorm', 'ReLU', 'Dropout']
     """
+    sizes = [whole(size, "sizes", 1) for size in listed(sizes, "sizes")]
+    one_of(activation, "activation", ACTIVATIONS)
+    one_of(norm, "norm", (None, *NORMS))
+    number(dropout, "dropout", least=0, below=1)
     parts: list[nn.Module] = []
     for wide, narrow in zip(sizes, sizes[1:], strict=False):
         parts.append(nn.Linear(wide, narrow))
@@ -444,10 +449,8 @@ class CodeDetector(DeepDetector):
 
     def _check_params(self) -> None:
         super()._check_params()
-        for name, known in (("activation", [*ACTIVATIONS]), ("norm", [None, *NORMS])):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got "
-                                 f"{getattr(self, name)!r}")
+        one_of(self.activation, "activation", ACTIVATIONS)
+        one_of(self.norm, "norm", (None, *NORMS))
         self._check_number("dropout", least=0, below=1)
         layers = self.hidden_layers
         whole = isinstance(layers, (tuple, list)) and all(

@@ -264,10 +264,10 @@ def test_memory_does_not_grow():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"engine": "eddm"}, "engine must be one of adwin, kswin, page_hinkley, got 'eddm'"),
+        ({"engine": "eddm"}, "engine must be one of 'adwin', 'kswin', 'page_hinkley', got 'eddm'"),
         ({"recalibrate": 3}, "recalibrate must be callable or None, got 3"),
-        ({"alpha": 1.0}, "alpha must lie strictly between 0 and 1, got 1.0"),
-        ({"false_drifts": 0}, "false_drifts must lie strictly between 0 and 1, got 0"),
+        ({"alpha": 1.0}, "alpha must be a number above 0 and below 1, got 1.0"),
+        ({"false_drifts": 0}, "false_drifts must be a number above 0 and below 1, got 0"),
         ({"patience": 5}, "patience must be a whole number of rows >= 10, got 5"),
         ({"stuck": True}, "stuck must be a whole number of rows >= 2, got True"),
         ({"collect": 199}, "collect must be a whole number of rows >= 200, got 199"),

@@ -127,7 +127,7 @@ class LSTM(SequenceDetector):
         self._check_whole("hidden_size", "n_layers")
 
     def _network(self, n_features: int) -> nn.Module:
-        return _Recurrent(n_features, self.hidden_size, self.n_layers)
+        return _Recurrent(n_features, int(self.hidden_size), int(self.n_layers))
 
 
 class _Recurrent(SequenceNet):

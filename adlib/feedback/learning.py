@@ -17,6 +17,7 @@ from scipy.special import expit
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
+from adlib.arguments import floats, instance, number, positions, whole
 from adlib.base import Detection, Detector, Scores, anomaly_score
 from adlib.scaling import center_scale, standardise
 from adlib.thresholds import Calibration
@@ -226,7 +227,7 @@ class Reviewed(Detector):
         """
         self._check_calibrated()
         X = self._validate(X, reset=False)
-        y = np.asarray(y, dtype=np.float64)
+        y = floats(y, "y")
         if y.shape != (len(X),) or not np.isin(y[~np.isnan(y)], (0, 1)).all():
             raise ValueError(f"y must hold 1 (true), 0 (false) or NaN for each of {len(X)} rows, "
                              f"got shape {y.shape} with values {np.unique(y)[:5].tolist()}")
@@ -295,18 +296,20 @@ class Reviewed(Detector):
             By default the id is a running number.
         """
         check_is_fitted(self, "anchors_")
+        number(until, "until", most=np.inf)
+        instance(id, "id", (str, type(None)))
         odds, rows = self._describe(self._validate(X, reset=False))
         nearest = cdist(rows[-1:], np.vstack([self.held_out_[1], self.ground_[1]])).min()
-        number = f"pattern {len(self.patterns_) + 1}" if id is None else id
+        key = f"pattern {len(self.patterns_) + 1}" if id is None else id
         # strength is the detector's own: what experts say later must not widen what is hidden
-        pattern = Pattern(number, tuple(rows[-1].tolist()), float(self.reach * nearest),
+        pattern = Pattern(key, tuple(rows[-1].tolist()), float(self.reach * nearest),
                           float(odds[-1]), float(until), who, note)
-        self.patterns_ = {**self.patterns_, number: pattern}
+        self.patterns_ = {**self.patterns_, key: pattern}
         return pattern
 
     def revoke(self, id: str) -> None:
         """Report a pattern's rows again; KeyError for an unknown id."""
-        if id not in self.patterns_:
+        if instance(id, "id", str) not in self.patterns_:
             raise KeyError(f"no pattern {id!r}; there are {list(self.patterns_)}")
         self.patterns_ = {key: found for key, found in self.patterns_.items() if key != id}
 
@@ -387,13 +390,15 @@ def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayL
     >>> next_questions([-5.0, 2.0, 1.9, 0.5], X, 2).tolist()
     [1, 3]
     """
-    scores, X = np.asarray(scores, dtype=np.float64), np.asarray(X, dtype=np.float64)
-    asked = np.asarray(asked, dtype=np.int64)
+    scores, X = floats(scores, "scores"), floats(X, "X")
     if X.ndim != 2 or scores.shape != (len(X),):
         raise ValueError(f"scores must hold one number per row of X, got shapes {scores.shape} "
                          f"and {X.shape}")
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be a whole number >= 1, got {k!r}")
+    whole(k, "k", 1)
+    asked = positions(asked, "asked", len(X))
+    for name, values in (("scores", scores), ("X", X)):
+        if not (np.abs(values) < 1e150).all():
+            raise ValueError(f"{name} must be finite and below 1e150")
     worth, gap = expit(scores), np.full(len(X), 3.0)
     free, chosen = np.ones(len(X), dtype=bool), []
     queue = list(asked)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adlib import plots
+from adlib.arguments import instance, listed, one_of, positions, whole
 from adlib.explain import explain
 from adlib.feedback.learning import Reviewed, next_questions
 from adlib.realtime.store import AlertStore
@@ -67,8 +68,7 @@ class Answer:
     stream: str = ""
 
     def __post_init__(self) -> None:
-        if self.verdict not in get_args(Verdict):
-            raise ValueError(f"verdict must be one of {get_args(Verdict)}, got {self.verdict!r}")
+        one_of(self.verdict, "verdict", get_args(Verdict))
 
 
 class FeedbackStore(AlertStore):
@@ -104,7 +104,14 @@ class FeedbackStore(AlertStore):
 
     def record(self, answer: Answer) -> None:
         """Append an answer; it replaces what was said about the same target before."""
-        body = json.dumps(answer.rows, allow_nan=False)
+        instance(answer, "answer", Answer)
+        try:
+            body = json.dumps(answer.rows, allow_nan=False)
+            texts = [answer.stream, answer.target, answer.verdict, answer.who, answer.note]
+            if not all(isinstance(text, str) for text in texts) or math.isnan(answer.time):
+                raise TypeError("a text is none, or the time is NaN")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"answer cannot be stored: {error}") from None
         until = None if math.isinf(answer.until) else answer.until
         with self._transaction() as db:
             db.execute("INSERT INTO answers (stream, target, verdict, who, note, time, until, "
@@ -134,11 +141,15 @@ def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
     "known" does neither.
     """
     X, y = [], []
+    answers = [instance(answer, "answers", Answer) for answer in listed(answers, "answers")]
+    width = model.n_features_in_
+    if odd := [a.target for a in answers if a.verdict in ("true", "false", "ignore")
+               and (not a.rows or {len(row) for row in a.rows} != {width})]:
+        raise ValueError(f"answers must hold rows of {width} features, not so that to {odd[0]!r}")
     for answer in answers:
         if answer.verdict in ("true", "false"):
             X.extend(answer.rows)
             y.extend([np.nan] * (len(answer.rows) - 1) + [float(answer.verdict == "true")])
-    width = model.n_features_in_
     # in one stretch each judged row still has its own predecessors before it
     model.learn(np.reshape(X, (-1, width)), y) if X else model.learn(np.zeros((1, width)), [np.nan])
     for id in list(model.patterns_):
@@ -212,13 +223,12 @@ class ReviewSession:
         self.X, self.explaining = model._validate(X, reset=False), explaining
         self._described = model._describe(self.X)  # scores of a network are made once
         n = len(self.X)
-        self.targets = [f"row {i}" for i in range(n)] if targets is None else list(targets)
+        self.targets = [f"row {i}" for i in range(n)] if targets is None else listed(
+            targets, "targets")
         if len(self.targets) != n:
             raise ValueError(f"targets must name each of {n} rows, got {len(self.targets)}")
-        self.rows = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64)
-        if self.rows.size and not ((self.rows >= 0) & (self.rows < n)).all():
-            raise ValueError(f"rows must be positions in X, in [0, {n}), got {rows!r}")
-        self.budget = budget
+        self.rows = np.arange(n) if rows is None else positions(rows, "rows", n)
+        self.budget = whole(budget, "budget", 0)
         self._given: list[int] = []  # by this session, for undo
         self._current: Alert | None = None
         teach(model, store.answers(stream=stream))

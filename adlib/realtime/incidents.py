@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from adlib.arguments import instance
 from adlib.realtime.events import (
     SEVERITIES,
     EventKind,
@@ -130,14 +131,15 @@ class AlertManager:
     """
 
     def __init__(self, config: IncidentConfig | None = None, *, group: str = "combined"):
-        self.config = config or IncidentConfig()
-        self.group = group
+        self.config = IncidentConfig() if config is None else instance(
+            config, "config", IncidentConfig)
+        self.group = instance(group, "group", str)
         self._tracks: dict[str, _Track] = {}
         self._silences: dict[str, Silence] = {}
 
     def step(self, verdict: Verdict) -> list[IncidentEvent]:
         """Take the next window of its stream; return the events that it causes, in order."""
-        if verdict.is_anomaly is None:
+        if instance(verdict, "verdict", Verdict).is_anomaly is None:
             return []
         track = self._tracks.get(verdict.stream)
         if track is None:
@@ -151,7 +153,7 @@ class AlertManager:
 
     def incident(self, stream: str) -> Incident | None:
         """The open incident of a stream, as of its last window, or None."""
-        track = self._tracks.get(stream)
+        track = self._tracks.get(instance(stream, "stream", str))
         return track and track.incident
 
     def acknowledge(self, incident_id: str) -> bool:
@@ -164,10 +166,12 @@ class AlertManager:
 
     def silence(self, silence: Silence) -> None:
         """Tell nobody of what matches; replaces a silence of the same id."""
-        self._silences[silence.id] = silence
+        self._silences[instance(silence, "silence", Silence).id] = silence
 
     def apply(self, operator: Mapping[str, Any]) -> None:
         """Take over what operators have decided: see `AlertStore.operator_state`."""
+        if not (isinstance(operator, Mapping) and {"acknowledged", "silences"} <= set(operator)):
+            raise ValueError(f"operator must hold acknowledged and silences, got {operator!r}")
         for incident_id in operator["acknowledged"]:
             self.acknowledge(incident_id)
         for record in operator["silences"]:
@@ -180,8 +184,13 @@ class AlertManager:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`: the events that follow are those of an uninterrupted run."""
-        self._silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
-        self._tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}
+        try:
+            silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
+            tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"state is not one that state() gave: {type(error).__name__}: {error}"
+                             ) from error
+        self._silences, self._tracks = silences, tracks
 
     def _new_track(self, recent: Iterable[Mapping[str, Any]] = (),
                    incident: Mapping[str, Any] | None = None, **rest: Any) -> _Track:

@@ -16,8 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from adlib.arguments import instance, listed, number, whole
+from adlib.arguments import path as as_path
 from adlib.realtime.events import (
     Incident,
     IncidentEvent,
@@ -169,11 +172,13 @@ class AlertStore:
     """
 
     def __init__(self, path: str | Path, *, create: bool = True):
-        self.path = Path(path)
+        self.path = as_path(path, "path")
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
+        if self.path.is_dir():
+            raise ValueError(f"path is a folder, no alert store: {self.path}")
         if not self.path.parent.is_dir() or not (create or self.path.is_file()):
             raise FileNotFoundError(f"no alert store at {self.path}")
         try:
@@ -236,6 +241,14 @@ class AlertStore:
         ValueError
             When the store is ahead of ``position``: another engine writes to this stream.
         """
+        instance(stream, "stream", str)
+        position = whole(position, "position", -1)
+        instance(state, "state", bytes)
+        given = {"verdicts": (verdicts, Verdict), "events": (events, IncidentEvent),
+                 "quality": (quality, QualityEvent), "outbox": (outbox, OutboxRow)}
+        verdicts, events, quality, outbox = (
+            [instance(item, name, kind) for item in listed(items, name)]
+            for name, (items, kind) in given.items())
         with self._transaction() as db:
             done = db.execute("SELECT position FROM checkpoints WHERE stream = ?",
                               (stream,)).fetchone()
@@ -274,7 +287,7 @@ class AlertStore:
     def restore(self, stream: str) -> tuple[int, bytes] | None:
         """Position and state of the last commit of a stream, or None before the first."""
         return self._db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
-                                (stream,)).fetchone()
+                                (instance(stream, "stream", str),)).fetchone()
 
     def operator_state(self, stream: str, position: int) -> dict[str, Any]:
         """What operators have decided about a stream, for `AlertManager.apply`.
@@ -288,6 +301,8 @@ class AlertStore:
         dict
             ``acknowledged``: ids of open incidents; ``silences``: `Silence` as dictionaries.
         """
+        instance(stream, "stream", str)
+        position = whole(position, "position", -1)
         query = ("SELECT o.seq, o.target, o.body, a.position FROM operator o "
                  "LEFT JOIN applied a ON a.operator = o.seq AND a.stream = ?1 WHERE "
                  "o.kind = 'silence' OR o.target IN (SELECT id FROM incidents WHERE "
@@ -315,7 +330,7 @@ class AlertStore:
     def incident(self, incident_id: str) -> Incident:
         """One incident; KeyError for an unknown id."""
         row = self._db.execute("SELECT body, acknowledged FROM incidents WHERE id = ?",
-                               (incident_id,)).fetchone()
+                               (instance(incident_id, "incident_id", str),)).fetchone()
         if row is None:
             raise KeyError(f"no incident {incident_id!r} in {self.path}")
         return Incident.from_dict({**json.loads(row[0]), "acknowledged": bool(row[1])})
@@ -370,6 +385,7 @@ class AlertStore:
 
     def silence(self, silence: Silence) -> None:
         """Tell nobody of what matches; a later silence of the same id replaces it."""
+        instance(silence, "silence", Silence)
         with self._transaction() as db:
             self._decide(db, "silence", silence.id, _dump(silence.to_dict()))
 
@@ -396,6 +412,7 @@ class AlertStore:
         state = "discarded" if discard else "pending"
         where, values = "state = 'dead'", ()
         if ids is not None:
+            ids = [instance(one, "ids", str) for one in listed(ids, "ids")]
             where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", tuple(ids)
         with self._transaction() as db:
             return db.execute(f"UPDATE outbox SET state = ?, attempts = 0, due = 0 WHERE {where}",
@@ -406,6 +423,7 @@ class AlertStore:
 
         Open incidents, messages that have not arrived, dead letters and checkpoints are kept.
         """
+        before = number(before, "before", most=np.inf)
         with self._transaction() as db:
             return {table: db.execute(f"DELETE FROM {table} WHERE {old}", (before,)).rowcount
                     for table, old in (("verdicts", "time < ?"), ("quality", "time < ?"),
@@ -420,6 +438,9 @@ class AlertStore:
         They are not due again before ``now + lease``: another worker leaves them alone meanwhile,
         and the messages of a worker that died are taken over after it.
         """
+        instance(channel, "channel", str)
+        now, lease = number(now, "now"), number(lease, "lease", least=0)
+        limit = whole(limit, "limit", 1)
         if self._db.execute(f"{_DUE} LIMIT 1", (channel, now)).fetchone() is None:
             return []  # the usual answer, without the lock that writing takes
         with self._transaction() as db:
@@ -431,10 +452,16 @@ class AlertStore:
 
     def settle(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
         """Record how sending claimed messages went: (seq, state, due, error) of each."""
+        rows = []
+        for result in listed(results, "results"):
+            if not (isinstance(result, (tuple, list)) and len(result) == 4 and all(
+                    isinstance(v, (str, int, float, type(None))) for v in result)):
+                raise ValueError(f"results must be (seq, state, due, error), got {result!r}")
+            rows.append(result)
         with self._transaction() as db:
             db.executemany("UPDATE outbox SET state = ?, due = ?, error = ? WHERE seq = ? "
                            "AND state = 'pending'",
-                           ((state, due, error, seq) for seq, state, due, error in results))
+                           ((state, due, error, seq) for seq, state, due, error in rows))
 
     def backlog(self) -> dict[tuple[str, str], int]:
         """Number of undelivered messages by (channel, "pending" | "dead")."""
@@ -474,7 +501,13 @@ class AlertStore:
 
     def _select(self, query: str, order: str, limit: int | None,
                 *conditions: tuple[str, Any]) -> list[tuple]:
-        given = [(where, value) for where, value in conditions if value is not None]
+        given = []
+        for where, value in conditions:
+            if value is not None:
+                name = where.split()[0]
+                plain = value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value
+                given.append((where, instance(plain, name, (str, int, float))))
+        limit = None if limit is None else whole(limit, "limit", 0)
         where = " WHERE " + " AND ".join(where for where, _ in given) if given else ""
         with closing(self._db.execute(f"{query}{where} ORDER BY {order} LIMIT ?",
                                       [*(value for _, value in given),
