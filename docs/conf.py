@@ -91,8 +91,8 @@ def page(module: str) -> str:
     documented = [name for name in names(module) if get_origin(_value(module, name)) is None]
     aliases = [f".. py:type:: {name}\n\n   ``{_value(module, name)}``\n"
                for name in names(module) if name not in documented]  # autodoc stumbles over them
-    entries = "\n".join([f".. auto{_kind(module, name)}:: {name}\n" for name in documented] + aliases)
-    listed = "\n   ".join(documented)
+    members = [f".. auto{_kind(module, name)}:: {name}\n" for name in documented]
+    entries, listed = "\n".join(members + aliases), "\n   ".join(documented)
     title = f"``{module}``"
     return f"""{title}
 {"=" * len(title)}

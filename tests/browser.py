@@ -1,0 +1,103 @@
+"""What tests in a browser share: chromium, a JupyterLab to look at, pages without a network."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+REQUIRED = os.environ.get("ADLIB_BROWSER") == "required"  # make test-browser
+# Cells out of sight stay in the page, where a test can look at them.
+_SETTINGS = "lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+
+
+def need_browser():
+    """Skip, or under `make test-browser` fail, where there is no browser to drive."""
+    reason = None if CHROMIUM else "no chromium (Debian: apt-get install chromium)"
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        reason = "no playwright (pip install -e .[browser])"
+    if reason and REQUIRED:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@contextmanager
+def opened(*, network=True):
+    """A fresh page in chromium; without `network` no name is resolved, whatever a page asks for."""
+    from playwright.sync_api import sync_playwright
+
+    offline = [] if network else ["--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *offline])
+        page = browser.new_page(viewport={"width": 1300, "height": 1200})
+        page.set_default_timeout(60_000)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@contextmanager
+def jupyterlab(folder):
+    """Address of a JupyterLab on the loopback that shows `folder`, with settings of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, own = f"http://127.0.0.1:{port}", folder / ".jupyter"
+    (own / _SETTINGS).parent.mkdir(parents=True)
+    (own / _SETTINGS).write_text('{"windowingMode": "none"}')
+    variables = {"JUPYTER_CONFIG_DIR": own, "JUPYTER_DATA_DIR": own / "data",
+                 "JUPYTER_RUNTIME_DIR": own / "runtime", "IPYTHONDIR": own / "ipython"}
+    with open(folder / "lab.log", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1",
+             f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
+             "--allow-root", f"--ServerApp.root_dir={folder}",
+             "--LabApp.expose_app_in_browser=True"],
+            cwd=folder, env={**os.environ, **{k: str(v) for k, v in variables.items()}},
+            stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < deadline, (
+                    (folder / "lab.log").read_text()[-2000:])
+                time.sleep(0.3)
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def run_all(page, address):
+    """Open a notebook in JupyterLab and run every cell of it, from cleared outputs."""
+    page.goto(address)
+    page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext"
+                           "?.session?.kernel?.connectionStatus === 'connected'")
+    page.evaluate("""async () => {
+        const {commands} = window.jupyterapp;
+        await commands.execute('notebook:clear-all-cell-outputs');
+        await commands.execute('notebook:run-all-cells');
+    }""")
+
+
+def outputs(page):
+    """Outputs of the open notebook's code cells: one list a cell."""
+    model = page.evaluate("() => window.jupyterapp.shell.currentWidget.content.model.toJSON()")
+    return [cell["outputs"] for cell in model["cells"] if cell["cell_type"] == "code"]

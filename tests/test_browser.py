@@ -1,0 +1,123 @@
+"""Notebooks, reports and book as a reader meets them: in a real browser, the last two offline."""
+
+import json
+import shutil
+
+import pytest
+from browser import REQUIRED, jupyterlab, need_browser, opened, outputs, run_all
+
+from adlib import notebooks
+
+pytestmark = pytest.mark.browser
+ROOT = notebooks.ROOT
+BOOK = ROOT / "reports" / "book"
+SHOWN = ["00_index", "02_online_zscore"]
+# JupyterLab draws what the kernel sends: a few chapters show that it does.
+LIVE = [*SHOWN, "03_ae_vae_gan"] if REQUIRED else SHOWN[:1]
+# TeX that nothing rendered. Code may hold it.
+RAW_FORMULA = r"\$\$|\\\(|\\\[|\\(frac|sum|sqrt|mathrm|hat|bar|sigma|alpha)\b"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Address of a JupyterLab that shows a copy of the notebooks."""
+    need_browser()
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    (folder / "data").symlink_to(ROOT / "data")
+    with jupyterlab(folder) as address:
+        yield address
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_notebook_runs_in_jupyterlab(lab, name):
+    stored = ROOT / "notebooks" / f"{name}.ipynb"
+    wanted = [out for cell in json.loads(stored.read_text())["cells"]
+              for out in cell.get("outputs", ()) if "image/png" in out.get("data", ())]
+    with opened() as page:
+        run_all(page, f"{lab}/lab/tree/notebooks/{name}.ipynb")
+        found = outputs(page)
+        errors = [out for cell in found for out in cell if out["output_type"] == "error"]
+        assert not errors, json.dumps(errors)[:2000]
+        figures = [out for cell in found for out in cell if "image/png" in out.get("data", ())]
+        assert len(figures) == len(wanted) > 0
+        images = page.locator(".jp-RenderedImage img")
+        widths = images.evaluate_all("images => images.map(each => each.naturalWidth)")
+        assert len(widths) == len(figures) and min(widths) > 300
+
+
+def look(page, path):
+    """Open a local page; say what is missing in it or would have come from a network."""
+    wrong = []
+    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url[:200]}"))
+    page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:"))
+            or wrong.append(f"asked for: {request.url[:200]}"))
+    page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+    page.goto(path.as_uri(), wait_until="load")
+    wrong += page.evaluate("""async raw => {
+        const found = [];
+        for (const image of document.images) {
+            await image.decode().catch(() => null);
+            if (!image.naturalWidth) found.push('empty image: ' + image.src.slice(0, 100));
+        }
+        const body = document.body.cloneNode(true);
+        body.querySelectorAll('pre, code, script, style').forEach(node => node.remove());
+        const formula = body.textContent.match(new RegExp(raw));
+        if (formula) found.push('formula not rendered: ' + formula[0]);
+        return found;
+    }""", RAW_FORMULA)
+    return wrong
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """reports/index.html, made of two chapters as they are stored."""
+    need_browser()
+    root = tmp_path_factory.mktemp("report")
+    (root / "notebooks").mkdir()
+    for name in SHOWN:
+        shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", root / "notebooks")
+    return notebooks.build_reports([notebooks.Run(name, 1.0, "") for name in SHOWN], root=root)
+
+
+def test_report_is_whole_without_a_network(report):
+    with opened(network=False) as page:
+        assert look(page, report) == []
+        assert page.locator("article img").count() == len(SHOWN)
+        links = page.locator("article a").evaluate_all("a => a.map(x => x.href)")
+        assert len(links) == 2 * len(SHOWN)
+        for name in SHOWN:
+            for chapter in (f"{name}.html", f"{name}_no_code.html"):
+                assert look(page, report.parent / "html" / chapter) == []
+                assert page.locator("img").count() > 0
+
+
+def test_look_notices_what_is_missing(tmp_path):
+    need_browser()
+    (tmp_path / "bad.html").write_text(
+        '<img src="gone.png"><p>$$x$$</p><script src="https://example.org/x.js"></script>'
+        "<script>undefined.x</script><code>\\frac{fine}{here}</code>")
+    (tmp_path / "good.html").write_text("<p>mean = sum / n</p><code>\\frac{fine}{here}</code>")
+    with opened(network=False) as page:
+        wrong = "\n".join(look(page, tmp_path / "bad.html"))
+        assert look(page, tmp_path / "good.html") == []
+    for part in ("failed: file:", "asked for: https://example.org", "empty image", "script: ",
+                 "formula not rendered: $$"):
+        assert part in wrong
+
+
+def test_book_is_whole_without_a_network():
+    need_browser()
+    if not (BOOK / "index.html").exists():
+        pytest.skip("no book yet (make book)")
+    pages = ["README", "notebooks/02_online_zscore", "docs/api/adlib.metrics"]
+    with opened(network=False) as page:
+        for name in pages:
+            assert look(page, BOOK / f"{name}.html") == []
+        page.goto((BOOK / "index.html").as_uri())
+        page.wait_for_url("**/README.html")
+        page.locator("input[name=q]").first.fill("point_adjusted_f1")
+        page.keyboard.press("Enter")
+        page.locator("#search-results li a").first.wait_for()
+        found = page.locator("#search-results li a").evaluate_all("a => a.map(x => x.href)")
+        assert any("adlib.metrics" in link for link in found)
