@@ -220,8 +220,9 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
 
     True events are orange: a band over their rows, dots on the channels they affect (all of them
     where the dataset does not say which). Labelled but harmless rows, such as drift, have a cyan
-    band. At the foot of a panel are the flagged rows, a green tick if right, a red cross if a
-    false alarm; an orange band without ticks was missed. A dashed line separates history from test.
+    band, rows that metrics leave out a grey one. At the foot of a panel are the flagged rows, a
+    green tick if right, a red cross if a false alarm; an orange band without ticks was missed. A
+    dashed line separates history from test.
 
     Parameters
     ----------
@@ -289,7 +290,8 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
         affected = true & (_affects(dataset, name) if name else True)
         _bands(ax, edge, true if name is None else affected, TRUE, "anomaly")
         touched = harmless & (_affects(dataset, name) if name else True)
-        _bands(ax, edge, touched, HARMLESS, "labelled, harmless")
+        _bands(ax, edge, touched & dataset.judged, HARMLESS, "labelled, harmless")
+        _bands(ax, edge, touched & ~dataset.judged, "0.6", "not judged")
         if name is None:
             ax.plot(x[rows], score[rows], color="0.25", linewidth=1)
             if threshold is not None:

@@ -1,5 +1,7 @@
 """What the shared figures show: the right rows, in the right panel, under the right name."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -49,6 +51,10 @@ def test_true_events_stand_in_the_panels_of_their_channels(data):
     assert bands(b, "anomaly") == [(3.5, 5.5)]
     assert bands(a, "labelled, harmless") == [(5.5, 6.5)]
     assert bands(b, "labelled, harmless") == []
+    (a,) = plots.series(replace(data, kind=np.where(data.kind == "drift", "recovery", data.kind)),
+                        columns="a")
+    assert bands(a, "not judged") == [(5.5, 6.5)]
+    assert bands(a, "labelled, harmless") == []
     dots = [line for line in b.lines if line.get_marker() == "."][0]
     assert dots.get_xdata().tolist() == [4, 5] and dots.get_ydata().tolist() == [9.0, 11.0]
 
