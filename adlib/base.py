@@ -534,7 +534,15 @@ class OnlineDetector(Detector):
             return self._checked(self._process(X), len(X))
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
-        """Learn further rows (n_samples, n_features); the threshold stays as it is."""
+        """Learn further rows (n_samples, n_features); the threshold stays as it is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Further rows, in time order.
+        y : ignored
+            Labels are never read.
+        """
         self.process(X)
         return self
 

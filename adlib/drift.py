@@ -138,6 +138,11 @@ class DriftMonitor(BaseEstimator):
             In time order; at least ``4 * patience`` rows, better 20 times.
         X : array-like of shape (n_rows, n_features) or None
             The inputs, where they are to be watched too.
+
+        Raises
+        ------
+        ValueError
+            When the rows are too few, or ``scores`` and ``X`` do not go together.
         """
         self._check_params()
         reference = _signals(scores, X)
@@ -157,13 +162,40 @@ class DriftMonitor(BaseEstimator):
             Higher is more anomalous.
         x : array-like of shape (n_features,) or None
             The row, if inputs are watched.
+
+        Returns
+        -------
+        str
+            The verdict, as the class describes them.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
         """
         if not hasattr(self, "reference_"):
             raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
         return self._update(_signals([score], None if x is None else [x], self._width - 1)[0])
 
     def process(self, scores: ArrayLike, X: ArrayLike | None = None) -> NDArray[np.str_]:
-        """Update with each row in order; the verdicts, shape (n_rows,)."""
+        """Update with each row in order; the verdicts, shape (n_rows,).
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_rows,)
+            Higher is more anomalous.
+        X : array-like of shape (n_rows, n_features) or None
+            The rows, if inputs are watched.
+
+        Returns
+        -------
+        ndarray of str, shape (n_rows,)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
         if not hasattr(self, "reference_"):
             raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
         return np.array([self._update(row) for row in _signals(scores, X, self._width - 1)], "U7")
@@ -337,14 +369,26 @@ class DriftMonitor(BaseEstimator):
     # -- state ---------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """All that was learned, as numbers, strings, lists, dicts and arrays: no pickle needed."""
+        """All that was learned, as numbers, strings, lists, dicts and arrays: no pickle needed.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
         if not hasattr(self, "reference_"):
             raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
         state = {name: getattr(self, name) for name in _STATE}
         return deepcopy(state | {"reference": self.reference_})
 
     def set_state(self, state: dict[str, Any]) -> Self:
-        """Go on, bit for bit, where another monitor of the same parameters was."""
+        """Go on, bit for bit, where another monitor of the same parameters was.
+
+        Raises
+        ------
+        ValueError
+            When ``state`` is not what `get_state` gave.
+        """
         self._check_params()
         instance(state, "state", dict)
         missing = {"reference", *_STATE} - set(state)

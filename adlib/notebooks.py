@@ -66,6 +66,11 @@ def setup(seed: int = 0) -> None:
     sets the figure style and how arrays and tables print, and seeds the global generators of
     ``random`` and numpy. The seed is a safety net for code that forgets to pass one; notebooks hand
     ``random_state`` to everything that draws. Prints and returns nothing.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        For the global generators.
     """
     import matplotlib as mpl
     import numpy as np
@@ -180,6 +185,11 @@ def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> lis
     ----------
     recorded, expected : mapping
         Contents of the JSON files that `record` writes.
+
+    Returns
+    -------
+    list of str
+        Empty when all is within its tolerance.
     """
     if recorded.keys() != expected.keys():
         return [f"recorded {sorted(recorded)}, expected {sorted(expected)}"]
@@ -195,6 +205,10 @@ def report_folder() -> Path | None:
     """Folder ``reports/`` while ``make`` or ``make refresh`` executes a notebook, else None.
 
     What a notebook writes there belongs to its default run; a reader's own run leaves it alone.
+
+    Returns
+    -------
+    Path or None
     """
     folder = os.environ.get("ADLIB_REPORTS")
     return Path(folder) if folder else None
@@ -215,6 +229,13 @@ def kernel_environment(metrics: Path, reports: Path | None = None) -> None:
     One thread each, inline figures, metrics recorded in the folder `metrics`, `reports` as what
     `report_folder` gives them; a relative ``ADLIB_DATA`` is read from the repository's root, since
     kernels start in ``notebooks/``.
+
+    Parameters
+    ----------
+    metrics : Path
+        Where `record` writes.
+    reports : Path, optional
+        None: the run is not one of ``make``.
     """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
@@ -232,6 +253,25 @@ def execute_all(names: Iterable[str] = (), *, jobs: int = 2, root: Path = ROOT) 
 
     Executed copies go to ``reports/executed/``, metrics to ``reports/metrics/``. A failing notebook
     is a :class:`Run` with its error; the rest still run.
+
+    Parameters
+    ----------
+    names : iterable of str, default=()
+        Such as ``"02_online_zscore"``; none: all.
+    jobs : int, default=2
+        Kernels at once.
+    root : path
+        Folder that holds ``notebooks/``; default: this repository.
+
+    Returns
+    -------
+    list of Run
+        In the order of the notebooks.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no notebook of that name.
     """
     (root / "reports" / "executed").mkdir(parents=True, exist_ok=True)
     kernel_environment(root / "reports" / "metrics", root / "reports")
@@ -245,6 +285,23 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
     """Re-execute committed notebooks in place, normalise them, and renew their reference metrics.
 
     A notebook that fails is left as it was.
+
+    Parameters
+    ----------
+    names : iterable of str, default=()
+        Such as ``"02_online_zscore"``; none: all.
+    root : path
+        Folder that holds ``notebooks/``; default: this repository.
+
+    Returns
+    -------
+    list of Run
+        In the order of the notebooks.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no notebook of that name.
     """
     paths, before = _paths(names, root), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
@@ -305,6 +362,16 @@ def normalise(nb: Any) -> Any:
     """Strip what differs between editors and machines from a notebook node, in place; return it.
 
     Pictures are stored with a palette, which makes them small enough to be committed.
+
+    Parameters
+    ----------
+    nb : NotebookNode
+        Changed in place.
+
+    Returns
+    -------
+    NotebookNode
+        The same.
     """
     nb.metadata = type(nb.metadata)(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -363,7 +430,20 @@ _OFFLINE = """{% extends 'lab/index.html.j2' %}
 
 
 def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
-    """Write HTML pages of the executed notebooks and ``reports/index.html``; return its path."""
+    """Write HTML pages of the executed notebooks and ``reports/index.html``; return its path.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        What to show, in order.
+    root : path
+        Folder that holds ``notebooks/``; default: this repository.
+
+    Returns
+    -------
+    Path
+        ``reports/index.html``.
+    """
     import nbformat
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
@@ -454,7 +534,17 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 1 when a notebook failed."""
+    """Run the command line; the exit code is 1 when a notebook failed.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the command line.
+
+    Returns
+    -------
+    int
+    """
     parser = argparse.ArgumentParser(prog="python -m adlib.notebooks", description=__doc__)
     parser.add_argument("command", choices=["run", "report", "refresh"])
     parser.add_argument("names", nargs="*", help="such as 02_online_zscore; default: all")

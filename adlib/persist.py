@@ -86,6 +86,12 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
 def new_folder(path: Path, what: str) -> Iterator[Path]:
     """A folder to write to, which takes the place of ``path`` when all has gone well.
 
+    Parameters
+    ----------
+    path : Path
+    what : str
+        Stem of the JSON file by which such a folder is known.
+
     Raises
     ------
     FileExistsError
@@ -122,6 +128,11 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
         The folder.
     classes : iterable of type
         Detectors that are defined outside adlib, such as in a notebook.
+
+    Returns
+    -------
+    estimator
+        Ready to score.
 
     Raises
     ------

@@ -42,6 +42,12 @@ class TrainingWarning(UserWarning):
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch inside the block; the caller's random state is as it was afterwards.
 
+    Parameters
+    ----------
+    seed : int
+    device : torch.device or str, default="cpu"
+        Its generator is seeded, and put back, too.
+
     Examples
     --------
     >>> with seeded(0):
@@ -64,6 +70,14 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 def pick_device(device: str) -> torch.device:
     """The device of a name: "cpu", "cuda" (also "cuda:1"), or "auto" for cuda if there is one.
 
+    Parameters
+    ----------
+    device : str
+
+    Returns
+    -------
+    torch.device
+
     Raises
     ------
     ValueError
@@ -81,7 +95,12 @@ def pick_device(device: str) -> torch.device:
 
 
 def batches(rows: Tensor) -> Iterator[Tensor]:
-    """Rows (n, window, features) in parts, as views, for passes without gradients."""
+    """Rows (n, window, features) in parts, as views, for passes without gradients.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, window, features)
+    """
     yield from rows.split(max(1, min(_BATCH, _STEPS // rows.shape[1])))
 
 
@@ -187,6 +206,19 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
 def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = None,
         dropout: float = 0.0) -> nn.Sequential:
     """Blocks of Linear, norm ("batch", "layer" or None), activation and dropout, one per step.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths from input to output.
+    activation : str, default="relu"
+    norm : {"batch", "layer"} or None, default=None
+    dropout : float, default=0.0
+        In [0, 1).
+
+    Returns
+    -------
+    Sequential
 
     Examples
     --------

@@ -20,13 +20,45 @@ MAX_BYTES = 2 * 1024**3
 
 
 def check_window(window: int, name: str = "window") -> int:
-    """Check a window length: a whole number of rows, at least 1."""
+    """Check a window length: a whole number of rows, at least 1.
+
+    Parameters
+    ----------
+    window : int
+        Rows.
+    name : str, default="window"
+        How the message calls it.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        When it is anything else.
+    """
     return whole(window, name, 1, of="rows")
 
 
 def validated(estimator: BaseEstimator, X: Any, *, reset: bool = True, **options: Any
               ) -> NDArray[np.float64]:
-    """scikit-learn's `validate_data` for float64, silent where it adds inf to -inf."""
+    """scikit-learn's `validate_data` for float64, silent where it adds inf to -inf.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Its number and names of features are set, or compared.
+    X : array-like of shape (n_samples, n_features)
+    reset : bool, default=True
+        Whether this is a fit.
+    **options
+        Handed to `validate_data`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_features)
+    """
     with np.errstate(invalid="ignore"):
         return validate_data(estimator, X, dtype=np.float64, reset=reset, **options)
 
@@ -100,14 +132,26 @@ class Windows(TransformerMixin, BaseEstimator):
         self.max_bytes = max_bytes
 
     def fit(self, X: ArrayLike, y: None = None) -> Self:
-        """Learn nothing but the number of features."""
+        """Learn nothing but the number of features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        """
         check_window(self.length, "length")
         number(self.max_bytes, "max_bytes", above=0, most=np.inf)
         validated(self, X)
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Windows of shape (n_samples, length * n_features), as a fresh array."""
+        """Windows of shape (n_samples, length * n_features), as a fresh array.
+
+        Raises
+        ------
+        ValueError
+            When the windows would need more memory than ``max_bytes``.
+        """
         check_is_fitted(self)
         X = validated(self, X, reset=False)
         n, d = X.shape
@@ -192,7 +236,18 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         self.periods = periods
 
     def fit(self, X: ArrayLike, y: None = None) -> Self:
-        """Check the parameters; learn nothing but the number and names of features."""
+        """Check the parameters; learn nothing but the number and names of features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range; the message names it.
+        """
         for name in ("lags", "differences", "rolling", "statistics", "periods"):
             value = getattr(self, name)
             if isinstance(value, str) or not np.iterable(value):
@@ -210,7 +265,13 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Features of shape (n_samples, n_features_out), in the order of their names."""
+        """Features of shape (n_samples, n_features_out), in the order of their names.
+
+        Raises
+        ------
+        ValueError
+            When a value is beyond 1e150 or X has another width.
+        """
         check_is_fitted(self)
         clock = self._clock(X)
         X = validated(self, X, reset=False)

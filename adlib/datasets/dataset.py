@@ -196,6 +196,11 @@ class Dataset:
         Returns
         -------
         Splits of slice
+
+        Raises
+        ------
+        ValueError
+            When ``purge`` is negative or leaves no row of a part.
         """
         c, e, n = self.calibrate_start, self.train_end, len(self)
         purge = whole(purge, "purge", 0, of="rows")
@@ -212,7 +217,13 @@ class Dataset:
         return Splits(*(self.cut(part) for part in self.slices(purge)))
 
     def cut(self, rows: slice) -> Dataset:
-        """Rows of one slice (step 1) as a dataset; the cuts move along with them."""
+        """Rows of one slice (step 1) as a dataset; the cuts move along with them.
+
+        Raises
+        ------
+        ValueError
+            When ``rows`` is no slice of whole numbers with step 1.
+        """
         try:
             first, last, step = rows.indices(len(self))
         except (AttributeError, TypeError, ValueError):

@@ -210,6 +210,11 @@ def make_telemetry(
     Dataset
         Its oracle knows load, season and drift.
 
+    Raises
+    ------
+    ValueError
+        When an argument is out of its range; the message names it.
+
     Examples
     --------
     >>> data = make_telemetry(2000, n_events=6, drift=1.0, random_state=0)
@@ -450,6 +455,23 @@ def make_intrusion(
     Parameters and return value as in :func:`make_fraud`. "exfiltration" shows in the ratio of
     bytes out to bytes in rather than in either of them.
 
+    Parameters
+    ----------
+    n_samples : int, default=2000
+        Rows, history included.
+    anomaly_ratio : float, default=0.05
+        Share of all rows that are anomalous; all of them lie in the test part.
+    strength : float or (float, float), default=(4.0, 6.0)
+        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
+    train_fraction : float, default=0.5
+        Share of rows before the test, free of anomalies.
+    random_state : int, Generator or None
+        Seed.
+
+    Returns
+    -------
+    Dataset
+
     Examples
     --------
     >>> make_intrusion(400, 0.1, random_state=0)
@@ -472,6 +494,23 @@ def make_manufacturing(
 
     Parameters and return value as in :func:`make_fraud`. "slipping_drive" breaks the tie between
     torque and current.
+
+    Parameters
+    ----------
+    n_samples : int, default=2000
+        Rows, history included.
+    anomaly_ratio : float, default=0.05
+        Share of all rows that are anomalous; all of them lie in the test part.
+    strength : float or (float, float), default=(4.0, 6.0)
+        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
+    train_fraction : float, default=0.5
+        Share of rows before the test, free of anomalies.
+    random_state : int, Generator or None
+        Seed.
+
+    Returns
+    -------
+    Dataset
 
     Examples
     --------
@@ -496,6 +535,23 @@ def make_medical(
 
     Parameters and return value as in :func:`make_fraud`. Invented numbers: for methods, not for
     medicine. "aortic_regurgitation" shows in the difference of the two blood pressures.
+
+    Parameters
+    ----------
+    n_samples : int, default=2000
+        Rows, history included.
+    anomaly_ratio : float, default=0.05
+        Share of all rows that are anomalous; all of them lie in the test part.
+    strength : float or (float, float), default=(4.0, 6.0)
+        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
+    train_fraction : float, default=0.5
+        Share of rows before the test, free of anomalies.
+    random_state : int, Generator or None
+        Seed.
+
+    Returns
+    -------
+    Dataset
 
     Examples
     --------

@@ -113,6 +113,16 @@ def injector(name: str, **options: Any) -> Callable[[Shape], Shape]:
         is ``strength`` sd and added; True: it holds the values to show instead, whose distance
         from the old ones is measured), ``anomaly`` (False: rows keep ``y = 0``).
 
+    Returns
+    -------
+    callable
+        Decorator that registers the function and gives it back unchanged.
+
+    Raises
+    ------
+    ValueError
+        When ``name`` is no text.
+
     Examples
     --------
     >>> @injector("sawtooth", min_length=2)

@@ -184,6 +184,11 @@ def load_sklearn(
     -------
     Dataset
 
+    Raises
+    ------
+    ValueError
+        For another set, or a class that the set does not have.
+
     Examples
     --------
     >>> load_sklearn("breast_cancer")
@@ -360,6 +365,11 @@ def load_telemetry(
     -------
     Dataset
         A metric that could not be read in some second repeats its last value of the session.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the folder lacks a session.
     """
     home = Path(__file__).parents[2] / "data" / "telemetry"
     folder = home if root is None else as_path(root, "root")

@@ -215,6 +215,11 @@ def card(name: str) -> str:
     -------
     str
 
+    Raises
+    ------
+    ValueError
+        When there is no collection of that name.
+
     Examples
     --------
     >>> print(card("nab"))

@@ -28,6 +28,11 @@ def _find(module: str) -> dict[str, type[Detector]]:
 def all_detectors() -> dict[str, type[Detector]]:
     """Every detector of adlib by name; each builds without arguments.
 
+    Returns
+    -------
+    dict of str to type
+        By name, in alphabetical order.
+
     Examples
     --------
     >>> "KNN" in all_detectors()
@@ -39,6 +44,10 @@ def all_detectors() -> dict[str, type[Detector]]:
 
 def baselines() -> dict[str, type[Detector]]:
     """The trivial detectors that stand in every comparison; beat them before you claim anything.
+
+    Returns
+    -------
+    dict of str to type
 
     Examples
     --------

@@ -224,6 +224,11 @@ class Reviewed(Detector):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            When ``y`` holds anything but 1, 0 and NaN, or not one value a row.
         """
         self._check_calibrated()
         X = self._validate(X, reset=False)
@@ -275,6 +280,19 @@ class Reviewed(Detector):
         By the detector's own score, not the corrected one, which would follow the first few
         verdicts to where they pointed (no better on average and far worse at worst).
         ``asked``: positions in X that were judged, or must not be asked.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that might be asked about, each with its predecessors.
+        k : int, default=5
+            Number of questions.
+        asked : array-like of int, default=()
+            Positions in X that were judged, or must not be asked.
+
+        Returns
+        -------
+        ndarray of int, shape (at most k,)
         """
         check_is_fitted(self, "anchors_")
         odds, rows = self._describe(self._validate(X, reset=False))
@@ -294,6 +312,11 @@ class Reviewed(Detector):
             POSIX seconds.
         who, note, id : str
             By default the id is a running number.
+
+        Returns
+        -------
+        Pattern
+            What is ignored from now on.
         """
         check_is_fitted(self, "anchors_")
         number(until, "until", most=np.inf)
@@ -314,7 +337,18 @@ class Reviewed(Detector):
         self.patterns_ = {key: found for key, found in self.patterns_.items() if key != id}
 
     def suppressed(self, X: ArrayLike, *, now: float | None = None) -> NDArray[np.bool_]:
-        """Which rows an ignored pattern keeps quiet at the time ``now`` (POSIX; default: clock)."""
+        """Which rows an ignored pattern keeps quiet at the time ``now`` (POSIX; default: clock).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        now : float, optional
+            POSIX seconds; default: the clock.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_samples,)
+        """
         check_is_fitted(self, "anchors_")
         return self._suppressed(*self._describe(self._validate(X, reset=False)), now)
 
@@ -328,7 +362,18 @@ class Reviewed(Detector):
         return found
 
     def detect(self, X: ArrayLike, *, now: float | None = None) -> Detection:
-        """Flags and scores; rows of an ignored pattern keep their score and are not flagged."""
+        """Flags and scores; rows of an ignored pattern keep their score and are not flagged.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        now : float, optional
+            POSIX seconds at which patterns must be in force; default: the clock.
+
+        Returns
+        -------
+        Detection
+        """
         self._check_calibrated()
         score = self.anomaly_score(X)
         flagged = score > self.threshold_
@@ -383,6 +428,11 @@ def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayL
     -------
     ndarray of int, shape (k,)
         Positions, the most telling first.
+
+    Raises
+    ------
+    ValueError
+        When ``scores`` and ``X`` do not go together or are not finite.
 
     Examples
     --------

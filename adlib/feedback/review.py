@@ -103,7 +103,14 @@ class FeedbackStore(AlertStore):
             raise
 
     def record(self, answer: Answer) -> None:
-        """Append an answer; it replaces what was said about the same target before."""
+        """Append an answer; it replaces what was said about the same target before.
+
+        Raises
+        ------
+        ValueError
+            When the answer cannot be stored: a text is missing, the time is NaN, an unknown
+            verdict.
+        """
         instance(answer, "answer", Answer)
         try:
             body = json.dumps(answer.rows, allow_nan=False)
@@ -120,7 +127,20 @@ class FeedbackStore(AlertStore):
                         answer.time, until, body))
 
     def history(self, target: str | None = None, *, stream: str | None = None) -> list[Answer]:
-        """Everything that was said, in order."""
+        """Everything that was said, in order.
+
+        Parameters
+        ----------
+        target : str, optional
+            One target alone.
+        stream : str, optional
+            One stream alone.
+
+        Returns
+        -------
+        list of Answer
+            By the order of recording, withdrawn ones too.
+        """
         found = self._select(
             "SELECT target, verdict, body, who, note, time, until, stream FROM answers", "seq",
             None, ("target = ?", target), ("stream = ?", stream))
@@ -139,6 +159,23 @@ def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
 
     "true" and "false" correct its ranking, "ignore" becomes a `Pattern` whose id is the target,
     "known" does neither.
+
+    Parameters
+    ----------
+    model : Reviewed
+        Fitted; it is changed.
+    answers : sequence of Answer
+        With the rows that were judged in each.
+
+    Returns
+    -------
+    Reviewed
+        The same model.
+
+    Raises
+    ------
+    ValueError
+        When the rows of an answer have another width than the model.
     """
     X, y = [], []
     answers = [instance(answer, "answers", Answer) for answer in listed(answers, "answers")]
@@ -268,6 +305,14 @@ class ReviewSession:
 
     def answer(self, verdict: Verdict, note: str = "", *, until: float = math.inf) -> None:
         """Store what the expert says about the alert in question, and learn it.
+
+        Parameters
+        ----------
+        verdict : {"true", "false", "known", "ignore", "withdrawn"}
+        note : str, default=""
+            In the expert's words.
+        until : float, default=inf
+            POSIX seconds after which the answer no longer silences anything.
 
         Raises
         ------

@@ -80,6 +80,24 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
 def vus_roc(y_true, score, window=100, n_thresholds=250, *, judged=None):
     """Volume under the ROC surface; see `vus`, which gives both for the price of one.
 
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 = anomaly.
+    score : array-like of shape (n,)
+        Higher is more anomalous.
+    window : int, default=100
+        Widest tolerance around events, in rows.
+    n_thresholds : int or None, default=250
+        None: every distinct score.
+    judged : array-like of bool, shape (n,), optional
+        False: rows that do not count.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan, with a warning, without both classes.
+
     Examples
     --------
     >>> vus_roc([0, 0, 1, 1, 0, 0], [1, 2, 9, 8, 3, 1], window=0, n_thresholds=None)
@@ -93,6 +111,24 @@ def vus_pr(y_true, score, window=100, n_thresholds=250, *, judged=None):
 
     With ``window=0``, one event and ``n_thresholds=None`` it is `average_precision`, to the last
     digit.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 = anomaly.
+    score : array-like of shape (n,)
+        Higher is more anomalous.
+    window : int, default=100
+        Widest tolerance around events, in rows.
+    n_thresholds : int or None, default=250
+        None: every distinct score.
+    judged : array-like of bool, shape (n,), optional
+        False: rows that do not count.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan, with a warning, without both classes.
 
     Examples
     --------

@@ -100,6 +100,10 @@ class Backtest:
         **settings
             ``alpha``, and fields of `IncidentConfig`: ``open_after``, ``cooldown``, ...
 
+        Returns
+        -------
+        Outcome
+
         Raises
         ------
         ValueError
@@ -187,6 +191,16 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
         Default: one is fitted on the first ``train_share`` of it and judges the rest.
     train_share : float
         In (0, 1).
+
+    Returns
+    -------
+    Backtest
+        What was judged; `Backtest.replay` tells what would have happened.
+
+    Raises
+    ------
+    ValueError
+        When shapes, labels or ``train_share`` do not fit; the message names the argument.
 
     Examples
     --------

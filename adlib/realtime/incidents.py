@@ -169,7 +169,13 @@ class AlertManager:
         self._silences[instance(silence, "silence", Silence).id] = silence
 
     def apply(self, operator: Mapping[str, Any]) -> None:
-        """Take over what operators have decided: see `AlertStore.operator_state`."""
+        """Take over what operators have decided: see `AlertStore.operator_state`.
+
+        Raises
+        ------
+        ValueError
+            When ``operator`` holds something else.
+        """
         if not (isinstance(operator, Mapping) and {"acknowledged", "silences"} <= set(operator)):
             raise ValueError(f"operator must hold acknowledged and silences, got {operator!r}")
         for incident_id in operator["acknowledged"]:
@@ -183,7 +189,13 @@ class AlertManager:
                 "silences": [silence.to_dict() for silence in self._silences.values()]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state`: the events that follow are those of an uninterrupted run."""
+        """Continue from `state`: the events that follow are those of an uninterrupted run.
+
+        Raises
+        ------
+        ValueError
+            When ``state`` is not one that `state` gave.
+        """
         try:
             silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
             tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}

@@ -435,7 +435,18 @@ class NotificationService:
 
     def rows(self, events: Sequence[IncidentEvent],
              verdicts: Sequence[Verdict] = ()) -> list[OutboxRow]:
-        """Messages that a batch causes, for `AlertStore.commit`."""
+        """Messages that a batch causes, for `AlertStore.commit`.
+
+        Parameters
+        ----------
+        events : sequence of IncidentEvent
+        verdicts : sequence of Verdict, default=()
+            Those to be stored, for channels that keep documents.
+
+        Returns
+        -------
+        list of OutboxRow
+        """
         return [row for channel in self.channels for row in channel.rows(events, verdicts)]
 
     def wake(self) -> None:

@@ -296,6 +296,12 @@ class AlertStore:
         which a decision is first handed out is recorded, and the decision counts from there on: a
         replay from an earlier position decides as the first run did.
 
+        Parameters
+        ----------
+        stream : str
+        position : int
+            Sequence number of the last sample that the engine has committed.
+
         Returns
         -------
         dict
@@ -321,7 +327,20 @@ class AlertStore:
 
     def incidents(self, *, stream: str | None = None, state: str | None = None,
                   limit: int | None = None) -> list[Incident]:
-        """Incidents by opening time; with ``limit`` the newest ones. As of their last event."""
+        """Incidents by opening time; with ``limit`` the newest ones. As of their last event.
+
+        Parameters
+        ----------
+        stream : str, optional
+            One stream alone.
+        state : {"open", "closed"}, optional
+        limit : int, optional
+            At most so many, the newest.
+
+        Returns
+        -------
+        list of Incident
+        """
         rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id DESC",
                             limit, ("stream = ?", stream), ("state = ?", state))
         return [Incident.from_dict({**json.loads(body), "acknowledged": bool(acknowledged)})
@@ -343,20 +362,58 @@ class AlertStore:
 
     def verdicts(self, *, stream: str | None = None, since: float | None = None,
                  until: float | None = None) -> list[Verdict]:
-        """Stored verdicts with ``since <= time < until``, in the order of time."""
+        """Stored verdicts with ``since <= time < until``, in the order of time.
+
+        Parameters
+        ----------
+        stream : str, optional
+            One stream alone.
+        since, until : float, optional
+            POSIX seconds of event time.
+
+        Returns
+        -------
+        list of Verdict
+        """
         rows = self._select("SELECT body FROM verdicts", "time, end", None, ("stream = ?", stream),
                             ("time >= ?", since), ("time < ?", until))
         return [Verdict.from_dict(json.loads(body)) for (body,) in rows]
 
     def quality(self, *, stream: str | None = None, kind: str | None = None,
                 limit: int | None = None) -> list[QualityEvent]:
-        """Data-quality events in the order of time; with ``limit`` the newest ones."""
+        """Data-quality events in the order of time; with ``limit`` the newest ones.
+
+        Parameters
+        ----------
+        stream : str, optional
+            One stream alone.
+        kind : str, optional
+            Such as ``"stuck"``; see `QualityEvent`.
+        limit : int, optional
+            At most so many, the newest.
+
+        Returns
+        -------
+        list of QualityEvent
+        """
         rows = self._select("SELECT body FROM quality", "time DESC, start DESC", limit,
                             ("stream = ?", stream), ("kind = ?", kind))
         return [QualityEvent.from_dict(json.loads(body)) for (body,) in reversed(rows)]
 
     def outbox(self, *, state: str | None = None, channel: str | None = None) -> list[OutboxRow]:
-        """Messages in the order in which they were stored."""
+        """Messages in the order in which they were stored.
+
+        Parameters
+        ----------
+        state : str, optional
+            Such as ``"pending"`` or ``"dead"``.
+        channel : str, optional
+            Such as ``"slack"``.
+
+        Returns
+        -------
+        list of OutboxRow
+        """
         rows = self._select(f"SELECT {_OUTBOX} FROM outbox", "seq", None, ("state = ?", state),
                             ("channel = ?", channel))
         return [_row(row) for row in rows]
@@ -437,6 +494,20 @@ class AlertStore:
 
         They are not due again before ``now + lease``: another worker leaves them alone meanwhile,
         and the messages of a worker that died are taken over after it.
+
+        Parameters
+        ----------
+        channel : str
+        now : float
+            POSIX seconds.
+        lease : float
+            Seconds for which the messages are yours.
+        limit : int, default=1
+            At most so many.
+
+        Returns
+        -------
+        list of OutboxRow
         """
         instance(channel, "channel", str)
         now, lease = number(now, "now"), number(lease, "lease", least=0)
@@ -451,7 +522,13 @@ class AlertStore:
         return sorted(map(_row, rows), key=lambda row: row.seq)
 
     def settle(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
-        """Record how sending claimed messages went: (seq, state, due, error) of each."""
+        """Record how sending claimed messages went: (seq, state, due, error) of each.
+
+        Raises
+        ------
+        ValueError
+            When a result is not such a tuple, or its state is unknown.
+        """
         rows = []
         for result in listed(results, "results"):
             if not (isinstance(result, (tuple, list)) and len(result) == 4 and all(

@@ -53,6 +53,16 @@ class Calibration(BaseEstimator):
         (super-uniform for an exchangeable normal row). Above the highest held-out score it stays at
         1 / (n + 1); with ``extrapolate`` it falls on along the extreme-value tail instead: see
         `is_extrapolated`. NaN where a score is NaN.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+        extrapolate : bool, default=False
+            Go on along the fitted tail above the highest held-out score.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
         """
         scores = floats(scores, "scores")
         return self._rank(scores) * (np.exp(self._log_fall(scores)) if extrapolate else 1.0)
@@ -114,7 +124,18 @@ class Calibration(BaseEstimator):
         return floats(scores, "scores") > highest
 
     def severity(self, scores: ArrayLike, alpha: float) -> Scores:
-        """Severity in [0, 1] of each score at the false-alarm budget ``alpha``: see `severity`."""
+        """Severity in [0, 1] of each score at the false-alarm budget ``alpha``: see `severity`.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+        alpha : float
+            Share of normal rows that may be flagged, in (0, 1).
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+        """
         return severity(self.log_p(scores), alpha)
 
 
@@ -132,6 +153,15 @@ def severity(log_p: ArrayLike, alpha: float, alpha_critical: float | None = None
         The warning level.
     alpha_critical : float, optional
         The critical level, below ``alpha``. Default ``alpha / 10``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        When a level is no rate, or ``alpha_critical`` is not below ``alpha``.
 
     Examples
     --------

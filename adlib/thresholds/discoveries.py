@@ -57,6 +57,11 @@ def benjamini_hochberg(p: ArrayLike, fdr: float = 0.1, *,
         Held-out rows behind the p-values. A `CalibrationWarning` then says when not even a wholly
         anomalous batch could be flagged.
 
+    Returns
+    -------
+    Discoveries
+        Flags, the cut they come from, and the fewest that could be found.
+
     Examples
     --------
     >>> found = benjamini_hochberg([0.01, 0.8, 0.02, 0.5], fdr=0.1, n_calibration=99)

@@ -66,6 +66,11 @@ class ExchangeabilityTest(BaseEstimator):
         scores : array-like of shape (n_rows,)
             Scores of held-out normal rows, in time order. With ``order``, the first half only
             serves to learn the autoregression.
+
+        Raises
+        ------
+        ValueError
+            When the scores are too few for ``order``, not finite, or beyond 1e100.
         """
         scores = as_scores(scores)
         for name in ("order", "random_state"):
@@ -89,7 +94,13 @@ class ExchangeabilityTest(BaseEstimator):
         return self
 
     def update(self, score: float) -> float:
-        """Bet on one score; returns the logarithm of the wealth after it."""
+        """Bet on one score; returns the logarithm of the wealth after it.
+
+        Raises
+        ------
+        ValueError
+            When the score is not finite or beyond 1e100.
+        """
         if not -1e100 < number(score, "score", most=np.inf) < 1e100:
             raise ValueError(f"score must be finite and below 1e100, got {score!r}")
         size = self._whiten(float(score))

@@ -22,7 +22,21 @@ class CalibrationWarning(UserWarning):
 
 
 def as_scores(scores: ArrayLike) -> Scores:
-    """Check held-out scores: one dimension, numbers, no NaN or inf."""
+    """Check held-out scores: one dimension, numbers, no NaN or inf.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        When they are not such.
+    """
     values = floats(scores, "scores")
     if values.ndim != 1:
         raise ValueError(f"scores must be one-dimensional, got shape {values.shape}")
@@ -32,7 +46,23 @@ def as_scores(scores: ArrayLike) -> Scores:
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> float:
-    """Check a false-alarm rate: a number strictly between 0 and 1."""
+    """Check a false-alarm rate: a number strictly between 0 and 1.
+
+    Parameters
+    ----------
+    alpha : float
+    name : str, default="alpha"
+        How the message calls it.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        When it is anything else.
+    """
     real = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
     if not (real and 0 < alpha < 1):
         raise ValueError(f"{name} must be a rate strictly between 0 and 1, got {alpha!r}")
@@ -53,6 +83,11 @@ class Threshold(BaseEstimator, ABC):
         ----------
         scores : array-like of shape (n_rows,)
             Anomaly scores, in time order where rows have one. Finite.
+
+        Raises
+        ------
+        ValueError
+            When a parameter or the scores are out of range, or the scores give no threshold.
         """
         scores = as_scores(scores)
         with np.errstate(over="ignore", invalid="ignore"):  # of scores whose squares overflow
@@ -294,6 +329,11 @@ def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
     shape, scale : float
         ``P(excess > x) = (1 + shape * x / scale) ** (-1 / shape)``; shape 0 is the exponential.
 
+    Raises
+    ------
+    ValueError
+        When there is no positive amount.
+
     References
     ----------
     Hosking, J. R. M. and Wallis, J. R. (1987). Parameter and quantile estimation for the
@@ -337,6 +377,16 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     block : int or "auto"
         Rows per block, longer than the memory of the series; at most half of the rows are used.
         ``"auto"``: n**0.6.
+
+    Returns
+    -------
+    float
+        In [1, n].
+
+    Raises
+    ------
+    ValueError
+        When an argument is out of its range; the message names it.
 
     Examples
     --------
