@@ -87,7 +87,7 @@ def jupyterlab(folder):
 
 def run_all(page, address):
     """Open a notebook in JupyterLab and run every cell of it, from cleared outputs."""
-    page.goto(address)
+    page.goto(f"{address}?reset")  # no tabs of before
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext"
                            "?.session?.kernel?.connectionStatus === 'connected'")
     page.evaluate("""async () => {

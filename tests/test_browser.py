@@ -100,6 +100,7 @@ def test_look_notices_what_is_missing(tmp_path):
     (tmp_path / "good.html").write_text("<p>mean = sum / n</p><code>\\frac{fine}{here}</code>")
     with opened(network=False) as page:
         wrong = "\n".join(look(page, tmp_path / "bad.html"))
+    with opened(network=False) as page:
         assert look(page, tmp_path / "good.html") == []
     for part in ("failed: file:", "asked for: https://example.org", "empty image", "script: ",
                  "formula not rendered: $$"):
