@@ -195,7 +195,7 @@ def path(value: Any, name: str) -> Path:
     Traceback (most recent call last):
     TypeError: path must be a path, got 7
     """
-    if not isinstance(value, (str, os.PathLike)):
+    if not isinstance(value, (str, os.PathLike)) or "\0" in os.fsdecode(value):
         raise TypeError(f"{name} must be a path, got {value!r}")
     return Path(value)
 

@@ -20,6 +20,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
+from adlib.arguments import listed
 from adlib.base import Detector, OnlineDetector
 from adlib.persist import load, save
 from adlib.thresholds import CalibrationWarning
@@ -64,10 +65,26 @@ def check_detector(detector: Detector | type[Detector], *, skip: Iterable[str] =
 
 def detector_checks(detector: Detector | type[Detector], *, skip: Iterable[str] = ()
                     ) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Name and call of each check, for ``pytest.mark.parametrize``."""
+    """Name and call of each check, for ``pytest.mark.parametrize``.
+
+    Parameters
+    ----------
+    detector : Detector or type
+        An instance, or a class that builds without arguments.
+    skip : iterable of str, default=()
+        Names of checks to leave out.
+
+    Raises
+    ------
+    TypeError
+        When ``detector`` is no `adlib.Detector`.
+    ValueError
+        When ``skip`` names a check that does not exist.
+    """
     prototype = detector() if isinstance(detector, type) else detector
     if not isinstance(prototype, Detector):
         raise TypeError(f"detector must be an adlib.Detector, got {type(prototype).__name__}")
+    skip = listed(skip, "skip")
     checks = _CHECKS | (_ONLINE_CHECKS if isinstance(prototype, OnlineDetector) else {})
     if unknown := set(skip) - set(checks):
         raise ValueError(f"skip names unknown checks {sorted(unknown)}; there are {list(checks)}")

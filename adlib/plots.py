@@ -1,8 +1,12 @@
 """Figures that several notebooks share: data in, Axes out, nothing of adlib imported."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+from adlib.arguments import floats, instance, listed, number, whole
 
 __all__ = ["comparison", "critical_difference", "histogram", "losses", "series"]
 
@@ -43,7 +47,8 @@ def comparison(summary, metric="average_precision", *, ax=None):
     >>> [label.get_text() for label in comparison(summary, "roc_auc").get_yticklabels()]
     ['KNN', 'MaxAbsZ']
     """
-    lines = summary[summary.metric == metric]
+    _table("summary", summary, "detector", "role", "metric", "mean", "low", "high", "random")
+    lines = summary[summary.metric == instance(metric, "metric", str)]
     if lines.empty:
         known = summary.metric.unique().tolist()
         raise ValueError(f"the summary has no metric {metric!r}; it has {known}")
@@ -110,9 +115,13 @@ def critical_difference(ranking, *, alpha=0.05, ax=None):
     """
     from scikit_posthocs import critical_difference_diagram
 
+    if not hasattr(ranking, "average_rank"):
+        raise TypeError(f"ranking must be what rank_detectors gives, got {type(ranking).__name__}")
+    alpha = number(alpha, "alpha", above=0, below=1)
     ranks = ranking.average_rank.dropna()
     if len(ranks) < 2:
-        raise ValueError(f"a diagram needs at least two ranked detectors, got {list(ranks.index)}")
+        raise ValueError(f"ranking: a diagram needs at least two ranked detectors, got "
+                         f"{list(ranks.index)}")
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 1.5 + 0.15 * len(ranks)), layout="constrained")
     colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
@@ -150,8 +159,11 @@ def losses(history, *, ax=None):
     >>> [line.get_label() for line in ax.lines]
     ['train', 'held out']
     """
+    instance(history, "history", Mapping)
+    curves = {str(name): floats(values, f"history[{name!r}]", "(n_epochs,)")
+              for name, values in history.items()}
     ax = plt.subplots()[1] if ax is None else ax
-    for name, values in history.items():
+    for name, values in curves.items():
         ax.plot(np.arange(1, len(values) + 1), values, label=name.replace("_", " "))
     ax.set(xlabel="epoch", ylabel="loss")
     ax.legend(fontsize="small")
@@ -192,8 +204,14 @@ def histogram(score, y, threshold=None, *, held_out=None, ax=None):
     >>> ax.get_legend_handles_labels()[1]
     ['normal', 'anomaly', 'threshold']
     """
-    y = np.asarray(y)
+    y = floats(y, "y", "(n_samples,)")
     score = _per_row("score", score, len(y))
+    if score is None or score.ndim != 1 or not (np.abs(score) < 1e300).all():
+        raise ValueError("score must hold one finite number below 1e300 for each label")
+    held_out = None if held_out is None else floats(held_out, "held_out", "(n_rows,)")
+    if held_out is not None and not (np.abs(held_out) < 1e300).all():
+        raise ValueError("held_out must hold finite numbers below 1e300")
+    threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
     groups = {"normal": (score[y == 0], {"color": "0.6", "alpha": 0.7}),
               "anomaly": (score[y == 1], {"color": TRUE, "alpha": 0.6}),
               "held out": (held_out, {"color": "tab:blue", "histtype": "step", "linewidth": 1.4})}
@@ -262,14 +280,29 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
     >>> panels[0].get_ylabel(), panels[0].get_xlabel()
     ('pressure', 'time')
     """
+    if not hasattr(dataset, "feature_names"):
+        raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
     n, names = len(dataset.X), list(dataset.feature_names)
-    columns = names if columns is None else [columns] if isinstance(columns, str) else list(columns)
+    columns = names if columns is None else [columns] if isinstance(columns, str) else listed(
+        columns, "columns")
     if unknown := [c for c in columns if c not in names]:
         raise ValueError(f"columns: {unknown} are not among {names}")
     flags, score = _per_row("is_anomaly", is_anomaly, n), _per_row("score", score, n)
     clean = _per_row("clean", clean, n)
     clean = clean[:, None] if clean is not None and clean.ndim == 1 else clean
-    rows = slice(0, n) if rows is None else slice(*rows.indices(n)[:2])
+    if clean is not None and clean.shape != (n, len(names)):
+        raise ValueError(f"clean has shape {clean.shape}, the dataset {(n, len(names))}")
+    for name, values in (("is_anomaly", flags), ("score", score)):
+        if values is not None and values.ndim != 1:
+            raise ValueError(f"{name} has shape {values.shape}, the dataset has {n} rows")
+    try:
+        rows = slice(0, n) if rows is None else slice(*rows.indices(n)[:2])
+    except (AttributeError, TypeError):
+        raise TypeError(f"rows must be a slice of whole numbers, got {rows!r}") from None
+    threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
+    units = {} if units is None else instance(units, "units", Mapping)
+    if not columns and score is None:
+        raise ValueError("columns must name one at least, or give score")
 
     n_panels = len(columns) + (score is not None)
     own = axes is None
@@ -346,6 +379,7 @@ def contributions(why, row=0, *, k=8, ax=None):
     >>> [label.get_text() for label in contributions(why).get_yticklabels()]
     ['humidity\\n41 %', 'temperature\\n20']
     """
+    row, k = _row(why, row), whole(k, "k", 1)
     parts = why.contributions[row]
     order = np.argsort(-np.abs(parts), kind="stable")[:k]
     if ax is None:
@@ -391,6 +425,9 @@ def heat_map(why, row=None, *, ax=None):
     >>> heat_map(why).images[0].get_array().shape
     (3, 3)
     """
+    row = None if row is None else _row(why, row)
+    if not hasattr(why, "shares"):
+        raise TypeError(f"why must be what explain gives, got {type(why).__name__}")
     if row is not None and why.steps is None:
         raise ValueError("row is drawn by its look-back: explain(..., steps=True) with a model "
                          "that looks back")
@@ -448,6 +485,7 @@ def remedy(why, row=0, *, k=8, ax=None):
     >>> [text.get_text() for text in remedy(why).texts if text.get_text()]
     ['46']
     """
+    row, k = _row(why, row), whole(k, "k", 1)
     values, normal, far = why.values[row], why.normal[row], why.surprises[row]
     changed = ~np.isnan(normal) & (normal != values)
     order, own = np.lexsort((-why.shares[row], ~changed))[:k], ax is None
@@ -497,10 +535,25 @@ def _when(why, row):
     return f"row {why.rows[row]}" if why.time is None else _moment(why, row)
 
 
+def _row(why, row):
+    """The number of an explained row, counted from 0."""
+    if not hasattr(why, "rows") or callable(getattr(why, "rows", None)):
+        raise TypeError(f"why must be what explain gives, got {type(why).__name__}")
+    if whole(row, "row", 0) >= len(why.rows):
+        raise ValueError(f"row must lie below {len(why.rows)}, got {row!r}")
+    return int(row)
+
+
+def _table(argument, frame, *columns):
+    if not hasattr(frame, "columns") or not set(columns) <= set(frame.columns):
+        raise ValueError(f"{argument} must be a table with the columns {', '.join(columns)}, got "
+                         f"{type(frame).__name__}")
+
+
 def _per_row(argument, values, n):
     if values is None:
         return None
-    values = np.asarray(values)
+    values = floats(values, argument)
     if values.shape[:1] != (n,):
         raise ValueError(f"{argument} has shape {values.shape}, the dataset has {n} rows")
     return values

@@ -119,7 +119,7 @@ def test_resamples_lack_a_stretch_of_training_rows_only(stream):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"top": 1.0}, "top must be a share"),
+        ({"top": 1.0}, "top must be a number"),
         ({"metrics": ["roc_auc"]}, "metrics is chosen here"),
         ({"kinds": ["spik"]}, "nothing could be injected.*spik"),
         ({"length": (2000, 2000), "kinds": ["variance"]}, "nothing could be injected.*fit"),

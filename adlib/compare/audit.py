@@ -1,5 +1,6 @@
 """Audit of published scores: what a figure on them can mean, and what speaks against it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, kstest, poisson
 
-from adlib.arguments import generator, whole
+from adlib.arguments import column, floats, generator, number, whole
 from adlib.metrics import (average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc,
                            vus_pr)
 from adlib.metrics.labels import checked_flags, runs
@@ -48,7 +49,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """Findings of `audit`, in the order of the checks."""
+    """Findings of `audit`.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        In the order of the checks.
+    """
 
     findings: tuple[Finding, ...]
 
@@ -170,19 +177,23 @@ class _Case:
         if not self.y.any() or self.y.all():
             what = "no anomaly" if not self.y.any() else "nothing but anomalies"
             raise ValueError(f"labels: the {n - start} test rows hold {what}: nothing to audit")
-        scores = np.asarray(scores, dtype=np.float64)
+        scores = floats(scores, "scores")
         self.score = _test_part("scores", scores, n, start)
         self.train_score = scores[:start] if len(scores) == n else scores[:0]
         self.known = ~np.isnan(self.score)
         self.s, self.t = self.score[self.known], self.y[self.known]  # what can be judged
         if not self.t.any() or self.t.all():
             raise ValueError("scores are NaN on all anomalous or all normal test rows")
-        for name, rows in (("X", X), ("session", session)):
-            if rows is not None and len(rows) != n:
-                raise ValueError(f"{name} has {len(rows)} rows, labels has {n}")
-        self.X = None if X is None else np.asarray(X, dtype=np.float64).reshape(n, -1)
-        self.session = None if session is None else np.asarray(session)
+        self.X = None if X is None else floats(X, "X")
+        self.session = None if session is None else column(session, "session", n)
+        if self.X is not None and (self.X.ndim not in (1, 2) or len(self.X) != n
+                                   or not self.X.size):
+            raise ValueError(f"X has shape {self.X.shape}, labels has {n} rows")
+        if self.X is not None:
+            self.X = np.clip(self.X.reshape(n, -1), -1e150, 1e150)  # NaN stays
         self.threshold, self.flags = threshold, None
+        if threshold is not None:
+            number(threshold, "threshold", most=np.inf)
         if threshold is not None and predictions is not None:
             raise ValueError("give threshold or predictions, not both")
         if threshold is not None:
@@ -190,8 +201,11 @@ class _Case:
         elif predictions is not None:
             flags = checked_flags(predictions, "predictions")
             self.flags = _test_part("predictions", flags, n, start)[self.known]
+        if claimed is not None and not isinstance(claimed, Mapping):
+            raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {claimed!r}")
         self.claimed = dict({} if claimed is None else claimed)
-        if odd := {k: v for k, v in self.claimed.items() if k not in CLAIMS or not 0 <= v <= 1}:
+        if odd := {k: v for k, v in self.claimed.items()
+                   if k not in CLAIMS or isinstance(v, str) or not 0 <= v <= 1}:
             raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {odd}")
         self.window = None if window is None else whole(window, "window", 1)
         self.series, self.n_random = series, whole(n_random, "n_random", 19)
@@ -221,7 +235,8 @@ class _Case:
 
     def borders(self):
         """Rows with which the test or another recording begins."""
-        change = [] if self.session is None else np.flatnonzero(np.diff(self.session)) + 1
+        change = [] if self.session is None else np.flatnonzero(
+            self.session[1:] != self.session[:-1]) + 1
         return sorted({*map(int, change)} | ({self.start} if self.start else set()))
 
     def has(self, need):

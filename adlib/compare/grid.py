@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from adlib.arguments import instance, listed, whole
+from adlib.arguments import path as as_path
 from adlib.base import OnlineDetector
 from adlib.datasets import Dataset
 from adlib.thresholds import check_alpha
@@ -124,7 +126,14 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     """
     check_alpha(alpha)
     check_time_limit(time_limit)
-    chosen = [metrics] if isinstance(metrics, str) else metrics and list(metrics)
+    chosen = [metrics] if isinstance(metrics, str) else None if metrics is None else [
+        instance(name, "metrics", str) for name in listed(metrics, "metrics")]
+    if chosen == []:
+        raise ValueError("metrics must name one at least, got none")
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or not (
+            n_jobs and abs(n_jobs) < 10_000):
+        raise ValueError(f"n_jobs must be a whole number of processes, or -1, got {n_jobs!r}")
+    n_random, n_bootstrap = whole(n_random, "n_random", 0), whole(n_bootstrap, "n_bootstrap", 0)
     models = _labelled(detectors)
     roles = dict.fromkeys(models, "detector")
     if baselines:
@@ -133,9 +142,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
             raise ValueError(f"{clash} are names of baselines: give your detectors other labels")
         models = models | fixed
         roles |= dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
-    seeds = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-    whole = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
-    if not seeds or not whole or len(set(seeds)) < len(seeds):
+    seeds = list(seeds) if np.iterable(seeds) else [seeds]
+    integers = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
+    if not seeds or not integers or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers from 0 on, at least one, got {seeds}")
     seeds = [int(seed) for seed in seeds]
     drawn = _drawn(datasets, seeds)
@@ -163,7 +172,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         tasks.setdefault((cell.detector, cell.data, None if once else cell.seed), []).append(i)
     found: dict[int, dict[str, Any]] = {}
     if results_dir is not None:
-        store = Store(results_dir)
+        store = Store(as_path(results_dir, "results_dir"))
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
         made_of = _ingredients(cells, models, protocol, purge, wanted)
         for i, ingredients in enumerate(made_of):
@@ -204,7 +213,7 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
     """The data of every seed, by name: the same rows, or what a generator draws with it."""
     single = isinstance(datasets, (Dataset, str)) or callable(datasets)
     drawn: dict[str, list[Dataset]] = {}
-    for source in [datasets] if single else list(datasets):
+    for source in [datasets] if single else listed(datasets, "datasets"):
         sets = [source(seed) if callable(source) else source for seed in seeds]
         if odd := [data for data in sets if not isinstance(data, Dataset)]:
             raise ValueError(f"datasets must be of type Dataset, or callables that give one for a "
@@ -214,7 +223,8 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
             raise ValueError(f"compare needs data sets with different names, the same for every "
                              f"seed; got {[*drawn, *names]}")
         if not all(0 < data.train_end < len(data) for data in sets):
-            raise ValueError(f"{names} need history to learn from and test rows: set train_end")
+            raise ValueError(f"datasets {names} need history to learn from and test rows: set "
+                             f"train_end")
         drawn[names[0]] = sets
     return drawn
 

@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
+from adlib.arguments import instance
 from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.datasets import Dataset
 from adlib.detectors import all_detectors
@@ -39,11 +40,24 @@ ORACLE = "Oracle"
 
 
 class CellScores(NamedTuple):
-    """Scores of one cell; `score_cell` makes them without reading a label."""
+    """Scores of one cell; `score_cell` makes them without reading a label.
 
-    calibrate: np.ndarray  # (n_calibrate,), without the first rows of each recording
-    test: np.ndarray  # (n_test,)
-    test_rows: slice  # of the data set
+    Attributes
+    ----------
+    calibrate : ndarray of shape (n_calibrate,)
+        Without the first rows of each recording.
+    test : ndarray of shape (n_test,)
+    test_rows : slice
+        Of the data set.
+    threshold : float
+        From the scores before the test.
+    fit_s, score_s : float
+        Seconds.
+    """
+
+    calibrate: np.ndarray
+    test: np.ndarray
+    test_rows: slice
     threshold: float
     fit_s: float
     score_s: float
@@ -84,7 +98,11 @@ def score_cell(
     >>> cell.test_rows, cell.test.shape
     (slice(120, 300, None), (180,))
     """
-    (detector,) = _labelled(detector).values()
+    instance(dataset, "dataset", Dataset)
+    labelled = _labelled(detector)
+    if len(labelled) != 1:
+        raise ValueError(f"detector must be one, got {len(labelled)}")
+    (detector,) = labelled.values()
     if (back := _lookback(detector)) > _room(dataset):
         raise ValueError(
             f"the detector looks back on {back} rows, and {dataset.name} has parts of only "

@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adlib.arguments import instance, listed
+from adlib.arguments import path as as_path
 from adlib.datasets import Dataset
+from adlib.thresholds import check_alpha
 
 from .audit import FAILED, Audit
-from .statistics import (HEADLINES, _headline_name, _headlines, by_kind, rank_detectors,
-                         summarise, triviality, verdict)
+from .statistics import (HEADLINES, _headline_name, _headlines, by_kind, checked_table,
+                         rank_detectors, summarise, triviality, verdict)
 from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]
@@ -130,7 +133,9 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     ...     print(*sorted(path.name for path in page.parent.iterdir()))
     index.html manifest.json ranking.png table.csv
     """
-    folder, datasets = Path(folder), list(datasets)
+    folder, table = as_path(folder, "folder"), checked_table(table)
+    datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
+    instance(title, "title", str)
     said = _said(table)
     _check_replaceable(folder)
     summary, ranking = summarise(table), rank_detectors(table)
@@ -175,8 +180,17 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     Returns
     -------
     pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        When an argument is not such; the message names it.
     """
-    path, datasets = Path(path), list(datasets)
+    path, table, _ = as_path(path, "path"), checked_table(table), check_alpha(alpha)
+    datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
+    instance(title, "title", str)
+    if not path.name or path.is_dir():
+        raise ValueError(f"path must be that of a file, got {str(path)!r}")
     table = table[table.metric.isin(HEADLINES)]
     headline = _headline_name(_headlines(table))
     summary, ranking = summarise(table), rank_detectors(table)

@@ -6,6 +6,7 @@ from math import ceil, log2
 import numpy as np
 import pandas as pd
 
+from adlib.arguments import generator, instance, whole
 from adlib.detectors import baselines
 
 __all__ = ["Ranking", "by_kind", "rank_detectors", "summarise", "triviality", "verdict"]
@@ -102,6 +103,8 @@ def summarise(
     >>> summarise(cells)[["rank", "detector", "mean", "random", "interval_over"]].values.tolist()
     [[1.0, 'A', 0.6, 0.1, 'datasets and seeds']]
     """
+    table, n_bootstrap = checked_table(table), whole(n_bootstrap, "n_bootstrap", 1)
+    generator(random_state)
     metrics = _headlines(table)
     name = _headline_name(metrics)
     if name == MIXED:
@@ -176,6 +179,7 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
     from scipy.stats import friedmanchisquare
     from scikit_posthocs import posthoc_wilcoxon
 
+    table = checked_table(table, intervals=False)
     metrics = _headlines(table)
     values = _values(table[~table.detector.isin(CHANCE)], metrics)
     values = values[values.mean().sort_values(ascending=False, kind="stable").index]
@@ -219,6 +223,7 @@ def triviality(table: pd.DataFrame) -> pd.DataFrame:
     >>> triviality(cells)[["one_liner", "share", "trivial"]].round(3).values.tolist()
     [['MaxAbsZ', 0.975, True]]
     """
+    table = checked_table(table, intervals=False)
     metrics = _headlines(table)
     cells = _headline_cells(table, metrics)
     means = cells.groupby(["dataset", "detector"]).value.agg(lambda v: v.mean(skipna=False))
@@ -268,6 +273,7 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
     >>> by_kind(cells).values.tolist()
     [['A', 'detector', 'spike', 0.9, 0.06, 1, 0.05]]
     """
+    table = checked_table(table, intervals=False)
     rates = table[table.metric == "false_positive_rate@calibration"]
     rates = rates.set_index(["detector", "dataset", "seed"]).value.rename("false_positive_rate")
     kinds = table.metric.str.extract(r"^recall\[(.*)\]@", expand=False)
@@ -315,8 +321,7 @@ def verdict(table: pd.DataFrame) -> str:
     No winner: the interval of KNN (0.70 to 0.90) overlaps that of MaxAbsZ. The best baseline,
     MaxAbsZ, reaches 75 % of the best average precision.
     """
-    if missing := {"detector", "dataset", "seed", "metric", "value"} - set(table.columns):
-        raise ValueError(f"table must be one of compare, not its summary: it lacks {missing}")
+    table = checked_table(table)
     headline = _headline_name(_headlines(table))
     words = HEADLINES.get(headline, "headline metric")
     summary = summarise(table)
@@ -378,6 +383,23 @@ def _listed(names):
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def checked_table(table, *, intervals=True):
+    """A table of `compare` with what its readers need, in a plain index."""
+    instance(table, "table", pd.DataFrame)
+    wanted = {"detector", "role", "dataset", "seed", "metric", "value", "status"}
+    wanted |= {"random", "low", "high"} if intervals else set()
+    if missing := wanted - set(table.columns):
+        raise ValueError(f"table must be one of compare, not its summary: it lacks "
+                         f"{', '.join(sorted(missing))}")
+    try:
+        numbers = {name: table[name].astype(np.float64) for name in ("value", "random", "low",
+                                                                    "high") if name in table}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"table must hold numbers in value, random, low and high: {error}"
+                         ) from None
+    return table.assign(**numbers).reset_index(drop=True)
+
+
 def _headlines(table):
     """Headline metric of each data set: the first one of `HEADLINES` that it has."""
     found = table[table.metric.isin(HEADLINES)].groupby("dataset", sort=False).metric.unique()
@@ -416,7 +438,7 @@ def _n_pairs(values):
 
 def _interval(per_set, n_bootstrap, random_state):
     """Data sets resampled, and within each drawn one its seeds; alike for every detector."""
-    rng = np.random.default_rng(random_state)  # whatever else is in the table
+    rng = generator(random_state)  # whatever else is in the table
     draws = np.empty((n_bootstrap, len(per_set)))
     chosen = rng.integers(len(per_set), size=draws.shape)
     for k, values in enumerate(per_set):

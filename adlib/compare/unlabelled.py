@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adlib.arguments import instance, listed, number
 from adlib.datasets import Dataset, inject
 from adlib.thresholds import check_alpha
 
@@ -75,8 +76,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
 
     Parameters
     ----------
-    detectors, options
-        As in `compare`; its options are passed on.
+    detectors
+        As in `compare`.
     dataset : Dataset
         Its labels, if any, are ignored: rows that are anomalous unknown to us count as normal.
     seeds : iterable of int
@@ -92,6 +93,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
         False-alarm budget per row, in (0, 1).
     top : float, optional
         Share of the test rows, in (0, 1), that count as a detector's top rows; default: alpha.
+    **options
+        Handed to `compare`.
 
     Returns
     -------
@@ -121,12 +124,13 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
         raise ValueError("metrics is chosen here: leave it out")
     check_alpha(alpha)
     top = alpha if top is None else top
-    if not 0 < top < 1:
-        raise ValueError(f"top must be a share of rows in (0, 1), got {top}")
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    number(top, "top", above=0, below=1)
+    instance(dataset, "dataset", Dataset)
+    kinds = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
+    strength = listed(strength, "strength")
     seeds, models = [int(seed) for seed in seeds], _labelled(detectors)
     bare = replace(dataset, y=None, kind=None, strength=None, channel=None, oracle=None)
-    length = length or ((10, 30) if bare.time is not None else (4, 4))
+    length = length if length is not None else ((10, 30) if bare.time is not None else (4, 4))
     refused: dict[str, str] = {}
     drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}
     if not all(data.y.any() for data in drawn.values()):

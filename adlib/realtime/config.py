@@ -30,6 +30,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from adlib.arguments import path as as_path
 from adlib.durations import seconds
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
@@ -278,7 +279,7 @@ class EngineConfig(_Strict):
         """
         if isinstance(source, cls):
             return source
-        data = source if isinstance(source, Mapping) else _read(Path(source))
+        data = source if isinstance(source, Mapping) else _read(as_path(source, "source"))
         secrets: list[str] = []
         data = _expand(data, (), secrets)
         try:
@@ -296,11 +297,15 @@ class EngineConfig(_Strict):
 def _read(path: Path) -> Mapping[str, Any]:
     where = ""
     try:
+        if path.is_dir():
+            raise ConfigError(f"source is a folder, no file: {path}")
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except yaml.YAMLError as error:  # its own message quotes the line, secrets and all
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
+        data = None
+    except (RecursionError, UnicodeDecodeError):
         data = None
     except json.JSONDecodeError as error:
         where, data = f", line {error.lineno}", None

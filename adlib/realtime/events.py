@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
+from adlib.arguments import instance
+
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")  # rising
 EventKind = Literal["open", "update", "escalate", "repeat", "close"]
@@ -77,7 +79,7 @@ class Record:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The record that `to_dict` gave."""
-        return cls(**record)
+        return cls(**instance(record, "record", Mapping))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Verdict(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The verdict that `to_dict` gave."""
+        instance(record, "record", Mapping)
         return cls(**{**record, "p_value": _number(record["p_value"]),
                       "score": _number(record["score"]),
                       "top_features": _features(record["top_features"])})
@@ -134,6 +137,16 @@ class QualityEvent(Record):
     """Samples ``start`` to ``end`` of a stream that could not be judged as they should be.
 
     ``detail`` says in words what happened (never a secret: it is stored and shown).
+
+    Attributes
+    ----------
+    stream, kind : str
+        Such as ``"gap"`` or ``"stuck"``.
+    start, end : int
+        Sequence numbers.
+    time : float
+        POSIX seconds.
+    detail : str
     """
 
     stream: str
@@ -152,6 +165,7 @@ class Incident(Record):
     ----------
     id : str
         ``stream|group|start``: the same for every replay of the same data.
+    stream : str
     start, end : int
         Sequence numbers of the first flagged window's first and the last one's last sample.
     opened_at, last_at : float
@@ -164,6 +178,11 @@ class Incident(Record):
         Highest calibrated severity in [0, 1] so far; ``top_features`` are those of that window.
     n_windows : int
         Flagged windows so far.
+    top_features : tuple of (str, float)
+        Names and shares of the score.
+    state : {"open", "closed"}
+    acknowledged : bool
+        Whether someone has said that they have seen it.
     """
 
     id: str
@@ -183,6 +202,7 @@ class Incident(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The incident that `to_dict` gave."""
+        instance(record, "record", Mapping)
         return cls(**{**record, "peak_score": _number(record["peak_score"]),
                       "top_features": _features(record["top_features"])})
 
@@ -218,6 +238,7 @@ class IncidentEvent(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The event that `to_dict` gave."""
+        instance(record, "record", Mapping)
         return cls(**{**record, "incident": Incident.from_dict(record["incident"])})
 
 

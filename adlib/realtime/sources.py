@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import numpy as np
 from numpy.typing import ArrayLike
 
+from adlib.arguments import floats, instance, listed, number, times, whole
 from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     if kind == "csv":
         path = Path(rest)
         if not path.is_file():
-            raise FileNotFoundError(f"no file to read samples from: {path}")
+            raise FileNotFoundError(f"no file to read samples from: csv:{rest}")
         speed = _positive(options, "speed") if "speed" in options else None
         return _paced(_table(partial(open, path, "rb"), records, numbered=True), speed)
     if kind == "stdin":
@@ -135,6 +136,15 @@ def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | N
     first : int
         Sequence number of the first row.
 
+    Returns
+    -------
+    async iterator of Sample
+
+    Raises
+    ------
+    ValueError
+        When a shape or the speed is out of range; the message names it.
+
     Examples
     --------
     >>> async def numbers():
@@ -142,17 +152,19 @@ def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | N
     >>> asyncio.run(numbers())
     [7]
     """
-    values = np.asarray(values)
+    values = floats(values, "values")
+    first = whole(first, "first", 0)
     if values.ndim != 2:
         raise ValueError(f"values must have shape (n_samples, n_features), got {values.shape}")
     if time is not None:
-        time = np.asarray(time)
+        kind = getattr(getattr(time, "dtype", None), "kind", "")
+        time = times(time, "time") if kind == "M" else floats(time, "time")
         if time.dtype.kind == "M":
             time = (time - np.datetime64(0, "s")) / np.timedelta64(1, "s")
         if time.shape != values.shape[:1]:
             raise ValueError(f"time must have shape {values.shape[:1]}, got {time.shape}")
-    if speed is not None and not 0 < speed < math.inf:
-        raise ValueError(f"speed must be above 0, got {speed!r}")
+    if speed is not None:
+        number(speed, "speed", above=0)
 
     async def rows() -> AsyncIterator[Sample]:
         if len(values):
@@ -191,7 +203,7 @@ async def _paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIt
 
 
 def _parse(spec: str) -> tuple[str, str, dict[str, str]]:
-    kind = re.split(r"[:?]", spec, maxsplit=1)[0]
+    kind = re.split(r"[:?]", instance(spec, "spec", str), maxsplit=1)[0]
     kind = "nats" if kind == "tls" else kind
     if kind not in _OPTIONS:
         raise ValueError(f"source must read csv:PATH, stdin or nats://host:port/STREAM/SUBJECT, "
@@ -237,7 +249,7 @@ class _Records:
     """Values and time of records, whatever they are written in."""
 
     def __init__(self, features: Sequence[str] | None, time: str | None):
-        self.features = None if features is None else list(features)
+        self.features = None if features is None else listed(features, "features")
         self._times = _TIMES if time is None else (time,)
 
     def json(self, text: str | bytes) -> tuple[Any, float | None]:
@@ -265,8 +277,8 @@ class _Records:
         if self.features is None:
             self.features = [name for name in names if name != given]
         if absent := [name for name in self.features if name not in names]:
-            raise ValueError(f"the table has no column {', '.join(map(repr, absent))}, only "
-                             f"{', '.join(names)}")
+            raise ValueError(f"features: the table has no column {', '.join(map(repr, absent))}, "
+                             f"only {', '.join(names)}")
         return partial(self._row, [names.index(name) for name in self.features], len(names),
                        None if given is None else names.index(given))
 

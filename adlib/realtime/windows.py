@@ -33,6 +33,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from adlib.arguments import floats, number, whole
 from adlib.realtime.events import QualityEvent, QualityKind
 from adlib.windows import check_window
 
@@ -147,9 +148,14 @@ class StreamProcessor:
                  period: float = 1.0, stream: str = "stream", features: list[str] | None = None):
         self.window_size = check_window(window_size, "window_size")
         self.stride = check_window(stride, "stride")
-        self.n_features = n_features
-        self.hold, self.reorder, self.period = hold, reorder, period
-        self.stuck = None if stuck is None else np.asarray(stuck, dtype=np.float64)
+        self.n_features = None if n_features is None else whole(n_features, "n_features", 1)
+        self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
+        self.period = number(period, "period", above=0, below=1e15)
+        self.stuck = None if stuck is None else floats(stuck, "stuck")
+        if self.stuck is not None and self.stuck.ndim and self.stuck.shape != (
+                self.n_features or len(self.stuck),):
+            raise ValueError(f"stuck must be a number, or one for each of n_features="
+                             f"{n_features}, got {stuck!r}")
         self.stream, self.features = stream, features
         self._first: int | None = None
         self._next = 0
@@ -212,12 +218,17 @@ class StreamProcessor:
         items : iterable of array (d,) or (k, d), or of Sample
         flush : bool
             Let those out that wait for predecessors: the stream has ended.
+
+        Returns
+        -------
+        Block or None
         """
         events: list[QualityEvent] = []
         parts: list[tuple] = []  # (seq, time, rows, whether missing values are news)
         for sample in self._joined(items):
             rows, time, fault = self._read(sample)
-            seq = self._next + self._waiting if sample.seq is None else int(sample.seq)
+            seq = self._next + self._waiting if sample.seq is None else whole(
+                sample.seq, "seq", -(2**62))
             if self._first is None:
                 self._first = self._next = seq
             if fault:
