@@ -45,6 +45,14 @@ def test_every_exercise_is_asked_in_its_notebook_and_the_other_way_round():
     assert sorted(asked) == sorted(ALL)
 
 
+def test_the_syllabus_names_exercises_and_chapters_that_exist():
+    cells = nbformat.read(ROOT / "notebooks" / "00_index.ipynb", 4).cells
+    (syllabus,) = [cell.source for cell in cells if cell.source.startswith("## A course")]
+    assert set(re.findall(r"\b\d\d\.\d+\b", syllabus)) <= set(ALL)
+    links = set(re.findall(r"\]\((\d\d_\w+\.ipynb)\)", syllabus))
+    assert links and all((ROOT / "notebooks" / link).exists() for link in links)
+
+
 def test_names_are_those_of_their_files():
     for name, each in ALL.items():
         assert each.examine.__module__.split(".")[2] == f"chapter_{name[:2]}"
