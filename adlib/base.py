@@ -489,6 +489,13 @@ class OnlineDetector(Detector):
     ``fit`` streams through the rows once. Every one of its scores is made before its row is
     learned, so all rows after the first ``window`` (or the last fifth, where that is more) are
     held-out rows and serve as calibration; never those of a parameter ``warm_up``.
+
+    Parameters
+    ----------
+    window
+        Rows of the past that count, in the sense that the detector gives it.
+    alpha, threshold, calibration
+        See `adlib.Detector`.
     """
 
     @abstractmethod

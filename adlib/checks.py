@@ -74,6 +74,11 @@ def detector_checks(detector: Detector | type[Detector], *, skip: Iterable[str] 
     skip : iterable of str, default=()
         Names of checks to leave out.
 
+    Yields
+    ------
+    str, callable
+        The name, and the check without arguments; it raises AssertionError.
+
     Raises
     ------
     TypeError

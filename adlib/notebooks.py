@@ -216,7 +216,16 @@ def report_folder() -> Path | None:
 
 @dataclass(frozen=True)
 class Run:
-    """How executing one notebook went: `error` is the last line of its failure, or empty."""
+    """How executing one notebook went.
+
+    Attributes
+    ----------
+    notebook : str
+        File name without its ending.
+    seconds : float
+    error : str
+        Last line of its failure, or empty.
+    """
 
     notebook: str
     seconds: float

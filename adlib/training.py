@@ -100,6 +100,10 @@ def batches(rows: Tensor) -> Iterator[Tensor]:
     Parameters
     ----------
     rows : Tensor of shape (n, window, features)
+
+    Yields
+    ------
+    Tensor of shape (m, window, features)
     """
     yield from rows.split(max(1, min(_BATCH, _STEPS // rows.shape[1])))
 

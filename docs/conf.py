@@ -7,9 +7,10 @@ the network, neither while building nor while reading.
 
 import inspect
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -139,6 +140,24 @@ def _skip(app, what, name, value, skip, options):
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
+def _fields(model, path="") -> Iterator[str]:
+    """Every field of a pydantic model and of the models in it, as a field list."""
+    for name, field in model.model_fields.items():
+        inner = next((kind for kind in (field.annotation, *get_args(field.annotation))
+                      if hasattr(kind, "model_fields")), None)
+        if inner is not None:
+            yield from _fields(inner, f"{path}{name}.")
+            continue
+        default = "required" if field.is_required() else f"``{field.get_default()!r}``"
+        yield f":``{path}{name}``: {field.description or ''} ({default})".replace("  ", " ")
+
+
+def _add_fields(app, what, name, value, options, lines) -> None:
+    """A configuration says in its fields what its docstring would only repeat."""
+    if what == "class" and hasattr(value, "model_fields"):
+        lines += ["", ".. rubric:: Fields", "", *_fields(value)]
+
+
 def _add_contents(app, name, source) -> None:
     if name == root_doc:
         source[0] += _CONTENTS
@@ -165,6 +184,7 @@ def _write_entrance(app, error) -> None:
 def setup(app) -> None:
     app.connect("builder-inited", _write_reference)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _add_fields, priority=900)  # after numpydoc
     app.connect("source-read", _add_contents)
     app.connect("missing-reference", _resolve_short_name)
     app.connect("build-finished", _write_entrance)

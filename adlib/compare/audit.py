@@ -35,9 +35,17 @@ CLAIMS = ("average_precision", "roc_auc", "f1", "point_adjusted_f1")
 
 @dataclass(frozen=True)
 class Finding:
-    """Result of one check: ``status`` is "passed", "failed" or "not checked".
+    """Result of one check.
 
-    ``value`` is what was found and ``reference`` what it is held against; nan where there is none.
+    Attributes
+    ----------
+    check : str
+        Its name.
+    status : {"passed", "failed", "not checked"}
+    value, reference : float
+        What was found, and what it is held against; nan where there is none.
+    sentence : str
+        What follows, in words.
     """
 
     check: str

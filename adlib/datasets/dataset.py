@@ -20,7 +20,13 @@ RECOVERY = "recovery"
 
 
 class Splits(NamedTuple):
-    """Training, calibration and test part, in time order."""
+    """Training, calibration and test part.
+
+    Attributes
+    ----------
+    train, calibrate, test : slice or Dataset
+        In time order.
+    """
 
     train: Any
     calibrate: Any

@@ -193,11 +193,13 @@ def make_telemetry(
         Rows, five minutes apart.
     n_channels : int, default=8
         The first channels of ``TELEMETRY``, 1 to 8. Correlation needs at least 2.
-    kinds, n_events, length, strength, missing
+    kinds, n_events, length, strength
         As in :func:`adlib.datasets.inject`.
     drift : float, default=0.0
         If > 0: half of the channels (at least one) move by this many sd (rms while they move)
         over a tenth of the rows, somewhere in the test part, and stay there. Not an anomaly.
+    missing
+        As in :func:`adlib.datasets.inject`.
     period : int, default=288
         Rows of a day.
     train_fraction : float, default=0.4

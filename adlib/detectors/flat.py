@@ -48,6 +48,11 @@ class FlatStateDetector(OnlineDetector):
 
     A subclass sets ``_kernels`` and makes ``state_`` in ``_reset``. Rows are checked by the kernels
     of one row; those of many trust their input.
+
+    Parameters
+    ----------
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
     """
 
     _kernels: ClassVar[dict[str, Callable]]

@@ -49,6 +49,8 @@ class GAN(CodeDetector):
         Of encoder and generator, as in `AutoEncoder`. The discriminator's is LeakyReLU(0.2).
     epochs, batch_size, learning_rate, weight_decay, device, random_state
         See `adlib.training.DeepDetector`.
+    patience : None
+        No early stopping.
     window, alpha, threshold, calibration
         See `adlib.Detector`.
 

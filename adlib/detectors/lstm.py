@@ -18,6 +18,19 @@ class SequenceDetector(DeepDetector):
     row say about each other; a plain autoencoder looks and learns to copy. Rebuilding row t from
     *noised* rows up to t uses both: the noise makes memory and the other channels worth more than
     the value itself. A subclass says what the memory is, as a `SequenceNet`.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of the noise on training rows, in robust standard deviations of the
+        features.
+    ridge : float or None
+        Penalty, in rows, of the readout that is solved after training. None: keep what Adam
+        found.
+    epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
+        See `adlib.training.DeepDetector`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
     """
 
     def __init__(self, *, noise: float = 0.3, ridge: float | None = 1.0, window: int = 8,
@@ -54,6 +67,12 @@ class SequenceNet(nn.Module):
 
     Subclasses write ``states(x)``: (n, window, features) -> (n, window, width), where step t has
     seen rows up to t and none after.
+
+    Parameters
+    ----------
+    n_features : int
+    width : int
+        Of the state.
     """
 
     def __init__(self, n_features: int, width: int):

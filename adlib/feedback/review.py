@@ -200,7 +200,21 @@ def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A row in question: position, id, score (0 at the model's threshold now), flag, sentence."""
+    """A row in question.
+
+    Attributes
+    ----------
+    row : int
+        Its position.
+    target : str
+        What answers call it.
+    score : float
+        0 at the model's threshold now.
+    is_anomaly : bool
+        The flag now.
+    sentence : str
+        Why, in words.
+    """
 
     row: int
     target: str

@@ -73,10 +73,12 @@ def range_recall(y_true, pred, *, alpha=0.0, bias="flat", cardinality="reciproca
 
     Parameters
     ----------
-    y_true, pred, bias, cardinality
-        As in `range_precision`. For recall, "front" rewards early detection.
+    y_true, pred
+        As in `range_precision`.
     alpha : float
         Weight of existence against overlap, in [0, 1].
+    bias, cardinality
+        As in `range_precision`. For recall, "front" rewards early detection.
 
     Returns
     -------

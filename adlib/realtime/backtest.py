@@ -27,10 +27,15 @@ _NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A labelled stretch of the history: first and last row, and how it was met.
+    """A labelled stretch of the history, and how it was met.
 
-    ``delay`` in seconds from its first row until people are told (0 where they knew already); None:
-    missed.
+    Attributes
+    ----------
+    start, end : int
+        First and last row.
+    delay : float or None
+        Seconds from the first row until people are told (0 where they knew already); None:
+        missed.
     """
 
     start: int

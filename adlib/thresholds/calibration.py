@@ -13,6 +13,11 @@ from adlib.thresholds.rules import MIN_EXCEEDANCES, Scores, as_scores, check_alp
 class Calibration(BaseEstimator):
     """Held-out normal scores, and what a new score means against them.
 
+    Parameters
+    ----------
+    tail : float
+        Share of the held-out scores, in (0, 1), that the tail is fitted to.
+
     Attributes
     ----------
     scores_ : ndarray of shape (n,)

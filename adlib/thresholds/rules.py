@@ -36,6 +36,11 @@ def as_scores(scores: ArrayLike) -> Scores:
     ------
     ValueError
         When they are not such.
+
+    Examples
+    --------
+    >>> as_scores([1, 2.5])
+    array([1. , 2.5])
     """
     values = floats(scores, "scores")
     if values.ndim != 1:
@@ -62,6 +67,15 @@ def check_alpha(alpha: float, name: str = "alpha") -> float:
     ------
     ValueError
         When it is anything else.
+
+    Examples
+    --------
+    >>> check_alpha(0.05)
+    0.05
+    >>> check_alpha(5, "fdr")
+    Traceback (most recent call last):
+    ...
+    ValueError: fdr must be a rate strictly between 0 and 1, got 5
     """
     real = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
     if not (real and 0 < alpha < 1):
