@@ -491,8 +491,10 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
             )
         )
     failed = sum(bool(run.error) for run in runs)
+    book = reports / "book" / "index.html"  # make book
     page = _PAGE.format(
-        summary=f"{len(runs)} notebooks on their default parameters, {failed} failed.",
+        summary=f"{len(runs)} notebooks on their default parameters, {failed} failed."
+        + (' <a href="book/index.html">The book</a>.' if book.exists() else ""),
         articles="".join(articles),
         origin=_origin(root),
     )

@@ -29,7 +29,7 @@ include_patterns = ["*.md", "data/README.md", "data/*/README.md", "docs/**", "no
 exclude_patterns = ["docs/conf.py"]
 html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "source_view_link": ""}
-html_copy_source = html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
 
 # README.md is read on a code host too, where a table of contents in Sphinx's words would show.
@@ -46,7 +46,7 @@ notebooks/*
 :hidden:
 :caption: Reference
 
-docs/reference
+docs/api/index
 data/README
 data/telemetry/README
 reports/leaderboard
@@ -122,22 +122,56 @@ def _kind(module: str, name: str) -> str:
     return "function" if inspect.isroutine(value) else "data"
 
 
+def contents() -> str:
+    """Source of the page that leads to all of them."""
+    names = "\n   ".join(f"{module}.{name}" for name, module in adlib._PUBLIC.items())
+    listed = "\n   ".join(modules())
+    return f"""Reference
+=========
+
+.. automodule:: adlib
+   :no-members:
+   :no-index:
+
+.. currentmodule:: None
+
+.. rubric:: In ``adlib`` itself
+
+.. autosummary::
+
+   {names}
+
+.. rubric:: Modules
+
+.. autosummary::
+
+   {listed}
+
+.. toctree::
+   :hidden:
+
+   {listed}
+"""
+
+
 def _write_reference(app) -> None:
     """One page a module into docs/api/, which git ignores; unchanged pages stay untouched."""
     folder = ROOT / "docs" / "api"
     folder.mkdir(exist_ok=True)
+    pages = {"index": contents()} | {module: page(module) for module in modules()}
     for old in folder.glob("*.rst"):
-        if old.stem not in modules():
+        if old.stem not in pages:
             old.unlink()
-    for module in modules():
-        path, source = folder / f"{module}.rst", page(module)
+    for name, source in pages.items():
+        path = folder / f"{name}.rst"
         if not path.exists() or path.read_text("utf-8") != source:
             path.write_text(source, "utf-8")
 
 
 def _skip(app, what, name, value, skip, options):
-    """scikit-learn adds its metadata requests to every estimator; they say nothing about ours."""
-    return True if name.startswith("set_") and name.endswith("_request") else None
+    """What scikit-learn and pydantic add to every class says nothing about ours."""
+    added = name == "model_config" or name.startswith("set_") and name.endswith("_request")
+    return True if added else None
 
 
 def _fields(model, path="") -> Iterator[str]:
