@@ -175,7 +175,7 @@ def _skip(app, what, name, value, skip, options):
 
 
 def _fields(model, path="") -> Iterator[str]:
-    """Every field of a pydantic model and of the models in it, as a field list."""
+    """Every field of a pydantic model and of the models in it, as a definition list."""
     for name, field in model.model_fields.items():
         inner = next((kind for kind in (field.annotation, *get_args(field.annotation))
                       if hasattr(kind, "model_fields")), None)
@@ -183,7 +183,7 @@ def _fields(model, path="") -> Iterator[str]:
             yield from _fields(inner, f"{path}{name}.")
             continue
         default = "required" if field.is_required() else f"``{field.get_default()!r}``"
-        yield f":``{path}{name}``: {field.description or ''} ({default})".replace("  ", " ")
+        yield from (f"**{path}{name}** : {default}", f"    {field.description or '..'}", "")
 
 
 def _add_fields(app, what, name, value, options, lines) -> None:
