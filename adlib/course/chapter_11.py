@@ -1,5 +1,7 @@
 """Exercises of notebook 11: fraud."""
 
+from numbers import Real
+
 import numpy as np
 
 from adlib import metrics
@@ -29,7 +31,7 @@ def what_a_list_brings(recovered):
         got = recovered(y, loss, score, day, n)
         require(all((a == b).all() for a, b in zip(given, (y, loss, score, day), strict=True)),
                 "your function changes an array it is given: copy")
-        require(np.shape(got) == () and np.isfinite(got), f"one number is asked for, got {got!r}")
+        require(isinstance(got, Real) and np.isfinite(got), f"one number is asked for, got {got!r}")
         want = metrics.value_at_capacity(y, score, n, period=day, value=loss)
         require(abs(got - want) < 1e-9, f"with {n} reviews a day on {len(set(day))} days your "
                 f"share is {got:.3f}; opening the list day by day and adding up brings {want:.3f}")

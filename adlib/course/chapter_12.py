@@ -1,5 +1,7 @@
 """Exercises of notebook 12: network intrusion."""
 
+from numbers import Real
+
 import numpy as np
 
 from adlib.course import exercise, require
@@ -95,7 +97,7 @@ def affordable_rate(rate):
                                          (1_000_000, 20, 1.0, 0.5)):
         base = attacks / records
         fpr = rate(tpr, base, right)
-        require(np.shape(fpr) == () and 0 <= fpr <= 1,
+        require(isinstance(fpr, Real) and 0 <= fpr <= 1,
                 f"a rate between 0 and 1 is asked for, got {fpr!r}")
         wrong, found = fpr * (records - attacks), tpr * attacks
         share = found / (found + wrong)

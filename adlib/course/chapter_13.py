@@ -1,5 +1,7 @@
 """Exercises of notebook 13: manufacturing."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import norm
@@ -134,7 +136,8 @@ def a_limit_for_many(limit):
             mean, sd = good.mean(axis=0), good.std(axis=0)
             z, new = (good - mean) / sd, (new - mean) / sd
             got = limit(z.copy(), alpha)
-            require(np.shape(got) == () and np.isfinite(got), f"one number is asked for, got {got}")
+            require(isinstance(got, Real) and np.isfinite(got),
+                    f"one number is asked for, got {got!r}")
             rates.append((np.abs(new).max(axis=1) > got).mean())
         rate = np.mean(rates)
         require(0.7 * alpha < rate < 1.4 * alpha, f"{case}: {rate:.2%} of new good parts are "
@@ -194,7 +197,7 @@ def how_much_memory(weight):
     told = []
     for shift in (0.5, 1.0, 4.0):
         w = weight(shift)
-        require(np.shape(w) == () and 0 < w <= 1,
+        require(isinstance(w, Real) and 0 < w <= 1,
                 f"a weight above 0 and up to 1 is asked for, got {w!r}")
         grid = {g: parts_until_the_alarm(g, shift) for g in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)}
         mine, best = parts_until_the_alarm(w, shift), min(grid.values())

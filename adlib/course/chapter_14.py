@@ -1,5 +1,7 @@
 """Exercises of notebook 14: medical."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.stats import norm
 
@@ -25,7 +27,7 @@ def the_alarm_elsewhere(predictive):
         y, score = _study(seed)
         flag = score > cut
         got = predictive(y.copy(), flag.copy(), prevalence)
-        require(np.shape(got) == () and 0 <= got <= 1,
+        require(isinstance(got, Real) and 0 <= got <= 1,
                 f"a share between 0 and 1 is asked for, got {got!r}")
         rng = np.random.default_rng([141, seed])
         n_ill = round(200_000 * prevalence)  # a cohort, drawn from the rows of the study
@@ -86,7 +88,8 @@ def the_best_cut(choose):
     for seed, t, prevalence in ((3, 0.02, 0.05), (4, 0.1, 0.05), (5, 0.4, 0.05), (6, 0.1, 0.005)):
         y, score = _study(seed)
         cut = choose(y.copy(), score.copy(), t, prevalence)
-        require(np.shape(cut) == () and not np.isnan(cut), f"one number is asked for, got {cut!r}")
+        require(isinstance(cut, Real) and not np.isnan(cut),
+                f"one number is asked for, got {cut!r}")
 
         def benefit(c, y=y, score=score, t=t, prevalence=prevalence):
             return 1000 * metrics.net_benefit(y, score > c, t, prevalence=prevalence)
@@ -154,7 +157,7 @@ def how_many_women(women):
     for sensitivity, half_width, prevalence in ((0.8, 0.05, 0.05), (0.9, 0.03, 0.3),
                                                 (0.6, 0.1, 0.01)):
         n = women(sensitivity, half_width, prevalence)
-        require(np.shape(n) == () and np.isfinite(n) and n >= 1,
+        require(isinstance(n, Real) and np.isfinite(n) and n >= 1,
                 f"a number of women is asked for, got {n!r}")
         n = int(np.ceil(n))
         rng = np.random.default_rng(143)
