@@ -225,7 +225,7 @@ def histogram(score, y, threshold=None, *, held_out=None, ax=None):
     for name, (values, look) in groups.items():
         ax.hist(np.maximum(values, edges[0]), edges, weights=np.full(len(values), 1 / len(values)),
                 label=name, **look)
-    if threshold is not None and np.isfinite(threshold):
+    if threshold is not None and abs(threshold) < 1e300:
         ax.axvline(threshold, color=FALSE_ALARM, linewidth=1.4, label="threshold")
     ax.set(xscale="log", xlabel="score", ylabel="share of its rows")
     ax.legend(fontsize="small")

@@ -7,7 +7,7 @@ stamps), never the wall clock of the machine, so that a replay of the same data 
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -67,6 +67,12 @@ def _features(pairs: Any) -> tuple[tuple[str, float], ...]:
     return tuple((name, _number(value)) for name, value in pairs)
 
 
+def _check_record(record: Any, cls: type) -> None:
+    wanted = {field.name for field in fields(cls) if field.default is MISSING}
+    if missing := sorted(wanted - set(instance(record, "record", Mapping))):
+        raise ValueError(f"record of a {cls.__name__} lacks {', '.join(missing)}")
+
+
 class Record:
     """``to_dict`` to plain JSON types and ``from_dict`` back."""
 
@@ -79,7 +85,8 @@ class Record:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The record that `to_dict` gave."""
-        return cls(**instance(record, "record", Mapping))
+        _check_record(record, cls)
+        return cls(**record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ class Verdict(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The verdict that `to_dict` gave."""
-        instance(record, "record", Mapping)
+        _check_record(record, cls)
         return cls(**{**record, "p_value": _number(record["p_value"]),
                       "score": _number(record["score"]),
                       "top_features": _features(record["top_features"])})
@@ -202,7 +209,7 @@ class Incident(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The incident that `to_dict` gave."""
-        instance(record, "record", Mapping)
+        _check_record(record, cls)
         return cls(**{**record, "peak_score": _number(record["peak_score"]),
                       "top_features": _features(record["top_features"])})
 
@@ -238,7 +245,7 @@ class IncidentEvent(Record):
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The event that `to_dict` gave."""
-        instance(record, "record", Mapping)
+        _check_record(record, cls)
         return cls(**{**record, "incident": Incident.from_dict(record["incident"])})
 
 

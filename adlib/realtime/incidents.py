@@ -199,7 +199,7 @@ class AlertManager:
         try:
             silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
             tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"state is not one that state() gave: {type(error).__name__}: {error}"
                              ) from error
         self._silences, self._tracks = silences, tracks

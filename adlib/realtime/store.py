@@ -583,7 +583,10 @@ class AlertStore:
             if value is not None:
                 name = where.split()[0]
                 plain = value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value
-                given.append((where, instance(plain, name, (str, int, float))))
+                plain = instance(plain, name, (str, int, float))
+                if isinstance(plain, int) and abs(plain) >= 2**63:  # more than SQLite can hold
+                    plain = number(plain, name)
+                given.append((where, plain))
         limit = None if limit is None else whole(limit, "limit", 0)
         where = " WHERE " + " AND ".join(where for where, _ in given) if given else ""
         with closing(self._db.execute(f"{query}{where} ORDER BY {order} LIMIT ?",

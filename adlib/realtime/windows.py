@@ -152,10 +152,6 @@ class StreamProcessor:
         self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
         self.period = number(period, "period", above=0, below=1e15)
         self.stuck = None if stuck is None else floats(stuck, "stuck")
-        if self.stuck is not None and self.stuck.ndim and self.stuck.shape != (
-                self.n_features or len(self.stuck),):
-            raise ValueError(f"stuck must be a number, or one for each of n_features="
-                             f"{n_features}, got {stuck!r}")
         self.stream, self.features = stream, features
         self._first: int | None = None
         self._next = 0
@@ -169,6 +165,9 @@ class StreamProcessor:
 
     def _begin(self, d: int) -> None:
         self.n_features = d
+        if self.stuck is not None and self.stuck.shape not in ((), (d,)):
+            raise ValueError(f"stuck must be a number, or one for each of {d} features, got shape "
+                             f"{self.stuck.shape}")
         self._seq = np.empty(0, np.int64)
         self._time, self._values = np.empty(0), np.empty((0, d))
         self._valid, self._still = np.empty(0, bool), np.empty(0, bool)
