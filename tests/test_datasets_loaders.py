@@ -294,8 +294,10 @@ def test_a_label_that_would_leak_is_refused(write):
         ("heat,is anomaly\n1,0\n", {},
          "['is anomaly'] would be used as a feature and reads like a label, which would leak; pass "
          "label_column=, or name the columns to use: feature_columns=['heat']"),
-        (HEAD + ROWS, {"missing": "fill"}, "missing must be one of 'error', 'drop', 'hold', 'keep'"),
-        (HEAD + ROWS, {"train_fraction": 40}, "train_fraction must be a number above 0 and below 1, got 40"),
+        (HEAD + ROWS, {"missing": "fill"},
+         "missing must be one of 'error', 'drop', 'hold', 'keep'"),
+        (HEAD + ROWS, {"train_fraction": 40},
+         "train_fraction must be a number above 0 and below 1, got 40"),
     ],
 )  # fmt: skip
 def test_one_clear_sentence(write, text, options, message):
