@@ -454,21 +454,12 @@ def make_intrusion(
 ) -> Dataset:
     """Network connections: counts and bytes over decades, three services, four attacks.
 
-    Parameters and return value as in :func:`make_fraud`. "exfiltration" shows in the ratio of
-    bytes out to bytes in rather than in either of them.
+    "exfiltration" shows in the ratio of bytes out to bytes in rather than in either of them.
 
     Parameters
     ----------
-    n_samples : int, default=2000
-        Rows, history included.
-    anomaly_ratio : float, default=0.05
-        Share of all rows that are anomalous; all of them lie in the test part.
-    strength : float or (float, float), default=(4.0, 6.0)
-        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
-    train_fraction : float, default=0.5
-        Share of rows before the test, free of anomalies.
-    random_state : int, Generator or None
-        Seed.
+    n_samples, anomaly_ratio, strength, train_fraction, random_state
+        As in `make_fraud`.
 
     Returns
     -------
@@ -494,21 +485,12 @@ def make_manufacturing(
 ) -> Dataset:
     """Parts of a moulding line: two operating points, four defects.
 
-    Parameters and return value as in :func:`make_fraud`. "slipping_drive" breaks the tie between
-    torque and current.
+    "slipping_drive" breaks the tie between torque and current.
 
     Parameters
     ----------
-    n_samples : int, default=2000
-        Rows, history included.
-    anomaly_ratio : float, default=0.05
-        Share of all rows that are anomalous; all of them lie in the test part.
-    strength : float or (float, float), default=(4.0, 6.0)
-        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
-    train_fraction : float, default=0.5
-        Share of rows before the test, free of anomalies.
-    random_state : int, Generator or None
-        Seed.
+    n_samples, anomaly_ratio, strength, train_fraction, random_state
+        As in `make_fraud`.
 
     Returns
     -------
@@ -535,21 +517,13 @@ def make_medical(
 ) -> Dataset:
     """Check-ups of adults, healthy or with a treated condition, and four acute states.
 
-    Parameters and return value as in :func:`make_fraud`. Invented numbers: for methods, not for
-    medicine. "aortic_regurgitation" shows in the difference of the two blood pressures.
+    Invented numbers: for methods, not for medicine. "aortic_regurgitation" shows in the
+    difference of the two blood pressures.
 
     Parameters
     ----------
-    n_samples : int, default=2000
-        Rows, history included.
-    anomaly_ratio : float, default=0.05
-        Share of all rows that are anomalous; all of them lie in the test part.
-    strength : float or (float, float), default=(4.0, 6.0)
-        Size of the change in standard deviations: fixed, or drawn uniformly for each event.
-    train_fraction : float, default=0.5
-        Share of rows before the test, free of anomalies.
-    random_state : int, Generator or None
-        Seed.
+    n_samples, anomaly_ratio, strength, train_fraction, random_state
+        As in `make_fraud`.
 
     Returns
     -------

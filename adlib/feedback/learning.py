@@ -95,8 +95,10 @@ class Reviewed(Detector):
     reach : float
         How alike rows of an ignored pattern are, in (0, 1): closer to the marked row than
         ``reach`` times its distance to the nearest normal row.
-    random_state, window, alpha, threshold, calibration
-        See `adlib.Detector`. Windows are the detector's own: ``window`` stays 1.
+    random_state, alpha, threshold
+        See `adlib.Detector`.
+    window, calibration
+        Stay at 1 and "auto": they are the detector's and the normal rows' matter.
 
     Attributes
     ----------

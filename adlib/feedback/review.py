@@ -108,8 +108,7 @@ class FeedbackStore(AlertStore):
         Raises
         ------
         ValueError
-            When the answer cannot be stored: a text is missing, the time is NaN, an unknown
-            verdict.
+            When the answer cannot be stored: a text is missing, or the time is NaN.
         """
         instance(answer, "answer", Answer)
         try:
@@ -322,11 +321,12 @@ class ReviewSession:
 
         Parameters
         ----------
-        verdict : {"true", "false", "known", "ignore", "withdrawn"}
+        verdict : {"true", "false", "known", "ignore"}
+            See `Answer`; `undo` withdraws.
         note : str, default=""
             In the expert's words.
         until : float, default=inf
-            POSIX seconds after which the answer no longer silences anything.
+            Until when an ignored pattern stays ignored, POSIX seconds.
 
         Raises
         ------

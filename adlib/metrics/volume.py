@@ -82,21 +82,13 @@ def vus_roc(y_true, score, window=100, n_thresholds=250, *, judged=None):
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 = anomaly.
-    score : array-like of shape (n,)
-        Higher is more anomalous.
-    window : int, default=100
-        Widest tolerance around events, in rows.
-    n_thresholds : int or None, default=250
-        None: every distinct score.
-    judged : array-like of bool, shape (n,), optional
-        False: rows that do not count.
+    y_true, score, window, n_thresholds, judged
+        As in `vus`.
 
     Returns
     -------
     float
-        In [0, 1]; nan, with a warning, without both classes.
+        As in `vus`.
 
     Examples
     --------
@@ -114,21 +106,13 @@ def vus_pr(y_true, score, window=100, n_thresholds=250, *, judged=None):
 
     Parameters
     ----------
-    y_true : array-like of shape (n,)
-        1 = anomaly.
-    score : array-like of shape (n,)
-        Higher is more anomalous.
-    window : int, default=100
-        Widest tolerance around events, in rows.
-    n_thresholds : int or None, default=250
-        None: every distinct score.
-    judged : array-like of bool, shape (n,), optional
-        False: rows that do not count.
+    y_true, score, window, n_thresholds, judged
+        As in `vus`.
 
     Returns
     -------
     float
-        In [0, 1]; nan, with a warning, without both classes.
+        As in `vus`.
 
     Examples
     --------

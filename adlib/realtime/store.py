@@ -527,7 +527,7 @@ class AlertStore:
         Raises
         ------
         ValueError
-            When a result is not such a tuple, or its state is unknown.
+            When a result is not such a tuple.
         """
         rows = []
         for result in listed(results, "results"):
