@@ -116,9 +116,8 @@ def check_class(value, doc):
 SPOKEN = re.compile(r"adlib\.(checks\.check_|course\.)")
 
 
-@pytest.mark.parametrize("name", public())
-def test_docstring_says_what_the_signature_says(name):
-    value = public()[name]
+def check(name, value):
+    """Hold the docstring of a public function, method or class to what its code says."""
     assert inspect.getdoc(value), "no docstring"
     doc = parsed(value)
     assert "".join(doc["Summary"]).strip(), "no first sentence"
@@ -142,6 +141,46 @@ def test_docstring_says_what_the_signature_says(name):
     # a context manager (it has __wrapped__) gives what its sentence says
     if gives and not (method or SPOKEN.match(name) or hasattr(value, "__wrapped__")):
         assert doc["Returns"] or doc["Yields"], "says nothing about what comes back"
+
+
+@pytest.mark.parametrize("name", public())
+def test_docstring_says_what_the_signature_says(name):
+    check(name, public()[name])
+
+
+def toy(low, high, *, step=1):
+    """Numbers from low to high.
+
+    Parameters
+    ----------
+    low, high : float
+    step : float, default=1
+
+    Returns
+    -------
+    list of float
+
+    Raises
+    ------
+    ValueError
+        When ``high`` lies below ``low``.
+    """
+    if high < low:
+        raise ValueError("high")
+    return list(range(low, high, step))
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("low, high : float\n", "high, low : float\n"), ("step : float, default=1\n", ""),
+    ("low, high : float\n", "low, high : float\n    more : int\n"),
+    ("ValueError", "KeyError"), ("Returns", "Notes"), ("Numbers from low to high.", ""),
+    ("Returns\n    -------", "Gives\n    -----"),
+])
+def test_a_docstring_that_strays_is_noticed(monkeypatch, before, after):
+    check("toy", toy)
+    monkeypatch.setattr(toy, "__doc__", toy.__doc__.replace(before, after))
+    with pytest.raises((AssertionError, UserWarning)):
+        check("toy", toy)
 
 
 # Written for adlib, or too plain to have an author; everything else names who found it.
