@@ -26,9 +26,11 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpyd
 root_doc = "README"
 include_patterns = ["*.md", "data/README.md", "data/*/README.md", "docs/**", "notebooks/*.ipynb",
                     "reports/leaderboard.*"]
-exclude_patterns = ["docs/conf.py"]
+exclude_patterns = ["docs/conf.py", "docs/static"]
 html_theme = "furo"
-html_theme_options = {"source_edit_link": "", "source_view_link": ""}
+html_theme_options = {"source_edit_link": "", "source_view_link": "",
+                      "light_css_variables": {"code-font-size": "80%"}}
+html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
 
