@@ -38,6 +38,7 @@ from adlib.detectors import (
     Voting,
 )
 from adlib.persist import load, save
+from adlib.realtime import RealTimeAnomalyDetector
 from adlib.thresholds import POT
 from adlib.windows import Windows
 
@@ -467,5 +468,114 @@ def test_a_network_of_absurd_size_is_refused(tmp_path):
             load(folder)
 
 
+# -- the live engine's files ------------------------------------------------------------------
+
+ENGINE = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+          "window_size": 10, "stride": 5, "alpha": 0.05}
+_UNCAUGHT = "RealTimeAnomalyDetector.load lets errors of what reads the files through"
+
+
+def _engine_rows():
+    rng = np.random.default_rng(21)
+    return rng.normal(size=(600, 2)), rng.normal(size=(60, 2)) + np.where(
+        np.arange(60)[:, None] > 40, 6.0, 0.0)
+
+
+def _verdicts(engine):
+    found, _ = engine.fork().judge([_engine_rows()[1]], flush=True)
+    return [verdict.to_dict() for verdict in found]
+
+
+def _freeze_engine(folder):
+    engine = RealTimeAnomalyDetector(ENGINE).fit(_engine_rows()[0])
+    engine.save(folder / "engine")
+    (folder / "verdicts.json").write_text(json.dumps(_verdicts(engine)))
+
+
+def _engine_loads_or_refuses(folder):
+    try:
+        return RealTimeAnomalyDetector.load(folder)
+    except (ValueError, FileNotFoundError):
+        return None
+
+
+def test_an_engine_of_an_earlier_version_judges_as_it_did():
+    want = json.loads((FROZEN / "verdicts.json").read_text())
+    found = _verdicts(RealTimeAnomalyDetector.load(FROZEN / "engine"))
+    assert len(found) == len(want) > 5 and any(verdict["is_anomaly"] for verdict in found)
+    for new, old in zip(found, want, strict=True):
+        assert new["is_anomaly"] == old["is_anomaly"] and new["start"] == old["start"]
+        assert new["score"] == pytest.approx(old["score"], rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["engine.json", "detector-0/model.json",
+                                  "detector-0/arrays.safetensors", pytest.param(
+                                      "arrays.safetensors", marks=pytest.mark.xfail(
+                                          raises=Exception, reason=_UNCAUGHT))])
+def test_a_truncated_engine_is_refused(tmp_path, name):
+    data = (FROZEN / "engine" / name).read_bytes()
+    for size in sorted({*range(0, len(data), max(len(data) // 25, 1)), 7, 8, 9, len(data) - 1}):
+        folder = tmp_path / "engine"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(FROZEN / "engine", folder)
+        (folder / name).write_bytes(data[:size])
+        assert _engine_loads_or_refuses(folder) is None
+
+
+def test_a_pickle_in_place_of_an_engines_file_never_runs(tmp_path):
+    mark = tmp_path / "it-ran"
+    for name in ("engine.json", "arrays.safetensors", "detector-0/model.json",
+                 "detector-0/arrays.safetensors"):
+        folder = tmp_path / "engine"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(FROZEN / "engine", folder)
+        (folder / name).write_bytes(pickle.dumps(_Payload(mark)))
+        with pytest.raises(Exception):  # noqa: B017 - which one, the test above says
+            RealTimeAnomalyDetector.load(folder)
+        assert not mark.exists()
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="a saved engine's own configuration may name any "
+                                                 "module:Class, which is imported to be looked at")
+@pytest.mark.parametrize("entry", [{"detector": "adlib_evil1:Detector"}, "adlib_evil2:Detector"])
+def test_a_saved_engine_imports_nothing(tmp_path, monkeypatch, entry):
+    mark = tmp_path / "it-ran"
+    for module in ("adlib_evil1.py", "adlib_evil2.py"):
+        (tmp_path / module).write_text(f"open({str(mark)!r}, 'w').close()")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = shutil.copytree(FROZEN / "engine", tmp_path / "engine")
+    saved = json.loads((folder / "engine.json").read_text())
+    saved["config"]["detectors"] = [entry]
+    (folder / "engine.json").write_text(json.dumps(saved))
+    with pytest.raises(ValueError):
+        RealTimeAnomalyDetector.load(folder)
+    assert not mark.exists()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_tampered_checkpoint_runs_nothing(tmp_path, data):
+    """The state in the alert store is safetensors with JSON inside, and tars of models."""
+    engine = RealTimeAnomalyDetector.load(FROZEN / "engine")
+    engine.judge([_engine_rows()[1][:20]])
+    state = bytearray(engine._state())
+    before = sorted(tmp_path.rglob("*"))
+    how = data.draw(st.sampled_from(["flip", "cut", "pickle"]))
+    if how == "flip":
+        for _ in range(data.draw(st.integers(1, 4))):
+            state[data.draw(st.integers(0, len(state) - 1))] = data.draw(st.integers(0, 255))
+    elif how == "cut":
+        state = state[:data.draw(st.integers(0, len(state) - 1))]
+    else:
+        state = bytearray(pickle.dumps(_Payload(tmp_path / "it-ran")))
+    try:
+        RealTimeAnomalyDetector.load(FROZEN / "engine")._restore(20, bytes(state))
+    except Exception as error:
+        assert not isinstance(error, MemoryError)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 if __name__ == "__main__":
     _freeze(FROZEN)
+    _freeze_engine(FROZEN)
