@@ -457,8 +457,8 @@ def check_contributions(detector: Detector) -> None:
     X[-1, 1] += 40 * X[:, 1].std()
     last = detector.contributions(X)[-1]
     assert last.argmax() == 1, (
-        f"the feature that is 40 sd off must contribute most, got {last}; where the score saturates "
-        f"leave _contributions out: adlib.explain then asks by replacing features")
+        f"the shifted feature contributes most, got {last}; where a score saturates, leave "
+        f"_contributions out: adlib.explain then replaces features")
 
 
 # -- online detectors ---------------------------------------------------------------------------
