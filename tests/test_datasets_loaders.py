@@ -97,6 +97,25 @@ def test_rows_are_sorted_by_time_with_their_labels(write):
     assert data.X[:, 0].tolist() == [1, 2, 3, 4] and data.y.tolist() == [0, 0, 1, 0]
 
 
+def test_a_clock_that_was_put_back_is_pointed_at(write):
+    path = write("when,a\n2024-10-27 02:55,1\n2024-10-27 02:00,2\n2024-10-27 02:05,3\n")
+    with pytest.warns(UserWarning, match="in data row 2: 2024-10-27 02:00 after 2024-10-27 02:55"):
+        load_csv(path, time_column="when")
+
+
+@pytest.mark.parametrize(("zone", "other"), [("+02:00", ""), ("", "Z"), ("Z", "")])
+def test_label_windows_and_times_of_which_one_has_a_zone(write, zone, other):
+    path = write("".join(["when,a\n", *(f"2024-06-01 {h:02}:00{zone},1\n" for h in range(9))]))
+    window = [f"2024-06-01 04:00{other}", f"2024-06-01 05:00{other}"]
+    with pytest.warns(UserWarning, match="have none and are read as UTC: if they are local"):
+        load_csv(path, time_column="when", label_windows=[window])
+    both = [f"2024-06-01 04:00{zone}", f"2024-06-01 05:00{zone}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load_csv(path, time_column="when", label_windows=[both])
+    assert data.y.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0]
+
+
 def test_repeated_timestamps_are_kept_in_file_order(write):
     path = write(HEAD + ROWS.replace("00:05", "00:01"))
     with pytest.warns(UserWarning, match="1 rows repeat the timestamp before them"):

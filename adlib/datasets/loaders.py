@@ -34,6 +34,8 @@ LABEL_LIKE = {
 
 #: A date that begins with its day or its month, such as 31.01.2024 or 1/31/24.
 DAY_OR_MONTH = r"^\s*(\d{1,2})[./-](\d{1,2})[./-](?:\d{4}|\d{2})\b"
+#: A time of day that ends with its zone, such as 13:45Z or 13:45:10+01:00.
+WITH_ZONE = r":\d\d.*(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)\s*$"
 #: A number as people write it: 1,234.5 or 1.234,5 or 0,5.
 WRITTEN_NUMBER = r"\s*[-+]?(\d{1,3}([.,' \u00a0]\d{3})+|\d+)([.,]\d+)?\s*"
 
@@ -119,9 +121,16 @@ def load_csv(
     if time_column is not None:
         time = _time(path, frame[time_column], time_unit)
         if (time[1:] < time[:-1]).any():
+            back = 1 + int(np.argmax(time[1:] < time[:-1]))
+            first = f"{frame[time_column].iloc[back]} after {frame[time_column].iloc[back - 1]}"
             order = np.argsort(time, kind="stable")
             frame, time = frame.iloc[order].reset_index(drop=True), time[order]
-            warnings.warn(f"{path.name}: rows were not in time order; sorted", stacklevel=2)
+            warnings.warn(
+                f"{path.name}: rows were not in time order; sorted (the first, in data row "
+                f"{back + 1}: {first}; if the clock was put back there, write times with their "
+                "offset from UTC)",
+                stacklevel=2,
+            )
         repeated = int((time[1:] == time[:-1]).sum())
         if 2 * repeated >= len(time):
             raise ValueError(
@@ -144,7 +153,10 @@ def load_csv(
             raise ValueError(
                 f"{path.name}: label_windows needs time_column, and takes the place of label_column"
             )
+        if isinstance(label_windows, PathLike):
+            label_windows = _windows_in(Path(label_windows), path)
         y = _inside(path, time, label_windows)
+        _same_zone(path, frame[time_column], label_windows)
     special = [c for c in (label_column, time_column) if c is not None]
     values = _features(path, frame, feature_columns, special)
 
@@ -626,6 +638,21 @@ def _inside(
             )
         y |= inside
     return y
+
+
+def _same_zone(path: Path, column: pd.Series, windows: Sequence[Sequence[object]]) -> None:
+    """Warn where only one of rows and windows has a time zone: they may be hours apart."""
+    if pd.api.types.is_numeric_dtype(column):
+        return  # counted from 1970 in UTC
+    ends = [t for window in windows for t in window]
+    zoned, *others = (bool(re.search(WITH_ZONE, str(t))) for t in [column.iloc[0], *ends])
+    if any(other != zoned for other in others):
+        having, lacking = ("times", "label windows") if zoned else ("label windows", "times")
+        warnings.warn(
+            f"{path.name}: the {having} have a time zone; the {lacking} have none and are read as "
+            "UTC: if they are local, the labels are hours off, so write both with a zone",
+            stacklevel=3,
+        )
 
 
 def _windows_in(file: Path, path: Path) -> list:
