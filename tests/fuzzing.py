@@ -23,6 +23,8 @@ import pandas as pd
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
 
+from adlib.notebooks import ROOT
+
 SECONDS = 20  # after which a try counts as a hang
 DOCUMENTED = (ValueError, TypeError, NotFittedError, FileNotFoundError, FileExistsError, KeyError,
               NotImplementedError, IndexError)
@@ -355,7 +357,7 @@ def _judge(target: Target, error: Exception, which: tuple, broken: Callable) -> 
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     place = last.filename.replace("\\", "/")
-    at = f"{place.split('site-packages/')[-1].split('/work/main/')[-1]}:{last.lineno}"
+    at = f"{place.split('site-packages/')[-1].removeprefix(f'{ROOT.as_posix()}/')}:{last.lineno}"
     ours = "/adlib/" in place and "/site-packages/" not in place
     text = str(error)
     if not isinstance(error, DOCUMENTED + target.raises):

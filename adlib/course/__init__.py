@@ -27,7 +27,14 @@ class Wrong(Exception):
 
 
 class Grade(NamedTuple):
-    """Whether an answer is right, and what was found."""
+    """Whether an answer is right, and what was found.
+
+    Attributes
+    ----------
+    passed : bool
+    message : str
+        What was measured, or what is wrong.
+    """
 
     passed: bool
     message: str
@@ -66,18 +73,51 @@ class Exercise:
 
 
 def exercise(name: str) -> Callable[[Callable[[Any], str]], Exercise]:
-    """Decorator: make an `Exercise` of a function that looks at an answer."""
+    """Decorator: make an `Exercise` of a function that looks at an answer.
+
+    Parameters
+    ----------
+    name : str
+        ``"02.1"``: the first exercise of notebook 02.
+
+    Returns
+    -------
+    callable
+        What turns the function into an `Exercise`.
+    """
     return lambda examine: Exercise(name, examine)
 
 
 def require(condition: Any, message: str) -> None:
-    """Raise `Wrong` with `message` unless `condition` holds."""
+    """Raise `Wrong` unless something holds.
+
+    Parameters
+    ----------
+    condition : object
+        Taken as true or false.
+    message : str
+        What is wrong with the answer, with the figure that shows it.
+
+    Raises
+    ------
+    Wrong
+    """
     if not condition:
         raise Wrong(message)
 
 
 def exercises(chapter: str | None = None) -> Iterator[Exercise]:
-    """The exercises of one chapter (``"02"``) or of all, in order."""
+    """The exercises of one chapter or of all, in order.
+
+    Parameters
+    ----------
+    chapter : str, optional
+        ``"02"``; default: all.
+
+    Yields
+    ------
+    Exercise
+    """
     for module in sorted(m.name for m in iter_modules([str(Path(__file__).parent)])):
         if chapter is None or module == f"chapter_{chapter}":
             found = vars(import_module(f"{__name__}.{module}")).values()
@@ -132,6 +172,16 @@ _passed: dict[str, bool] = {}
 def check(name: str, answer: Any) -> None:
     """Print whether an answer is right, and if not, why.
 
+    Parameters
+    ----------
+    name, answer
+        As in `grade`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+
     Examples
     --------
     >>> from adlib.course import check
@@ -143,14 +193,31 @@ def check(name: str, answer: Any) -> None:
 
 
 def solution(name: str) -> None:
-    """Print one solution of an exercise: try first, then look."""
+    """Print one solution of an exercise: try first, then look.
+
+    Parameters
+    ----------
+    name : str
+        The exercise, ``"02.1"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
     solve = _find(name).solve
     source = textwrap.dedent(inspect.getsource(solve)) if solve else "(none was written)"
     print(source[source.index("\n") + 1:].rstrip().replace("def _(", "def answer(", 1))
 
 
 def progress(chapter: str) -> None:
-    """Print how many exercises of a chapter have been solved since the kernel started."""
+    """Print how many exercises of a chapter have been solved since the kernel started.
+
+    Parameters
+    ----------
+    chapter : str
+        ``"02"``.
+    """
     names = [each.name for each in exercises(chapter)]
     done = [name for name in names if _passed.get(name)]
     left = ", ".join(name for name in names if name not in done) or "none"

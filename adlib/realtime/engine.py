@@ -224,6 +224,15 @@ class RealTimeAnomalyDetector:
         ----------
         **changes
             Of the configuration: budgets, alerts and the like; detectors and window stay.
+
+        Returns
+        -------
+        RealTimeAnomalyDetector
+
+        Raises
+        ------
+        ValueError
+            When a change would need another fit, or is no valid configuration.
         """
         self._check_fitted()
         plain = {"alert_config": {"incidents": self.config.alert_config.incidents}}
@@ -266,6 +275,11 @@ class RealTimeAnomalyDetector:
         items : iterable of array (d,) or (k, d), or of Sample
         flush : bool
             The stream ends: see `StreamProcessor.push`.
+
+        Returns
+        -------
+        verdicts : list of Verdict
+        quality : list of QualityEvent
         """
         self._check_fitted()
         block = self._processor.push(items, flush=flush)
@@ -431,6 +445,11 @@ class RealTimeAnomalyDetector:
             in [0, 1]), ``severity``, ``p_value``, ``detectors`` (each one's own severity, None
             where it left the vote), ``start``, ``end``, ``time``, ``top_features``,
             ``incident_id`` of the open incident, ``warm_up``, ``stream``.
+
+        Raises
+        ------
+        RuntimeError
+            When this engine processes a stream already, or stopped in the middle of a batch.
         """
         self._check_fitted()
         if self._live or self._broken:
@@ -605,6 +624,10 @@ class RealTimeAnomalyDetector:
         config : optional
             Budgets, alerts and the like may differ from those at fit; detectors and window may not.
             Default: as saved, without alerts (they may hold secrets).
+
+        Returns
+        -------
+        RealTimeAnomalyDetector
 
         Raises
         ------
