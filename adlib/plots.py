@@ -553,7 +553,7 @@ def _table(argument, frame, *columns):
 def _per_row(argument, values, n):
     if values is None:
         return None
-    values = floats(values, argument)
+    values = np.clip(floats(values, argument), -1e300, 1e300)  # what an axis can show
     if values.shape[:1] != (n,):
         raise ValueError(f"{argument} has shape {values.shape}, the dataset has {n} rows")
     return values

@@ -78,6 +78,18 @@ def test_what_cannot_be_read_keeps_its_number(tmp_path):
     assert [e.start for e in block.events if e.kind == "nan"] == [1]  # {"y": 3} lacks x
 
 
+def test_a_row_with_a_lone_carriage_return_is_lost_alone(tmp_path):
+    path = tmp_path / "rig.csv"
+    path.write_bytes(b"a,b\n1,2\n3,\r4\n5,6\n")
+    samples = collect(source(f"csv:{path}"))
+    assert [s.values for s in samples if isinstance(s.values, str)] == ["3,\r4"]
+    read = [s.values for s in samples if not isinstance(s.values, str)]
+    assert np.vstack(read).tolist() == [[1, 2], [5, 6]]
+    path.write_bytes(b"a,\rb\n1,2\n")
+    with pytest.raises(ValueError, match="spec: no header"):
+        collect(source(f"csv:{path}"))
+
+
 def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeypatch):
     X = np.random.default_rng(0).normal(size=(5000, 3))
     path = tmp_path / "rig.csv"

@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from csv import Error as CsvError
 from csv import reader as csv_reader
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -366,7 +367,12 @@ async def _table(opened: Callable[[], Any], records: _Records, numbered: bool
             else:
                 if read is None:
                     separator = max(",;\t", key=text.count)
-                cells = [cell.strip() for cell in next(csv_reader([text], delimiter=separator))]
+                try:
+                    cells = [cell.strip() for cell in next(csv_reader([text], delimiter=separator))]
+                except CsvError:  # a lone carriage return, say: this row is lost, not the stream
+                    if read is None:
+                        raise ValueError(f"spec: no header to read in {_poison(text)!r}") from None
+                    cells = None
                 if read is None:
                     names = cells
                     if all(map(_is_number, cells)):  # no header: the values in their order
@@ -374,7 +380,7 @@ async def _table(opened: Callable[[], Any], records: _Records, numbered: bool
                     read = records.header(names)
                     if names is cells:
                         continue
-                values, time = read(cells)
+                values, time = (_poison(text), None) if cells is None else read(cells)
             found.append(_Record(seq, time, values))
             seq += 1
         for sample in _samples(found, numbered):
