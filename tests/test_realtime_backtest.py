@@ -150,11 +150,42 @@ def test_fit_run_and_alerts(place, capsys):
     assert [i["id"] for i in json.loads(capsys.readouterr().out)] == [i.id for i in incidents]
 
 
+def test_run_says_who_is_told_and_which_port_is_taken(place, capsys):
+    assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
+    run = ["run", "config.yaml", "--source", "csv:live.csv"]
+    assert main(run) == 0
+    assert "kept in alerts.db and sent to nobody" in capsys.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main([*run, "--metrics", port]) == 2
+    assert f"run: --metrics {port}: cannot listen on this port" in capsys.readouterr().err
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    del config["alert_config"]
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(run) == 0
+    assert "no alert_config.storage: flagged windows are printed" in capsys.readouterr().err
+    config["alert_config"] = {"storage": {"path": "none/alerts.db"}}
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(run) == 2
+    assert "none/alerts.db, and no folder to make it in" in capsys.readouterr().err
+
+
+def test_fit_counts_rows_with_missing_values(place, capsys):
+    frame = pd.read_csv("history.csv").drop(columns="fault")
+    frame.loc[10:12, "a"] = np.nan
+    frame.to_csv("gaps.csv", index=False)
+    assert main(["fit", "config.yaml", "gaps.csv"]) == 0
+    assert "of 3 features (3 rows lack values): model" in capsys.readouterr().out
+
+
 def test_backtest_prints_what_would_have_woken_you(place, capsys):
     command = ["backtest", "config.yaml", "all.csv", "--labels", "fault", "--set", "alpha=0.05"]
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "as configured" in shown and "alpha=0.05" in shown and "2023-11-1" in shown
+    assert " of the windows\n" in shown and " s (0:" in shown
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [o["summary"]["found"] for o in found["outcomes"]] == [3, 3]
@@ -162,10 +193,12 @@ def test_backtest_prints_what_would_have_woken_you(place, capsys):
 
 
 @pytest.mark.parametrize(("command", "message"), [
-    (["fit", "absent.yaml", "history.csv"], "absent.yaml"),
+    (["fit", "absent.yaml", "history.csv"], "fit: no configuration at absent.yaml"),
     (["fit", "config.yaml", "absent.csv"], "no history at absent.csv"),
     (["fit", "config.yaml", "history.csv", "--labels", "falut"], "falut"),
-    (["run", "config.yaml", "--source", "csv:live.csv"], "not a saved engine"),
+    (["run", "config.yaml", "--source", "csv:live.csv"],
+     "not a saved engine (no engine.json): model; fit an engine and save it there first"),
+    (["backtest", "config.yaml", "all.csv"], "pass --labels, or name the columns to use: "),
     (["backtest", "config.yaml", "all.csv", "--set", "alpha"], "--set must read"),
     (["backtest", "config.yaml", "live.csv", "--set", "alhpa=1"], "alhpa"),
     (["fit", "typo.yaml", "history.csv"], "windw_size: unknown key, did you mean 'window_size'?"),

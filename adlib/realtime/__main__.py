@@ -13,6 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -20,6 +21,10 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from adlib.realtime import alerts_cli
 
 _TIMES = ("time", "timestamp")  # as in `adlib.realtime.sources`
+#: What `load_csv` calls the things that are said otherwise here.
+_OPTIONS = {"label_column=,": "--labels,", "label_column=": "--labels ", "time_column=": "--time ",
+            "feature_columns=": "feature_names in the configuration: "}
+_UNITS = {"flagged": " of the windows", "median_delay": " s", "precision": " of the incidents"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--model", type=Path, default=Path("model"), metavar="DIR",
                      help="what fit wrote (default: model)")
     run.add_argument("--source", required=True, metavar="SPEC",
-                     help="csv:PATH, stdin, or nats://host:port/STREAM/SUBJECT")
+                     help="csv:PATH, stdin, or nats://host:port/STREAM/SUBJECT; a table begins "
+                          "with a header; '?time=NAME' behind it names the column of times")
     run.add_argument("--all", action="store_true", help="print every window")
     run.add_argument("--metrics", type=int, metavar="PORT",
                      help="serve Prometheus text on this port of the loopback interface")
@@ -54,8 +60,10 @@ def parser() -> argparse.ArgumentParser:
                       help="another setting to compare, such as alpha=0.001,cooldown=60")
     test.add_argument("--json", action="store_true", help="print JSON")
     for command in (fit, test):
-        command.add_argument("--labels", metavar="COLUMN", help="1 = fault; fit only leaves it out")
-        command.add_argument("--time", metavar="COLUMN", help="default: time or timestamp, if any")
+        command.add_argument("--labels", metavar="COLUMN", help="column with 1 = fault; fit reads "
+                             "nothing from it, and only leaves it out of the features")
+        command.add_argument("--time", metavar="COLUMN", help="column of times; default: time or "
+                             "timestamp, if any")
     alerts_cli.add_parser(commands)
     return top
 
@@ -89,9 +97,15 @@ def _history(args: argparse.Namespace, config: Any) -> tuple[Any, Any, Any]:
     column = args.time or next((name for name in _TIMES if name in head.columns), None)
     counted = column in head.columns and pd.api.types.is_numeric_dtype(head[column])
     names = config.feature_names
-    data = load_csv(args.history, label_column=args.labels, time_column=column, missing="keep",
-                    feature_columns=None if names is None else list(names),
-                    time_unit="s" if counted else None)
+    try:
+        data = load_csv(args.history, label_column=args.labels, time_column=column,
+                        missing="keep", feature_columns=None if names is None else list(names),
+                        time_unit="s" if counted else None)
+    except ValueError as error:
+        text = str(error)
+        for theirs, ours in _OPTIONS.items():
+            text = text.replace(theirs, ours)
+        raise ValueError(text) from None
     time = None if data.time is None else np.asarray(
         data.time, dtype="datetime64[ns]").astype(np.int64) / 1e9
     return pd.DataFrame(data.X, columns=list(data.feature_names)), data.y, time
@@ -103,7 +117,9 @@ def _fit(args: argparse.Namespace) -> int:
     config = EngineConfig.from_any(args.config)
     X, _, _ = _history(args, config)
     engine = RealTimeAnomalyDetector(config).fit(X)
-    print(f"fitted on {len(X)} rows of {len(engine.features_)} features: {engine.save(args.out)}")
+    gaps = int(X.isna().any(axis=1).sum())
+    print(f"fitted on {len(X)} rows of {len(engine.features_)} features"
+          f"{f' ({gaps} rows lack values)' if gaps else ''}: {engine.save(args.out)}")
     return 0
 
 
@@ -113,6 +129,7 @@ def _run(args: argparse.Namespace) -> int:
 
     config = EngineConfig.from_any(args.config)
     engine = RealTimeAnomalyDetector.load(args.model, config)
+    print(_told(config.alert_config), file=sys.stderr)
 
     async def judge() -> None:
         stop = asyncio.current_task().cancel
@@ -133,6 +150,17 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _told(alerts: Any) -> str:
+    """One sentence on where incidents go: an engine that tells nobody should say so."""
+    if alerts.storage is None:
+        return "no alert_config.storage: flagged windows are printed, nothing is kept or sent"
+    channels = [] if alerts.notification is None else [
+        name for name in ("slack", "email") if getattr(alerts.notification, name) is not None]
+    return (f"incidents are kept in {alerts.storage.path} and "
+            + (f"sent to {' and '.join(channels)}" if channels
+               else "sent to nobody (no alert_config.notification)"))
+
+
 @contextlib.contextmanager
 def _metrics(engine: Any, port: int | None) -> Any:
     """Prometheus text over HTTP while the block runs."""
@@ -148,7 +176,12 @@ def _metrics(engine: Any, port: int | None) -> Any:
         start("200 OK", [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")])
         return [engine.metrics_text().encode()]
 
-    with make_server("127.0.0.1", port, answer, handler_class=Quiet) as server:
+    try:
+        server = make_server("127.0.0.1", port, answer, handler_class=Quiet)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--metrics {port}: cannot listen on this port "
+                         f"({getattr(error, 'strerror', None) or error})") from None
+    with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -182,12 +215,17 @@ def _backtest(args: argparse.Namespace) -> int:
         print("\n" + (", ".join(f"{name}={value}" for name, value in outcome.settings.items())
                       or "as configured"))
         for name, value in outcome.summary.items():
-            print(f"  {name:20} {value:.4g}" if value is not None else f"  {name:20} -")
+            shown = "-" if value is None else f"{value:.4g}{_UNITS.get(name, '')}"
+            if name == "median_delay" and value is not None:
+                shown += f" ({timedelta(seconds=round(value))})"
+            print(f"  {name:20} {shown}")
     print("\nwould have woken you, as configured:")
     for wake in outcomes[0].wakes:
         top = wake.incident.top_features[0][0] if wake.incident.top_features else "-"
         print(f"  {_utc(wake.time)}  {wake.kind:8}  {wake.incident.severity:8}  {top}  "
               f"{wake.incident.id}")
+    if not outcomes[0].wakes:
+        print("  (nothing)")
     return 0
 
 

@@ -636,7 +636,8 @@ class RealTimeAnomalyDetector:
         """
         folder = Path(path)
         if not (folder / "engine.json").is_file():
-            raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}")
+            raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
+                                    "fit an engine and save it there first")
         try:
             saved = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
             if saved["format"] != FORMAT:

@@ -179,6 +179,8 @@ class AlertStore:
         self._closed = False
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
+        if create and not self.path.parent.is_dir():
+            raise FileNotFoundError(f"no alert store at {self.path}, and no folder to make it in")
         if not self.path.parent.is_dir() or not (create or self.path.is_file()):
             raise FileNotFoundError(f"no alert store at {self.path}")
         try:

@@ -276,6 +276,8 @@ class StreamProcessor:
             if sample.time is not None:
                 time = np.asarray(sample.time, dtype=np.float64)
             rows = np.asarray(sample.values)
+            if isinstance(sample.values, str):
+                raise ValueError(f"not numbers: {sample.values!r}")
             if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
                 raise ValueError(f"not numbers: dtype {rows.dtype}")
             rows = np.atleast_2d(rows.astype(np.float64, copy=False))
