@@ -34,6 +34,8 @@ def folder(tmp_path_factory):
     table.drop(columns="state").to_csv(folder / "bare.csv", index=False)
     table.assign(state="normal").to_csv(folder / "same.csv", index=False)
     table[590:660].to_csv(folder / "short.csv", index=False)
+    table.loc[9, "heat"] = np.nan
+    table.to_csv(folder / "gaps.csv", index=False)
 
     notebook = nbformat.read(ROOT / "notebooks" / "05_model_comparison.ipynb", as_version=4)
     end = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("## What goes wrong"))
@@ -133,6 +135,9 @@ def test_labels_from_windows(run):
         (MINE | {"data_path": "short.csv"},
          "short: alpha=0.05 needs 19 rows to calibrate on, and 70 rows leave 5: give more rows"),
         (MINE | {"detectors": []}, "detectors is empty: name at least one"),
+        (MINE | {"seeds": 0}, "seeds is a list, such as [0], got 0"),
+        (MINE | {"data_path": "gaps.csv", "missing": "keep"},
+         "no detector could be compared: ValueError: Input X contains NaN"),
         (MINE | {"profile": "quick"}, "profile is 'fast' or 'full', got 'quick'"),
         ({"data_path": "."}, "is a folder; only nab, skab and adbench can be"),
         ({"datasets": ["telemetri"]}, "datasets: ['telemetri'] are not there"),

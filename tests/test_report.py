@@ -127,6 +127,8 @@ def test_a_report_without_git_and_without_labels(table, sets, tmp_path, monkeypa
     words = Reader(page.read_text(encoding="utf-8")).words
     assert "No labels: no quality is measured here." in words and found.caveat in words
     assert "share of test rows flagged" in words and "No winner" not in words
+    assert "Headline metric" not in words and "event_recall" not in words  # nothing but dashes
+    assert "0 failed or ran out of time, 0 with a warning" in words
     manifest = json.loads((page.parent / "manifest.json").read_text())
     assert manifest["commit"] is manifest["dirty"] is manifest["requirements_lock_sha256"] is None
 

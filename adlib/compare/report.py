@@ -191,6 +191,8 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     instance(title, "title", str)
     if not path.name or path.is_dir():
         raise ValueError(f"path must be that of a file, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path lies in no folder: {path}")
     table = table[table.metric.isin(HEADLINES)]
     headline = _headline_name(_headlines(table))
     summary, ranking = summarise(table), rank_detectors(table)
@@ -277,7 +279,8 @@ def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
     facts = pd.DataFrame([data.describe() for data in datasets])
     long = ["rows per kind", "steps off the median", "source"]
     facts = facts.drop(columns=long, errors="ignore")
-    add("By data set", _html(per_set, "Headline metric, means over seeds", index=True),
+    add("By data set",
+        _html(per_set, "Headline metric, means over seeds", index=True) if per_set.size else "",
         _html(facts, "What the sets hold"),
         "".join(_p(f"Source: {source}") for source in {data.source: 0 for data in datasets}))
     if len(sets) and sets.best.notna().any():
@@ -293,6 +296,7 @@ def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
         shown = wide.pivot(index="detector", columns="metric", values="mean")
         shown = shown.reindex(index=wide.detector.unique(), columns=[
             f"{m}@calibration" for m in AT_THRESHOLD if f"{m}@calibration" in shown])
+        shown = shown.dropna(axis="columns", how="all")
         names = {m: m.split("@")[0] for m in shown}
         if summary["rank"].isna().all():
             names["false_positive_rate@calibration"] = "share of test rows flagged"
@@ -305,6 +309,8 @@ def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
         add("By kind of anomaly", _html(shown.reindex(kinds.detector.unique()), (
             "Share of the rows of each kind that are flagged, beside the false alarms above"),
             index=True))
+    if summary["rank"].isna().all():  # without labels each cell says so: once, above, is enough
+        cells = cells.assign(reason=cells.reason.where(cells.status != "ok", ""))
     bad = cells[cells.reason != ""].groupby(["status", "detector", "reason"], sort=False)
     bad = bad.agg(data_sets=("dataset", "nunique"), cells=("seed", "size")).reset_index()
     add("Failures and warnings", _p(
