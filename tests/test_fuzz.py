@@ -606,6 +606,7 @@ def comparing():
                     no_history=Dataset("late", rng.normal(size=(30, 2)), train_end=0),
                     no_test=Dataset("early", rng.normal(size=(30, 2)), train_end=30),
                     gaps=Dataset("gaps", np.full((60, 2), np.nan)))
+    del of_data.spoils["function"]  # what it raises is the caller's own
     of_detectors = fixed(lambda r: "KNN", instance=KNN(), unknown="KNNN", mapping={"a": "KNN"},
                          pair=("own", KNN()), odd="KNN(n_neighbors=0)", bad="KNN(wrong=1)",
                          code="__import__('os').system('true')", twice=["KNN", "KNN"])

@@ -172,7 +172,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         tasks.setdefault((cell.detector, cell.data, None if once else cell.seed), []).append(i)
     found: dict[int, dict[str, Any]] = {}
     if results_dir is not None:
-        store = Store(as_path(results_dir, "results_dir"))
+        folder = as_path(results_dir, "results_dir")
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"results_dir is no folder: {folder}")
+        store = Store(folder)
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
         made_of = _ingredients(cells, models, protocol, purge, wanted)
         for i, ingredients in enumerate(made_of):

@@ -116,7 +116,8 @@ def summarise(
     for (detector, role, metric), cells in table.groupby(key, sort=False):
         cells = cells[cells.value.notna()]
         per_set = [part.to_numpy() for _, part in cells.groupby("dataset").value]
-        line = {"detector": detector, "role": role, "metric": metric, "mean": np.nan}
+        line = {"detector": detector, "role": role, "metric": metric} | dict.fromkeys(
+            ("mean", "random", "low", "high"), np.nan)
         if per_set:
             line["mean"] = np.mean([values.mean() for values in per_set])
             line["random"] = cells.groupby("dataset").random.mean().mean()
@@ -322,6 +323,8 @@ def verdict(table: pd.DataFrame) -> str:
     MaxAbsZ, reaches 75 % of the best average precision.
     """
     table = checked_table(table)
+    if table.empty:
+        return "Nothing can be ranked: the table has no rows."
     headline = _headline_name(_headlines(table))
     words = HEADLINES.get(headline, "headline metric")
     summary = summarise(table)

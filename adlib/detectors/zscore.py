@@ -533,7 +533,8 @@ class RollingZScore(OnlineDetector):
         centre = np.median(ring, axis=1) if self._robust else ring.mean(axis=1)
         # a score is the distance in deviations, and knows their floors
         away = np.abs(centre) + self.min_scale + np.ptp(ring, axis=1) + 1.0
-        return centre, away / self._contributions((centre + away)[None])[0], none
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # of huge values
+            return centre, away / self._contributions((centre + away)[None])[0], none
 
 
 class RobustZScore(RollingZScore):
