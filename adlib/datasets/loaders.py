@@ -662,7 +662,10 @@ def _windows_in(file: Path, path: Path) -> list:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file.name}: not readable as JSON ({error})") from error
+        raise ValueError(
+            f'{file.name}: not readable as JSON ({error}); it should hold [["2024-01-31 13:45", '
+            f'"2024-01-31 14:00"], ...] or such lists by file name'
+        ) from error
     if not isinstance(found, dict):
         return found
     here = path.absolute().parts
