@@ -223,7 +223,9 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         old = path.read_text(encoding="utf-8")
         if re.sub(_COMMIT, "", old) == re.sub(_COMMIT, "", new):
             new = old
-    png = _figures(table, summary, ranking)["ranking.png"]
+    png = _figures(table, summary, ranking).get("ranking.png")
+    if png is None:
+        raise ValueError("table ranks nobody: there is nothing to put on a leaderboard")
     for file, content in ((path.with_suffix(".png"), png),
                           (path, new.encode())):
         draft = file.with_name(f".{file.name}.draft")

@@ -105,6 +105,8 @@ def summarise(
     """
     table, n_bootstrap = checked_table(table), whole(n_bootstrap, "n_bootstrap", 1)
     generator(random_state)
+    if table.empty:
+        raise ValueError("table has no rows to summarise")
     metrics = _headlines(table)
     name = _headline_name(metrics)
     if name == MIXED:
