@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from adlib.arguments import floats, instance, listed, number, one_of, times
 from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.scaling import center_scale, standardise
 from adlib.windows import TimeFeatures, Windows, windows
@@ -180,6 +181,7 @@ class Explanation:
         return f"{text} {unit}".strip()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # readings of 1e300 are explained, or refused
 def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
             background: ArrayLike | None = None, method: str = "auto",
             threshold: float | None = None, steps: bool = False, counterfactual: bool = True,
@@ -264,14 +266,15 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     >>> why.sentences()[0].split(" (")[0]
     'Row 400: humidity 41 % is 9.8 robust deviations below its median'
     """
-    if method not in ("auto", "native", "occlusion"):
-        raise ValueError(f"method must be 'auto', 'native' or 'occlusion', got {method!r}")
+    one_of(method, "method", ("auto", "native", "occlusion"))
     check_is_fitted(model)
-    names, time = _names(model, X, feature_names), _times(X, time)
-    given, X = X, np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.shape[1] != len(names):
-        raise ValueError(f"X must have shape (n_samples, {len(names)}), got {X.shape}")
-    threshold = _threshold(model) if threshold is None else float(threshold)
+    given, X = X, floats(X, "X", "(n_samples, n_features)")
+    names, time = _names(model, given, feature_names), _times(given, time)
+    units = instance({} if units is None else units, "units", Mapping)
+    if threshold is None:
+        threshold = _threshold(model)
+    elif not (isinstance(threshold, float) and np.isnan(threshold)):  # NaN: there is none
+        threshold = number(threshold, "threshold", most=np.inf)
     online = isinstance(model, OnlineDetector)
     look_back = 0 if online else _look_back(model)
     scores = None
@@ -287,6 +290,9 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     normal = _background(X, rows, scores, threshold, background, look_back)
     reference = _Reference(normal) if len(normal) >= _LEAST else None
     W = windows(X, look_back + 1)[rows]  # (n, window, features)
+    if not np.isfinite(W).all():
+        raise ValueError("X must be finite in the rows to be explained and in those before them "
+                         "that the model looks back to")
     wanted = {"method": method, "threshold": threshold, "counterfactual": counterfactual,
               "steps": steps}
     if online and len(rows):
@@ -299,7 +305,7 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
              else value for name, value in parts[0].items()}
     found["sums_to_score"] = all(part["sums_to_score"] for part in parts)
     found["context"] = _context(found.pop("period"), time, rows)
-    return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units or {},
+    return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units,
                        time=None if time is None else time[rows], **found)
 
 
@@ -570,10 +576,12 @@ def _background(X: Array, rows: NDArray[np.int64], scores: Array | None, thresho
                 background: ArrayLike | None, look_back: int) -> Array:
     """Windows of normal rows, at most `_MOST`, evenly over time."""
     if background is not None:
-        normal = np.asarray(background, dtype=np.float64)
-        if normal.ndim != 2 or normal.shape[1] != X.shape[1]:
+        normal = floats(background, "background", "(n_normal, n_features)")
+        if normal.shape[1] != X.shape[1]:
             raise ValueError(f"background must have shape (n_normal, {X.shape[1]}), got "
                              f"{normal.shape}")
+        if not np.isfinite(normal).all():
+            raise ValueError("background must be finite: fill or drop its missing values")
         at = np.arange(min(look_back, len(normal)), len(normal))
     elif scores is None:
         return np.empty((0, look_back + 1, X.shape[1]))
@@ -614,7 +622,8 @@ def _threshold(model: Any) -> float:
 def _names(model: Any, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
     d = np.shape(X)[1] if len(np.shape(X)) == 2 else 0
     known = (given, getattr(X, "columns", None), getattr(model, "feature_names_in_", None))
-    names = next((names for names in known if names is not None), [f"x{j}" for j in range(d)])
+    names = listed(next((names for names in known if names is not None),
+                        [f"x{j}" for j in range(d)]), "feature_names")
     if len(names) != d:
         raise ValueError(f"feature_names must name the columns of X, shape {np.shape(X)}, got "
                          f"{len(names)} names")
@@ -627,7 +636,7 @@ def _times(X: Any, time: ArrayLike | None) -> NDArray | None:
         if getattr(getattr(index, "dtype", None), "kind", "") != "M":
             return None
         time = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
-    time = np.asarray(time, dtype="datetime64[ns]")
+    time = times(time, "time")
     if time.shape != (len(X),):
         raise ValueError(f"time must hold one moment per row of X, shape ({len(X)},), got "
                          f"{time.shape}")

@@ -398,7 +398,7 @@ def test_frames_keep_their_names_for_models_that_ask_for_them():
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"method": "magic"}, "method must be 'auto', 'native' or 'occlusion', got 'magic'"),
+    ({"method": "magic"}, "method must be one of 'auto', 'native', 'occlusion', got 'magic'"),
     ({"rows": [400]}, r"whole numbers in \[-200, 200\)"),
     ({"rows": [0.5]}, "whole numbers"),
     ({"rows": [0], "background": np.zeros((20, 3))}, r"background must have shape \(n_normal, 4\)"),

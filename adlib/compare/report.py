@@ -185,6 +185,8 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     ------
     ValueError
         When an argument is not such; the message names it.
+    FileNotFoundError
+        When the folder of ``path`` is not there.
     """
     path, table, _ = as_path(path, "path"), checked_table(table), check_alpha(alpha)
     datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]

@@ -90,6 +90,11 @@ def summarise(
         set, "test rows" (the mean over seeds of the limits in the table: what another test
         recording would give the same fitted models; training luck is not in it).
 
+    Raises
+    ------
+    ValueError
+        When ``table`` is no such table, or ranks nobody.
+
     Notes
     -----
     Below some six data sets the bootstrap interval over them is too narrow: it can only redraw

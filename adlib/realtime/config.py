@@ -299,10 +299,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.is_dir():
             raise ConfigError(f"source is a folder, no file: {path}")
-        if not path.exists():
-            raise FileNotFoundError(f"no configuration at {path}")
         if not path.is_file():
-            raise FileNotFoundError(f"source: there is no file {path}")
+            raise FileNotFoundError(f"no configuration at {path}")
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except yaml.YAMLError as error:  # its own message quotes the line, secrets and all

@@ -17,7 +17,7 @@ import logging
 import time
 import warnings
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from copy import deepcopy
 from pathlib import Path
@@ -31,6 +31,7 @@ from safetensors import numpy as safetensors
 from sklearn.exceptions import NotFittedError
 
 from adlib import persist
+from adlib.arguments import floats, path as as_path
 from adlib.base import Detector
 from adlib.drift import DriftMonitor
 from adlib.explain import explain
@@ -105,6 +106,7 @@ class RealTimeAnomalyDetector:
 
     # -- fit ----------------------------------------------------------------------------------
 
+    @np.errstate(over="ignore", invalid="ignore")
     def fit(self, X_history: ArrayLike) -> Self:
         """Train on the first part of a normal history, calibrate on what follows it in time.
 
@@ -119,8 +121,8 @@ class RealTimeAnomalyDetector:
             When it does not fit the configuration, or is too short for the window.
         """
         config = self.config
-        X = np.asarray(X_history, dtype=np.float64)
-        if X.ndim != 2 or not X.shape[1]:
+        X = floats(X_history, "X_history", "(n_samples, n_features)")
+        if not X.shape[1]:
             raise ValueError(f"X_history must have shape (n_samples, n_features), got {X.shape}")
         named = [str(name) for name in getattr(X_history, "columns", ())]
         names = list(config.feature_names or named or (f"x{j}" for j in range(X.shape[1])))
@@ -134,6 +136,9 @@ class RealTimeAnomalyDetector:
                              f"samples to train on and two to calibrate on, got {len(X)} rows, "
                              f"{len(X) - cut} of them for calibration")
         valid = np.isfinite(X).all(axis=1)
+        if not valid[:cut].any():
+            raise ValueError(f"X_history has no row without a missing value among the first {cut}, "
+                             f"which are to train on")
         filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
         members, held_out = [], []
         for name, group in config.groups().items():
@@ -165,7 +170,7 @@ class RealTimeAnomalyDetector:
             warnings.warn(
                 f"alpha={config.alpha:g} lies beyond what {shared.n_windows_:.0f} effective "
                 f"calibration windows can show: it rests on an extrapolated tail; give a longer "
-                f"history or raise alpha", CalibrationWarning, stacklevel=2)
+                f"history or raise alpha", CalibrationWarning, stacklevel=3)
         return self
 
     def _ready(self) -> None:
@@ -598,7 +603,7 @@ class RealTimeAnomalyDetector:
             When ``path`` exists and is no saved engine.
         """
         self._check_fitted()
-        path = Path(path)
+        path = as_path(path, "path")
         with persist.new_folder(path, "engine") as folder:
             for i, member in enumerate(self._members):
                 persist.save(member.model, folder / f"detector-{i}")
@@ -634,28 +639,37 @@ class RealTimeAnomalyDetector:
         FileNotFoundError, ValueError
             When ``path`` is no saved engine, is damaged, or does not go with ``config``.
         """
-        folder = Path(path)
+        folder = as_path(path, "path")
         if not (folder / "engine.json").is_file():
             raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
                                     "fit an engine and save it there first")
         try:
-            saved = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
-            if saved["format"] != FORMAT:
-                raise ValueError(f"{folder} has format {saved['format']!r}, this version of adlib "
-                                 f"reads format {FORMAT}")
-            arrays = safetensors.load_file(folder / "arrays.safetensors")
-        except (KeyError, OSError, json.JSONDecodeError) as error:
+            saved = json.loads((folder / "engine.json").read_bytes())
+            fmt = saved["format"]
+            names, features, fitted = saved["detectors"], saved["features"], saved["config"]
+            arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
+        except Exception as error:  # whatever a damaged file may cause in what reads it
             raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-        before = EngineConfig.from_any(saved["config"])
-        engine = cls(before if config is None else config)
-        _check_same(saved["config"], engine.config)
+        if fmt != FORMAT:
+            raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads format "
+                             f"{FORMAT}")
+        foreign = [name for name in _detectors(fitted) if ":" in str(name)
+                   and not str(name).startswith(("adlib.", "sklearn."))]
+        if config is None and foreign:
+            raise ValueError(f"{folder} names the detector {foreign[0]!r}, and a file must not "
+                             f"make Python import it: hand in config= with it")
+        engine = cls(fitted if config is None else config)
+        _check_same(fitted, engine.config)
         groups = engine.config.groups()
         members = []
-        for i, name in enumerate(saved["detectors"]):
-            kind = find_class(groups[name].detector)
-            model = persist.load(folder / f"detector-{i}", classes=[kind])
-            members.append(Member(name, model, groups[name].weight))
-        engine._take(saved["features"], members, **arrays)
+        try:
+            for i, name in enumerate(names):
+                kind = find_class(groups[name].detector)
+                model = persist.load(folder / f"detector-{i}", classes=[kind])
+                members.append(Member(name, model, groups[name].weight))
+            engine._take(features, members, **arrays)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
         return engine
 
     def metrics_text(self) -> str:
@@ -668,6 +682,20 @@ class RealTimeAnomalyDetector:
             for member in self._members:
                 self._metrics.off.labels(self.config.stream, member.name).set(member.off)
         return generate_latest(self._metrics.registry).decode()
+
+
+def _detectors(config: Any) -> Iterator[Any]:
+    """Every detector that a configuration names, however deep."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if key == "detector":
+                yield value
+            elif key in ("detectors", "members") and isinstance(value, list):
+                yield from (name for name in value if isinstance(name, str))
+            yield from _detectors(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _detectors(value)
 
 
 def _check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:

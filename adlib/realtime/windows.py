@@ -33,7 +33,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from adlib.arguments import floats, number, whole
+from adlib.arguments import floats, listed, number, whole
 from adlib.realtime.events import QualityEvent, QualityKind
 from adlib.windows import check_window
 
@@ -152,7 +152,10 @@ class StreamProcessor:
         self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
         self.period = number(period, "period", above=0, below=1e15)
         self.stuck = None if stuck is None else floats(stuck, "stuck")
-        self.stream, self.features = stream, features
+        self.stream = stream
+        self.features = None if features is None else [str(f) for f in listed(features, "features")]
+        if None not in (self.features, self.n_features) and len(self.features) != self.n_features:
+            raise ValueError(f"features must name {self.n_features} features, got {features!r}")
         self._first: int | None = None
         self._next = 0
         self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
@@ -408,7 +411,7 @@ class StreamProcessor:
         """Samples with a feature that has not changed for too long."""
         if self.stuck is None:
             return np.zeros(len(values), bool)
-        changed = (np.diff(values, axis=0, prepend=before[None]) != 0) | ~known
+        changed = (values != np.vstack([before, values[:-1]])) | ~known
         still = np.flatnonzero(~changed.all(axis=0))  # mostly none
         index = np.arange(len(values))[:, None]
         last = np.maximum.accumulate(np.where(changed[:, still], index, -1), axis=0)
@@ -427,7 +430,9 @@ class StreamProcessor:
         return (same > limit).any(axis=1)
 
     def _names(self, which: NDArray[np.bool_]) -> str:
-        found = [self.features[j] if self.features else f"x{j}" for j in np.flatnonzero(which)]
+        known = self.features if self.features and len(self.features) == len(which) else [
+            f"x{j}" for j in range(len(which))]
+        found = [known[j] for j in np.flatnonzero(which)]
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         return ", ".join(found[:_NAMED]) + more
 
