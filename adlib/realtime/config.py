@@ -227,7 +227,7 @@ class EngineConfig(_Strict):
     warm_up: int = Field(0, ge=0, description="First samples, whose windows raise no alert.")
     queue_size: Count = Field(10_000, description="Samples that may wait to be judged.")
     overflow: Literal["block", "drop_oldest", "drop_newest"] = "block"
-    batch_windows: Count = Field(256, description="Windows judged at once, at most.")
+    batch_windows: Count = Field(320, description="Windows judged at once, at most.")
     batch_seconds: float = Field(0.02, ge=0, description="Seconds a sample waits for company.")
     detector_timeout: float = Field(10.0, gt=0, description="Seconds until a detector leaves the "
                                     "vote for a batch.")
