@@ -358,7 +358,7 @@ def _judge(target: Target, error: Exception, which: tuple, broken: Callable) -> 
     last = frames[-1]
     place = last.filename.replace("\\", "/")
     at = f"{place.split('site-packages/')[-1].removeprefix(f'{ROOT.as_posix()}/')}:{last.lineno}"
-    ours = "/adlib/" in place and "/site-packages/" not in place
+    ours = place.startswith(f"{ROOT.as_posix()}/adlib/")
     text = str(error)
     if not isinstance(error, DOCUMENTED + target.raises):
         raise broken("undocumented", f"{type(error).__name__}: {text[:300]} ({at})", at) from error

@@ -289,7 +289,7 @@ def test_the_audit_reads_well():
         ({"scores": np.zeros(7)}, r"scores must have one value for each of the 2000 rows or of the "
                                   r"1000 test rows, got shape \(7,\)"),
         ({"scores": np.full(2 * N, np.nan)}, "scores are NaN"),
-        ({"X": np.zeros((7, 2))}, "X has 7 rows, labels has 2000"),
+        ({"X": np.zeros((7, 2))}, "X has shape .7, 2., labels has 2000 rows"),
         ({"predictions": np.zeros(2 * N)}, "threshold or predictions, not both"),
         ({"claimed": {"accuracy": 0.9}}, r"figures in \[0, 1\], got {'accuracy': 0.9}"),
         ({"claimed": {"f1": 93}}, r"figures in \[0, 1\], got {'f1': 93}"),

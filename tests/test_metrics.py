@@ -572,7 +572,7 @@ def test_report_refuses_what_it_cannot_name(stream):
             make_report(stream, **bad)
     with pytest.raises(ValueError, match="block must be at most the 1920 judged rows, got 3000"):
         make_report(stream, block=3_000)
-    with pytest.raises(ValueError, match="kind has shape"):
+    with pytest.raises(ValueError, match="kind must have shape"):
         make_report(stream, kind=["spike"])
 
 

@@ -82,8 +82,8 @@ def test_what_normal_rows_are_worth_does_not_matter():
     ({"capacity": 0}, "capacity must be a whole number >= 1, got 0"),
     ({"capacity": 2.5}, "capacity must be a whole number >= 1, got 2.5"),
     ({"value": [1, -3, 1]}, "finite and not negative, got -3 in 1 rows"),
-    ({"value": [1, 2]}, r"value must have shape \(3,\) like y_true, got \(2,\)"),
-    ({"period": [1]}, r"period must have shape \(3,\) like y_true, got \(1,\)"),
+    ({"value": [1, 2]}, r"value must have shape \(3,\), got \(2,\)"),
+    ({"period": [1]}, r"period must have shape \(3,\), got \(1,\)"),
 ])
 def test_errors_name_the_argument(options, message):
     with pytest.raises(ValueError, match=message):
