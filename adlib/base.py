@@ -189,18 +189,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             window, a threshold that the held-out rows cannot give. What an earlier fit learned then
             stays.
         """
-        self._check_params()
+        self.check_params()
         before = dict(vars(self))
         for name in before:
             if name.endswith("_") and not name.startswith("_"):
                 del vars(self)[name]  # nothing of an earlier fit may be taken for this one's
         try:
-            X = self._validate(X, reset=True)
+            X = self.validate(X, reset=True)
             if len(X) < 2:
                 raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
                                  f"got n_samples = {len(X)}")
-            if len(X) <= self._context():
-                raise ValueError(f"window={self.window} needs more than {self._context()} rows to "
+            if len(X) <= self.context_:
+                raise ValueError(f"window={self.window} needs more than {self.context_} rows to "
                                  f"fit, got {len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
             with np.errstate(**_OVERFLOW):
@@ -227,12 +227,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 part._fit(X[train])
                 held_out[test] = part._checked(part._score(X[test]), len(test))
             return held_out
-        gap = self._context()
+        gap = self.context_
         cut = len(X) - len(X) // 5 if plan == "split" else len(X)
         if cut <= gap:
             raise ValueError(f"window={self.window} needs more rows: {len(X)} leave {cut} for "
                              f"training, and it takes more than {gap}")
-        self._fit(self._features(X[:cut])[gap:])
+        self._fit(self.windowed(X[:cut])[gap:])
         if plan is None:
             return None
         # the gap: no window of a calibration row may contain a training row
@@ -249,7 +249,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def _plan(self, n: int) -> str | None:
         if self.calibration != "auto":
             return self.calibration
-        if self._ordered():
+        if self.is_ordered:
             return "split"
         return "cross" if n < CROSS_BELOW or (self._cheap and n <= CROSS_CHEAP) else "split"
 
@@ -263,13 +263,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             ``window - 1`` rows only serve as context.
         """
         scores = self.anomaly_score(X_normal)
-        self._set_calibration(scores[self._context():])
+        self._set_calibration(scores[self.context_:])
         return self
 
     def _set_calibration(self, held_out: Scores) -> None:
         rule = self.threshold
         if rule is None:
-            rule = Conformal(block="auto" if self._ordered() else None)
+            rule = Conformal(block="auto" if self.is_ordered else None)
         elif not isinstance(rule, Threshold):
             rule = Fixed(float(rule))
         rule = clone(rule)
@@ -303,18 +303,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             When X has another width, holds NaN or inf, or a row would be scored NaN.
         """
         check_is_fitted(self, "n_features_in_")
-        return self._score_rows(self._validate(X, reset=False))
+        return self._score_rows(self.validate(X, reset=False))
 
     def _score_rows(self, X: NDArray[np.float64]) -> Scores:
         """Score validated rows; windows of long inputs are made a slice at a time."""
-        context, n = self._context(), len(X)
+        context, n = self.context_, len(X)
         step = max(1, _SLICE // ((context + 1) * X.shape[1])) if context else max(n, 1)
         parts = [np.empty(0)]
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
             rows = X[first:start + step]
             with np.errstate(**_OVERFLOW):
-                score = self._checked(self._score(self._features(rows)), len(rows))
+                score = self._checked(self._score(self.windowed(rows)), len(rows))
             parts.append(score[start - first:])
         return np.concatenate(parts)
 
@@ -375,9 +375,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             When the method has no native split.
         """
         check_is_fitted(self, "n_features_in_")
-        X = self._validate(X, reset=False)
+        X = self.validate(X, reset=False)
         with np.errstate(**_OVERFLOW):
-            parts = np.asarray(self._contributions(self._features(X)), dtype=np.float64)
+            parts = np.asarray(self._contributions(self.windowed(X)), dtype=np.float64)
         return parts.reshape(len(X), -1, self.n_features_in_).sum(axis=1)
 
     # -- scikit-learn's view: the sign is turned here and nowhere else ------------------------
@@ -402,20 +402,22 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     # -- shared plumbing --------------------------------------------------------------------
 
-    def _ordered(self) -> bool:
+    @property
+    def is_ordered(self) -> bool:
         """Whether the order of rows carries meaning."""
         return self.window > 1
 
-    def _context(self) -> int:
+    @property
+    def context_(self) -> int:
         """Rows at the start of any call that have no full past."""
         return int(self.window) - 1
 
-    def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """What `_fit` and `_score` see: windows, flattened."""
-        context = self._context()
+        context = self.context_
         return Windows(context + 1).fit_transform(X) if context else X
 
-    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
+    def validate(self, X: ArrayLike, *, reset: bool = False) -> NDArray[np.float64]:
         # scikit-learn's checks take longer than scoring a chunk of a stream: an array that cannot
         # fail them goes straight through (its sum is finite only if every value is)
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
@@ -437,7 +439,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
                              f"{rows[0]}, column {name!r}; fill or drop them") from None
 
-    def _check_params(self) -> None:
+    def check_params(self) -> None:
         names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
         if missing := sorted(name for name in names if not hasattr(self, name)):
             raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
@@ -445,7 +447,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         check_window(self.window)
         check_alpha(self.alpha)
         one_of(self.calibration, "calibration", ("auto", "split", "cross", None))
-        if self.calibration == "cross" and self._ordered():
+        if self.calibration == "cross" and self.is_ordered:
             raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
                              "or an online detector use 'split'")
         if isinstance(self.threshold, bool) or not isinstance(
@@ -465,7 +467,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for name in names:
             number(getattr(self, name), name, above=above, least=least, below=below)
 
-    def _check_loaded(self) -> None:
+    def check_loaded(self) -> None:
         """Refuse a state that `fit` cannot have left: a file may hold anything.
 
         Override it where such a state would harm: compiled code reads and writes where it says.
@@ -533,8 +535,8 @@ class OnlineDetector(Detector):
         """
         first = not hasattr(self, "n_features_in_")
         if first:
-            self._check_params()
-        X = self._validate(X, reset=first)
+            self.check_params()
+        X = self.validate(X, reset=first)
         if first:
             self._start(X.shape[1])
         with np.errstate(**_OVERFLOW):
@@ -588,10 +590,12 @@ class OnlineDetector(Detector):
         self._set_calibration(deepcopy(self).process(X_normal))
         return self
 
-    def _ordered(self) -> bool:
+    @property
+    def is_ordered(self) -> bool:
         return True
 
-    def _context(self) -> int:
+    @property
+    def context_(self) -> int:
         return 0
 
 

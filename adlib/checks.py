@@ -100,7 +100,7 @@ def detector_checks(detector: Detector | type[Detector], *, skip: Iterable[str] 
 
 def _run(check: Check, prototype: Detector) -> None:
     detector = clone(prototype)
-    detector._check_params()  # a constructor that forgets its parent is told so before all else
+    detector.check_params()  # a constructor that forgets its parent is told so before all else
     if "random_state" in detector.get_params() and detector.random_state is None:
         detector.set_params(random_state=0)
     with warnings.catch_warnings():
@@ -113,7 +113,7 @@ def _run(check: Check, prototype: Detector) -> None:
 
 def _normal(detector: Detector, n: int = 240, seed: int = 0) -> Array:
     """Three correlated features with mild autocorrelation; more rows for longer windows."""
-    n += 6 * detector._context()
+    n += 6 * detector.context_
     rng = np.random.default_rng(seed)
     latent = np.convolve(rng.normal(size=n + 4), np.ones(5) / 5, mode="valid")[:, None]
     return latent * [2.0, -1.0, 0.5] + rng.normal(size=(n, 3)) * [0.3, 0.2, 0.4] + [1.0, 20.0, -5.0]
@@ -150,7 +150,7 @@ def check_sklearn(detector: Detector) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         check_estimator(detector, on_skip=None,
-                        expected_failed_checks=waived if detector._context() else {})
+                        expected_failed_checks=waived if detector.context_ else {})
 
 
 def check_shapes(detector: Detector) -> None:
@@ -183,7 +183,7 @@ def check_shapes(detector: Detector) -> None:
 def check_sign(detector: Detector) -> None:
     """Rows far outside score higher than normal ones."""
     X = _normal(detector, seed=1)
-    context = detector._context()
+    context = detector.context_
     at = np.arange(context + 20, len(X), 2 * context + 30)  # most windows hold none of them
     X[at] += 40 * np.where(np.arange(len(at)) % 2, 1.0, -1.0)[:, None]
     score = detector.fit(_normal(detector)).anomaly_score(X)
@@ -225,7 +225,7 @@ def check_held_out(detector: Detector) -> None:
     """What calibrates is what later rows score, and none of them was trained on."""
     if isinstance(detector, OnlineDetector):
         return  # each of its scores precedes learning; the base takes them as they come
-    X, context = _normal(detector, 300), detector._context()
+    X, context = _normal(detector, 300), detector.context_
     detector.calibration = "split"
     detector.fit(X)
     kept = len(X) // 5
@@ -274,7 +274,7 @@ def check_rows(detector: Detector) -> None:
     X, later = _normal(detector), _normal(detector, 90, seed=4)
     later[10] = 1e3  # a batch must not be normalised by what it holds
     detector.fit(X)
-    score, context = detector.anomaly_score(later), detector._context()
+    score, context = detector.anomaly_score(later), detector.context_
     # the row after the wild one has left the window shows who looks back further than it says
     for t in (context, context + 11, context + 41, len(later) - 1):
         alone = detector.anomaly_score(later[t - context:t + 1])[-1:]
@@ -409,7 +409,7 @@ def check_calibration(detector: Detector) -> None:
     rng = np.random.default_rng(0)
     X, fresh = rng.normal(size=(1_200, 3)), rng.normal(size=(4_000, 3))
     detector.alpha, detector.threshold = 0.1, None
-    context = detector._context()
+    context = detector.context_
     if context > 100:
         return  # too few rows for such windows
     detector.fit(X)

@@ -144,7 +144,7 @@ class DriftMonitor(BaseEstimator):
         ValueError
             When the rows are too few, or ``scores`` and ``X`` do not go together.
         """
-        self._check_params()
+        self.check_params()
         reference = _signals(scores, X)
         if len(reference) < 4 * self.patience:
             raise ValueError(f"scores must have at least 4 * patience = {4 * self.patience} rows, "
@@ -355,7 +355,7 @@ class DriftMonitor(BaseEstimator):
         self.trail_.append({"row": self.rows_ - 1, "event": event,
                             "signals": [_name(k) for k in signals], **more})
 
-    def _check_params(self) -> None:
+    def check_params(self) -> None:
         one_of(self.engine, "engine", ENGINES)
         if self.recalibrate is not None and not callable(self.recalibrate):
             raise ValueError(f"recalibrate must be callable or None, got {self.recalibrate!r}")
@@ -389,7 +389,7 @@ class DriftMonitor(BaseEstimator):
         ValueError
             When ``state`` is not what `get_state` gave.
         """
-        self._check_params()
+        self.check_params()
         instance(state, "state", dict)
         missing = {"reference", *_STATE} - set(state)
         if missing:

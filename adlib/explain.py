@@ -344,8 +344,8 @@ class _Model:
         parts = self._ask(self.model.contributions, W)
         if steps and self.length > 1 and isinstance(self.model, Detector):
             model = self.model
-            cells = self._ask(lambda X: np.asarray(model._contributions(model._features(
-                model._validate(X, reset=False)))), W)
+            cells = self._ask(lambda X: np.asarray(model._contributions(model.windowed(
+                model.validate(X, reset=False)))), W)
             if cells.shape[1] == W[0].size:
                 return parts, cells.reshape(W.shape)
         return parts, None
@@ -602,7 +602,7 @@ def _look_back(model: Any) -> int:
     if isinstance(model, Pipeline):
         return sum(_look_back(step) for _, step in model.steps)
     if isinstance(model, Detector):
-        return model._context()
+        return model.context_
     if isinstance(model, Windows):
         return model.length - 1
     return model.context_ if isinstance(model, TimeFeatures) else 0

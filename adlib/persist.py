@@ -270,7 +270,7 @@ def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict
                        f"again")
     model.__dict__.update(state)
     if isinstance(model, Detector):
-        model._check_loaded()
+        model.check_loaded()
     return model
 
 

@@ -329,8 +329,8 @@ class DeepDetector(Detector):
 
     # -- the rest ---------------------------------------------------------------------------
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("epochs", least=0)
         self._check_whole("batch_size")
         self._check_number("learning_rate", above=0)
@@ -343,7 +343,7 @@ class DeepDetector(Detector):
         """Without the network: it is made again from its weights where scores are asked for."""
         return {k: v for k, v in super().__getstate__().items() if k != "_net"}
 
-    def _features(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return windows(X, self.window)  # a view: (n, window, features)
 
     def _scaled(self, X: NDArray[np.float64], dtype: torch.dtype, limit: float) -> Tensor:
@@ -419,7 +419,7 @@ class DeepDetector(Detector):
             self._net = net
         return self._net.to(device)
 
-    def _check_loaded(self) -> None:
+    def check_loaded(self) -> None:
         weights = vars(self).get("weights_")
         if weights is None:
             return
@@ -483,8 +483,8 @@ class CodeDetector(DeepDetector):
         self.norm = norm
         self.dropout = dropout
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         one_of(self.activation, "activation", ACTIVATIONS)
         one_of(self.norm, "norm", (None, *NORMS))
         self._check_number("dropout", least=0, below=1)

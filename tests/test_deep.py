@@ -193,7 +193,7 @@ def test_contributions_and_a_penalty_are_the_score(fitted):
         np.testing.assert_allclose(penalty, 0, atol=1e-9 * share.max())
     else:
         _, want = fitted._errors(_net(fitted), fitted._scaled(
-            fitted._features(ROWS), torch.float64, 1e30))
+            fitted.windowed(ROWS), torch.float64, 1e30))
         np.testing.assert_allclose(penalty, want.numpy(), atol=1e-9 * share.max())
         assert penalty.min() > 0
 

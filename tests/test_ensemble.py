@@ -239,7 +239,7 @@ def test_members_that_look_back():
     flat[100:120] = flat[100]  # every value is usual
     assert model.anomaly_score(flat)[105:120].mean() > 2 * score.mean()
     stacked = Ensemble(members=[KNN(window=3)], window=2, random_state=0).fit(X)
-    assert stacked._context() == 3
+    assert stacked.context_ == 3
     with pytest.raises(ValueError, match="look-back of 7 rows needs more than 15 rows"):
         model.fit(X[:18])
 

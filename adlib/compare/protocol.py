@@ -241,7 +241,7 @@ def _lookback(model: Any) -> int:
     """Preceding rows that a score needs; the memory of an online detector is not one of them."""
     core, params = _core(model), model.get_params() if hasattr(model, "get_params") else {}
     nested = [p.length - 1 for p in params.values() if isinstance(p, Windows)]
-    return (core._context() if isinstance(core, Detector) else 0) + sum(nested)
+    return (core.context_ if isinstance(core, Detector) else 0) + sum(nested)
 
 
 def _room(dataset: Dataset) -> int:

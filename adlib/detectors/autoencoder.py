@@ -73,8 +73,8 @@ class AutoEncoder(CodeDetector):
         self.noise = noise
         self.skip = skip
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_number("noise", least=0)
 
     def _network(self, n_features: int) -> nn.Module:

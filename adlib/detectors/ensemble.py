@@ -112,8 +112,8 @@ class _Committee(Detector):
             given = [weight for _, weight in pairs]
         return named, _check_weights(given, len(named))
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         if self.n_jobs is not None:
             number(self.n_jobs, "n_jobs")
         if isinstance(self.weights, str) and self.weights not in _LEARNED:
@@ -121,22 +121,24 @@ class _Committee(Detector):
                              f"{list(_LEARNED)}, got {self.weights!r}")
         for member in self._named()[0].values():
             if isinstance(member, Detector):
-                member._check_params()
+                member.check_params()
 
     # -- rows ---------------------------------------------------------------------------------
 
-    def _ordered(self) -> bool:
-        return super()._ordered() or any(m._ordered() for m in self._own())
+    @property
+    def is_ordered(self) -> bool:
+        return super().is_ordered or any(m.is_ordered for m in self._own())
 
-    def _context(self) -> int:
-        return super()._context() + max([0, *(m._context() for m in self._own())])
+    @property
+    def context_(self) -> int:
+        return super().context_ + max([0, *(m.context_ for m in self._own())])
 
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
         found = [pair[0] if isinstance(pair, tuple) else pair for pair in members]
         return [member for member in found if isinstance(member, Detector)]
 
-    def _features(self, X: Matrix) -> Matrix:
+    def windowed(self, X: Matrix) -> Matrix:
         """Windows of this ensemble; members with a window of their own make theirs of these."""
         return Windows(self.window).fit_transform(X) if self.window > 1 else X
 
@@ -146,12 +148,12 @@ class _Committee(Detector):
         if self.calibration != "auto":
             return self.calibration
         # the members' scales need held-out scores in any case: to cross them costs little more
-        return "split" if self._ordered() or n > CROSS_CHEAP else "cross"
+        return "split" if self.is_ordered or n > CROSS_CHEAP else "cross"
 
     def _splits(self, n: int) -> list[tuple[Any, Any]]:
         """Training and held-out rows of each part."""
-        if self._ordered():
-            gap = self._context()
+        if self.is_ordered:
+            gap = self.context_
             cut = n - max(n // 5, gap + 1)
             if cut <= gap:
                 raise ValueError(f"a look-back of {gap} rows needs more than {2 * gap + 1} rows to "
@@ -181,7 +183,7 @@ class _Committee(Detector):
         done = self._map(_train, jobs, X.size, backend="loky")
         reports = {name: {"member": name, "status": "unused", "reason": "its weight is 0",
                           "weight": 0.0} for name in named}
-        gap = self._context()
+        gap = self.context_
         fitted, raw = {}, {}
         for i, name in enumerate(takes_part):
             parts = done[i * (len(splits) + 1):(i + 1) * (len(splits) + 1)]
@@ -282,8 +284,8 @@ class _Committee(Detector):
             members look back.
         """
         super().calibrate(X_normal)
-        X = self._features(self._validate(X_normal, reset=False))
-        self.held_out_ = self._surprises(X)[self._context():]
+        X = self.windowed(self.validate(X_normal, reset=False))
+        self.held_out_ = self._surprises(X)[self.context_:]
         return self
 
     def feedback(self, X: ArrayLike, y: ArrayLike, *, rate: float | None = None) -> Self:
@@ -306,7 +308,7 @@ class _Committee(Detector):
             Default ``sqrt(8 * log(n_members) / T)``.
         """
         self._check_calibrated()
-        X = self._validate(X, reset=False)
+        X = self.validate(X, reset=False)
         y = floats(y, "y")
         judged = ~np.isnan(y) if y.shape == (len(X),) else np.zeros(0)
         if y.shape != (len(X),) or not np.isin(y[judged], (0, 1)).all() or not judged.any():
@@ -316,7 +318,7 @@ class _Committee(Detector):
             rate = np.sqrt(8 * np.log(len(self.members_)) / judged.sum())
         else:
             number(rate, "rate", least=0)
-        p = np.exp(-self._surprises(self._features(X))[judged])
+        p = np.exp(-self._surprises(self.windowed(X))[judged])
         loss = np.where(y[judged, None] == 1, p, 1 - p).sum(axis=0)
         self.weights_ = _normalised(self.weights_ * np.exp(-rate * (loss - loss.min())))
         for name, weight in zip(self.names_, self.weights_, strict=True):
@@ -403,8 +405,8 @@ class Ensemble(_Committee):
     def _default(self) -> list[tuple[Any, float]]:
         return [(RandomFeatureAE(), 2.0), (KNN(), 1.0)]
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         one_of(self.combine, "combine", ("weighted", "mean", "max", "trimmed"))
 
     def _combine(self, surprises: Matrix) -> Scores:
@@ -530,7 +532,7 @@ def _agreement(ensemble: _Committee, X: Matrix, members: list) -> NDArray[np.flo
 
 def _stability(ensemble: _Committee, X: Matrix, members: list) -> NDArray[np.float64]:
     rows = np.arange(len(X))
-    if not ensemble._ordered():
+    if not ensemble.is_ordered:
         rows = np.random.default_rng(ensemble.seed_).permutation(rows)
     one, two, judged = (np.sort(part) for part in np.array_split(rows, 3))
     jobs = [(member, seed, X, train, judged) for member, seed in members for train in (one, two)]

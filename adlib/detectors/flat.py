@@ -93,7 +93,7 @@ class FlatStateDetector(OnlineDetector):
             raise ValueError(f"x must be finite, got {found[~np.isfinite(found)][0]} in column "
                              f"{int(np.isfinite(found).argmin())}")
         if not hasattr(self, "state_"):
-            self._check_params()
+            self.check_params()
             self._start(d)
         return found
 

@@ -80,8 +80,8 @@ class GAN(CodeDetector):
         self.adversarial_weight = adversarial_weight
         self.feature_weight = feature_weight
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("latent_dim")
         self._check_number("adversarial_weight", "feature_weight", least=0)
         if self.patience is not None:

@@ -49,8 +49,8 @@ class KNN(Detector):
         self.n_neighbors = n_neighbors
         self.method = method
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("n_neighbors")
         one_of(self.method, "method", ("largest", "mean"))
 

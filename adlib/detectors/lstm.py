@@ -41,8 +41,8 @@ class SequenceDetector(DeepDetector):
         self.noise = noise
         self.ridge = ridge
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_number("noise", above=0)
         if self.ridge is not None:
             self._check_number("ridge", above=0)
@@ -141,8 +141,8 @@ class LSTM(SequenceDetector):
         self.hidden_size = hidden_size
         self.n_layers = n_layers
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("hidden_size", "n_layers")
 
     def _network(self, n_features: int) -> nn.Module:

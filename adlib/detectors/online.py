@@ -438,8 +438,8 @@ class SeasonalZScore(FlatStateDetector):
         self.warm_up = warm_up
         self.min_scale = min_scale
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         check_rows(period=(1 if self.period is None else self.period, 1), memory=(self.memory, 1),
                    release=(1 if self.release is None else self.release, 1),
                    warm_up=(self.warm_up, 2))
@@ -453,7 +453,7 @@ class SeasonalZScore(FlatStateDetector):
                                    self.release or 0, ring, _FIRST, block, 0)
         self.state_[HEAD + PERIOD::block] = self.period or 0
 
-    def _check_loaded(self) -> None:
+    def check_loaded(self) -> None:
         check_loaded(self, SEEN, NEXT)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -877,8 +877,8 @@ class OnlineEnsemble(FlatStateDetector):
         self.views = views
         self.min_scale = min_scale
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         check_rows(period=(1 if self.period is None else self.period, 1),
                    rest=(1 if self.rest is None else self.rest, 1), memory=(self.memory, 1),
                    release=(1 if self.release is None else self.release, 1),
@@ -901,7 +901,7 @@ class OnlineEnsemble(FlatStateDetector):
                              (_OLD_HIGH, -np.inf)):
             self.state_[HEAD + season_size(ring) + field:-_BAR_SIZE:block] = start
 
-    def _check_loaded(self) -> None:
+    def check_loaded(self) -> None:
         check_loaded(self, SEEN, NEXT, HOT, PEAK, RECENTLY)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:

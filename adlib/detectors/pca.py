@@ -48,8 +48,8 @@ class PCAReconstruction(Detector):
         super().__init__(**base)
         self.n_components = n_components
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         k = self.n_components
         whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool) and k >= 1
         if not whole and not (isinstance(k, (float, np.floating)) and 0 < k < 1):

@@ -89,8 +89,8 @@ class RandomFeatureAE(Detector):
         self.copies = copies
         self.random_state = random_state
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("n_hidden", "copies")
         self._check_number("noise", "gain", "ridge", above=0)
 

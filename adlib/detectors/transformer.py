@@ -59,8 +59,8 @@ class Transformer(SequenceDetector):
         self.n_heads = n_heads
         self.dropout = dropout
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("width", "n_layers", "n_heads")
         self._check_number("dropout", least=0, below=1)
         if self.width % self.n_heads:

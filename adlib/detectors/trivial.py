@@ -102,8 +102,8 @@ class FirstDifference(Detector):
     def __init__(self, *, window: int = 2, **base: Any):
         super().__init__(window=window, **base)
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         if self.window < 2:
             raise ValueError(f"window must be at least 2 to have a step, got {self.window}")
 

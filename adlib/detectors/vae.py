@@ -72,8 +72,8 @@ class VAE(CodeDetector):
         self.samples = samples
         self.learn_variance = learn_variance
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_whole("latent_dim")
         self._check_whole("samples", least=0)
         self._check_number("kl_weight", least=0)

@@ -97,8 +97,8 @@ class Voting(_Committee):
         return [(make_pipeline(StandardScaler(), model), 1.0) for model in (
             IsolationForest(), EllipticEnvelope(), _OneClassSVM(nu=0.05))]
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_number("quorum", least=0, below=1)
 
     def _voices(self, surprises: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,7 +129,7 @@ class Voting(_Committee):
         """
         check_is_fitted(self, "n_features_in_")
         self._check_calibrated()
-        X = self._features(self._validate(X, reset=False))
+        X = self.windowed(self.validate(X, reset=False))
         voices = self._voices(self._surprises(X))
         # rounded: 0.1 + 0.2 must not exceed 0.3
         return ((voices > self.threshold_) * self.weights_).sum(axis=1).round(9)

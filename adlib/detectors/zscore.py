@@ -445,8 +445,8 @@ class RollingZScore(OnlineDetector):
         self.release = release
         self.min_scale = min_scale
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         for name, value, low in (("window", self.window, 2), ("warm_up", self.warm_up, 2),
                                  ("release", 1 if self.release is None else self.release, 1)):
             whole(value, name, low, of="rows")
@@ -464,7 +464,7 @@ class RollingZScore(OnlineDetector):
                                 np.inf if self.gate is None else self.gate, release,
                                 self.min_scale, 0, 0, 0, 0, n_features)
 
-    def _check_loaded(self) -> None:
+    def check_loaded(self) -> None:
         if "state_" not in vars(self):
             return
         found = self.state_
@@ -510,7 +510,7 @@ class RollingZScore(OnlineDetector):
             raise ValueError(f"x must be finite, got {row[~np.isfinite(row)][0]} in column "
                              f"{int(np.isfinite(row).argmin())}")
         if not hasattr(self, "state_"):
-            self._check_params()
+            self.check_params()
             self._start(d)
         return row
 

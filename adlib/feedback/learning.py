@@ -129,8 +129,8 @@ class Reviewed(Detector):
         self.reach = reach
         self.random_state = random_state
 
-    def _check_params(self) -> None:
-        super()._check_params()
+    def check_params(self) -> None:
+        super().check_params()
         self._check_number("reach", above=0.0, below=1.0)
         check_is_fitted(self.detector)
         if self.window != 1 or self.calibration != "auto":
@@ -138,13 +138,15 @@ class Reviewed(Detector):
                              f"leave them at 1 and 'auto', got {self.window!r}, "
                              f"{self.calibration!r}")
 
-    def _ordered(self) -> bool:
-        return isinstance(self.detector, Detector) and self.detector._ordered()
+    @property
+    def is_ordered(self) -> bool:
+        return isinstance(self.detector, Detector) and self.detector.is_ordered
 
-    def _context(self) -> int:
-        return self.detector._context() if isinstance(self.detector, Detector) else 0
+    @property
+    def context_(self) -> int:
+        return self.detector.context_ if isinstance(self.detector, Detector) else 0
 
-    def _features(self, X: Matrix) -> Matrix:
+    def windowed(self, X: Matrix) -> Matrix:
         return X  # the detector makes its windows itself
 
     # -- the prior ----------------------------------------------------------------------------
@@ -166,18 +168,18 @@ class Reviewed(Detector):
         return super().fit(X_normal)
 
     def _fit_calibrated(self, X: Matrix) -> Scores:
-        context, rng = self._context(), np.random.default_rng(self.seed_)
+        context, rng = self.context_, np.random.default_rng(self.seed_)
         self.normal_ = X
         self.scale_ = Calibration().fit(anomaly_score(self.detector, X)[context:])
         # the detector's own decision is the origin: surprise -log(alpha) at its conformal cut
         self.center_, self.spread_ = center_scale(self._summary(X)[context:])
         odds, rows = (part[context:] for part in self._describe(X))
         # ordered: what lies near a ground row in time is near it in value, and too low to calibrate
-        n = max(len(odds) // 2, 1) if self._ordered() else len(odds)
+        n = max(len(odds) // 2, 1) if self.is_ordered else len(odds)
         chosen = np.sort(rng.permutation(n)[:_GROUND])
         self.prior_ = odds
         self.ground_ = (odds[chosen], rows[chosen])
-        start = min(n + context, len(odds) - 1) if self._ordered() else 0
+        start = min(n + context, len(odds) - 1) if self.is_ordered else 0
         judged = np.arange(start, len(odds))
         self.held_out_ = (odds[judged], rows[judged])
         self.is_ground_ = np.isin(judged, chosen)
@@ -204,7 +206,7 @@ class Reviewed(Detector):
 
     def _summary(self, X: Matrix) -> Matrix:
         """The row; where the detector looks back, mean and deviation of what it sees."""
-        length = self._context() + 1
+        length = self.context_ + 1
         if length == 1:
             return X
         W = Windows(length).fit_transform(X).reshape(len(X), length, -1)
@@ -233,7 +235,7 @@ class Reviewed(Detector):
             When ``y`` holds anything but 1, 0 and NaN, or not one value a row.
         """
         self._check_calibrated()
-        X = self._validate(X, reset=False)
+        X = self.validate(X, reset=False)
         y = floats(y, "y")
         if y.shape != (len(X),) or not np.isin(y[~np.isnan(y)], (0, 1)).all():
             raise ValueError(f"y must hold 1 (true), 0 (false) or NaN for each of {len(X)} rows, "
@@ -297,7 +299,7 @@ class Reviewed(Detector):
         ndarray of int, shape (at most k,)
         """
         check_is_fitted(self, "anchors_")
-        odds, rows = self._describe(self._validate(X, reset=False))
+        odds, rows = self._describe(self.validate(X, reset=False))
         return next_questions(odds, rows / self.length_, k, asked=asked)
 
     # -- what to keep quiet about -------------------------------------------------------------
@@ -323,7 +325,7 @@ class Reviewed(Detector):
         check_is_fitted(self, "anchors_")
         number(until, "until", most=np.inf)
         instance(id, "id", (str, type(None)))
-        odds, rows = self._describe(self._validate(X, reset=False))
+        odds, rows = self._describe(self.validate(X, reset=False))
         nearest = cdist(rows[-1:], np.vstack([self.held_out_[1], self.ground_[1]])).min()
         key = f"pattern {len(self.patterns_) + 1}" if id is None else id
         # strength is the detector's own: what experts say later must not widen what is hidden
@@ -352,7 +354,7 @@ class Reviewed(Detector):
         ndarray of bool, shape (n_samples,)
         """
         check_is_fitted(self, "anchors_")
-        return self._suppressed(*self._describe(self._validate(X, reset=False)), now)
+        return self._suppressed(*self._describe(self.validate(X, reset=False)), now)
 
     def _suppressed(self, odds: Scores, rows: Matrix, now: float | None) -> NDArray[np.bool_]:
         now, found = time.time() if now is None else now, np.zeros(len(odds), dtype=bool)

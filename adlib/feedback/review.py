@@ -270,7 +270,7 @@ class ReviewSession:
                  **explaining: Any):
         self.model, self.store, self.clock = model, store, clock
         self.stream, self.who = stream, who
-        self.X, self.explaining = model._validate(X, reset=False), explaining
+        self.X, self.explaining = model.validate(X, reset=False), explaining
         self._described = model._describe(self.X)  # scores of a network are made once
         n = len(self.X)
         self.targets = [f"row {i}" for i in range(n)] if targets is None else listed(
@@ -353,7 +353,7 @@ class ReviewSession:
         return self._current
 
     def _store(self, row: int, verdict: Verdict, note: str, until: float) -> None:
-        first = max(0, row - self.model._context())
+        first = max(0, row - self.model.context_)
         rows = tuple(map(tuple, self.X[first:row + 1].tolist()))
         self.store.record(Answer(self.targets[row], verdict, rows, self.who, note, self.clock(),
                                  until, self.stream))
@@ -363,7 +363,7 @@ class ReviewSession:
 
     def figure(self, alert: Alert) -> matplotlib.figure.Figure:
         """The features that raise the score most; where rows are ordered, the first over time."""
-        found, ordered = self._explained(alert.row), self.model._ordered()
+        found, ordered = self._explained(alert.row), self.model.is_ordered
         figure = matplotlib.figure.Figure(figsize=(11 if ordered else 6, 3), layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, 1 + ordered))
         plots.contributions(found, k=6, ax=axes[0])

@@ -49,7 +49,7 @@ class Member:
         self.name, self.model, self.weight = name, model, weight
         self.scale = Calibration()
         self.online = isinstance(model, OnlineDetector)
-        self.context = 0 if self.online or not isinstance(model, Detector) else model._context()
+        self.context = 0 if self.online or not isinstance(model, Detector) else model.context_
         self.tail = np.empty(0)
         self.failures, self.off = 0, False
         self.running: Future | None = None
