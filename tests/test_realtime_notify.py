@@ -31,7 +31,6 @@ from adlib.realtime.notify import (
 )
 from adlib.realtime.store import AlertStore, OutboxRow
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")  # no TLS on loopback
 
 

@@ -10,8 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adlib.compare import (audit, compare, rank_unlabelled, score_cell, verdict, write_leaderboard,
-                           write_report)
+from adlib.compare import (
+    audit,
+    compare,
+    rank_unlabelled,
+    score_cell,
+    verdict,
+    write_leaderboard,
+    write_report,
+)
 from adlib.compare import report as module
 from adlib.datasets import Dataset, make_sensor_stream
 from adlib.notebooks import ROOT

@@ -9,8 +9,7 @@ import pandas as pd
 from scipy.stats import beta, kstest, poisson
 
 from adlib.arguments import column, floats, generator, number, whole
-from adlib.metrics import (average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc,
-                           vus_pr)
+from adlib.metrics import average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc, vus_pr
 from adlib.metrics.labels import checked_flags, runs
 from adlib.metrics.volume import ranked, volumes
 from adlib.scaling import center_scale, standardise

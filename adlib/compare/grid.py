@@ -16,8 +16,18 @@ from adlib.datasets import Dataset
 from adlib.thresholds import check_alpha
 
 from .cells import FACTS, METRIC, Store, code_version, described
-from .protocol import (ORACLE, _baselines, _core, _gap, _ignores_seed, _is_named, _labelled,
-                       _metric_names, _parameters, _untrained)
+from .protocol import (
+    ORACLE,
+    _baselines,
+    _core,
+    _gap,
+    _ignores_seed,
+    _is_named,
+    _labelled,
+    _metric_names,
+    _parameters,
+    _untrained,
+)
 from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]

@@ -26,8 +26,17 @@ from adlib.datasets import Dataset
 from adlib.thresholds import check_alpha
 
 from .audit import FAILED, Audit
-from .statistics import (HEADLINES, _headline_name, _headlines, by_kind, checked_table,
-                         rank_detectors, summarise, triviality, verdict)
+from .statistics import (
+    HEADLINES,
+    _headline_name,
+    _headlines,
+    by_kind,
+    checked_table,
+    rank_detectors,
+    summarise,
+    triviality,
+    verdict,
+)
 from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]

@@ -184,8 +184,8 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
     >>> ranking.wins.to_dict(), ranking.p_values.loc["A", "B"].round(3).item(), ranking.sets_needed
     ({'A': 8.0, 'B': 0.0, 'C': 0.0}, 0.023, 7)
     """
-    from scipy.stats import friedmanchisquare
     from scikit_posthocs import posthoc_wilcoxon
+    from scipy.stats import friedmanchisquare
 
     table = checked_table(table, intervals=False)
     metrics = _headlines(table)

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numba
 import numpy as np
-from numba.types import Array, float64 as f8, void
+from numba.types import Array, void
+from numba.types import float64 as f8
 from numpy.typing import NDArray
 
 from adlib.arguments import floats

@@ -13,7 +13,9 @@ All kernels are in this file because a compiled one is not renewed when a file i
 from typing import Any
 
 import numpy as np
-from numba.types import UniTuple, boolean, float64 as f8, int64 as i8, void
+from numba.types import UniTuple, boolean, void
+from numba.types import float64 as f8
+from numba.types import int64 as i8
 from numpy.typing import NDArray
 
 from adlib.arguments import listed, whole

@@ -11,7 +11,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.types import Array, boolean, float64 as f8, int64 as i8, void
+from numba.types import Array, boolean, void
+from numba.types import float64 as f8
+from numba.types import int64 as i8
 from numpy.typing import NDArray
 
 from adlib.arguments import floats, number, whole

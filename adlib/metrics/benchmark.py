@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adlib.arguments import whole
-from adlib.metrics.labels import (both_classes, labels_and_flags, labels_and_scores, runs,
-                                  undefined)
+from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, runs, undefined
 
 
 class Weights(NamedTuple):

@@ -11,8 +11,14 @@ import numpy as np
 
 from adlib.arguments import times
 from adlib.durations import seconds
-from adlib.metrics.labels import (both_classes, checked_flags, checked_judged, labels_and_flags,
-                                  runs, undefined)
+from adlib.metrics.labels import (
+    both_classes,
+    checked_flags,
+    checked_judged,
+    labels_and_flags,
+    runs,
+    undefined,
+)
 from adlib.metrics.point import ratio
 
 DAY = 86_400.0  # seconds

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from adlib.metrics.labels import (both_classes, labels_and_flags, labels_and_scores,
-                                  undefined)
+from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, undefined
 
 
 def roc_auc(y_true, score, *, judged=None):

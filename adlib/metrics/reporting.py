@@ -7,8 +7,16 @@ import numpy as np
 from adlib.arguments import column, generator, number, whole
 from adlib.metrics.event import DAY, event_rates, interval_seconds, match
 from adlib.metrics.labels import both_classes, labels_and_scores, runs
-from adlib.metrics.point import (area_pr, area_roc, counted, descending, highest_f1, rates,
-                                 ratio, telling)
+from adlib.metrics.point import (
+    area_pr,
+    area_roc,
+    counted,
+    descending,
+    highest_f1,
+    rates,
+    ratio,
+    telling,
+)
 from adlib.metrics.volume import ranked, volumes
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from adlib.realtime.config import EngineConfig
 from adlib.realtime.calibration import decide
+from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig

@@ -31,7 +31,8 @@ from safetensors import numpy as safetensors
 from sklearn.exceptions import NotFittedError
 
 from adlib import persist
-from adlib.arguments import floats, path as as_path
+from adlib.arguments import floats
+from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.drift import DriftMonitor
 from adlib.explain import explain
@@ -39,8 +40,8 @@ from adlib.realtime.calibration import WindowCalibration, decide, window_maxima
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
-from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.inbox import Inbox, last_of, time_of
+from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.members import Member, Worker
 from adlib.realtime.notify import NotificationConfig, NotificationService
 from adlib.realtime.store import AlertStore

@@ -4,14 +4,27 @@ The notebook holds the broken code. Here are the examinations, a repair that cur
 that only quieten the symptom.
 """
 
-from adlib.course.chapter_16.models import (
-    changed_configuration, threshold_before_fit, scaler_without_fit)
-from adlib.course.chapter_16.networks import (
-    scoring_in_training_mode, hidden_train, real_rows_only)
-from adlib.course.chapter_16.scores import (
-    scale_of_the_batch, quota, one_flag, learned_identity, learns_the_burst, raw_severity)
 from adlib.course.chapter_16.evaluation import (
-    typed_numbers, tuned_on_the_test, shuffled_split, point_adjusted, hidden_seed)
+    hidden_seed,
+    point_adjusted,
+    shuffled_split,
+    tuned_on_the_test,
+    typed_numbers,
+)
+from adlib.course.chapter_16.models import (
+    changed_configuration,
+    scaler_without_fit,
+    threshold_before_fit,
+)
+from adlib.course.chapter_16.networks import hidden_train, real_rows_only, scoring_in_training_mode
+from adlib.course.chapter_16.scores import (
+    learned_identity,
+    learns_the_burst,
+    one_flag,
+    quota,
+    raw_severity,
+    scale_of_the_batch,
+)
 
 __all__ = [
     "changed_configuration", "threshold_before_fit", "scaler_without_fit",

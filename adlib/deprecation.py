@@ -1,0 +1,95 @@
+"""Names that were removed or renamed: they work for one release, with a warning.
+
+Every other module may use this one; it imports nothing of adlib.
+"""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def renamed(**names: str) -> Callable[[F], F]:
+    """Accept parameters under their former names: ``@renamed(old="new")``.
+
+    Parameters
+    ----------
+    **names
+        New name of each former one.
+
+    Returns
+    -------
+    callable
+        Decorator. The function keeps its signature; ``renamed_`` on it holds the names, for those
+        who read parameters from a file.
+
+    Raises
+    ------
+    TypeError
+        On a call that gives a parameter under both names.
+
+    Examples
+    --------
+    >>> @renamed(rest="refractory")
+    ... def wait(*, refractory):
+    ...     return refractory
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     wait(rest=3)
+    3
+    >>> str(said[0].message)
+    "wait: 'rest' is now called 'refractory', and will be removed in the next release"
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def accept(*args: Any, **kwargs: Any) -> Any:
+            for old in names.keys() & kwargs.keys():
+                new, value = names[old], kwargs.pop(old)
+                where = function.__qualname__.removesuffix(".__init__")
+                if new in kwargs:
+                    raise TypeError(f"{where} got {old!r} and {new!r}: one thing, give the second")
+                _warn(f"{where}: {old!r} is now called {new!r}")
+                kwargs[new] = value
+            return function(*args, **kwargs)
+
+        accept.renamed_ = names  # type: ignore[attr-defined]
+        accept.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        return accept  # type: ignore[return-value]
+
+    return decorate
+
+
+def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` for names that now live elsewhere.
+
+    Parameters
+    ----------
+    module : str
+        The module's ``__name__``.
+    names : mapping of str to str
+        Former name to ``"package.module:name"``.
+
+    Returns
+    -------
+    callable
+        Warns and returns the object; raises AttributeError for other names.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, attribute = names[name].partition(":")
+        _warn(f"{module}.{name} is now {home}.{attribute}", stacklevel=3)
+        return getattr(import_module(home), attribute)
+
+    return __getattr__
+
+
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(f"{message}, and will be removed in the next release", FutureWarning,
+                  stacklevel=stacklevel)
