@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -311,3 +313,36 @@ def generator(random_state: Any, name: str = "random_state") -> np.random.Genera
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be None, a whole number >= 0 or a NumPy generator, got "
                          f"{random_state!r}") from None
+
+
+def require_extra(module: str, extra: str) -> ModuleType:
+    """An optional library, imported; a missing one is one sentence that names the extra.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``"skops.io"``.
+    extra : str
+        The extra of adlib that brings it.
+
+    Raises
+    ------
+    ImportError
+        When the library is not installed. One that is installed and broken raises its own error.
+
+    Examples
+    --------
+    >>> require_extra("json", "live").loads("[1]")
+    [1]
+    >>> require_extra("no_such_library", "live")
+    Traceback (most recent call last):
+    ImportError: no_such_library is not installed: pip install 'adlib[live]'
+    """
+    library = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise
+        raise ImportError(f"{library} is not installed: pip install 'adlib[{extra}]'",
+                          name=library) from None
