@@ -31,6 +31,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from adlib.files import replaced_file
+
 ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT = 900  # seconds; a hung cell fails instead of stopping the whole run
 START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the default minute
@@ -540,8 +542,8 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with replaced_file(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,11 +8,8 @@ import scikit-learn's types and a short list of others, and refuse the rest.
 
 import json
 import os
-import shutil
-import uuid
 import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from adlib.arguments import listed
 from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.detectors import all_detectors, baselines
+from adlib.files import replaced_folder
 
 FORMAT = 1
 
@@ -73,50 +71,13 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     path = as_path(path, "path")
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
-    with new_folder(path, "model") as folder:
+    with replaced_folder(path, "model.json") as folder:
         arrays: dict[str, np.ndarray] = {}
         tree = _encode(model, "model", arrays, folder)
         document = {"format": FORMAT, "adlib": _version(), "model": tree}
         (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
         save_file(arrays, folder / "arrays.safetensors")
     return path
-
-
-@contextmanager
-def new_folder(path: Path, what: str) -> Iterator[Path]:
-    """A folder to write to, which takes the place of ``path`` when all has gone well.
-
-    Parameters
-    ----------
-    path : Path
-    what : str
-        Stem of the JSON file by which such a folder is known.
-
-    Raises
-    ------
-    FileExistsError
-        When ``path`` exists and holds no ``{what}.json``.
-    """
-    if path.exists() and not (path / f"{what}.json").is_file():
-        raise FileExistsError(f"path exists and is not a saved {what}: {path}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise FileExistsError(f"path lies below a file: {path}") from None
-    folder = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-    old = folder.with_suffix(".old")
-    folder.mkdir()
-    try:
-        yield folder
-        if path.exists():
-            path.rename(old)
-        folder.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
 
 
 def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:

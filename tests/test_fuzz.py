@@ -1103,7 +1103,7 @@ EXEMPT = {
     "detectors.FlatStateDetector": "abstract", "detectors.SequenceDetector": "abstract",
     "detectors.SequenceNet": "a network inside a detector, which checks",
     "detectors.all_detectors": "takes no argument", "detectors.baselines": "takes no argument",
-    "windows.validated": "scikit-learn's validate_data", "persist.new_folder": "inside save",
+    "windows.validated": "scikit-learn's validate_data", "files": "inside save and write_report",
     "thresholds.Threshold": "abstract", "thresholds.Adaptive": "abstract",
     "thresholds.Scores": "a type", "thresholds.MIN_EXCEEDANCES": "a number",
     "datasets.ANOMALY_KINDS": "a tuple", "datasets.KINDS": "a dict",

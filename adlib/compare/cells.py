@@ -18,6 +18,8 @@ from typing import Any
 import joblib
 import numpy as np
 
+from adlib.files import replaced_file
+
 __all__ = ["Store", "code_version", "described"]
 
 STATUSES = ("ok", "failed", "timed out")
@@ -26,8 +28,8 @@ FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "sco
          "peak_memory_mib")
 # what no cell runs: editing these leaves finished cells as they are
 APART = ("__init__.py", "plots.py", "notebooks.py", "explain.py", "feedback", "checks.py",
-         "persist.py", "realtime", "compare/audit.py", "compare/report.py", "compare/statistics.py",
-         "compare/unlabelled.py")
+         "persist.py", "files.py", "realtime", "compare/audit.py", "compare/report.py",
+         "compare/statistics.py", "compare/unlabelled.py")
 # their code is settled by `code_version`
 KNOWN = ("adlib", "sklearn", "numpy", "scipy", "torch", "builtins", "abc")
 # where properties, partials, cached and compiled functions keep the function
@@ -84,13 +86,9 @@ class Store:
     def write(self, made_of: dict[str, Any], outcome: dict[str, Any]) -> Path:
         """Put a finished cell in its place; a reader sees the old file or the new one."""
         path = self.path(made_of)
-        draft = self.folder / f".{uuid.uuid4().hex}.draft"
         text = json.dumps({"made_of": made_of, "outcome": outcome}, indent=1)
-        try:
+        with replaced_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
         return path
 
 

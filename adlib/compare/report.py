@@ -7,9 +7,7 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
-import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -23,6 +21,7 @@ import pandas as pd
 from adlib.arguments import instance, listed
 from adlib.arguments import path as as_path
 from adlib.datasets import Dataset
+from adlib.files import replaced_file, replaced_folder
 from adlib.thresholds import check_alpha
 
 from .audit import FAILED, Audit
@@ -154,18 +153,13 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     sections = _sections(table, summary, ranking, datasets, figures, audits or {},
                          unlabelled or {})
     page = _page(title, said, sections, manifest)
-    draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.draft")
-    draft.mkdir(parents=True)
-    try:
+    with replaced_folder(folder, marker=None) as draft:  # _check_replaceable has looked
         for name, png in figures.items():
             (draft / name).write_bytes(png)
         table.to_csv(draft / "table.csv", index=False)
         (draft / "index.html").write_text(page, encoding="utf-8")
         text = json.dumps(manifest | {"files": sorted(files)}, indent=1, ensure_ascii=False)
         (draft / "manifest.json").write_text(text + "\n", encoding="utf-8")
-        _put(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder / "index.html"
 
 
@@ -239,9 +233,8 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         raise ValueError("table ranks nobody: there is nothing to put on a leaderboard")
     for file, content in ((path.with_suffix(".png"), png),
                           (path, new.encode())):
-        draft = file.with_name(f".{file.name}.draft")
-        draft.write_bytes(content)
-        os.replace(draft, file)
+        with replaced_file(file) as draft:
+            draft.write_bytes(content)
     return path
 
 
@@ -533,17 +526,3 @@ def _check_replaceable(folder):
         raise ValueError(f"folder: {folder.name} holds what no report wrote ({foreign[0]} and "
                          f"{len(foreign) - 1} more); give a new folder")
 
-
-def _put(draft, folder):
-    """Rename the draft into its place; an earlier report is moved away first and comes back if that
-    fails."""
-    old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
-    if folder.exists():
-        os.replace(folder, old)
-    try:
-        os.replace(draft, folder)
-    except OSError:
-        if old.exists():
-            os.replace(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

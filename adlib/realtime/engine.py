@@ -36,6 +36,7 @@ from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.drift import DriftMonitor
 from adlib.explain import explain
+from adlib.files import replaced_folder
 from adlib.realtime.calibration import WindowCalibration, decide, window_maxima
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.counters import Counters
@@ -605,7 +606,7 @@ class RealTimeAnomalyDetector:
         """
         self._check_fitted()
         path = as_path(path, "path")
-        with persist.new_folder(path, "engine") as folder:
+        with replaced_folder(path, "engine.json") as folder:
             for i, member in enumerate(self._members):
                 persist.save(member.model, folder / f"detector-{i}")
             safetensors.save_file(
