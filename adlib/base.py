@@ -6,7 +6,7 @@ thresholds and scikit-learn's view of it are here, once.
 
 import inspect
 from abc import ABC, abstractmethod
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.arguments import number, one_of, whole
+from adlib.arguments import instance, number, one_of, whole
 from adlib.thresholds import Calibration, Conformal, Fixed, Scores, Threshold, check_alpha
 from adlib.windows import Windows, check_window, validated
 
@@ -26,6 +26,10 @@ _LARGEST = np.finfo(np.float64).max
 # what overflows is clipped to the largest score or refused as NaN: see `Detector._checked`
 _OVERFLOW = {"over": "ignore", "invalid": "ignore"}
 _SLICE = 32_000_000  # values in the windows of one slice: 256 MB
+# what `fit` learns besides the state of an online detector: no score depends on it
+_NOT_STATE = {"calibration_", "feature_names_in_", "threshold_", "threshold_rule_"}
+
+State = dict[str, NDArray[Any] | float | int]
 
 
 class Detection(NamedTuple):
@@ -590,6 +594,95 @@ class OnlineDetector(Detector):
         self._set_calibration(deepcopy(self).process(X_normal))
         return self
 
+    # -- state --------------------------------------------------------------------------------
+
+    def get_state(self) -> State:
+        """All that later scores depend on besides the parameters, as numbers and arrays.
+
+        Copies of the attributes that end in ``_``, without threshold and calibration, which
+        learning further rows does not move.
+
+        Returns
+        -------
+        dict of str to ndarray, float or int
+
+        Raises
+        ------
+        NotFittedError
+            Before the first row.
+        TypeError
+            When a detector keeps its state in something else: a list, an object.
+
+        Examples
+        --------
+        >>> from adlib.detectors import RollingZScore
+        >>> first, second = RollingZScore(window=20), RollingZScore(window=20)
+        >>> stream = np.random.default_rng(0).normal(size=(200, 1))
+        >>> _ = first.process(stream[:100])
+        >>> _ = second.set_state(first.get_state())
+        >>> bool((second.process(stream[100:]) == first.process(stream[100:])).all())
+        True
+        """
+        check_is_fitted(self, "n_features_in_")
+        state: State = {}
+        for name, value in vars(self).items():
+            if not name.endswith("_") or name.startswith("_") or name in _NOT_STATE:
+                continue
+            if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+                state[name] = value.copy()
+            elif isinstance(value, (int, float, np.integer, np.floating, np.bool_)):
+                state[name] = value.item() if isinstance(value, np.generic) else value
+            else:
+                raise TypeError(f"{type(self).__name__} keeps {name} as {type(value).__name__}: a "
+                                f"state is made of numbers and arrays of numbers")
+        return state
+
+    def set_state(self, state: State) -> Self:
+        """Go on, bit for bit, where another detector of the same parameters was.
+
+        Threshold and calibration stay as they are. Arrays must have the shapes that this detector
+        has, or would have after a first row where it has seen none.
+
+        Parameters
+        ----------
+        state : dict
+            From `get_state`; its arrays are copied.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            When ``state`` is not one that this detector could have reached. It then stays where
+            it was.
+        """
+        self.check_params()
+        instance(state, "state", dict)
+        if hasattr(self, "n_features_in_"):
+            usual = self.get_state()
+        else:
+            fresh = clone(self)
+            fresh._start(whole(state.get("n_features_in_"), "state['n_features_in_']", 1))
+            usual = fresh.get_state()
+        if wrong := sorted(map(str, state.keys() ^ usual.keys())):
+            raise ValueError(f"state must hold what {type(self).__name__}.get_state gives, got "
+                             f"another model's: they differ in {', '.join(wrong)}")
+        if state["n_features_in_"] != usual["n_features_in_"]:
+            raise ValueError(f"state must be of a detector of {usual['n_features_in_']} features, "
+                             f"got one of {state['n_features_in_']!r}")
+        found = {name: _like(state[name], usual[name], f"state[{name!r}]") for name in usual}
+        trial = copy(self)
+        vars(trial).update(found)
+        try:
+            trial.check_loaded()
+        except ValueError as error:
+            raise ValueError(f"state must be of a detector with the parameters of this "
+                             f"{type(self).__name__}: {error}") from None
+        vars(self).update(found)
+        return self
+
     @property
     def is_ordered(self) -> bool:
         return True
@@ -597,6 +690,23 @@ class OnlineDetector(Detector):
     @property
     def context_(self) -> int:
         return 0
+
+
+def _like(value: Any, usual: NDArray[Any] | float, name: str) -> NDArray[Any] | float:
+    """A value of the kind that is usual there: an array of its shape and dtype, or a number."""
+    if isinstance(usual, np.ndarray):
+        if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (
+                usual.shape, usual.dtype):
+            got = (f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray)
+                   else type(value).__name__)
+            raise ValueError(f"{name} must be an array of {usual.dtype} of shape {usual.shape}, "
+                             f"got {got}")
+        return value.copy()
+    value = value.item() if isinstance(value, np.generic) else value
+    # a file may give 2.0 back as 2, but neither True for 1 nor a fraction for a count
+    if not (type(value) is type(usual) or type(usual) is float and type(value) is int):
+        raise ValueError(f"{name} must be of type {type(usual).__name__}, got {value!r}")
+    return type(usual)(value)
 
 
 def _draw_seed(random_state: int | np.random.RandomState | np.random.Generator | None) -> int:

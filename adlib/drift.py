@@ -225,8 +225,7 @@ class DriftMonitor(BaseEstimator):
                           for window in sliding_window_view(reference[:, k], self.patience)[
                               ::max(1, self.patience // 10)])
             self.limits_[k] = max(smirnov * np.sqrt(max(depends, 1.0)), largest)
-        constant = (reference[:, 1:] == reference[0, 1:]).all(axis=0)
-        self._longest = np.where(constant, np.inf, _longest_runs(reference[:, 1:]))
+        self._longest = longest_runs(reference[:, 1:])
         self._run, self._last = np.zeros(self._width - 1), np.full(self._width - 1, np.nan)
         self._hung = np.zeros(self._width - 1, bool)
         self._recent: list[Rows] = []
@@ -315,7 +314,7 @@ class DriftMonitor(BaseEstimator):
         return {k: distance for k, distance in found.items() if distance > self.limits_[k]}
 
     def _hangs(self, x: Rows) -> bool:
-        self._run = np.where(x == self._last, self._run + 1, 1)
+        self._run = run_lengths(x[None], self._last, self._run)[0]
         self._last = x
         hung = self._run >= self._longest + self.stuck
         fresh, freed = hung & ~self._hung, self._hung & ~hung
@@ -434,13 +433,68 @@ def _far(value: float, ordered: Rows) -> float:
     return float((value - middle) / (high - middle)) if high > middle else np.inf
 
 
-def _longest_runs(X: Rows) -> Rows:
-    """Most rows in a row without a change, by column."""
-    longest = np.ones(X.shape[1])
-    for j in range(X.shape[1]):
-        changes = np.flatnonzero(np.diff(X[:, j], prepend=np.nan, append=np.nan))
-        longest[j] = np.diff(changes).max()
+def longest_runs(X: ArrayLike) -> Rows:
+    """Most rows in a row without a change, by feature; inf for one that never changes.
+
+    What a stuck sensor is measured by: one that rests for long in normal rows may do so again.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+        Normal rows in time order.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+
+    Examples
+    --------
+    >>> longest_runs([[1.0, 7.0], [2.0, 7.0], [2.0, 7.0], [3.0, 7.0]]).tolist()
+    [2.0, inf]
+    """
+    X = floats(X, "X", "(n_rows, n_features)")
+    longest = np.full(X.shape[1], np.inf)
+    for j, values in enumerate(X.T):
+        changes = np.flatnonzero(np.diff(values, prepend=np.nan, append=np.nan))
+        if len(changes) > 2:  # besides the first row and the end
+            longest[j] = np.diff(changes).max()
     return longest
+
+
+def run_lengths(X: Rows, before: Rows, lengths: NDArray[Any], known: NDArray[np.bool_] | None = None
+                ) -> NDArray[Any]:
+    """Rows without a change that end at each row, by feature: more than a limit, and it is stuck.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        The next rows of a stream; at least one.
+    before, lengths : ndarray of shape (n_features,)
+        The row before them (NaN: none) and the result for it.
+    known : ndarray of bool, shape (n_rows, n_features), optional
+        False where a value was filled in: such a value counts as a change.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        1 for a value that differs from the one before.
+
+    Examples
+    --------
+    >>> X = np.array([[5.0], [5.0], [6.0]])
+    >>> run_lengths(X, np.array([5.0]), np.array([3]))[:, 0].tolist()
+    [4, 5, 1]
+    """
+    changed = np.vstack([before, X[:-1]]) != X
+    if known is not None:
+        changed |= ~known
+    found = np.ones(X.shape, lengths.dtype)
+    resting = np.flatnonzero(~changed.all(axis=0))  # mostly none
+    if len(resting):
+        index = np.arange(len(X))[:, None]
+        last = np.maximum.accumulate(np.where(changed[:, resting], index, -1), axis=0)
+        found[:, resting] = np.where(last < 0, lengths[resting] + index + 1, index - last + 1)
+    return found
 
 
 def _signals(scores: ArrayLike, X: ArrayLike | None, n_features: int | None = None) -> Rows:

@@ -17,7 +17,7 @@ from sklearn.svm import OneClassSVM
 
 import adlib
 from adlib.base import Detector, OnlineDetector, anomaly_score
-from adlib.detectors import KNN, MaxAbsZ, RandomScore, RollingZScore
+from adlib.detectors import KNN, MaxAbsZ, RandomScore, RollingZScore, all_detectors
 from adlib.thresholds import POT, Conformal, Fixed, Quantile
 from adlib.windows import Windows
 
@@ -245,6 +245,63 @@ def test_online_process_refuses_bad_rows_without_losing_state():
         with pytest.raises(ValueError):
             detector.process(bad)
         assert detector.count_ == before["count_"]
+
+
+ONLINE = [Counter, *(cls for cls in all_detectors().values() if issubclass(cls, OnlineDetector))]
+
+
+@pytest.mark.parametrize("cls", ONLINE)
+def test_a_state_goes_on_bit_for_bit_and_is_nobodys_else(cls):
+    X = np.random.default_rng(0).normal(size=(1_500, 2)) + np.sin(np.arange(1_500) / 8)[:, None]
+    detector = cls().fit(X[:400])
+    for other in (cls(), cls().fit(X[:150])):  # one that has seen nothing, and one of other rows
+        before = {name: getattr(other, name, None) for name in ("threshold_", "calibration_")}
+        state = detector.get_state()
+        assert other.set_state(state) is other
+        assert {name: getattr(other, name, None) for name in before} == before
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value[...] = -1  # neither side keeps hold of what was handed over
+        later = copy.deepcopy(detector).process(X[400:])
+        assert other.process(X[400:]).tobytes() == later.tobytes()
+        assert detector.anomaly_score(X).tobytes() == cls().fit(X[:400]).anomaly_score(X).tobytes()
+        assert detector.process(X[400:410]).tobytes() == later[:10].tobytes()
+        detector = cls().fit(X[:400])
+
+
+@pytest.mark.parametrize("cls", ONLINE)
+def test_the_state_of_another_model_is_refused_in_one_sentence(cls):
+    X = np.random.default_rng(0).normal(size=(300, 2))
+    detector = cls().fit(X)
+    good, before = detector.get_state(), detector.get_state()
+    arrays = [name for name, value in good.items() if isinstance(value, np.ndarray)]
+    foreign = [other().fit(X).get_state() for other in ONLINE if other is not cls]
+    bad = [{}, {**good, "more_": 1}, {k: v for k, v in good.items() if k != "seed_"},
+           {**good, "n_features_in_": True}, {**good, "n_features_in_": 2.0},
+           *({**good, name: value} for name in arrays for value in (
+               good[name][:-1], good[name].astype(np.float32), good[name].tolist(), 0.0)),
+           *foreign]
+    for state in bad:
+        for target in (detector, cls()):
+            with pytest.raises(ValueError, match="state") as error:
+                target.set_state(state)
+            assert "\n" not in str(error.value) and len(str(error.value)) < 300
+        assert not hasattr(target, "n_features_in_")
+    with pytest.raises(ValueError, match="state must be of a detector of 2 features, got one of 1"):
+        detector.set_state(cls().fit(X[:, :1]).get_state())
+    with pytest.raises(TypeError, match="state must be of type dict"):
+        detector.set_state([])
+    after = detector.get_state()
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    with pytest.raises(NotFittedError):
+        cls().get_state()
+
+
+def test_a_state_that_is_no_number_is_named():
+    detector = Counter().fit(np.zeros((50, 2)))
+    detector.seen_ = [1]
+    with pytest.raises(TypeError, match="Counter keeps seen_ as list"):
+        detector.get_state()
 
 
 def test_long_inputs_are_scored_a_slice_at_a_time(X, monkeypatch):
