@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from adlib.arguments import floats, instance, listed, number, whole
+from adlib.metrics.labels import runs
 
 __all__ = ["comparison", "critical_difference", "histogram", "losses", "series"]
 
@@ -580,8 +581,7 @@ def _affects(dataset, name):
 
 def _bands(ax, edge, marked, colour, label):
     """A vertical band over each run of marked rows."""
-    change = np.flatnonzero(np.diff(marked, prepend=False, append=False))
-    for start, end in change.reshape(-1, 2):
+    for start, end in zip(*runs(marked), strict=True):
         ax.axvspan(edge[start], edge[end], color=colour, alpha=0.25, linewidth=0, label=label)
 
 

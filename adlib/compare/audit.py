@@ -242,9 +242,9 @@ class _Case:
 
     def borders(self):
         """Rows with which the test or another recording begins."""
-        change = [] if self.session is None else np.flatnonzero(
-            self.session[1:] != self.session[:-1]) + 1
-        return sorted({*map(int, change)} | ({self.start} if self.start else set()))
+        begin = [] if self.session is None else runs(np.ones(self.session.size, bool),
+                                                     self.session)[0]
+        return sorted({*map(int, begin), self.start} - {0})
 
     def has(self, need):
         return {"series": self.series, "table": not self.series, "X": self.X is not None,
@@ -285,8 +285,8 @@ def _ties(case):
 
 
 def _stuck(case):
-    change = np.flatnonzero(case.s[1:] != case.s[:-1]) + 1
-    longest = int(np.diff([0, *change, case.s.size]).max())
+    starts, stops = runs(np.ones(case.s.size, dtype=bool), case.s)
+    longest = int((stops - starts).max())
     limit = max(STUCK * case.s.size, 10)
     return _found(longest > limit, longest, limit, (
         f"the longest stretch of one and the same score is {longest} of {case.s.size} rows; above "

@@ -23,6 +23,7 @@ from adlib.datasets import Dataset
 from adlib.detectors import all_detectors
 from adlib.detectors import baselines as one_liners
 from adlib.metrics import report
+from adlib.metrics.labels import runs
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
 
@@ -263,8 +264,7 @@ def _settled(dataset: Dataset, gap: int) -> np.ndarray:
     """False on the first rows of each recording, boolean of shape (n_samples,)."""
     settled = np.ones(len(dataset), dtype=bool)
     if dataset.session is not None:
-        starts = 1 + np.flatnonzero(np.diff(dataset.session))
-        for start in (0, *starts):
+        for start in runs(settled, dataset.session)[0]:
             settled[start : start + gap] = False
     return settled
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from adlib.arguments import floats, listed, numeric, times, whole
+from adlib.metrics.labels import runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,13 +267,8 @@ class Dataset:
 
     def _runs(self, marked: np.ndarray) -> np.ndarray:
         """Runs of marked rows with the same labels: shape (n_events, 2), end exclusive."""
-        change = np.ones(len(self), bool)
-        labels = (marked, self.kind, self.channel, self.strength, self.session)
-        change[1:] = np.any([v[1:] != v[:-1] for v in labels if v is not None], axis=0)
-        starts = np.flatnonzero(change)
-        ends = np.append(starts[1:], len(self))
-        keep = marked[starts]
-        return np.column_stack([starts[keep], ends[keep]])
+        labels = (self.kind, self.channel, self.strength, self.session)
+        return np.column_stack(runs(marked, *(v for v in labels if v is not None)))
 
     @property
     def events(self) -> pd.DataFrame:
@@ -283,12 +279,12 @@ class Dataset:
         """
         import pandas as pd
 
-        runs = self._runs(self.kind != "")
-        table = {"start": runs[:, 0], "end": runs[:, 1], "kind": self.kind[runs[:, 0]]}
-        table["is_anomaly"] = self.y[runs[:, 0]] == 1
+        start, end = self._runs(self.kind != "").T
+        table = {"start": start, "end": end, "kind": self.kind[start]}
+        table["is_anomaly"] = self.y[start] == 1
         for field in ("channel", "strength"):
             if (values := getattr(self, field)) is not None:
-                table[field] = values[runs[:, 0]]
+                table[field] = values[start]
         return pd.DataFrame(table)
 
     def to_frame(self) -> pd.DataFrame:

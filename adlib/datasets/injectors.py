@@ -17,6 +17,7 @@ import numpy as np
 
 from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
+from adlib.metrics.labels import runs
 
 #: An event of a kind that replaces values must change its channel by this many sd (rms), or it is
 #: placed again: a label on rows that hardly changed would punish detectors for being right.
@@ -532,13 +533,7 @@ def _free(base: Dataset, first: int, min_gap: int, taken: np.ndarray | None = No
     rows = np.arange(n)
     near = count[np.minimum(rows + min_gap + 1, n)] > count[np.maximum(rows - min_gap, 0)]
     free = ~near & (rows >= first)
-    cut = np.ones(n + 1, bool)
-    cut[1:-1] = free[1:] != free[:-1]
-    if base.session is not None:
-        cut[1:-1] |= base.session[1:] != base.session[:-1]
-    edges = np.flatnonzero(cut)
-    segments = np.column_stack([edges[:-1], edges[1:]])
-    return segments[free[segments[:, 0]]]
+    return np.column_stack(runs(free, *([] if base.session is None else [base.session])))
 
 
 def _place(

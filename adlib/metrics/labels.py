@@ -141,12 +141,14 @@ def undefined(metric, why):
     return np.nan
 
 
-def runs(flags):
+def runs(flags, *labels):
     """Half-open intervals of consecutive true rows: events in labels, alarms in flags.
 
     Parameters
     ----------
     flags : ndarray of bool, shape (n_samples,)
+    *labels : ndarrays of shape (n_samples,)
+        A run also ends where one of them changes: kinds of event, numbers of recordings.
 
     Returns
     -------
@@ -156,9 +158,17 @@ def runs(flags):
     --------
     >>> runs(np.array([True, False, True, True]))
     (array([0, 2]), array([1, 4]))
+    >>> runs(np.ones(4, dtype=bool), np.array([0, 0, 7, 7]))
+    (array([0, 2]), array([2, 4]))
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
-    return edges[::2], edges[1::2]
+    change = np.ones(len(flags) + 1, dtype=bool)
+    change[1:-1] = flags[1:] != flags[:-1]
+    for label in labels:
+        change[1:-1] |= label[1:] != label[:-1]
+    edges = np.flatnonzero(change)
+    starts, stops = edges[:-1], edges[1:]
+    there = flags[starts]
+    return starts[there], stops[there]
 
 
 def _vector(values, name):

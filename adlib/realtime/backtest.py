@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from adlib.metrics.labels import runs
 from adlib.realtime.calibration import decide
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
@@ -253,10 +254,10 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     engine.close()
     days = max(float(time[-1] - time[first]), config.sampling_period) / _DAY
     return Backtest(config, verdicts, quality, days, first, time[first:],
-                    None if labels is None else _runs(labels, first))
+                    None if labels is None else _events(labels, first))
 
 
-def _runs(labels: np.ndarray, first: int) -> list[tuple[int, int]]:
+def _events(labels: np.ndarray, first: int) -> list[tuple[int, int]]:
     """First and last row of every run of ones, from row ``first`` on."""
-    edges = np.flatnonzero(np.diff(labels[first:], prepend=0, append=0)) + first
-    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    starts, stops = runs(labels[first:] == 1)
+    return [(int(a) + first, int(b) + first - 1) for a, b in zip(starts, stops, strict=True)]
