@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: ``kind`` of rows that are neither normal nor anomalous and are left out of every metric.
 RECOVERY = "recovery"
 
+#: Default of fields that are never None once a dataset is made.
+FILLED_IN: Any = None
+
 
 class Splits(NamedTuple):
     """Training, calibration and test part.
@@ -91,13 +94,13 @@ class Dataset:
 
     name: str
     X: np.ndarray
-    y: np.ndarray | None = None
+    y: np.ndarray = FILLED_IN
     time: np.ndarray | None = None
-    feature_names: tuple[str, ...] | None = None
-    kind: np.ndarray | None = None
-    train_end: int | None = None
+    feature_names: tuple[str, ...] = FILLED_IN
+    kind: np.ndarray = FILLED_IN
+    train_end: int = FILLED_IN
     source: str = ""
-    calibrate_start: int | None = None
+    calibrate_start: int = FILLED_IN
     oracle: np.ndarray | None = None
     strength: np.ndarray | None = None
     channel: np.ndarray | None = None
@@ -105,69 +108,61 @@ class Dataset:
 
     def __post_init__(self) -> None:
         X = _checked(floats, self.X, self.name, "X")
-        X = X[:, None] if X.ndim == 1 else X
-        if X.ndim != 2 or X.shape[1] == 0:
-            raise ValueError(f"{self.name}: X must have shape (rows, features), got {X.shape}")
-        n, d = X.shape
-        if np.isinf(X).any():
+        self._set("X", _read_only(X[:, None] if X.ndim == 1 else X, np.float64))
+        if self.X.ndim != 2 or self.X.shape[1] == 0:
+            raise ValueError(
+                f"{self.name}: X must have shape (rows, features), got {self.X.shape}"
+            )
+        if np.isinf(self.X).any():
             raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
-
-        y = np.zeros(n, np.int8) if self.y is None else _checked(numeric, self.y, self.name, "y")
-        if y.shape == (n,) and not np.isin(y, (0, 1)).all():
-            odd = np.unique(y[~np.isin(y, (0, 1))])[:3].tolist()
-            raise ValueError(f"{self.name}: y must hold 0 (normal) and 1 (anomaly), got {odd}")
-        kind = np.where(y == 1, "anomaly", "") if self.kind is None else self.kind
-        names = [f"x{i}" for i in range(d)] if self.feature_names is None else self.feature_names
-        names = tuple(str(f) for f in _checked(listed, names, self.name, "feature_names"))
-        if len(names) != d or len(set(names)) != d:
-            raise ValueError(f"{self.name}: {d} columns need {d} different names in feature_names, "
-                             f"got {names}")
-
-        columns: dict[str, tuple[Any, Any]] = {
-            "y": (y, np.int8),
-            "time": (self.time, "datetime64[ns]"),
-            "kind": (kind, np.str_),
-            "oracle": (self.oracle, np.float64),
-            "strength": (self.strength, np.float64),
-            "channel": (self.channel, np.str_),
-            "session": (self.session, np.int64),
-        }
-        self._set("X", _read_only(X, np.float64))
-        for field, (values, dtype) in columns.items():
-            if values is None:
-                continue
-            if field == "time":
-                values = _checked(times, values, self.name, field)
-            elif dtype is np.int64:
-                values = _checked(floats, values, self.name, field)
-                if not (np.abs(values) < 2**53).all() or (values % 1 != 0).any():
-                    raise ValueError(f"{self.name}: {field} must hold whole numbers")
-            elif dtype is np.float64:
-                values = _checked(floats, values, self.name, field)
-            try:
-                array = _read_only(values, dtype)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{self.name}: {field}: {error}") from None
-            if array.shape != (n,):
-                raise ValueError(f"{self.name}: {field} has shape {array.shape}, X has {n} rows")
-            self._set(field, array)
+        self._set("feature_names", self._names())
+        for field in COLUMNS:
+            self._set(field, self._column(field))
         if (self.kind[self.y == 1] == "").any():
             raise ValueError(f"{self.name}: kind is empty on a row with y = 1")
         if self.time is not None and (np.isnat(self.time).any() or (_steps(self.time) < 0).any()):
             raise ValueError(f"{self.name}: time must be complete and must not fall; sort the rows")
-
-        train_end = int(0.4 * n) if self.train_end is None else _checked(
-            whole, self.train_end, self.name, "train_end", 0)
-        start = train_end - train_end // 5 if self.calibrate_start is None else _checked(
-            whole, self.calibrate_start, self.name, "calibrate_start", 0)
-        if not 0 <= start <= train_end <= n:
+        train_end = self._cut_at("train_end", int(0.4 * len(self)))
+        start = self._cut_at("calibrate_start", train_end - train_end // 5)
+        if not start <= train_end <= len(self):
             raise ValueError(
-                f"{self.name}: need 0 <= calibrate_start <= train_end <= {n}, "
+                f"{self.name}: need 0 <= calibrate_start <= train_end <= {len(self)}, "
                 f"got calibrate_start={start}, train_end={train_end}"
             )
-        self._set("feature_names", names)
         self._set("train_end", train_end)
-        self._set("calibrate_start", int(start))
+        self._set("calibrate_start", start)
+
+    def _names(self) -> tuple[str, ...]:
+        """One name per column, all different."""
+        if self.feature_names is None:
+            return tuple(f"x{i}" for i in range(self.n_features))
+        given = _checked(listed, self.feature_names, self.name, "feature_names")
+        names = tuple(map(str, given))
+        if not len(names) == len(set(names)) == self.n_features:
+            raise ValueError(f"{self.name}: {self.n_features} columns need {self.n_features} "
+                             f"different names in feature_names, got {names}")
+        return names
+
+    def _column(self, field: str) -> np.ndarray | None:
+        """A field with one value per row, checked; None where nothing is known."""
+        values = getattr(self, field)
+        if values is None and field == "y":
+            values = np.zeros(len(self), np.int8)
+        elif values is None and field == "kind":
+            values = np.where(self.y == 1, "anomaly", "")
+        if values is None:
+            return None
+        check, dtype = COLUMNS[field]
+        array = _read_only(_checked(check, values, self.name, field), dtype)
+        if array.shape != (len(self),):
+            raise ValueError(
+                f"{self.name}: {field} has shape {array.shape}, X has {len(self)} rows"
+            )
+        return array
+
+    def _cut_at(self, field: str, default: int) -> int:
+        row = getattr(self, field)
+        return default if row is None else _checked(whole, row, self.name, field, 0)
 
     def _set(self, field: str, value: Any) -> None:
         object.__setattr__(self, field, value)
@@ -189,7 +184,7 @@ class Dataset:
     @property
     def judged(self) -> np.ndarray:
         """Boolean array of shape (n_samples,): False on rows that metrics leave out."""
-        return self.kind != RECOVERY
+        return np.not_equal(self.kind, RECOVERY)
 
     def slices(self, purge: int = 0) -> Splits:
         """Places to cut, with ``purge`` rows left out before calibration and before the test.
@@ -239,16 +234,14 @@ class Dataset:
         if step != 1:
             raise ValueError(f"{self.name}: rows must follow each other, got {rows}")
         last = max(first, last)
-        arrays = {
+        changes: dict[str, Any] = {
             f.name: value[first:last]
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), np.ndarray)
         }
-        edges = {
-            edge: min(max(getattr(self, edge), first), last) - first
-            for edge in ("train_end", "calibrate_start")
-        }
-        return replace(self, **arrays, **edges)
+        for edge in ("train_end", "calibrate_start"):
+            changes[edge] = min(max(getattr(self, edge), first), last) - first
+        return replace(self, **changes)
 
     @property
     def train(self) -> Dataset:
@@ -279,7 +272,7 @@ class Dataset:
         """
         import pandas as pd
 
-        start, end = self._runs(self.kind != "").T
+        start, end = self._runs(np.not_equal(self.kind, "")).T
         table = {"start": start, "end": end, "kind": self.kind[start]}
         table["is_anomaly"] = self.y[start] == 1
         for field in ("channel", "strength"):
@@ -337,6 +330,40 @@ def _checked(check: Callable, values: Any, dataset: str, field: str, *more: Any)
         return check(values, field, *more)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{dataset}: {error}") from None
+
+
+def _binary(values: Any, name: str) -> np.ndarray:
+    y = numeric(values, name)
+    if not np.isin(y, (0, 1)).all():
+        odd = np.unique(y[~np.isin(y, (0, 1))])[:3].tolist()
+        raise ValueError(f"{name} must hold 0 (normal) and 1 (anomaly), got {odd}")
+    return y
+
+
+def _texts(values: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values, np.str_)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _whole_numbers(values: Any, name: str) -> np.ndarray:
+    found = floats(values, name)
+    if not (np.abs(found) < 2**53).all() or (found % 1 != 0).any():
+        raise ValueError(f"{name} must hold whole numbers")
+    return found
+
+
+#: Fields with one value per row: how they are checked, and how they are stored.
+COLUMNS: dict[str, tuple[Callable, Any]] = {
+    "y": (_binary, np.int8),
+    "time": (times, "datetime64[ns]"),
+    "kind": (_texts, np.str_),
+    "oracle": (floats, np.float64),
+    "strength": (floats, np.float64),
+    "channel": (_texts, np.str_),
+    "session": (_whole_numbers, np.int64),
+}
 
 
 def _read_only(values: Any, dtype: Any) -> np.ndarray:

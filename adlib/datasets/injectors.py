@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
@@ -91,6 +92,11 @@ class Kind:
     point: bool = False
     replaces: bool = False
     anomaly: bool = True
+
+    @property
+    def least(self) -> float:
+        """Size of the smallest change, in sd, that an event of this kind may have."""
+        return MIN_STRENGTH if self.replaces else 0.0
 
     @property
     def summary(self) -> str:
@@ -326,46 +332,37 @@ def inject(
     (42, True)
     """
     rng = generator(random_state)
-    n_columns = whole(n_columns, "n_columns", 1)
+    n_columns, n_events = whole(n_columns, "n_columns", 1), whole(n_events, "n_events", 0)
+    min_gap = whole(min_gap, "min_gap", 0, of="rows")
     start = None if start is None else whole(start, "start", 0)
     base = _as_dataset(data, start)
-    kinds = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
-    ladder = strengths_of(strength)
-    pair = isinstance(length, (tuple, list)) and len(length) == 2
-    low, high = (whole(rows, "length", 1, of="rows")
-                 for rows in (length if pair else (length, length)))
-    _check(kinds, n_events, low, high, ladder, min_gap, period, missing, len(base))
+    first = base.train_end if start is None else start
+    names, ladder = _known(kinds), strengths_of(strength)
+    if not (ladder > 0).all():
+        raise ValueError(f"strength must be > 0 standard deviations, got {ladder.tolist()}")
+    low, high = _row_range(length, names)
+    _check_options(period, missing, len(base))
 
     scales = np.array([robust_sd(column) for column in base.X.T])
     channels = _channels(base, columns, scales, n_columns)
-    paired = _correlated(base.X, channels) if "correlation_break" in kinds else channels
-    first = base.train_end if start is None else start
-    dealt = _deal(kinds, n_events, rng)
+    paired = _correlated(base.X, channels) if "correlation_break" in names else channels
+    dealt = [KINDS[name] for name in _deal(names, n_events, rng).tolist()]
     strengths = _deal(ladder, n_events, rng)
     lengths = rng.integers(low, high + 1, n_events)
-    lengths[[KINDS[k].point for k in dealt]] = 1
+    lengths[[kind.point for kind in dealt]] = 1
     starts = _place(lengths, _free(base, first, min_gap), min_gap, rng)
 
-    X, y = base.X.copy(), base.y.copy()
-    labels = base.kind.astype(object)
-    affected = np.full(len(X), "", object) if base.channel is None else base.channel.astype(object)
-    sizes = np.zeros(len(X)) if base.strength is None else base.strength.copy()
-    clean = base.X  # shapes see the data with drifts, but without the other anomalies
+    series = _Injection(base, scales, rng, period, missing)
     # Drifts first, because what comes after one happens on its new level.
-    for i in sorted(range(n_events), key=lambda i: (KINDS[dealt[i]].anomaly, starts[i])):
-        kind = KINDS[dealt[i]]
+    for i in sorted(range(n_events), key=lambda i: (dealt[i].anomaly, starts[i])):
+        kind = dealt[i]
         pool = paired if kind.name == "correlation_break" else channels
         for _ in range(MAX_TRIES):
             rows = slice(int(starts[i]), int(starts[i] + lengths[i]))
             chosen = np.sort(rng.choice(pool, min(n_columns, len(pool)), replace=False))
-            new, found = np.empty((int(lengths[i]), len(chosen))), []
-            for j, c in enumerate(chosen):
-                wanted = (float(scales[c]), float(strengths[i]))
-                event = Event(clean[:, c], rows.start, rows.stop, *wanted, rng, period)
-                new[:, j], size = _shaped(kind, event, missing)
-                found.append(size)
+            new, sizes = series.shaped(kind, rows, chosen, float(strengths[i]))
             # Every channel that the label will name has to show something.
-            if min(found) >= (MIN_STRENGTH if kind.replaces else 0):
+            if min(sizes) >= kind.least:
                 break
             # Nothing to see there: move this one event within the room that the others leave.
             others = np.delete(np.column_stack([starts, starts + lengths]), i, axis=0)
@@ -377,56 +374,100 @@ def inject(
                 f"less than {MIN_STRENGTH} sd, or no context) at {MAX_TRIES} random places; use "
                 "longer or fewer events, other columns, or leave that kind out"
             )
-        if not kind.anomaly:
-            X[rows.stop :, chosen] += new[-1] - clean[rows.stop - 1, chosen]
-        X[rows, chosen] = new
-        if not kind.anomaly:
-            clean = X.copy()
-        y[rows] = kind.anomaly
-        labels[rows] = kind.name
-        affected[rows] = ",".join(base.feature_names[c] for c in chosen)
-        sizes[rows] = max(found)
-    return replace(
-        base,
-        X=X,
-        y=y,
-        kind=labels.astype(str),
-        strength=sizes,
-        channel=affected.astype(str),
-        oracle=None,  # it knew the data before
-        source=f"{base.source}; with injected events".lstrip("; "),
-    )
+        series.put(kind, rows, chosen, new, max(sizes))
+    return series.dataset()
 
 
-def _check(
-    kinds: list[str],
-    n_events: int,
-    low: int,
-    high: int,
-    ladder: np.ndarray,
-    min_gap: int,
-    period: int | None,
-    missing: str | float,
-    n_rows: int,
-) -> None:
-    """Refuse arguments of :func:`inject` that mean nothing, by their names."""
-    whole(n_events, "n_events", 0)
-    whole(min_gap, "min_gap", 0, of="rows")
-    if not kinds or (unknown := [k for k in kinds if not isinstance(k, str) or k not in KINDS]):
-        given = unknown if kinds else "nothing"
-        raise ValueError(f"kinds: got {given}, expected names from {sorted(KINDS)}")
-    if high < low:
-        raise ValueError(f"length must be rows >= 1 or a range (low, high), got {(low, high)}")
-    if not (ladder > 0).all():
-        raise ValueError(f"strength must be > 0 standard deviations, got {ladder.tolist()}")
-    for kind in map(KINDS.__getitem__, kinds):
-        if not kind.point and low < kind.min_length:
-            raise ValueError(f"kind {kind.name!r} needs length >= {kind.min_length}, got {low}")
+def _check_options(period: int | None, missing: str | float, n_rows: int) -> None:
+    """Refuse what no shape could work with."""
     if period is not None and not 4 <= whole(period, "period", 1, of="rows") <= n_rows:
         raise ValueError(f"period must lie in [4, {n_rows}] rows, got {period}")
     named = isinstance(missing, str) and missing in ("nan", "hold")
     if not (named or isinstance(missing, (int, float)) and abs(missing) < np.inf):
         raise ValueError(f"missing must be 'nan', 'hold' or a number, got {missing!r}")
+
+
+class _Injection:
+    """A series while events are put into it, one after another."""
+
+    def __init__(
+        self,
+        base: Dataset,
+        scales: np.ndarray,
+        rng: np.random.Generator,
+        period: int | None,
+        missing: str | float,
+    ):
+        self.base, self.scales, self.rng = base, scales, rng
+        self.period, self.missing = period, missing
+        self.X, self.y, self.kind = base.X.copy(), base.y.copy(), base.kind.astype(object)
+        n = len(base)
+        self.channel = np.full(n, "", object) if base.channel is None else (
+            base.channel.astype(object))
+        self.strength = np.zeros(n) if base.strength is None else base.strength.copy()
+        self.clean = base.X  # shapes see the data with drifts, but without the other anomalies
+
+    def shaped(
+        self, kind: Kind, rows: slice, columns: np.ndarray, strength: float
+    ) -> tuple[np.ndarray, list[float]]:
+        """New values, shape (length, n_columns), and the size of the change in each column."""
+        new, sizes = np.empty((rows.stop - rows.start, len(columns))), []
+        for j, c in enumerate(columns):
+            event = Event(self.clean[:, c], rows.start, rows.stop, float(self.scales[c]), strength,
+                          self.rng, self.period)
+            new[:, j], size = _shaped(kind, event, self.missing)
+            sizes.append(size)
+        return new, sizes
+
+    def put(
+        self, kind: Kind, rows: slice, columns: np.ndarray, new: np.ndarray, size: float
+    ) -> None:
+        """Write an event and its labels; after a drift all later rows are on its new level."""
+        if not kind.anomaly:
+            self.X[rows.stop :, columns] += new[-1] - self.clean[rows.stop - 1, columns]
+        self.X[rows, columns] = new
+        if not kind.anomaly:
+            self.clean = self.X.copy()
+        self.y[rows] = kind.anomaly
+        self.kind[rows] = kind.name
+        self.channel[rows] = ",".join(self.base.feature_names[c] for c in columns)
+        self.strength[rows] = size
+
+    def dataset(self) -> Dataset:
+        """The series as it stands now."""
+        return replace(
+            self.base,
+            X=self.X,
+            y=self.y,
+            kind=self.kind.astype(str),
+            strength=self.strength,
+            channel=self.channel.astype(str),
+            oracle=None,  # it knew the data before
+            source=f"{self.base.source}; with injected events".lstrip("; "),
+        )
+
+
+def _known(kinds: str | Sequence[str]) -> list[str]:
+    """Names of registered kinds."""
+    names = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
+    unknown = [k for k in names if not isinstance(k, str) or k not in KINDS]
+    if unknown or not names:
+        raise ValueError(
+            f"kinds: got {unknown or 'nothing'}, expected names from {sorted(KINDS)}"
+        )
+    return names
+
+
+def _row_range(length: int | Sequence[int], kinds: Sequence[str]) -> tuple[int, int]:
+    """Fewest and most rows of an event, both included."""
+    pair = length if isinstance(length, (tuple, list)) and len(length) == 2 else (length, length)
+    low, high = (whole(rows, "length", 1, of="rows") for rows in pair)
+    if high < low:
+        raise ValueError(f"length must be rows >= 1 or a range (low, high), got {(low, high)}")
+    for kind in map(KINDS.__getitem__, kinds):
+        if not kind.point and low < kind.min_length:
+            raise ValueError(f"kind {kind.name!r} needs length >= {kind.min_length}, got {low}")
+    return low, high
 
 
 def strengths_of(strength: float | Sequence[float]) -> np.ndarray:
@@ -456,18 +497,7 @@ def _shaped(kind: Kind, event: Event, missing: str | float) -> tuple[np.ndarray,
 
 def _as_dataset(data: Any, start: int | None) -> Dataset:
     """The caller's data as a Dataset, checked."""
-    if isinstance(data, Dataset):
-        base = data
-    else:
-        names = time = None
-        if hasattr(data, "columns"):  # a frame, without importing pandas for everybody
-            names = [str(c) for c in data.columns]
-            if data.index.dtype.kind == "M":
-                index = data.index if data.index.tz is None else data.index.tz_convert("UTC")
-                time = index.tz_localize(None).to_numpy()
-            if odd := [n for n, t in zip(names, data.dtypes, strict=True) if t.kind not in "biuf"]:
-                raise ValueError(f"data: columns {odd} are not numeric; leave them out")
-        base = Dataset("injected", data, time=time, feature_names=names, train_end=start)
+    base = data if isinstance(data, Dataset) else _wrapped(data, start)
     if start is not None and not 0 <= start < len(base):
         raise ValueError(f"start={start} must be a row of the data, which has {len(base)}")
     if not len(base):
@@ -483,26 +513,37 @@ def _as_dataset(data: Any, start: int | None) -> Dataset:
     return base
 
 
+def _wrapped(data: Any, start: int | None) -> Dataset:
+    """An array or a frame as a Dataset without labels."""
+    known: dict[str, Any] = {"train_end": start}
+    if hasattr(data, "columns"):  # a frame, without importing pandas for everybody
+        names = known["feature_names"] = [str(c) for c in data.columns]
+        if data.index.dtype.kind == "M":
+            index = data.index if data.index.tz is None else data.index.tz_convert("UTC")
+            known["time"] = index.tz_localize(None).to_numpy()
+        if odd := [n for n, t in zip(names, data.dtypes, strict=True) if t.kind not in "biuf"]:
+            raise ValueError(f"data: columns {odd} are not numeric; leave them out")
+    return Dataset("injected", data, **known)
+
+
 def _channels(
     base: Dataset, columns: Sequence[str | int] | None, scales: np.ndarray, n_columns: int
 ) -> np.ndarray:
     """Numbers of the columns to choose from."""
     names = base.feature_names
-    if columns is None:
-        numbers = np.flatnonzero(scales > 0)
-    else:
-        columns = [columns] if isinstance(columns, str) else listed(columns, "columns")
-        numbers = []
-        for c in columns:
+    numbers = np.flatnonzero(scales > 0)
+    if columns is not None:
+        found = []
+        for c in [columns] if isinstance(columns, str) else listed(columns, "columns"):
             if c not in names and not (isinstance(c, (int, np.integer)) and 0 <= c < len(names)):
                 raise ValueError(f"columns: {c!r} is not among {list(names)}")
-            numbers.append(names.index(c) if c in names else int(c))
-        if flat := [names[c] for c in numbers if not scales[c] > 0]:
+            found.append(names.index(c) if c in names else int(c))
+        if flat := [names[c] for c in found if not scales[c] > 0]:
             raise ValueError(f"columns: {flat} are constant, so no size in sd can be given")
-        numbers = np.unique(numbers)
+        numbers = np.unique(np.array(found, np.int64))
     if not 1 <= n_columns <= len(numbers):
         raise ValueError(f"n_columns={n_columns}, but {len(numbers)} columns vary")
-    return np.asarray(numbers)
+    return numbers
 
 
 def _correlated(X: np.ndarray, channels: np.ndarray) -> np.ndarray:
@@ -575,7 +616,7 @@ def _place(
     )
 
 
-def _deal(options: Sequence[Any], n: int, rng: np.random.Generator) -> np.ndarray:
+def _deal(options: ArrayLike, n: int, rng: np.random.Generator) -> np.ndarray:
     """``n`` options, each as often as the others (give or take one), in random order."""
     shuffled = rng.permutation(np.asarray(options))
     return rng.permutation(np.resize(shuffled, n))
