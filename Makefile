@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: run test test-browser book lab refresh bench lock clean clean-all setup
 
 run: setup
-	$(PY) -m adlib.notebooks run $(NOTEBOOKS)
+	$(PY) tools/chapters.py run $(NOTEBOOKS)
 
 test: setup
 	$(PY) -m pytest -n $(JOBS) --dist loadfile
@@ -44,7 +44,7 @@ lab: setup
 	$(PY) -m jupyter lab --notebook-dir=. notebooks
 
 refresh: setup
-	$(PY) -m adlib.notebooks refresh $(NOTEBOOKS)
+	$(PY) tools/chapters.py refresh $(NOTEBOOKS)
 
 bench: setup
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "there is no benchmark yet"; exit 1; }
@@ -76,7 +76,7 @@ lock:
 clean:
 	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist docs/api
-	find adlib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find adlib notebooks tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean
 	rm -rf .venv *.egg-info

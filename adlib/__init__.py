@@ -32,7 +32,7 @@ _PUBLIC = {
     "load": "adlib.persist",
     "save": "adlib.persist",
 }
-_MODULES = ("base", "checks", "compare", "course", "datasets", "detectors", "drift", "explain",
+_MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "explain",
             "feedback", "metrics", "notebooks", "persist", "plots", "realtime", "thresholds",
             "training", "windows")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
 
 import adlib  # noqa: E402
 
@@ -76,7 +76,7 @@ numpydoc_show_class_members = False
 
 def modules() -> list[str]:
     """Every public module, by its full name."""
-    return [f"adlib.{name}" for name in adlib._MODULES] + ["adlib.realtime.backtest"]
+    return [f"adlib.{name}" for name in adlib._MODULES] + ["adlib.realtime.backtest", "exercises"]
 
 
 def names(module: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adlib.notebooks import ROOT, differences, kernel_environment
+from chapters import ROOT, differences, kernel_environment
 
 _metrics = pytest.StashKey[Path]()
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 from browser import REQUIRED, jupyterlab, need_browser, opened, outputs, run_all
 
-from adlib import notebooks
+import chapters
 
 pytestmark = pytest.mark.browser
-ROOT = notebooks.ROOT
+ROOT = chapters.ROOT
 BOOK = ROOT / "reports" / "book"
 SHOWN = ["00_index", "02_online_zscore"]
 # JupyterLab draws what the kernel sends: a few chapters show that it does.
@@ -77,7 +77,7 @@ def report(tmp_path_factory):
     (root / "notebooks").mkdir()
     for name in SHOWN:
         shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", root / "notebooks")
-    return notebooks.build_reports([notebooks.Run(name, 1.0, "") for name in SHOWN], root=root)
+    return chapters.build_reports([chapters.Run(name, 1.0, "") for name in SHOWN], root=root)
 
 
 def test_report_is_whole_without_a_network(report):

@@ -15,11 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from adlib import metrics
-from adlib.course import exercises, grade
 from adlib.detectors import RobustZScore, RollingZScore
 from adlib.notebooks import ROOT
 from adlib.thresholds import Conformal
 from adlib.windows import windows
+from exercises import exercises, grade
 
 PATIENTS = [each.name for each in exercises("16")]
 CELLS = [

@@ -1092,7 +1092,6 @@ def persist():
 
 # Public names that no target calls, and why.
 EXEMPT = {
-    "course": "its own tests answer exercises with anything at all",
     "notebooks": "run from the Makefile, on this repository's own files",
     "checks.check_*": "each is one part of check_detector, which is called",
     "checks.detector_checks": "the list of what check_detector runs",

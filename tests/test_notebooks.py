@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import chapters
 from adlib import notebooks
 
+CHAPTERS = notebooks.ROOT / "tools" / "chapters.py"
 COMMITTED = sorted((notebooks.ROOT / "notebooks").glob("*.ipynb"))
 SECTIONS = (
     "Goal",
@@ -163,7 +165,7 @@ def toy_chapter():
         new_markdown_cell("## What goes wrong\n\nNothing."),
         new_markdown_cell("## Exercise\n\nTry another seed."),
     ]
-    return notebooks.normalise(new_notebook(cells=cells))
+    return chapters.normalise(new_notebook(cells=cells))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def toy(tmp_path_factory):
     (root / "notebooks").mkdir()
     nbformat.write(toy_chapter(), root / "notebooks" / "01_noise.ipynb")
     before = dict(os.environ)
-    runs = notebooks.refresh(root=root)
+    runs = chapters.refresh(root=root)
     os.environ.clear()
     os.environ.update(before)
     assert [run.error for run in runs] == [""]
@@ -191,7 +193,7 @@ def test_refreshed_notebook_is_clean_and_stable(toy):
     assert problems(path) == []
     nb = nbformat.read(path, as_version=4)
     assert "threads 1" in nb.cells[6].outputs[0].text
-    assert notebooks.normalise(deepcopy(nb)) == nb
+    assert chapters.normalise(deepcopy(nb)) == nb
     expected = json.loads((path.parent / "expected" / "01_noise.json").read_text())
     assert set(expected) == {"mean", "spread"}
 
@@ -205,7 +207,7 @@ def test_pictures_are_stored_small_and_look_the_same():
     output = new_output(
         "display_data", {"image/png": base64.b64encode(buffer.getvalue()).decode()}
     )
-    nb = notebooks.normalise(new_notebook(cells=[new_code_cell("", outputs=[output])]))
+    nb = chapters.normalise(new_notebook(cells=[new_code_cell("", outputs=[output])]))
     stored = base64.b64decode(nb.cells[0].outputs[0].data["image/png"])
     assert len(stored) < 0.6 * len(buffer.getvalue())
     before, after = (plt.imread(io.BytesIO(png))[..., :3] for png in (buffer.getvalue(), stored))
@@ -300,9 +302,9 @@ def test_metrics_outside_their_tolerance_are_noticed():
     reference = {"f1": {"value": 0.8, "tolerance": 0.02}, "speed": {"value": 9, "tolerance": None}}
     near = {"f1": {"value": 0.81}, "speed": {"value": 1}}
     far = {"f1": {"value": 0.83}, "speed": {"value": 9}}
-    assert notebooks.differences(near, reference) == []
-    assert notebooks.differences(far, reference) == ["f1: 0.83 is not 0.8 +- 0.02"]
-    assert notebooks.differences({"f1": {"value": 0.8}}, reference) != []
+    assert chapters.differences(near, reference) == []
+    assert chapters.differences(far, reference) == ["f1: 0.83 is not 0.8 +- 0.02"]
+    assert chapters.differences({"f1": {"value": 0.8}}, reference) != []
 
 
 def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
@@ -312,7 +314,7 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     nb.cells[6].source = "raise ValueError('rows <must> be positive')"
     nb.cells[-1].source += " See [noise](01_noise.ipynb) and the [map](../README.md)."
     nbformat.write(nb, tmp_path / "notebooks" / "00_broken.ipynb")
-    run = python("-m", "adlib.notebooks", "run", "--root", tmp_path, cwd=tmp_path)
+    run = python(CHAPTERS, "run", "--root", tmp_path, cwd=tmp_path)
     assert run.returncode == 1, run.stderr
     assert "00_broken: ValueError: rows <must> be positive" in run.stdout
     assert "01_noise: ok" in run.stdout
@@ -335,7 +337,7 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     # the pages can be written again without executing
     (reports / "index.html").unlink()
     assert (
-        python("-m", "adlib.notebooks", "report", "--root", tmp_path, cwd=tmp_path).returncode == 1
+        python(CHAPTERS, "report", "--root", tmp_path, cwd=tmp_path).returncode == 1
     )
     assert (reports / "index.html").exists()
 
@@ -384,4 +386,4 @@ def test_record_merges_calls_and_refuses_what_is_no_number(tmp_path, monkeypatch
 
 def test_unknown_notebook_is_named():
     with pytest.raises(FileNotFoundError, match="no notebook named '99_none'"):
-        notebooks.refresh(["99_none"])
+        chapters.refresh(["99_none"])

@@ -117,7 +117,7 @@ def test_imports_point_one_way():
 
 def test_torch_stays_with_training_and_deep_detectors():
     users = {own for own, _, found in modules() if any(n.split(".")[0] == "torch" for n in found)}
-    assert users <= {"training", "detectors", "course"}  # chapter 16 examines networks
+    assert users <= {"training", "detectors"}
 
 
 @pytest.mark.parametrize(

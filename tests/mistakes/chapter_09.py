@@ -1,0 +1,104 @@
+"""Mistakes that the checks of chapter 09 must tell from an answer."""
+
+import numpy as np
+
+from exercises.chapter_09 import (
+    a_budget_chosen_before_it_is_judged,
+    flags_become_incidents,
+    severity_from_a_p_value,
+)
+
+
+@severity_from_a_p_value.mistake("one minus p")
+def _():
+    return lambda p, alpha: 1 - p
+
+
+@severity_from_a_p_value.mistake("no end at the top")
+def _():
+    return lambda p, alpha: 0.7 + 0.2 * np.log10(alpha / p)
+
+
+@severity_from_a_p_value.mistake("another logarithm")
+def _():
+    return lambda p, alpha: np.clip(0.7 + 0.2 * np.log(alpha / p), 0, 1)
+
+
+@severity_from_a_p_value.mistake("a rank in the batch")
+def _():
+    return lambda p, alpha: 1 - np.argsort(np.argsort(p)) / len(p)
+
+
+@severity_from_a_p_value.mistake("linear in p between the levels")
+def _():
+    return lambda p, alpha: np.interp(p, [0, alpha / 10, alpha, 1], [1, 0.9, 0.7, 0])
+
+
+@flags_become_incidents.mistake("a run of flags is an incident")
+def _():
+    def incidents(flags, m, n, k):
+        edges = np.diff(np.r_[0, np.asarray(flags, dtype=int), 0])
+        return list(zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1, strict=True))
+
+    return incidents
+
+
+@flags_become_incidents.mistake("it begins where it opens, not with its first flag")
+def _():
+    def incidents(flags, m, n, k):
+        found, recent, quiet, is_open = [], [], 0, False
+        for i, flag in enumerate(flags):
+            if is_open:
+                quiet = 0 if flag else quiet + 1
+                if flag:
+                    found[-1] = (found[-1][0], i)
+                if quiet == k:
+                    is_open, recent = False, []
+                continue
+            recent = [*recent, flag][-n:]
+            if flag and sum(recent) >= m:
+                found.append((i, i))
+                is_open, quiet = True, 0
+        return found
+
+    return incidents
+
+
+@flags_become_incidents.mistake("flags of the last incident open the next one")
+def _():
+    def incidents(flags, m, n, k):
+        found, quiet, is_open = [], 0, False
+        for i, flag in enumerate(flags):
+            if is_open:
+                quiet = 0 if flag else quiet + 1
+                if flag:
+                    found[-1] = (found[-1][0], i)
+                is_open = quiet < k
+                continue
+            flagged = [j for j in range(max(0, i - n + 1), i + 1) if flags[j]]
+            if flag and len(flagged) >= m:
+                found.append((flagged[0], i))
+                is_open, quiet = True, 0
+        return found
+
+    return incidents
+
+
+@a_budget_chosen_before_it_is_judged.mistake("the default budget")
+def _():
+    return {"alpha": 0.05}
+
+
+@a_budget_chosen_before_it_is_judged.mistake("the most faults found on sessions 2 to 4")
+def _():
+    return {"alpha": 0.03, "open_after": 7, "open_within": 9}
+
+
+@a_budget_chosen_before_it_is_judged.mistake("a budget at which nobody is ever woken")
+def _():
+    return {"alpha": 1e-9}
+
+
+@a_budget_chosen_before_it_is_judged.mistake("more flags wanted than windows are counted")
+def _():
+    return {"alpha": 0.01, "open_after": 9, "open_within": 3}
