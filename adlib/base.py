@@ -6,6 +6,7 @@ thresholds and scikit-learn's view of it are here, once.
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from copy import copy, deepcopy
 from typing import Any, NamedTuple, Self
 
@@ -16,12 +17,21 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import instance, number, one_of, whole
-from adlib.thresholds import Calibration, Conformal, Fixed, Scores, Threshold, check_alpha
+from adlib.thresholds import (
+    Calibration,
+    Conformal,
+    Fixed,
+    Scores,
+    Threshold,
+    as_scores,
+    check_alpha,
+    decide,
+)
 from adlib.windows import Windows, check_window, validated
 
-CROSS_BELOW = 1_000  # training rows below which a held-out fifth is too noisy a calibration
-CROSS_CHEAP = 10_000  # the same for detectors that train in about a second
-FOLDS, FOLDS_DEAR = 10, 5  # more parts train on more rows, and stray less from alpha
+FEW_ROWS = 1_000  # below it a held-out fifth is too noisy a calibration
+MANY_ROWS = 10_000  # above it cross-fitting is not worth its time, however fast the training
+N_FOLDS, N_FOLDS_EXPENSIVE = 10, 5  # more folds train on more rows, and stray less from alpha
 _LARGEST = np.finfo(np.float64).max
 # what overflows is clipped to the largest score or refused as NaN: see `Detector._checked`
 _OVERFLOW = {"over": "ignore", "invalid": "ignore"}
@@ -44,6 +54,46 @@ class Detection(NamedTuple):
 
     is_anomaly: NDArray[np.bool_]
     score: Scores
+
+
+class Plan(NamedTuple):
+    """Which rows `Detector.fit` trains on, and which it holds out: see `Detector.plan`.
+
+    Attributes
+    ----------
+    train : slice
+        Rows that the final model learns from.
+    held_out : slice or None
+        Rows that calibrate. Without folds the final model scores them, and the first ``context_``
+        only serve as context: no window of a calibration row may contain a training row.
+    folds : list of (ndarray of int, ndarray of int)
+        Training and held-out rows of the models that score ``held_out`` instead, one part each.
+    """
+
+    train: slice
+    held_out: slice | None
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+
+def split_folds(n: int, n_folds: int, seed: int | None) -> Iterator[
+        tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Split n rows into folds.
+
+    Parameters
+    ----------
+    n : int
+        Rows, at least 2.
+    n_folds : int
+    seed : int or None
+        Shuffles the rows; None: folds are contiguous.
+
+    Yields
+    ------
+    train, held_out : ndarray of int
+        Positions of each fold; at most n of them.
+    """
+    folds = KFold(min(n_folds, n), shuffle=seed is not None, random_state=seed)
+    yield from folds.split(np.empty(n))
 
 
 def anomaly_score(model: Any, X: ArrayLike) -> Scores:
@@ -101,9 +151,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     calibration : {"auto", "split", "cross"} or None
         Where the held-out scores come from. ``"split"``: the last fifth of the rows, after a purge
         gap of ``window - 1`` rows, is kept from training. ``"cross"``: ten cross-fitted parts (five
-        where training is dear), then a training on all rows; worth its time below about 1,000
-        rows. The rate is at most 2 ``alpha`` in the worst case (Barber et al. 2021); in practice a
-        little below ``alpha``, because the parts learn from fewer rows than the final model.
+        where training is expensive), then a training on all rows; worth its time below about
+        1,000 rows. The rate is at most 2 ``alpha`` in the worst case (Barber et al. 2021); in
+        practice a little below ``alpha``, because the parts learn from fewer rows than the final
+        model.
         ``"auto"``: split where time order matters, else cross where rows are few or training is
         cheap. None: no calibration; `calibrate` must be called before a decision.
 
@@ -129,7 +180,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     fit: after ``set_params``, fit again.
     """
 
-    _cheap = True  # trains in about a second on 10,000 rows: worth cross-fitting
+    _expensive = False  # trains for longer than about a second on 10,000 rows
 
     def __init__(self, *, window: int = 1, alpha: float = 0.05,
                  threshold: float | Threshold | None = None, calibration: str | None = "auto"):
@@ -208,39 +259,66 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                                  f"fit, got {len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
             with np.errstate(**_OVERFLOW):
-                held_out = self._fit_calibrated(X)
+                held_out = self._fit_held_out(X)
             if held_out is not None:
-                self._set_calibration(held_out)
+                self.calibrate_scores(held_out)
         except BaseException:  # a fit that fails leaves what was there, not half of something
             vars(self).clear()
             vars(self).update(before)
             raise
         return self
 
-    def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
-        """Train on rows, and return scores of rows that the training did not see."""
-        plan = self._plan(len(X))
-        if plan == "cross":
-            held_out = np.empty(len(X))
-            n_folds = min(FOLDS if self._cheap else FOLDS_DEAR, len(X))
-            folds = KFold(n_folds, shuffle=True, random_state=self.seed_)
-            self._fit(X)
-            for train, test in folds.split(X):
-                part = self._fold()
-                part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
-                part._fit(X[train])
-                held_out[test] = part._checked(part._score(X[test]), len(test))
-            return held_out
-        gap = self.context_
-        cut = len(X) - len(X) // 5 if plan == "split" else len(X)
+    def plan(self, n: int) -> Plan:
+        """Which rows train and which are held out for calibration; the one place that says so.
+
+        Parameters
+        ----------
+        n : int
+            Rows given to `fit`.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        ValueError
+            When too few rows are left to train on.
+        """
+        how, gap = self.calibration, self.context_
+        if how == "auto":
+            pays = n < FEW_ROWS or (not self._expensive and n <= MANY_ROWS)
+            how = "cross" if pays and not self.is_ordered else "split"
+        if how == "cross":
+            return Plan(slice(0, n), slice(0, n),
+                        list(split_folds(n, self._n_folds(n), self.seed_)))
+        cut = n - self._n_held_out(n) if how == "split" else n
         if cut <= gap:
-            raise ValueError(f"window={self.window} needs more rows: {len(X)} leave {cut} for "
-                             f"training, and it takes more than {gap}")
-        self._fit(self.windowed(X[:cut])[gap:])
-        if plan is None:
+            raise ValueError(f"a look-back of {gap} rows needs more rows: {n} leave {max(cut, 0)} "
+                             f"for training, and it takes more than {gap}")
+        return Plan(slice(0, cut), slice(cut, n) if how == "split" else None, [])
+
+    def _n_folds(self, n: int) -> int:
+        return N_FOLDS_EXPENSIVE if self._expensive else N_FOLDS
+
+    def _n_held_out(self, n: int) -> int:
+        return n // 5
+
+    def _fit_held_out(self, X: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Train by the plan; what `calibrate_scores` takes, of rows that training did not see."""
+        plan, gap = self.plan(len(X)), self.context_
+        self._fit(self.windowed(X[plan.train])[gap:])
+        if plan.held_out is None:
             return None
-        # the gap: no window of a calibration row may contain a training row
-        return self._score_rows(X[cut:])[gap:]
+        if not plan.folds:
+            return self._score_rows(X[plan.held_out])[gap:]
+        held_out = np.empty(len(X))
+        for train, test in plan.folds:
+            part = self._fold()
+            part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
+            part._fit(X[train])
+            held_out[test] = part._checked(part._score(X[test]), len(test))
+        return held_out
 
     def _fold(self) -> Self:
         """A copy to train on one fold, after `_fit` on all rows.
@@ -249,13 +327,6 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         on another scale, and the held-out scores then say nothing about this model's.
         """
         return clone(self)
-
-    def _plan(self, n: int) -> str | None:
-        if self.calibration != "auto":
-            return self.calibration
-        if self.is_ordered:
-            return "split"
-        return "cross" if n < CROSS_BELOW or (self._cheap and n <= CROSS_CHEAP) else "split"
 
     def calibrate(self, X_normal: ArrayLike) -> Self:
         """Replace the held-out scores, and with them threshold, tail scores and severity.
@@ -266,11 +337,17 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Normal rows that `fit` has not seen, later in time where there is one. The first
             ``window - 1`` rows only serve as context.
         """
-        scores = self.anomaly_score(X_normal)
-        self._set_calibration(scores[self.context_:])
-        return self
+        return self.calibrate_scores(self.anomaly_score(X_normal)[self.context_:])
 
-    def _set_calibration(self, held_out: Scores) -> None:
+    def calibrate_scores(self, scores: ArrayLike) -> Self:
+        """`calibrate` by scores that are known already; all calibration goes through here.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+            Of normal rows that training has not seen, in time order where there is one.
+        """
+        held_out = as_scores(scores)
         rule = self.threshold
         if rule is None:
             rule = Conformal(block="auto" if self.is_ordered else None)
@@ -284,6 +361,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         self.calibration_ = Calibration().fit(held_out)
         self.threshold_rule_ = rule
         self.threshold_ = rule.value_
+        return self
 
     # -- scores and decisions ---------------------------------------------------------------
 
@@ -359,10 +437,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         if alpha is None or getattr(rule, "per", None) is not None:
             alpha = float(np.clip(self.calibration_.p_value(self.threshold_, extrapolate=True),
                                   1e-300, 0.999))
-        value = self.calibration_.severity(score, alpha)
-        # a p-value of exactly alpha lies on the border and is told apart by the flag
-        flagged = score > self.threshold_
-        return np.where(flagged, np.maximum(value, np.nextafter(0.7, 1)), np.minimum(value, 0.7))
+        return decide(self.calibration_.log_p(score), alpha, flagged=score > self.threshold_)[0]
 
     def contributions(self, X: ArrayLike) -> NDArray[np.float64]:
         """How much each feature adds to each row's score.
@@ -417,11 +492,38 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return int(self.window) - 1
 
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What `_fit` and `_score` see: windows, flattened."""
+        """What `_fit` and `_score` see of validated rows: windows, flattened.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, window * n_features)
+        """
         context = self.context_
         return Windows(context + 1).fit_transform(X) if context else X
 
     def validate(self, X: ArrayLike, *, reset: bool = False) -> NDArray[np.float64]:
+        """Check rows as every method does, and copy them where their layout is another one.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        reset : bool, default=False
+            Take over the number and names of the features, as `fit` does, instead of comparing.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+            Finite, in C order.
+
+        Raises
+        ------
+        ValueError
+            When X is not made of finite numbers, or has other features.
+        """
         # scikit-learn's checks take longer than scoring a chunk of a stream: an array that cannot
         # fail them goes straight through (its sum is finite only if every value is)
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
@@ -444,6 +546,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                              f"{rows[0]}, column {name!r}; fill or drop them") from None
 
     def check_params(self) -> None:
+        """Refuse parameters out of range; called by `fit`. Extend it by those of a subclass.
+
+        Raises
+        ------
+        ValueError, TypeError
+            One sentence that names the parameter, what it is and what it may be.
+        """
         names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
         if missing := sorted(name for name in names if not hasattr(self, name)):
             raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
@@ -571,16 +680,17 @@ class OnlineDetector(Detector):
             self.learn_one(x)
         return scores
 
-    def _fit_calibrated(self, X: NDArray[np.float64]) -> Scores | None:
-        scores = self._checked(self._fit(X), len(X))
+    def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
+        self._reset(X.shape[1])
+        scores = self._checked(self._process(X), len(X))
         if self.calibration is None:
             return None
-        start = min(self.window, len(X) - len(X) // 5)
+        start = min(self.window, len(X) - self._n_held_out(len(X)))
         return scores[max(start, getattr(self, "warm_up", 0)):]
 
-    def _fit(self, X: NDArray[np.float64]) -> Scores:
+    def _fit(self, X: NDArray[np.float64]) -> None:
         self._reset(X.shape[1])
-        return self._process(X)
+        self._process(X)
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return np.array([self.score_one(x) for x in X])
@@ -591,8 +701,7 @@ class OnlineDetector(Detector):
         The rows are processed on a copy: the detector's own state does not move.
         """
         check_is_fitted(self, "n_features_in_")
-        self._set_calibration(deepcopy(self).process(X_normal))
-        return self
+        return self.calibrate_scores(deepcopy(self).process(X_normal))
 
     # -- state --------------------------------------------------------------------------------
 

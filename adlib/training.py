@@ -288,7 +288,7 @@ class DeepDetector(Detector):
         Mean squared error on training rows.
     """
 
-    _cheap = False
+    _expensive = True
     _betas = (0.9, 0.999)
 
     def __init__(self, *, epochs: int = 15, batch_size: int = 128, learning_rate: float = 1e-3,

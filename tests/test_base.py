@@ -87,7 +87,7 @@ def test_cross_scores_every_row_by_a_model_that_did_not_see_it():
 
 def test_auto_crosses_only_where_training_is_cheap():
     class Dear(Spy):
-        _cheap = False
+        _expensive = True
 
     for cls, n, trainings in ((Spy, 999, 11), (Dear, 999, 6), (Spy, 5_000, 11), (Dear, 5_000, 1),
                               (Spy, 20_000, 1)):

@@ -102,7 +102,7 @@ class Shared(Distance):
 
 
 class TrainingThreshold(Distance):
-    def _fit_calibrated(self, X):
+    def _fit_held_out(self, X):
         self._fit(X)
         return self._score(X)
 

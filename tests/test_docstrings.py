@@ -185,6 +185,7 @@ def test_a_docstring_that_strays_is_noticed(monkeypatch, before, after):
 
 # Written for adlib, or too plain to have an author; everything else names who found it.
 OWN = {
+    "adlib.detectors.Committee": "a base class",
     "adlib.detectors.FlatStateDetector": "a base class",
     "adlib.detectors.SequenceDetector": "a base class",
     "adlib.detectors.SequenceNet": "a base class",

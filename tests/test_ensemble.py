@@ -21,7 +21,7 @@ from adlib.detectors import (
     RandomScore,
     RollingZScore,
 )
-from adlib.detectors.ensemble import MemberWarning
+from adlib.detectors.committee import MemberWarning
 from adlib.metrics import roc_auc
 from adlib.persist import load, save
 from adlib.thresholds import Calibration
@@ -127,7 +127,7 @@ def test_ways_to_combine(X, rows):
         model.weights_ = np.array([0.2, 0.15, 0.65])
         if combine == "weighted":
             values = S @ model.weights_
-        assert np.allclose(model._combine(S), values), combine
+        assert np.allclose(model.combined(S), values), combine
         assert np.isfinite(model.anomaly_score(rows)).all()
     with pytest.raises(ValueError, match="combine must be"):
         _quick(combine="median").fit(X)
@@ -240,12 +240,12 @@ def test_members_that_look_back():
     assert model.anomaly_score(flat)[105:120].mean() > 2 * score.mean()
     stacked = Ensemble(members=[KNN(window=3)], window=2, random_state=0).fit(X)
     assert stacked.context_ == 3
-    with pytest.raises(ValueError, match="look-back of 7 rows needs more than 15 rows"):
-        model.fit(X[:18])
+    with pytest.raises(ValueError, match="look-back of 7 rows needs more rows: 15 leave 7"):
+        model.fit(X[:15])
 
 
 def test_parallel_gives_the_same(X, rows, monkeypatch):
-    monkeypatch.setattr("adlib.detectors.ensemble._PAYS", 0)
+    monkeypatch.setattr("adlib.detectors.committee.PARALLEL_PAYS", 0)
     one, two = _quick().fit(X), _quick(n_jobs=2).fit(X)
     assert (one.anomaly_score(rows) == two.anomaly_score(rows)).all()
     assert one.threshold_ == two.threshold_
@@ -343,7 +343,7 @@ def test_calibrate_keeps_the_score_and_moves_the_cut(X, rows):
     score, cut = model.anomaly_score(rows), model.threshold_
     model.calibrate(rows)
     assert (model.anomaly_score(rows) == score).all() and model.threshold_ > cut
-    assert (np.sort(model._combine(model.held_out_)) == model.calibration_.scores_).all()
+    assert (np.sort(model.combined(model.held_out_)) == model.calibration_.scores_).all()
 
 
 def test_parameters_are_checked(X):

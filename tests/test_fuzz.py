@@ -219,6 +219,8 @@ def thresholds():
     yield Target("severity", t.severity, {"log_p": array(lambda rng: -rng.exponential(size=20)),
                                           "alpha": number(0.05), "alpha_critical": number(0.005)},
                  between)
+    yield Target("decide", lambda log_p, alpha: t.decide(log_p, alpha)[0], {
+        "log_p": array(lambda rng: -rng.exponential(size=20)), "alpha": number(0.05)}, between)
     p = {"p": array(lambda rng: rng.random(60))}
     yield Target("benjamini_hochberg", t.benjamini_hochberg,
                  {**p, "fdr": number(0.1), "n_calibration": number(500)},
@@ -568,6 +570,11 @@ def classical():
     yield Target("Ensemble.feedback", lambda X, y, rate: copy.deepcopy(ensemble).feedback(
         X, y, rate=rate), {"X": rows(20), "y": labels(20), "rate": number(0.5)},
         _instance(Ensemble))
+    raw = array(lambda rng: rng.normal(size=(40, 2)))
+    yield Target("Ensemble.calibrate_scores", lambda scores: copy.deepcopy(
+        ensemble).calibrate_scores(scores), {"scores": raw}, _instance(Ensemble))
+    yield Target("Ensemble.surprises_of", ensemble.surprises_of, {"scores": raw}, _anything)
+    yield Target("Ensemble.combined", ensemble.combined, {"surprises": raw}, _anything)
     yield Target("Voting.vote", voting.vote, {"X": rows(20)}, _anything)
 
 
@@ -1096,6 +1103,7 @@ EXEMPT = {
     "checks.check_*": "each is one part of check_detector, which is called",
     "checks.detector_checks": "the list of what check_detector runs",
     "base.Detector": "abstract: every detector is called", "base.OnlineDetector": "abstract",
+    "base.split_folds": "inside fit", "detectors.Committee": "abstract",
     "training.DeepDetector": "abstract", "training.CodeDetector": "abstract",
     "training.train": "inside every deep detector's fit", "training.batches": "inside every score",
     "training.seeded": "inside every deep detector's fit",
@@ -1110,7 +1118,7 @@ EXEMPT = {
     "realtime.NotificationService": "its configuration is; its tests send to local servers",
     "realtime.QualityEvent": "a plain record", "realtime.backtest": "engine.py's reader of history",
     **dict.fromkeys((
-        "base.Detection", "compare.Audit", "compare.CellScores", "compare.Finding",
+        "base.Detection", "base.Plan", "compare.Audit", "compare.CellScores", "compare.Finding",
         "compare.Ranking", "compare.Unlabelled", "thresholds.Discoveries", "feedback.Alert",
         "feedback.Pattern", "explain.Explanation"), "a result"),
     **dict.fromkeys((

@@ -11,7 +11,7 @@ from sklearn.svm import OneClassSVM
 
 from adlib.base import Detector
 from adlib.detectors import KNN, MaxAbsZ, PCAReconstruction, Voting
-from adlib.detectors.ensemble import MemberWarning
+from adlib.detectors.committee import MemberWarning
 from adlib.detectors.voting import _OneClassSVM
 from adlib.metrics import roc_auc
 from adlib.persist import load, save
@@ -52,7 +52,7 @@ def test_score_by_hand(X):
                                   (0.7, [1, 1, 1], [1, 1]), (0.5, [1, 1, 4], [6, 1]),
                                   (0.5, [1, 1, 2], [2, 1])):
         model = _quick(quorum=quorum, weights=weights).fit(X)
-        score = model._combine(S)
+        score = model.combined(S)
         assert ((score - want >= 0) & (score - want <= 0.01)).all(), (quorum, weights)
 
 
@@ -60,7 +60,7 @@ def test_one_loud_member_cannot_carry_the_vote(X):
     """Three members; a row that one of them finds absurd and the others ordinary."""
     model = Voting(members=[KNN(), PCAReconstruction(), MaxAbsZ()], random_state=0).fit(X)
     loud = np.array([[0.5, 0.5, 1e6], [1e6, 0.5, 0.5]])
-    assert (model._combine(loud) < model.threshold_).all()
+    assert (model.combined(loud) < model.threshold_).all()
 
 
 def test_saturated_members_leave_no_ties(X):

@@ -22,6 +22,7 @@ from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.datasets import Dataset
 from adlib.detectors import all_detectors
 from adlib.detectors import baselines as one_liners
+from adlib.detectors.committee import Committee
 from adlib.metrics import report
 from adlib.metrics.labels import runs
 from adlib.thresholds import Conformal
@@ -303,7 +304,7 @@ def _prepared(model: Any, seed: int) -> Any:
     model = clone(model, safe=False)
     if seeded := _random_states(model):
         model.set_params(**dict.fromkeys(seeded, seed))
-    if isinstance(_core(model), Detector):
+    if isinstance(_core(model), Detector) and not isinstance(_core(model), Committee):
         _core(model).calibration = None  # not every constructor has the parameter
     return model
 

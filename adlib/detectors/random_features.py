@@ -77,7 +77,7 @@ class RandomFeatureAE(Detector):
     [False, True]
     """
 
-    _cheap = False  # ten trainings of a second each are not
+    _expensive = True  # a second or more each time
 
     def __init__(self, *, n_hidden: int = 512, noise: float = 0.2, gain: float = 0.5,
                  ridge: float = 1.0, copies: int = 4, random_state: Any = None, **base: Any):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics.pairwise import rbf_kernel
@@ -13,8 +13,8 @@ from sklearn.svm import OneClassSVM
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.base import FOLDS_DEAR, Scores
-from adlib.detectors.ensemble import _Committee
+from adlib.base import N_FOLDS_EXPENSIVE, Scores
+from adlib.detectors.committee import Committee, Matrix
 
 
 class _OneClassSVM(OneClassSVM):
@@ -36,7 +36,7 @@ class _OneClassSVM(OneClassSVM):
         return np.log(np.maximum(similarity / self.dual_coef_.sum(), 1e-9))
 
 
-class Voting(_Committee):
+class Voting(Committee):
     """The surprise that members with more than a share ``quorum`` of the weight all reach.
 
     Hard voting flags a row when enough members flag it. If all flag at one false-alarm rate p, the
@@ -46,8 +46,8 @@ class Voting(_Committee):
     the weight exceed ``threshold_``, and the false-alarm budget is that of the vote as a whole,
     not of each member.
 
-    A member that shouts cannot carry a vote, nor can one that is blind stop it; in return the vote
-    hears nothing of how sure they are. `Ensemble` does, and ranks better.
+    One extreme score cannot carry a vote, nor can one member that is blind stop it; in return the
+    vote ignores how sure the members are. `Ensemble` does not, and ranks better.
 
     Parameters
     ----------
@@ -86,8 +86,6 @@ class Voting(_Committee):
     ([0.0, 1.0], [False, True])
     """
 
-    _folds = FOLDS_DEAR  # a forest takes a tenth of a second on ten rows
-
     def __init__(self, *, members: list[Any] | None = None,
                  weights: list[float] | str | None = None, quorum: float = 0.5, **base: Any):
         super().__init__(members=members, weights=weights, **base)
@@ -101,16 +99,14 @@ class Voting(_Committee):
         super().check_params()
         self._check_number("quorum", least=0, below=1)
 
-    def _voices(self, surprises: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Surprises, raised a little by their mean: ties of saturated members fall apart."""
-        mean = (surprises * self.weights_).sum(axis=1, keepdims=True)
-        return surprises + 0.01 * mean / (1 + mean)
+    def _n_folds(self, n: int) -> int:
+        return N_FOLDS_EXPENSIVE  # a forest takes a tenth of a second on ten rows
 
-    def _combine(self, surprises: NDArray[np.float64]) -> Scores:
-        voices = self._voices(surprises)
+    def _combine(self, surprises: Matrix, weights: Scores) -> Scores:
+        voices = _voices(surprises, weights)
         order = np.argsort(-voices, axis=1, kind="stable")
-        weight = np.cumsum(self.weights_[order], axis=1)
-        # the loudest that carry the vote together
+        weight = np.cumsum(weights[order], axis=1)
+        # the most surprised that carry the vote together
         carries = np.argmax(weight.round(9) > self.quorum, axis=1)
         rows = np.arange(len(voices))
         return voices[rows, order[rows, carries]]
@@ -130,6 +126,12 @@ class Voting(_Committee):
         check_is_fitted(self, "n_features_in_")
         self._check_calibrated()
         X = self.windowed(self.validate(X, reset=False))
-        voices = self._voices(self._surprises(X))
+        voices = _voices(self._surprises(X), self.weights_)
         # rounded: 0.1 + 0.2 must not exceed 0.3
         return ((voices > self.threshold_) * self.weights_).sum(axis=1).round(9)
+
+
+def _voices(surprises: Matrix, weights: Scores) -> Matrix:
+    """Surprises, raised a little by their mean: ties of saturated members fall apart."""
+    mean = (surprises * weights).sum(axis=1, keepdims=True)
+    return surprises + 0.01 * mean / (1 + mean)

@@ -167,7 +167,7 @@ class Reviewed(Detector):
         """
         return super().fit(X_normal)
 
-    def _fit_calibrated(self, X: Matrix) -> Scores:
+    def _fit_held_out(self, X: Matrix) -> Scores:
         context, rng = self.context_, np.random.default_rng(self.seed_)
         self.normal_ = X
         self.scale_ = Calibration().fit(anomaly_score(self.detector, X)[context:])
@@ -246,7 +246,7 @@ class Reviewed(Detector):
     def _learn(self, odds: Scores, rows: Matrix, y: Scores) -> Self:
         if not len(y):
             self._forget()
-            self._set_calibration(self.prior_)
+            self.calibrate_scores(self.prior_)
             return self
         m = np.concatenate([odds, self.ground_[0]])
         anchors = np.vstack([rows, self.ground_[1]])
@@ -262,7 +262,7 @@ class Reviewed(Detector):
                 crossed[out] = m[n + out] + K[np.ix_(n + out, on)] @ _mode(
                     K[np.ix_(on, on)], m[on], target[on])
             held_out[self.is_ground_] = crossed
-        self._set_calibration(held_out)
+        self.calibrate_scores(held_out)
         return self
 
     def _kernel(self, A: Matrix, B: Matrix) -> Matrix:

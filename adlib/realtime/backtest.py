@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from adlib.metrics.labels import runs
-from adlib.realtime.calibration import decide
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Sample
+from adlib.thresholds import decide
 
 _ROWS = 4096  # judged at once; the windows are the same
 _DAY = 86_400.0

@@ -1,12 +1,12 @@
-"""What the highest score in a window means: p-values of windows, severity and flag of a p-value."""
+"""What the highest score in a window means: p-values of windows."""
 
 from typing import Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from adlib.thresholds import Calibration, Scores, effective_size, severity
+from adlib.thresholds import Calibration, Scores, effective_size
 
 
 class WindowCalibration:
@@ -46,7 +46,8 @@ class WindowCalibration:
         """Natural logarithm of the p-value of each window's highest score (n,)."""
         of_windows = np.log(_share(self.maxima_, maxima, self.n_windows_))
         of_rows = np.log(_share(self.rows_.scores_, maxima, self.n_rows_))
-        return np.minimum(of_windows, of_rows + np.log(self.window) + self.rows_._log_fall(maxima))
+        beyond = self.rows_.log_extrapolation(maxima)
+        return np.minimum(of_windows, of_rows + np.log(self.window) + beyond)
 
 
 def _share(ordered: Scores, scores: Scores, n_effective: float) -> Scores:
@@ -60,18 +61,3 @@ def window_maxima(scores: Scores, window: int) -> Scores:
     """Highest score of each window of rows (n,): (n - window + 1,), NaN where one is missing."""
     return sliding_window_view(scores, window).max(axis=1)
 
-
-def decide(log_p: Scores, alpha: float) -> tuple[Scores, NDArray[np.bool_]]:
-    """Severity in [0, 1] and flag of each p-value: above 0.7 exactly where flagged.
-
-    Examples
-    --------
-    >>> score, flagged = decide(np.log([0.5, 0.05]), 0.05)
-    >>> flagged.tolist(), bool(score[1] > 0.7)
-    ([False, True], True)
-    """
-    flagged = log_p <= np.log(alpha) + 1e-12
-    score = np.full(len(log_p), np.nan)
-    known = ~np.isnan(log_p)
-    score[known] = severity(log_p[known], alpha)
-    return np.where(flagged, np.maximum(score, np.nextafter(0.7, 1)), score), flagged

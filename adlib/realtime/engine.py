@@ -34,10 +34,11 @@ from adlib import persist
 from adlib.arguments import floats
 from adlib.arguments import path as as_path
 from adlib.base import Detector
+from adlib.detectors.committee import Committee
 from adlib.drift import DriftMonitor
 from adlib.explain import explain
 from adlib.files import replaced_folder
-from adlib.realtime.calibration import WindowCalibration, decide, window_maxima
+from adlib.realtime.calibration import WindowCalibration, window_maxima
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
@@ -48,7 +49,7 @@ from adlib.realtime.notify import NotificationConfig, NotificationService
 from adlib.realtime.store import AlertStore
 from adlib.realtime.windows import Block, Rows, Sample, StreamProcessor
 from adlib.scaling import center_scale
-from adlib.thresholds import CalibrationWarning, Scores
+from adlib.thresholds import CalibrationWarning, Scores, decide
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,8 @@ class RealTimeAnomalyDetector:
             if not group.weight:
                 continue
             model = group.build(config.random_state)
-            if isinstance(model, Detector) and model.calibration == "auto":
+            if (isinstance(model, Detector) and model.calibration == "auto"
+                    and not isinstance(model, Committee)):  # which scores on scales
                 model.set_params(calibration=None)  # windows are calibrated here, not rows
             try:
                 model.fit(filled[:cut][valid[:cut]])

@@ -22,7 +22,7 @@ what                    promise                              rests on
 """
 
 from adlib.thresholds.adaptive import SPOT, Adaptive, Tracking
-from adlib.thresholds.calibration import Calibration, severity
+from adlib.thresholds.calibration import Calibration, decide, severity
 from adlib.thresholds.discoveries import Discoveries, OnlineFDR, benjamini_hochberg
 from adlib.thresholds.exchangeability import ExchangeabilityTest
 from adlib.thresholds.rules import (
@@ -44,4 +44,4 @@ from adlib.thresholds.rules import (
 __all__ = ["MIN_EXCEEDANCES", "POT", "SPOT", "Adaptive", "Calibration", "CalibrationWarning",
            "Conformal", "Discoveries", "ExchangeabilityTest", "Fixed", "OnlineFDR", "Quantile",
            "Scores", "Sigma", "Threshold", "Tracking", "as_scores", "benjamini_hochberg",
-           "check_alpha", "effective_size", "fit_pareto", "severity"]
+           "check_alpha", "decide", "effective_size", "fit_pareto", "severity"]

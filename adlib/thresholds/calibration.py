@@ -70,24 +70,34 @@ class Calibration(BaseEstimator):
         ndarray of float64, shape (n,)
         """
         scores = floats(scores, "scores")
-        return self._rank(scores) * (np.exp(self._log_fall(scores)) if extrapolate else 1.0)
+        return self._rank(scores) * (np.exp(self.log_extrapolation(scores)) if extrapolate else 1.0)
 
     def log_p(self, scores: ArrayLike) -> Scores:
         """Natural logarithm of the extrapolated `p_value`, which cannot underflow."""
         scores = floats(scores, "scores")
-        return np.log(self._rank(scores)) + self._log_fall(scores)
+        return np.log(self._rank(scores)) + self.log_extrapolation(scores)
 
     def _rank(self, scores: Scores) -> Scores:
         n = len(self.scores_)
         p = (1.0 + n - np.searchsorted(self.scores_, scores, side="left")) / (n + 1.0)
         return np.where(np.isnan(scores), np.nan, p)[()]  # no score is not the highest one
 
-    def _log_fall(self, scores: Scores) -> Scores | float:
-        """log P(score > s | score > highest held-out one) under the tail; 0 below, or without."""
+    def log_extrapolation(self, scores: ArrayLike) -> Scores | float:
+        """log P(score > s | score > highest held-out one) by the tail; 0 below it, or without one.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n,), or 0.0
+        """
         if not np.isfinite(self.tail_scale_):
             return 0.0
         highest = self.scores_[-1]
-        return self._log_tail(np.maximum(scores, highest)) - self._log_tail(highest)
+        return self._log_tail(np.maximum(floats(scores, "scores"), highest)) - self._log_tail(
+            highest)
 
     def _log_tail(self, scores: Scores) -> Scores:
         """log P(score > s | score > tail_start_) under the fitted tail."""
@@ -116,7 +126,7 @@ class Calibration(BaseEstimator):
         inside = np.interp(scores, at, np.log((n + 1) / (n - first)))  # (n - first) reach it
         with np.errstate(over="ignore"):
             if np.isfinite(self.tail_scale_):
-                beyond = -self._log_fall(scores)
+                beyond = -self.log_extrapolation(scores)
             else:
                 middle = np.median(self.scores_)
                 scale = 2 * np.maximum(self.scores_ - middle, 0.0).mean() or 1.0
@@ -182,3 +192,34 @@ def severity(log_p: ArrayLike, alpha: float, alpha_critical: float | None = None
     linear = np.interp(x, [0.0, warning, critical], [0.0, 0.7, 0.9])
     bend = (critical - warning) / 2  # the slope is continuous at 0.9
     return np.where(x > critical, 1 - 0.1 * np.exp(-np.maximum(x - critical, 0) / bend), linear)
+
+
+def decide(log_p: ArrayLike, alpha: float, flagged: ArrayLike | None = None
+           ) -> tuple[Scores, NDArray[np.bool_]]:
+    """Severity of each p-value and whether it is flagged: above 0.7 exactly where it is.
+
+    Parameters
+    ----------
+    log_p : array-like of shape (n,)
+        Natural logarithms of p-values; NaN where there is none, which is never flagged.
+    alpha : float
+        False-alarm budget, in (0, 1).
+    flagged : array-like of bool, shape (n,), optional
+        Where a threshold on the score has decided already. Default: p-values up to ``alpha``.
+
+    Returns
+    -------
+    severity : ndarray of float64, shape (n,)
+        In [0, 1]; NaN where ``log_p`` is. See `severity`.
+    flagged : ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> score, flagged = decide(np.log([0.5, 0.05]), 0.05)
+    >>> flagged.tolist(), bool(score[1] > 0.7)
+    ([False, True], True)
+    """
+    log_p = floats(log_p, "log_p")
+    value = severity(log_p, alpha)
+    flags = log_p <= np.log(alpha) + 1e-12 if flagged is None else np.asarray(flagged, dtype=bool)
+    return np.where(flags, np.maximum(value, np.nextafter(0.7, 1)), np.minimum(value, 0.7)), flags

@@ -1,0 +1,599 @@
+"""Detectors that decide together: members, their held-out scales, weights, a report."""
+
+import re
+import warnings
+import zlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from adlib.arguments import floats, listed, number
+from adlib.base import (
+    FEW_ROWS,
+    N_FOLDS,
+    N_FOLDS_EXPENSIVE,
+    Detector,
+    Plan,
+    Scores,
+    anomaly_score,
+    split_folds,
+)
+from adlib.thresholds import Calibration
+from adlib.windows import Windows
+
+Matrix = NDArray[np.float64]
+LEARNED_WEIGHTS = ("agreement", "stability")
+PARALLEL_PAYS = 200_000  # values below which starting workers costs more than they save
+
+
+class MemberWarning(UserWarning):
+    """A member of an ensemble takes no part."""
+
+
+class Committee(Detector):
+    """Base of detectors that combine others: every score on its member's own held-out scale.
+
+    Subclasses write ``_default()`` and ``_combine(surprises, weights)``. Members are trained by
+    `Detector.plan`: once on all rows that are not held out, and besides once a fold where rows are
+    cross-fitted. The same held-out scores make each member's scale and the threshold, each row
+    judged on scales that are made of the other rows.
+
+    With ``calibration=None`` every member is trained once, on all rows, and there are no scales:
+    `calibrate` or `calibrate_scores` makes them and the threshold. Once there are scales both keep
+    them, so that the score means what it meant before.
+
+    Parameters
+    ----------
+    members : list, optional
+        Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``.
+    weights : list of float, {"agreement", "stability"} or None
+        See `Ensemble`.
+    n_jobs, random_state
+        See `Ensemble`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+
+    Attributes
+    ----------
+    report_, members_, names_, weights_, scales_, held_out_
+        See `Ensemble`. ``held_out_`` has NaN where a member has no score.
+    """
+
+    def __init__(self, *, members: list[Any] | None = None,
+                 weights: list[float] | str | None = None, n_jobs: int | None = None,
+                 random_state: Any = None, **base: Any):
+        super().__init__(**base)
+        self.members = members
+        self.weights = weights
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    # -- what a subclass writes -------------------------------------------------------------
+
+    @abstractmethod
+    def _default(self) -> list[tuple[Any, float]]:
+        """Members and weights where none are given."""
+
+    @abstractmethod
+    def _combine(self, surprises: Matrix, weights: Scores) -> Scores:
+        """One score per row from surprises (n, k) of k members, whose weights sum to 1."""
+
+    # -- members ------------------------------------------------------------------------------
+
+    def add(self, detector: Any, weight: float = 1.0) -> Self:
+        """Add a copy of a detector; the caller's stays as it is. Fit again afterwards.
+
+        Without ``members`` so far, it is the first: the default ones are not kept.
+
+        Parameters
+        ----------
+        detector : estimator
+            One of adlib's, or anything that `adlib.anomaly_score` serves.
+        weight : float
+            Its share, >= 0, relative to the others.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            When ``detector`` is none, or the weight is negative or would be lost.
+        """
+        _check_member(detector)
+        if isinstance(self.weights, str) and weight != 1.0:
+            raise ValueError(f"weight={weight!r} would be lost: weights={self.weights!r} takes the "
+                             f"weights from data")
+        weight = _check_weights([weight], 1, all_zero=True)[0]
+        members = [] if self.members is None else list(self.members)
+        if self.weights is not None and not isinstance(self.weights, str):
+            self.weights = [*self.weights, float(weight)]
+            self.members = [*members, clone(detector)]
+        else:
+            self.members = [*members, (clone(detector), float(weight))]
+        return self
+
+    def _named(self) -> tuple[dict[str, Any], Scores]:
+        """Members by name, and their weights as given."""
+        pairs = self._default() if self.members is None else listed(self.members, "members")
+        pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in pairs]
+        if not pairs:
+            raise ValueError("members must hold at least one detector, got none")
+        named: dict[str, Any] = {}
+        for pair in pairs:
+            if len(pair) != 2:
+                raise ValueError(f"members must be detectors or pairs (detector, weight), got "
+                                 f"{pair!r}")
+            _check_member(pair[0])
+            kind = type(pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0])
+            kind = kind.__name__.lstrip("_")
+            twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
+            named[f"{kind}-{twins + 1}" if twins else kind] = pair[0]
+        given = self.weights
+        if given is None or isinstance(given, str):
+            given = [weight for _, weight in pairs]
+        return named, _check_weights(given, len(named))
+
+    def check_params(self) -> None:
+        super().check_params()
+        if self.n_jobs is not None:
+            number(self.n_jobs, "n_jobs")
+        if isinstance(self.weights, str) and self.weights not in LEARNED_WEIGHTS:
+            raise ValueError(f"weights must be None, one number >= 0 per member, or one of "
+                             f"{list(LEARNED_WEIGHTS)}, got {self.weights!r}")
+        for member in self._named()[0].values():
+            if isinstance(member, Detector):
+                member.check_params()
+
+    # -- rows ---------------------------------------------------------------------------------
+
+    @property
+    def is_ordered(self) -> bool:
+        return super().is_ordered or any(m.is_ordered for m in self._own())
+
+    @property
+    def context_(self) -> int:
+        return super().context_ + max([0, *(m.context_ for m in self._own())])
+
+    def _own(self) -> list[Detector]:
+        members = [] if self.members is None else listed(self.members, "members")
+        found = [pair[0] if isinstance(pair, tuple) else pair for pair in members]
+        return [member for member in found if isinstance(member, Detector)]
+
+    def windowed(self, X: Matrix) -> Matrix:
+        """Windows of this ensemble; members with a window of their own make theirs of these."""
+        return Windows(self.window).fit_transform(X) if self.window > 1 else X
+
+    # -- fit ----------------------------------------------------------------------------------
+
+    def _n_folds(self, n: int) -> int:
+        # as many whoever the members are: one that fails must not change the others' scales
+        return N_FOLDS if n < FEW_ROWS else N_FOLDS_EXPENSIVE
+
+    def _n_held_out(self, n: int) -> int:
+        return max(super()._n_held_out(n), self.context_ + 1)  # there is no score without scales
+
+    def _fit(self, X: Matrix) -> None:
+        self._train(X, Plan(slice(0, len(X)), None, []))
+
+    def _fit_held_out(self, X: Matrix) -> Matrix | None:
+        plan = self.plan(len(X))
+        held_out = self._train(self.windowed(X), plan)
+        return None if plan.held_out is None else self._without_blind(held_out)
+
+    def _train(self, X: Matrix, plan: Plan) -> Matrix:
+        """Train the members on windows; held-out scores of those that succeed, (n, n_members)."""
+        named, given = self._named()
+        learned = isinstance(self.weights, str)
+        chosen = {name: member for (name, member), weight in zip(named.items(), given, strict=True)
+                  if learned or weight > 0}
+        seeds = _seeds(chosen, self.seed_)
+        X_train = X[self.window - 1:plan.train.stop]  # whole windows
+        # fold by fold and once on all rows, for each member: independent jobs
+        rounds = [*((X[train], X[test]) for train, test in plan.folds),
+                  (X_train, None if plan.folds or plan.held_out is None else X[plan.held_out])]
+        jobs = [(member, seeds[name], *rows) for name, member in chosen.items() for rows in rounds]
+        done = self._map(_trained, jobs, X.size, backend="loky")
+        self.report_ = [{"member": name, "status": "unused", "reason": "its weight is 0",
+                         "weight": 0.0} for name in named]
+        self.names_, self.members_, held_out = [], [], []
+        for i, name in enumerate(chosen):
+            parts = done[i * len(rounds):(i + 1) * len(rounds)]
+            said = [reason for _, _, reason in parts if reason]
+            failed = [reason for member, _, reason in parts if member is None]
+            self._note(name, "failed" if failed else "ok", (failed or said or [""])[0])
+            if not failed:
+                self.names_.append(name)
+                self.members_.append(parts[-1][0])
+                held_out.append(self._held_out_of([scores for _, scores, _ in parts], plan))
+        if not self.members_:
+            raise ValueError("every member failed: " + "; ".join(
+                f"{row['member']}: {row['reason']}" for row in self.report_))
+        self._set_weights(given[[list(named).index(name) for name in self.names_]])
+        if self.weights == "stability":
+            self._set_weights(self._stability(X_train, [(named[n], seeds[n]) for n in self.names_]))
+        return np.column_stack(held_out)
+
+    def _held_out_of(self, parts: list[Scores | None], plan: Plan) -> Scores:
+        """Held-out scores of one member in the order of the rows."""
+        if plan.folds:
+            scores = np.empty(plan.train.stop)
+            for part, (_, test) in zip(parts, plan.folds, strict=False):
+                scores[test] = part
+            return scores
+        return np.empty(0) if parts[0] is None else parts[0][self.context_:]
+
+    def _note(self, name: str, status: str, reason: str) -> None:
+        row = next(row for row in self.report_ if row["member"] == name)
+        row |= {"status": status, "reason": reason}
+        if status in ("failed", "constant"):
+            warnings.warn(f"{type(self).__name__} goes on without {name}: {reason}", MemberWarning,
+                          stacklevel=5)
+
+    def _without_blind(self, raw: Matrix) -> Matrix:
+        """Leave out members that score all held-out rows alike; columns of the others."""
+        keep = [not _is_constant(column) for column in raw.T]
+        if all(keep) or not any(keep):  # where all are constant there is nothing to tell apart
+            return raw
+        for name, kept in zip(self.names_, keep, strict=True):
+            if not kept:
+                self._note(name, "constant", "it scores all held-out rows alike")
+        self.names_ = list(compress(self.names_, keep))
+        self.members_ = list(compress(self.members_, keep))
+        self._set_weights(self.weights_[keep])
+        return raw[:, keep]
+
+    def _set_weights(self, weights: Scores) -> None:
+        self.weights_ = _normalised(weights)
+        shares = dict(zip(self.names_, self.weights_.tolist(), strict=True))
+        for row in self.report_:
+            row["weight"] = shares.get(row["member"], 0.0)
+
+    def _stability(self, X: Matrix, members: list[tuple[Any, int]]) -> Scores:
+        """Correlation of two copies of each member that are trained on different rows."""
+        rows = np.arange(len(X))
+        if not self.is_ordered:
+            rows = np.random.default_rng(self.seed_).permutation(rows)
+        one, two, judged = (np.sort(part) for part in np.array_split(rows, 3))
+        jobs = [(member, seed, X[train], X[judged]) for member, seed in members
+                for train in (one, two)]
+        scores = [scores for _, scores, _ in self._map(_trained, jobs, X.size, backend="loky")]
+        return np.array([0.0 if a is None or b is None else _correlation(_ranks(a), _ranks(b))
+                         for a, b in zip(scores[::2], scores[1::2], strict=True)])
+
+    # -- calibrate ----------------------------------------------------------------------------
+
+    def calibrate(self, X_normal: ArrayLike) -> Self:
+        """Replace the held-out scores, and with them threshold, tail scores and severity.
+
+        The members' scales stay where there are some: the score means what it meant before.
+
+        Parameters
+        ----------
+        X_normal : array-like of shape (n_samples, n_features)
+            Normal rows that `fit` has not seen. The first rows only serve as context where
+            members look back.
+        """
+        check_is_fitted(self, "members_")
+        X = self.windowed(self.validate(X_normal, reset=False))
+        raw = self._member_scores(X)[self.context_:]
+        return self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
+
+    def calibrate_scores(self, scores: ArrayLike) -> Self:
+        """Make the members' scales, where there are none, and the threshold of held-out scores.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n, n_members)
+            Raw scores that ``members_`` give normal rows which training has not seen, in time order
+            where there is one; NaN where a member has none.
+
+        Raises
+        ------
+        ValueError
+            When a member has no score at all, or the shape is another one.
+        """
+        raw = self._checked_scores(scores)
+        if hasattr(self, "scales_"):
+            held_out = self.surprises_of(raw)
+        else:
+            if empty := [name for name, column in zip(self.names_, raw.T, strict=True)
+                         if np.isnan(column).all()]:
+                raise ValueError(f"scores must hold held-out scores of every member, got none of "
+                                 f"{', '.join(empty)}")
+            self.scales_ = [_scale(column) for column in raw.T]
+            held_out = self._cross_scaled(raw)
+            if self.weights == "agreement":
+                self._set_weights(_agreement(held_out))
+        self._set_held_out(held_out)
+        return self
+
+    def _set_held_out(self, surprises: Matrix) -> None:
+        combined = self.combined(surprises)
+        super().calibrate_scores(combined[~np.isnan(combined)])
+        self.held_out_ = surprises
+
+    def _cross_scaled(self, raw: Matrix) -> Matrix:
+        """Surprise of each held-out score against those of the other folds.
+
+        Rows in time order make contiguous folds, and the rows next to a fold that share a window
+        with it are left out of its scales.
+        """
+        n, gap = len(raw), self.context_
+        found = self.surprises_of(raw)
+        if n < 2:
+            return found
+        near = np.arange(-gap, gap + 1)
+        for _, fold in split_folds(n, self._n_folds(n), None if self.is_ordered else self.seed_):
+            others = np.delete(raw, np.unique(np.clip(fold[:, None] + near, 0, n - 1)), axis=0)
+            for j, column in enumerate(others.T):
+                if not np.isnan(column).all():
+                    found[fold, j] = _scale(column).surprise(raw[fold, j])
+        return found
+
+    def surprises_of(self, scores: ArrayLike) -> Matrix:
+        """Raw scores of the members on their held-out scales.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n, n_members)
+            NaN where a member has none.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, n_members)
+            Surprises (`adlib.thresholds.Calibration.surprise`); NaN where there is no score.
+        """
+        raw = self._checked_scores(scores)
+        if not hasattr(self, "scales_"):
+            raise NotFittedError(f"this {type(self).__name__} has no scales yet: call "
+                                 f"calibrate(X_normal), or fit with calibration='auto'")
+        return np.column_stack([scale.surprise(column) for scale, column in zip(
+            self.scales_, raw.T, strict=True)])
+
+    def combined(self, surprises: ArrayLike, members: Sequence[int] | None = None) -> Scores:
+        """One score per row from the surprises of some members, their weights renormalised.
+
+        Parameters
+        ----------
+        surprises : array-like of shape (n, n_members)
+            As `surprises_of` gives them. Where one is NaN, the weighted mean of the row's others
+            stands in for it.
+        members : sequence of int, optional
+            Positions in ``members_``. Default: all.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            NaN where no member has a surprise.
+        """
+        S = self._checked_scores(surprises, "surprises")
+        weights = self.weights_
+        if members is not None:
+            S, weights = S[:, list(members)], _normalised(weights[list(members)])
+        return self._combine(_filled(S, weights), weights)
+
+    def _checked_scores(self, scores: ArrayLike, name: str = "scores") -> Matrix:
+        check_is_fitted(self, "members_")
+        found = floats(scores, name)
+        if found.ndim != 2 or found.shape[1] != len(self.members_):
+            raise ValueError(f"{name} must have shape (n, {len(self.members_)}), a column for each "
+                             f"of {', '.join(self.names_)}, got {found.shape}")
+        return found
+
+    # -- score --------------------------------------------------------------------------------
+
+    def _score(self, X: Matrix) -> Scores:
+        return self._combine(self._surprises(X), self.weights_)
+
+    def _member_scores(self, X: Matrix) -> Matrix:
+        """Raw scores of windows, (n, n_members); who fails abstains with NaN."""
+        jobs = [(member, X) for member in self.members_]
+        found = self._map(_judged, jobs, X.size, prefer="threads")
+        for name, (_, reason) in zip(self.names_, found, strict=True):
+            if reason:
+                warnings.warn(f"{type(self).__name__} scores without {name}: {reason}",
+                              MemberWarning, stacklevel=6)
+        return np.column_stack([scores for scores, _ in found])
+
+    def _surprises(self, X: Matrix) -> Matrix:
+        """Surprises of windows (n, n_members), without gaps."""
+        return _filled(self.surprises_of(self._member_scores(X)), self.weights_)
+
+    def _contributions(self, X: Matrix) -> Matrix:
+        """The score, split by the members' shares that have contributions."""
+        shares, weight = np.zeros(X.shape), np.zeros(len(X))
+        S = self._surprises(X)
+        for member, w, surprise in zip(self.members_, self.weights_, S.T, strict=True):
+            try:
+                parts = np.abs(member.contributions(X))
+            except (AttributeError, NotImplementedError):
+                continue
+            total = parts.sum(axis=1, keepdims=True)
+            even = np.full_like(parts, 1 / parts.shape[1])
+            part = np.divide(parts, total, out=even, where=total > 0)
+            shares += w * surprise[:, None] * part
+            weight += w * surprise
+        if not weight.any():
+            return super()._contributions(X)
+        shares = np.divide(shares, weight[:, None], out=np.zeros_like(shares),
+                           where=weight[:, None] > 0)
+        return shares * self._combine(S, self.weights_)[:, None]
+
+    def _map(self, function: Callable, jobs: list[tuple], size: int, **how: Any) -> list:
+        """Run jobs, in parallel where it pays; results in order, the same either way."""
+        if self.n_jobs in (None, 1) or size < PARALLEL_PAYS:
+            return [function(*job) for job in jobs]
+        return Parallel(n_jobs=self.n_jobs, **how)(delayed(function)(*job) for job in jobs)
+
+    # -- feedback -----------------------------------------------------------------------------
+
+    def feedback(self, X: ArrayLike, y: ArrayLike, *, rate: float | None = None) -> Self:
+        """Shift weight to the members that judged labelled rows better.
+
+        Multiplicative weights (Hedge, Freund and Schapire 1997): a member loses its p-value for an
+        anomaly and 1 - p for a normal row, and its weight is multiplied by ``exp(-rate * loss)``.
+        Over T rows the committee's loss then exceeds that of the best member by no more than
+        ``sqrt(T / 2 * log(n_members))``, whatever the rows. The threshold is set anew on the
+        held-out rows of the last `fit` or `calibrate`, at the same budget. Call it again with
+        further rows; `fit` forgets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that somebody looked at, each with its predecessors where members look back.
+        y : array-like of shape (n_samples,)
+            1 = anomaly, 0 = normal; NaN for context rows that nobody judged.
+        rate : float, optional
+            Default ``sqrt(8 * log(n_members) / T)``.
+
+        Raises
+        ------
+        ValueError
+            When ``y`` holds anything but 1, 0 and NaN, or judges no row.
+        """
+        self._check_calibrated()
+        X = self.validate(X, reset=False)
+        y = floats(y, "y")
+        judged = ~np.isnan(y) if y.shape == (len(X),) else np.zeros(0)
+        if y.shape != (len(X),) or not np.isin(y[judged], (0, 1)).all() or not judged.any():
+            raise ValueError(f"y must hold 1 (anomaly), 0 (normal) or NaN for each of {len(X)} "
+                             f"rows, and judge one at least; got shape {y.shape}")
+        if rate is None:
+            rate = np.sqrt(8 * np.log(len(self.members_)) / judged.sum())
+        else:
+            number(rate, "rate", least=0)
+        p = np.exp(-self._surprises(self.windowed(X))[judged])
+        loss = np.where(y[judged, None] == 1, p, 1 - p).sum(axis=0)
+        self._set_weights(self.weights_ * np.exp(-rate * (loss - loss.min())))
+        self._set_held_out(self.held_out_)
+        return self
+
+
+# -- jobs: module functions, so that workers can be sent them -------------------------------------
+
+
+def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None
+             ) -> tuple[Any, Scores | None, str]:
+    """Fitted copy (None where it failed), scores of the held-out rows, and its first warning."""
+    copy = clone(member)
+    changes = {name: seed for name, value in copy.get_params().items()
+               if value is None and (name == "random_state" or name.endswith("__random_state"))}
+    if isinstance(copy, Detector):  # calibrated with the others; a committee scores on scales
+        changes["calibration"] = "auto" if isinstance(copy, Committee) else None
+    # some draw from NumPy's global state (libsvm's seed, for one): it gets the member's seed, and
+    # the caller's state back
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            copy.set_params(**changes).fit(X)
+            scores = None if X_test is None else _scores(copy, X_test)
+        except Exception as error:  # any library may fail in any way; the others go on
+            return None, None, f"{type(error).__name__}: {error}"
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+    return copy, scores, f"{said[0].category.__name__}: {said[0].message}" if said else ""
+
+
+def _judged(member: Any, X: Matrix) -> tuple[Scores, str]:
+    """Scores, or NaN and the reason."""
+    try:
+        return _scores(member, X, whole=False), ""
+    except Exception as error:
+        return np.full(len(X), np.nan), f"{type(error).__name__}: {error}"
+
+
+def _scores(member: Any, X: Matrix, *, whole: bool = True) -> Scores:
+    score = np.asarray(anomaly_score(member, X), dtype=np.float64)
+    if score.shape != (len(X),):
+        raise ValueError(f"one score per row wanted, shape ({len(X)},), got {score.shape}")
+    if np.isnan(score).any() and (whole or np.isnan(score).all()):
+        raise ValueError(f"{np.isnan(score).sum()} of {len(X)} rows scored NaN")
+    return np.clip(score, -1e300, 1e300)
+
+
+# -- scales, weights and seeds --------------------------------------------------------------------
+
+
+def _scale(scores: Scores) -> Calibration:
+    return Calibration().fit(scores[~np.isnan(scores)])
+
+
+def _is_constant(scores: Scores) -> bool:
+    known = scores[~np.isnan(scores)]
+    return len(known) > 0 and bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
+
+
+def _normalised(weights: Scores) -> Scores:
+    total = weights.sum()
+    return weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+
+
+def _filled(S: Matrix, weights: Scores) -> Matrix:
+    """Gaps filled by the weighted mean of the row's other members."""
+    gaps = np.isnan(S)
+    if not gaps.any():
+        return S
+    shares = weights * ~gaps
+    with np.errstate(invalid="ignore"):
+        mean = (np.where(gaps, 0.0, S) * shares).sum(axis=1) / shares.sum(axis=1)
+    return np.where(gaps, mean[:, None], S)
+
+
+def _check_member(member: Any) -> None:
+    if not (isinstance(member, BaseEstimator) and hasattr(member, "fit")):
+        raise ValueError(f"members must be detectors or scikit-learn estimators, got {member!r}")
+
+
+def _check_weights(weights: Any, n: int, *, all_zero: bool = False) -> Scores:
+    try:
+        values = np.asarray(list(weights), dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array([np.nan])
+    good = values.shape == (n,) and (values >= 0).all() and (values <= 1e100).all()
+    if not good or not (all_zero or values.any()):
+        raise ValueError(f"weights must be {n} numbers >= 0, not all 0, got {weights!r}")
+    return values
+
+
+def _seeds(members: Mapping[str, Any], seed: int) -> dict[str, int]:
+    """A seed for each member from what it is, not from its place: order must not matter."""
+    seeds: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    for name, member in members.items():
+        params = {k: v for k, v in member.get_params().items() if not hasattr(v, "get_params")}
+        text = re.sub(r" at 0x\w+", "", f"{type(member).__name__} {sorted(params.items())!r}")
+        seen[text] = seen.get(text, 0) + 1  # twins differ by their number
+        seeds[name] = zlib.crc32(f"{seed} {text} {seen[text]}".encode()) % (2**31)
+    return seeds
+
+
+def _agreement(surprises: Matrix) -> Scores:
+    """Correlation of each member with the mean of the others on held-out rows."""
+    S = np.log1p(surprises[~np.isnan(surprises).any(axis=1)])  # no wild row makes everybody agree
+    others = [np.delete(S, i, axis=1).mean(axis=1) if S.shape[1] > 1 else S[:, 0]
+              for i in range(S.shape[1])]
+    return np.array([_correlation(s, other) for s, other in zip(S.T, others, strict=True)])
+
+
+def _ranks(scores: Scores) -> Scores:
+    return np.unique(scores, return_inverse=True)[1].astype(np.float64)
+
+
+def _correlation(a: Scores, b: Scores) -> float:
+    """At least 0; 0 where either does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    size = np.sqrt((a @ a) * (b @ b))
+    return max(0.0, float(a @ b / size)) if size > 0 else 0.0
