@@ -13,13 +13,13 @@ from adlib.datasets.generators import (
 from adlib.datasets.injectors import ANOMALY_KINDS, KINDS, Event, inject, injector
 from adlib.datasets.loaders import (
     load_adbench,
-    load_csv,
     load_nab,
     load_skab,
     load_sklearn,
     load_telemetry,
 )
 from adlib.datasets.sources import card
+from adlib.datasets.tables import load_csv
 
 __all__ = [
     "ANOMALY_KINDS",

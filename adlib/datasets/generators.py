@@ -18,7 +18,7 @@ import numpy as np
 
 from adlib.arguments import generator, number, whole
 from adlib.datasets.dataset import Dataset
-from adlib.datasets.injectors import inject, strengths_of
+from adlib.datasets.injectors import ANOMALY_KINDS, inject, strengths_of
 
 RandomState = int | np.random.Generator | None
 
@@ -142,6 +142,9 @@ def make_sine(
     )
 
 
+#: Kinds of anomaly that leave no value missing.
+COMPLETE_KINDS = tuple(kind for kind in ANOMALY_KINDS if kind != "dropout")
+
 #: Channels of :func:`make_telemetry`: mean, response to load, response to the time of day, noise.
 TELEMETRY = {
     "cpu_pct": (48.0, 7.0, 5.0, 1.2),
@@ -159,19 +162,7 @@ def make_telemetry(
     n_points: int = 4000,
     n_channels: int = 8,
     *,
-    kinds: str | Sequence[str] = (
-        "spike",
-        "contextual",
-        "collective",
-        "level_shift",
-        "trend",
-        "amplitude",
-        "frequency",
-        "variance",
-        "seasonal_position",
-        "correlation_break",
-        "stuck",
-    ),
+    kinds: str | Sequence[str] = COMPLETE_KINDS,
     n_events: int = 22,
     length: int | tuple[int, int] = (15, 40),
     strength: float | Sequence[float] = (1.5, 3.0),
