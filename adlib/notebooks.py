@@ -147,7 +147,7 @@ def record(notebook: str, *, tolerance: float | None = 0.02, **metrics: float) -
         File name without its ending, such as ``"02_online_zscore"``.
     tolerance : float or None, default 0.02
         Largest absolute difference from the reference that ``make test`` lets pass, for the metrics
-        of this call. ``None``: shown, never compared (seconds, speed-ups).
+        of this call. ``None``: shown, neither stored nor compared (seconds, speed-ups).
     **metrics : float
         Name and value.
 
@@ -167,14 +167,20 @@ def record(notebook: str, *, tolerance: float | None = 0.02, **metrics: float) -
             draft.write_text(json.dumps(_recorded.get(notebook, {}), indent=1) + "\n", "utf-8")
 
 
-def report_folder() -> Path | None:
+def report_folder(*, kept: bool = False) -> Path | None:
     """Folder ``reports/`` while ``make`` or ``make refresh`` executes a notebook, else None.
 
     What a notebook writes there belongs to its default run; a reader's own run leaves it alone.
+
+    Parameters
+    ----------
+    kept : bool, default False
+        For files that the repository keeps: None unless ``make refresh`` renews them.
 
     Returns
     -------
     Path or None
     """
     folder = os.environ.get("ADLIB_REPORTS")
-    return Path(folder) if folder else None
+    renewed = os.environ.get("ADLIB_REFRESH") or not kept
+    return Path(folder) if folder and renewed else None

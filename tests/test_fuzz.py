@@ -7,8 +7,10 @@ twenty times, and lists what broke.
 import inspect
 import random
 import sys
+import tempfile
 import warnings
 from collections import Counter
+from contextlib import chdir, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -365,7 +367,6 @@ def datasets():
 @family
 def loaders():
     import json
-    import tempfile
 
     from adlib import datasets as d
     from adlib.datasets import Dataset
@@ -599,7 +600,6 @@ def deep():
 
 @family
 def comparing():
-    import tempfile
 
     from adlib import compare as c
     from adlib.checks import check_detector
@@ -766,7 +766,6 @@ def explaining():
 @family
 def feedback():
     import copy
-    import tempfile
 
     from adlib import feedback as f
     from adlib.detectors import KNN
@@ -898,7 +897,6 @@ def plots():
 def realtime():
     import asyncio
     import json
-    import tempfile
 
     from adlib import realtime as r
     from adlib.realtime.config import ConfigError
@@ -1076,7 +1074,6 @@ def realtime():
 
 @family
 def persist():
-    import tempfile
 
     from adlib import persist as p
     from adlib.detectors import KNN
@@ -1130,6 +1127,18 @@ TRIES = {"metrics": 500, "thresholds": 400, "windows": 150, "datasets": 250, "lo
          "explaining": 60, "feedback": 150, "plots": 60, "realtime": 300, "persist": 80}
 
 
+@contextmanager
+def scratch():
+    """A temporary folder that takes every other one made meanwhile."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="adlib-fuzz-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+
+
 @pytest.fixture(scope="module")
 def targets():
     """Targets by family, made once; a deep family takes a second."""
@@ -1141,7 +1150,8 @@ def targets():
                 warnings.simplefilter("ignore")
                 made[name] = list(FAMILIES[name]())
         return made[name]
-    return of
+    with scratch():
+        yield of
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -1245,7 +1255,8 @@ def _run(names, times, seed):
 
 if __name__ == "__main__":
     times, chosen = int(sys.argv[1]), sys.argv[2:] or list(FAMILIES)
-    tally, found = _run(chosen, times, seed=times)
+    with scratch() as folder, chdir(folder):
+        tally, found = _run(chosen, times, seed=times)
     for _, messages in sorted(found.items()):
         print(f"{len(messages):4}  {messages[0][:400]}")
     print(f"{sum(tally.tries.values())} tries {tally.tries}: {tally.results} results, "

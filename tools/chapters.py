@@ -48,14 +48,29 @@ def differences(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> lis
     list of str
         Empty when all is within its tolerance.
     """
+    recorded = compared(recorded)
     if recorded.keys() != expected.keys():
         return [f"recorded {sorted(recorded)}, expected {sorted(expected)}"]
     return [
         f"{name}: {recorded[name]['value']} is not {metric['value']} +- {metric['tolerance']}"
         for name, metric in expected.items()
-        if metric["tolerance"] is not None
-        and not abs(recorded[name]["value"] - metric["value"]) <= metric["tolerance"]
+        if not abs(recorded[name]["value"] - metric["value"]) <= metric["tolerance"]
     ]
+
+
+def compared(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded metrics that have a tolerance: the rest, such as seconds, is only shown.
+
+    Parameters
+    ----------
+    recorded : mapping
+        Content of a JSON file that `record` writes.
+
+    Returns
+    -------
+    dict
+    """
+    return {name: m for name, m in recorded.items() if m["tolerance"] is not None}
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,9 @@ class Run:
     error: str
 
 
-def kernel_environment(metrics: Path, reports: Path | None = None) -> None:
+def kernel_environment(
+    metrics: Path, reports: Path | None = None, *, renewed: bool = False
+) -> None:
     """Set this process's environment as its kernels shall inherit it.
 
     One thread each, inline figures, metrics recorded in the folder `metrics`, `reports` as what
@@ -89,14 +106,17 @@ def kernel_environment(metrics: Path, reports: Path | None = None) -> None:
         Where `record` writes.
     reports : Path, optional
         None: the run is not one of ``make``.
+    renewed : bool, default False
+        Whether the run may write what the repository keeps in `reports`.
     """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
     os.environ.update(ADLIB_METRICS=str(metrics), PYDEVD_DISABLE_FILE_VALIDATION="1")
     os.environ.pop("MPLBACKEND", None)
-    os.environ.pop("ADLIB_REPORTS", None)
-    if reports is not None:
-        os.environ["ADLIB_REPORTS"] = str(reports)
+    for name, value in (("ADLIB_REPORTS", reports), ("ADLIB_REFRESH", renewed or None)):
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = str(value)
     if data := os.environ.get("ADLIB_DATA"):
         os.environ["ADLIB_DATA"] = str((ROOT / data).resolve())
 
@@ -158,7 +178,7 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
     """
     paths, before = _paths(names, root), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
-        kernel_environment(Path(folder), root / "reports")
+        kernel_environment(Path(folder), root / "reports", renewed=True)
         try:
             return [_say(_timed(_in_place, root, path)) for path in paths]
         finally:
@@ -208,7 +228,7 @@ def _in_place(root: Path, path: Path) -> None:
     nbformat.write(normalise(nb), path)
     recorded = Path(os.environ["ADLIB_METRICS"]) / f"{path.stem}.json"
     if recorded.exists():
-        _write_json(root / "notebooks" / "expected" / recorded.name, _read_json(recorded))
+        _write_json(root / "notebooks" / "expected" / recorded.name, compared(_read_json(recorded)))
 
 
 def normalise(nb: Any) -> Any:

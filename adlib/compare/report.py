@@ -221,7 +221,7 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
                          f"{data.train_end}; {data.source}. SHA-256 {data.fingerprint[:16]}", False)
                   for data in datasets),
         f"Seeds {seeds}; threshold at alpha = {alpha}; adlib's code at commit {code}; "
-        f"{len(failed)} cells failed. `make` writes this file.",
+        f"{len(failed)} cells failed. `make refresh` writes this file.",
     ]
     new = "\n\n".join(text) + "\n"
     if path.exists():  # a commit that changed no number leaves the file at the one that made it
