@@ -195,7 +195,7 @@ def models(value):
     """Every model inside a model."""
     if isinstance(value, BaseModel):
         yield value
-        for name in type(value).model_fields:
+        for name in (*type(value).model_fields, *(value.model_extra or ())):
             yield from models(getattr(value, name))
     elif isinstance(value, (list, tuple)):
         for item in value:

@@ -16,7 +16,8 @@ import pytest
 from nats_server import NatsServer, needs_nats
 from realtime_servers import SlackServer
 
-from adlib.realtime import RealTimeAnomalyDetector, notify, sources
+from adlib.realtime import RealTimeAnomalyDetector, sources
+from adlib.realtime.doors import jetstream, slack
 from adlib.realtime.store import AlertStore
 from adlib.realtime.windows import Sample
 from adlib.thresholds import CalibrationWarning
@@ -75,7 +76,7 @@ def live(model, settings, spec, death, ready):
             os.kill(os.getpid(), signal.SIGKILL)
 
     commit, transaction = AlertStore.commit, AlertStore._transaction
-    acknowledge, post = sources._JetStream._acknowledge, notify.SlackChannel._post
+    acknowledge, post = jetstream._Consumer._acknowledge, slack.SlackChannel._post
     committing = []
 
     def dying_commit(self, *args):
@@ -106,8 +107,8 @@ def live(model, settings, spec, death, ready):
         return outcome
 
     AlertStore.commit, AlertStore._transaction = dying_commit, dying_transaction
-    sources._JetStream._acknowledge = dying_acknowledge
-    notify.SlackChannel._post = dying_post
+    jetstream._Consumer._acknowledge = dying_acknowledge
+    slack.SlackChannel._post = dying_post
     asyncio.run(judge(model, settings, lambda engine: sources.source(
         spec, features=engine.features_, position=lambda: engine.position)))
 

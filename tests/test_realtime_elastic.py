@@ -1,8 +1,8 @@
 """The official Elasticsearch client against the wire contract; a real server where one is named."""
 
 import asyncio
-import builtins
 import os
+import sys
 import time
 import uuid
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from realtime_servers import ElasticServer
 
-from adlib.realtime.elastic import MAPPING, ElasticsearchStore
+from adlib.realtime.doors.elastic import MAPPING, ElasticsearchStore
 from adlib.realtime.events import Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.notify import NotificationConfig, NotificationService
@@ -207,15 +207,8 @@ def test_long_ids_are_shortened(store, server, local):
 
 
 def test_without_the_client_the_error_names_the_command(monkeypatch, local):
-    importer = builtins.__import__
-
-    def absent(name, *args, **kwargs):
-        if name.partition(".")[0] == "elasticsearch":
-            raise ImportError(name)
-        return importer(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ImportError, match=r'pip install "adlib\[elasticsearch\]"'):
+    monkeypatch.setitem(sys.modules, "elasticsearch", None)
+    with pytest.raises(ImportError, match=r"pip install 'adlib\[elasticsearch\]'"):
         ElasticsearchStore(local)
 
 

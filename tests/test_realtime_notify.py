@@ -18,17 +18,13 @@ import pytest
 from pydantic import ValidationError
 from realtime_servers import SECRET_PATH, MailServer, SlackServer
 
+from adlib.realtime.channels import Outcome, retry_after
+from adlib.realtime.doors.mail import EmailConfig
+from adlib.realtime.doors.messages import describe
+from adlib.realtime.doors.slack import slack_message
 from adlib.realtime.events import Incident, IncidentEvent, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
-from adlib.realtime.notify import (
-    EmailConfig,
-    NotificationConfig,
-    NotificationService,
-    Outcome,
-    describe,
-    retry_after,
-    slack_message,
-)
+from adlib.realtime.notify import NotificationConfig, NotificationService
 from adlib.realtime.store import AlertStore, OutboxRow
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")  # no TLS on loopback

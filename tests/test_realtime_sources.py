@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nats_server import NatsServer, needs_nats
 
-from adlib.realtime import sources
+from adlib.realtime.doors import files, jetstream
 from adlib.realtime.sources import replay, source
 from adlib.realtime.windows import StreamProcessor
 
@@ -96,7 +96,7 @@ def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeyp
     np.savetxt(path, np.c_[np.arange(5000), X], delimiter=",", header="time,a,b,c", comments="",
                fmt="%.17g")
     for chunk in (97, 1 << 16):
-        monkeypatch.setattr(sources, "_CHUNK", chunk)
+        monkeypatch.setattr(files, "CHUNK", chunk)
         seq, at, values = rows(collect(source(f"csv:{path}")))
         np.testing.assert_array_equal(seq, np.arange(5000))
         np.testing.assert_array_equal(at, np.arange(5000))
@@ -446,7 +446,7 @@ def test_streams_that_cannot_be_numbered_are_refused(server, stream):
     ("a.>", "a", False),
 ])
 def test_subjects_that_a_filter_covers(pattern, subject, covered):
-    assert sources._covers(pattern, subject) is covered
+    assert jetstream._covers(pattern, subject) is covered
 
 
 @needs_nats
@@ -514,7 +514,7 @@ def test_a_busy_source_can_be_cancelled(server, stream):
 @needs_nats
 def test_deleted_consumer_is_made_again_and_a_new_stream_is_noticed(server, stream, monkeypatch):
     name, spec = stream
-    monkeypatch.setattr(sources, "_PATIENCE", 0.2)
+    monkeypatch.setattr(jetstream, "PATIENCE", 0.2)
 
     async def run():
         client = await publish(server, name, payloads(10))

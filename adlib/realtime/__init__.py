@@ -1,9 +1,12 @@
 """A fitted detector taken live: a stream in, windows judged, one incident for one fault, alerts.
 
-Source -> windows -> detectors -> calibrated score -> incident -> store and outbox -> notifiers, in
-one direction. `RealTimeAnomalyDetector` is the engine, `EngineConfig` its one nested configuration,
+Source -> windows -> one calibrated ensemble -> incident -> store and outbox -> channels, in one
+direction. `RealTimeAnomalyDetector` is the engine, `EngineConfig` its one nested configuration,
 `adlib.realtime.backtest` the same engine over history in virtual time. ``python -m
 adlib.realtime`` starts it outside a notebook.
+
+A source or a receiver of one's own is a class in any file: see `Source` and `Channel`, which
+`check_source` and `check_channel` check, and `adlib.realtime.registry` for those found by name.
 
 Names load on first use: who reads the alert store waits neither for torch nor for scikit-learn.
 """
@@ -11,18 +14,27 @@ Names load on first use: who reads the alert store waits neither for torch nor f
 from importlib import import_module
 from typing import Any
 
+from adlib.arguments import require_extra
+
+require_extra("pydantic", "live")  # every configuration is a pydantic model
+
 _PUBLIC = {
     "AlertManager": "incidents",
     "AlertStore": "store",
+    "Channel": "channels",
     "EngineConfig": "config",
     "Incident": "events",
     "IncidentEvent": "events",
     "NotificationService": "notify",
+    "Outcome": "channels",
     "QualityEvent": "events",
     "RealTimeAnomalyDetector": "engine",
     "Sample": "windows",
+    "Source": "sources",
     "StreamProcessor": "windows",
     "Verdict": "events",
+    "check_channel": "conformance",
+    "check_source": "conformance",
     "replay": "sources",
     "source": "sources",
 }

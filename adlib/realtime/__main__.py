@@ -125,21 +125,18 @@ def _fit(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
-    from adlib.realtime.sources import source
+    from adlib.realtime.sources import open_source
 
     config = EngineConfig.from_any(args.config)
     engine = RealTimeAnomalyDetector.load(args.model, config)
+    samples = open_source(args.source)
     print(_told(config.alert_config), file=sys.stderr)
 
     async def judge() -> None:
         stop = asyncio.current_task().cancel
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop)
-        async with (
-            contextlib.aclosing(source(args.source, features=engine.features_,
-                                       position=lambda: engine.position)) as samples,
-            contextlib.aclosing(engine.process_stream(samples)) as windows,
-        ):
+        async with contextlib.aclosing(engine.process_stream(samples)) as windows:
             async for window in windows:
                 if args.all or window["is_anomaly"]:
                     print(json.dumps(window), flush=True)
@@ -154,8 +151,7 @@ def _told(alerts: Any) -> str:
     """One sentence on where incidents go: an engine that tells nobody should say so."""
     if alerts.storage is None:
         return "no alert_config.storage: flagged windows are printed, nothing is kept or sent"
-    channels = [] if alerts.notification is None else [
-        name for name in ("slack", "email") if getattr(alerts.notification, name) is not None]
+    channels = [] if alerts.notification is None else list(alerts.notification.receivers())
     return (f"incidents are kept in {alerts.storage.path} and "
             + (f"sent to {' and '.join(channels)}" if channels
                else "sent to nobody (no alert_config.notification)"))

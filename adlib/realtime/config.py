@@ -1,39 +1,20 @@
-"""One nested configuration for the live engine, from a dictionary, a YAML or a JSON file.
+"""One nested configuration for the live engine, from a dictionary, a YAML or a JSON file."""
 
-Unknown keys are refused with their path and the nearest known one. ``${NAME}`` inside any text is
-replaced by an environment variable, so that a file need not hold a secret. Secrets appear in no
-error, repr or dump.
-"""
-
-import difflib
 import inspect
-import json
-import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from adlib.arguments import path as as_path
 from adlib.durations import seconds
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
+from adlib.realtime.registry import nearest
+from adlib.realtime.settings import ConfigError, Settings
 from adlib.realtime.store import StorageConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -42,13 +23,8 @@ _CLASSICAL = {"IsolationForest": "sklearn.ensemble", "EllipticEnvelope": "sklear
               "OneClassSVM": "adlib.detectors.voting"}
 
 
-class ConfigError(ValueError):
-    """What is wrong with a configuration, one line per fault; holds no secret."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True,
-                              validate_default=True)
+__all__ = ["AlertConfig", "ConfigError", "DeepConfig", "DetectorConfig", "EngineConfig",
+           "StatConfig", "find_class"]
 
 
 def find_class(name: str) -> type[BaseEstimator]:
@@ -74,7 +50,7 @@ def find_class(name: str) -> type[BaseEstimator]:
         elif name in known:
             module = "adlib.detectors"
         else:
-            raise ValueError(f"unknown detector {name!r}{_nearest(name, [*known, *_CLASSICAL])}; "
+            raise ValueError(f"unknown detector {name!r}{nearest(name, [*known, *_CLASSICAL])}; "
                              f"name one of adlib's or 'module:Class'")
     try:
         found = getattr(import_module(module), attribute)
@@ -90,10 +66,10 @@ def _check_parameters(name: str, given: Iterable[str], own: Iterable[str] = ()) 
     for key in given:
         if key not in known:
             raise ValueError(f"{key}: unknown parameter of {name}"
-                             f"{_nearest(key, [*known, *own])}")
+                             f"{nearest(key, [*known, *own])}")
 
 
-class DetectorConfig(_Strict):
+class DetectorConfig(Settings):
     """A detector by name, and its parameters. Plain text is a name alone."""
 
     detector: str = Field(description="One of adlib's, or 'module:Class'.")
@@ -125,7 +101,7 @@ def _build(name: str, parameters: Mapping[str, Any], random_state: int | None) -
     return make_pipeline(StandardScaler(), model) if not hasattr(model, "anomaly_score") else model
 
 
-class _GroupConfig(_Strict):
+class _GroupConfig(Settings):
     """A detector whose parameters stand beside these keys."""
 
     model_config = ConfigDict(extra="allow")
@@ -177,7 +153,7 @@ class StatConfig(_GroupConfig):
         return model.set_params(weights=extra["weights"]) if "weights" in extra else model
 
 
-class AlertConfig(_Strict):
+class AlertConfig(Settings):
     """From flagged windows to people: incidents, channels, and where all of it is kept."""
 
     incidents: IncidentConfig = IncidentConfig()
@@ -191,7 +167,7 @@ class AlertConfig(_Strict):
         return self
 
 
-class EngineConfig(_Strict):
+class EngineConfig(Settings):
     """Everything that `RealTimeAnomalyDetector` needs to know.
 
     Examples
@@ -202,7 +178,7 @@ class EngineConfig(_Strict):
     >>> EngineConfig.from_any({"deep_config": {"latent_dmi": 20}})
     Traceback (most recent call last):
     ...
-    adlib.realtime.config.ConfigError: deep_config.latent_dmi: unknown parameter of VAE, did you mean 'latent_dim'?
+    adlib.realtime.settings.ConfigError: deep_config.latent_dmi: unknown parameter of VAE, did you mean 'latent_dim'?
     """  # noqa: E501
 
     stream: str = Field("stream", pattern=r"^[^|\s]+$", description="Name; part of every id.")
@@ -266,158 +242,3 @@ class EngineConfig(_Strict):
             number = sum(name.split("#")[0] == base for name in found)
             found[f"{base}#{number + 1}" if number else base] = entry
         return {name: group for name, group in found.items() if group is not None}
-
-    @classmethod
-    def from_any(cls, source: "EngineConfig | Mapping[str, Any] | str | Path") -> Self:
-        """A configuration from a dictionary, or a ``.yaml``, ``.yml`` or ``.json`` file.
-
-        Raises
-        ------
-        ConfigError
-            Naming the path of every bad key.
-        FileNotFoundError
-        """
-        if isinstance(source, cls):
-            return source
-        data = source if isinstance(source, Mapping) else _read(as_path(source, "source"))
-        secrets: list[str] = []
-        data = _expand(data, (), secrets)
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            found = _explain(cls, error, data)
-        for text in sorted({*secrets, *_unshown(cls, data)}, key=len, reverse=True):
-            found = [line.replace(text, "***") for line in found]
-        raise ConfigError("\n".join(found))
-
-
-# -- reading ------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    where = ""
-    try:
-        if path.is_dir():
-            raise ConfigError(f"source is a folder, no file: {path}")
-        if not path.is_file():
-            raise FileNotFoundError(f"no configuration at {path}")
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except yaml.YAMLError as error:  # its own message quotes the line, secrets and all
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        data = None
-    except (RecursionError, UnicodeDecodeError):
-        data = None
-    except json.JSONDecodeError as error:
-        where, data = f", line {error.lineno}", None
-    if not isinstance(data, Mapping):
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigError(f"{path}{where}: no {kind} mapping of keys to values")
-    return data
-
-
-def _expand(value: Any, path: tuple, secrets: list[str]) -> Any:
-    """A copy with ``${NAME}`` replaced from the environment; what came from there is noted."""
-    if isinstance(value, Mapping):
-        return {key: _expand(item, (*path, key), secrets) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_expand(item, (*path, i), secrets) for i, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def look_up(match: re.Match) -> str:
-        if match[1] not in os.environ:
-            raise ConfigError(f"{_dotted(path)}: the environment variable {match[1]} is not set")
-        return os.environ[match[1]]
-
-    expanded = re.sub(r"\$\{(\w+)\}", look_up, value)
-    if expanded != value:
-        secrets.extend(text for text in (expanded, *map(look_up, re.finditer(
-            r"\$\{(\w+)\}", value))) if len(text) > 3)
-    return expanded
-
-
-# -- errors -------------------------------------------------------------------------------------
-
-
-def _dotted(path: Iterable[Any]) -> str:
-    text = ""
-    for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}"
-    return text.lstrip(".")
-
-
-def _nearest(key: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
-
-
-def _explain(cls: type[BaseModel], error: ValidationError, data: Any) -> list[str]:
-    lines = []
-    for fault in error.errors(include_url=False, include_context=False):
-        path = _real(fault["loc"], data)
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            model = _model_at(cls, path[:-1])
-            message = f"unknown key{_nearest(path[-1], model.model_fields if model else ())}"
-        elif (unknown := re.match(r"(\w+): (unknown parameter .*)", message)) is not None:
-            more = ("parameters",) if _model_at(cls, path) is DetectorConfig else ()
-            path, message = (*path, *more, unknown[1]), unknown[2]
-        elif fault["type"] != "missing" and _shown(cls, path):
-            value = fault.get("input")
-            message += f", got {value!r}" if isinstance(value, (str, int, float, bool)) else (
-                f", got {type(value).__name__}")
-        lines.append(f"{_dotted(path)}: {message}" if path else message)
-    return list(dict.fromkeys(lines))
-
-
-def _real(loc: tuple, data: Any) -> tuple:
-    """The part of pydantic's location that is a path in the data (branches of unions are not)."""
-    path = []
-    for i, key in enumerate(loc):
-        if isinstance(data, Mapping) and (key in data or i == len(loc) - 1):
-            path.append(key)
-            data = data.get(key)
-        elif isinstance(data, list) and isinstance(key, int) and key < len(data):
-            path.append(key)
-            data = data[key]
-    return tuple(path)
-
-
-def _types(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _types(part)
-
-
-def _model_at(cls: type[BaseModel], path: Iterable[Any]) -> type[BaseModel] | None:
-    """The model that stands at a path, if one does."""
-    model: type[BaseModel] | None = cls
-    for key in path:
-        if isinstance(key, int):
-            continue
-        field = model.model_fields.get(key) if model else None
-        model = next((t for t in _types(field.annotation) if isinstance(t, type)
-                      and issubclass(t, BaseModel)), None) if field else None
-    return model
-
-
-def _shown(cls: type[BaseModel], path: tuple) -> bool:
-    """Whether the value at a path may appear in a message: a known plain field, no secret."""
-    names = [key for key in path if not isinstance(key, int)]
-    model = _model_at(cls, names[:-1]) if names else None
-    field = model.model_fields.get(names[-1]) if model else None
-    return field is not None and not any(
-        isinstance(t, type) and issubclass(t, (SecretStr, BaseModel))
-        for t in _types(field.annotation))
-
-
-def _unshown(cls: type[BaseModel], data: Any, path: tuple = ()) -> Iterator[str]:
-    """Every text that stands where nothing may be shown."""
-    if isinstance(data, (Mapping, list)):
-        for key, item in data.items() if isinstance(data, Mapping) else enumerate(data):
-            yield from _unshown(cls, item, (*path, key))
-    elif isinstance(data, str) and len(data) > 3 and not _shown(cls, path) and (
-            path and path[0] == "alert_config"):
-        yield data

@@ -31,7 +31,7 @@ from safetensors import numpy as safetensors
 from sklearn.exceptions import NotFittedError
 
 from adlib import persist
-from adlib.arguments import floats
+from adlib.arguments import floats, instance, listed
 from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.detectors.committee import Committee
@@ -39,13 +39,15 @@ from adlib.drift import DriftMonitor
 from adlib.explain import explain
 from adlib.files import replaced_folder
 from adlib.realtime.calibration import WindowCalibration, window_maxima
+from adlib.realtime.channels import Channel
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
 from adlib.realtime.inbox import Inbox, last_of, time_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.members import Member, Worker
-from adlib.realtime.notify import NotificationConfig, NotificationService
+from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
+from adlib.realtime.sources import Source
 from adlib.realtime.store import AlertStore
 from adlib.realtime.windows import Block, Rows, Sample, StreamProcessor
 from adlib.scaling import center_scale
@@ -67,6 +69,9 @@ class RealTimeAnomalyDetector:
     Parameters
     ----------
     config : EngineConfig, mapping, or path of a YAML or JSON file
+    channels : sequence of Channel
+        Further receivers, beside those that the configuration names; they need
+        ``alert_config.storage``, from which messages are sent.
 
     Attributes
     ----------
@@ -99,8 +104,14 @@ class RealTimeAnomalyDetector:
     [204, 209, 214, 219, 224, 229, 234, 239]
     """
 
-    def __init__(self, config: EngineConfig | Mapping[str, Any] | str | Path):
+    def __init__(self, config: EngineConfig | Mapping[str, Any] | str | Path, *,
+                 channels: Sequence[Channel] = ()):
         self.config = EngineConfig.from_any(config)
+        self.channels = [instance(channel, "channels", Channel)
+                         for channel in listed(channels, "channels")]
+        if self.channels and self.config.alert_config.storage is None:
+            raise ValueError("channels need alert_config.storage: messages are sent from the alert "
+                             "store")
         self.responses = Responses()
         self.store: AlertStore | None = None
         self._metrics = Counters(self.config.stream)
@@ -434,14 +445,14 @@ class RealTimeAnomalyDetector:
 
     # -- the stream -----------------------------------------------------------------------------
 
-    async def process_stream(self, source: AsyncIterator[Any], *, start: int | None = None
-                             ) -> AsyncIterator[dict[str, Any]]:
+    async def process_stream(self, source: Source | AsyncIterator[Any], *,
+                             start: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Judge a stream; each window comes out once its effects are committed.
 
         Parameters
         ----------
-        source : async iterator of array (d,) or (k, d), or of Sample
-            Any number of rows at a time.
+        source : Source, or async iterator of array (d,) or (k, d), or of Sample
+            Any number of rows at a time. A `Source` is asked for what follows the last commit.
         start : int, optional
             Sequence number of the first row of arrays that bring none. Default: the stream goes on
             where it stopped, also after a restart. A source that begins again from its first row
@@ -473,6 +484,9 @@ class RealTimeAnomalyDetector:
             stack.callback(self.close)
             stack.callback(worker.stop)
             await asyncio.wrap_future(worker.submit(self._open_store))
+            if isinstance(source, Source):
+                source = await stack.enter_async_context(contextlib.aclosing(source.samples(
+                    features=self.features_, position=self._processor.position)))
             inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)
             stack.push_async_callback(_cancel, loop.create_task(
@@ -566,9 +580,10 @@ class RealTimeAnomalyDetector:
             self.store = AlertStore(alerts.storage.path)
             if (saved := self.store.restore(self.config.stream)) is not None:
                 self._restore(*saved)
-        if alerts.notification is not None or alerts.storage.backend != "sqlite":
-            self._service = NotificationService(alerts.notification or NotificationConfig(),
-                                                self.store, storage=alerts.storage)
+        notification = alerts.notification or NotificationConfig()
+        channels = [*open_channels(notification, self.store, alerts.storage), *self.channels]
+        if channels:
+            self._service = NotificationService(notification, self.store, channels=channels)
 
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
@@ -624,7 +639,8 @@ class RealTimeAnomalyDetector:
 
     @classmethod
     def load(cls, path: str | Path,
-             config: EngineConfig | Mapping[str, Any] | str | Path | None = None) -> Self:
+             config: EngineConfig | Mapping[str, Any] | str | Path | None = None, *,
+             channels: Sequence[Channel] = ()) -> Self:
         """An engine that `save` wrote.
 
         Parameters
@@ -633,6 +649,8 @@ class RealTimeAnomalyDetector:
         config : optional
             Budgets, alerts and the like may differ from those at fit; detectors and window may not.
             Default: as saved, without alerts (they may hold secrets).
+        channels : sequence of Channel
+            Further receivers.
 
         Returns
         -------
@@ -662,7 +680,7 @@ class RealTimeAnomalyDetector:
         if config is None and foreign:
             raise ValueError(f"{folder} names the detector {foreign[0]!r}, and a file must not "
                              f"make Python import it: hand in config= with it")
-        engine = cls(fitted if config is None else config)
+        engine = cls(fitted if config is None else config, channels=channels)
         _check_same(fitted, engine.config)
         groups = engine.config.groups()
         members = []

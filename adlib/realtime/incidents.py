@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from adlib.arguments import instance
 from adlib.realtime.events import (
@@ -25,11 +25,12 @@ from adlib.realtime.events import (
     Silence,
     Verdict,
 )
+from adlib.realtime.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-class IncidentConfig(BaseModel):
+class IncidentConfig(Settings):
     """When flagged windows become an incident, and when people are told.
 
     Examples
@@ -37,8 +38,6 @@ class IncidentConfig(BaseModel):
     >>> IncidentConfig(open_after=2, open_within=3).close_after
     5
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     open_after: int = Field(3, ge=1, description="Open when this many of the last open_within "
                             "judged windows are flagged.")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from adlib.arguments import instance, listed, number, whole
 from adlib.arguments import path as as_path
@@ -29,6 +29,7 @@ from adlib.realtime.events import (
     Silence,
     Verdict,
 )
+from adlib.realtime.settings import Settings
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -75,14 +76,12 @@ _DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND 
     AND e.seq < o.seq AND e.state IN ('pending', 'dead'))"""
 
 
-class StorageConfig(BaseModel):
+class StorageConfig(Settings):
     """Where alerts are kept, and whether Elasticsearch gets a copy.
 
     SQLite at ``path`` is the journal in any case; with ``backend="elasticsearch"`` every incident
     event and stored verdict also becomes a document there, sent from the outbox.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     backend: Literal["sqlite", "elasticsearch"] = Field(
         "sqlite", description="Whether documents also go to Elasticsearch.")

@@ -1,0 +1,117 @@
+"""Receivers of messages: what one has to offer, and what its answers mean.
+
+A receiver never sees the engine: what is to be sent lies in the outbox of the alert store, and
+`adlib.realtime.NotificationService` hands it over, again where it must.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Literal, Protocol, runtime_checkable
+
+from adlib.realtime.events import IncidentEvent, Verdict
+from adlib.realtime.store import OutboxRow
+
+LONGEST_WAIT = 86_400.0  # seconds; no Retry-After is believed beyond it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How sending one message went; ``detail`` must not hold a secret, it is stored.
+
+    Attributes
+    ----------
+    state : {"sent", "retry", "dead"}
+        Delivered; failed in a way that may pass; refused for good (a dead letter, which an operator
+        can send again).
+    detail : str or None
+    retry_after : float or None
+        Seconds that the receiver asked to be left alone.
+    """
+
+    state: Literal["sent", "retry", "dead"]
+    detail: str | None = None
+    retry_after: float | None = None
+
+
+@runtime_checkable
+class Channel(Protocol):
+    """A receiver of messages; a subclass writes ``name`` and ``send``.
+
+    An object with these names is one too, without being a subclass. To be found by its key under
+    ``alert_config.notification``, its class is registered (`adlib.realtime.registry`), is called
+    with what stands there and the path of the alert store, and may hold a pydantic model ``Config``
+    that checks what stands there.
+
+    Attributes
+    ----------
+    name : str
+        Unique in an engine, and the same at every start: its messages are stored under it.
+    batch : int
+        Messages that `send` takes at once.
+    timeout : float
+        Seconds that one `send` takes at most.
+
+    Examples
+    --------
+    >>> from adlib.realtime import check_channel
+    >>> class Printer(Channel):
+    ...     name = "printer"
+    ...     async def send(self, rows):
+    ...         for row in rows:
+    ...             print(row.body["incident"]["severity"], row.key)
+    ...         return [Outcome("sent") for _ in rows]
+    >>> check_channel(Printer())
+    critical check|combined|0
+    """
+
+    name: str
+    batch: int = 1
+    timeout: float = 30.0
+
+    def rows(self, events: Iterable[IncidentEvent],
+             verdicts: Iterable[Verdict]) -> Iterable[OutboxRow]:
+        """Messages that a batch causes; pure, since it runs in the commit and after a crash again.
+
+        Default: the event itself, for each event that people are notified of.
+        """
+        for event in events:
+            if event.notify:
+                yield OutboxRow(f"{event.id}|{self.name}", self.name, event.incident.id,
+                                event.time, event.to_dict())
+
+    async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
+        """Try up to ``batch`` messages; an outcome for each.
+
+        It raises only what it did not foresee: that counts as passing, and its text, which may hold
+        a secret, is stored nowhere.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Close the connections; the next `send` may open them again. Default: nothing."""
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks for (a number or a date), None if it says nothing.
+
+    Examples
+    --------
+    >>> retry_after("30", now=0.0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=0.0)
+    (30.0, 60.0)
+    >>> retry_after("soon", now=0.0)
+    """
+    if header is None:
+        return None
+    with suppress(ValueError, OverflowError):
+        wait = (int(header) if header.strip().isdecimal()
+                else parsedate_to_datetime(header).timestamp() - now)
+        return float(min(max(wait, 0), LONGEST_WAIT))
+    return None
+
+
+def judge_status(status: int, detail: str, wait: float | None) -> Outcome:
+    """What an HTTP status other than success means: 408, 429 and 5xx may pass, the rest not."""
+    passing = status in (408, 429) or status >= 500
+    return Outcome("retry" if passing else "dead", f"HTTP {status} {detail}".strip(), wait)

@@ -1,0 +1,243 @@
+"""NATS JetStream as a source."""
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from adlib.arguments import require_extra
+from adlib.realtime.doors.records import Record, Records, grouped, poison
+from adlib.realtime.sources import Source, masked, positive, split_spec
+from adlib.realtime.windows import Sample
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds without a message until the consumer is looked after
+_FETCH = 500  # messages asked for at once
+_UNACKNOWLEDGED = 20_000  # messages under way; the server then waits
+
+
+class JetStreamSource(Source):
+    """A stream of NATS JetStream, through a durable pull consumer.
+
+    Every sample comes at least once, in order, and each number once per process. Messages are
+    acknowledged once their effects are committed (`Sample.ack`), so a crash costs nothing. What a
+    process had taken when it died is given again by the server only after ``ack_wait``, and
+    meanwhile its successors arrive: this source reads the missing numbers straight from the stream,
+    so they come in their order and no gap opens. Numbers that the stream no longer holds (limits,
+    deleted messages) are gaps. One durable consumer per engine: two share the acknowledgements. A
+    stream that is deleted and made anew counts from 1 again: give the engine another name.
+    """
+
+    def __init__(self, spec: str):
+        self.nats = require_extra("nats", "nats")
+        for part in ("errors", "js.api", "js.errors"):
+            require_extra(f"nats.{part}", "nats")
+        url, options = split_spec(spec, {"durable", "format", "time", "ack_wait"})
+        parts = urlsplit(url)
+        path = [unquote(part) for part in parts.path.split("/") if part]
+        if not parts.hostname or len(path) not in (1, 2):
+            raise ValueError(f"source must read nats://host:port/STREAM/SUBJECT, got "
+                             f"{masked(url)!r}")
+        self.server, self.shown = f"{parts.scheme}://{parts.netloc}", masked(url)
+        self.stream, self.subject = path[0], path[1] if len(path) == 2 else ">"
+        self.durable = options.get("durable", "adlib")
+        if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
+            raise ValueError(f"durable must be a name without blanks, dots, *, > and slashes, got "
+                             f"{self.durable!r}")
+        self.format, self.time = options.get("format", "json"), options.get("time")
+        if self.format not in ("json", "float64"):
+            raise ValueError(f"format must be json or float64, got {self.format!r}")
+        self.ack_wait = positive(options, "ack_wait", 30.0)
+
+    def samples(self, *, features: Sequence[str] | None = None,
+                position: int = -1) -> AsyncIterator[Sample]:
+        """Messages after ``position``, or those that the consumer has not acknowledged."""
+        return _Consumer(self, Records(features, self.time), position).samples()
+
+
+class _Consumer:
+    """One run through a stream: what was handed over, and what was acknowledged."""
+
+    def __init__(self, source: JetStreamSource, records: Records, position: int):
+        self._of, self._nats, self._position = source, source.nats, position
+        self._read = records.json if source.format == "json" else _doubles
+        self._born: datetime | None = None
+        self._next, self._taken = 0, -1
+        # messages that were handed over and not acknowledged; None for what was read directly
+        self._open: dict[int, Any] = {}
+
+    async def samples(self) -> AsyncIterator[Sample]:
+        client = await _heedful(self._nats.connect(
+            self._of.server, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
+            error_cb=self._report))
+        try:
+            self._js = client.jetstream()
+            await _heedful(self._prepare())
+            subscription = await _heedful(
+                self._js.pull_subscribe_bind(self._of.durable, self._of.stream))
+            while self._next <= self._taken:  # with nobody: do not wait for the server
+                end = min(self._next + _FETCH, self._taken + 1)
+                for sample in grouped(await self._up_to(end), acknowledge=self._acknowledge):
+                    yield sample
+            while True:
+                try:
+                    messages = await _heedful(subscription.fetch(_FETCH, timeout=PATIENCE))
+                except TimeoutError:  # the builtin one too; a consumer that was deleted is silent
+                    await self._persist(self._prepare)
+                    continue
+                except self._nats.errors.ConnectionClosedError:
+                    raise
+                except self._nats.errors.Error as error:
+                    await self._report(error)
+                    await asyncio.sleep(0.5)
+                    continue
+                for sample in grouped(await self._take(messages), acknowledge=self._acknowledge):
+                    yield sample
+        finally:
+            with suppress(Exception):  # acknowledgements that still wait to be sent
+                await client.flush(1)
+            await _heedful(client.close())
+
+    async def _prepare(self) -> None:
+        """See that stream and consumer are there, and the same as before."""
+        errors, api = self._nats.js.errors, self._nats.js.api
+        try:
+            info = await self._js.stream_info(self._of.stream)
+        except errors.NotFoundError:
+            raise ValueError(f"there is no stream {self._of.stream!r} at {self._of.shown}"
+                             ) from None
+        other = [s for s in info.config.subjects or () if not _covers(self._of.subject, s)]
+        if other:
+            raise ValueError(f"stream {self._of.stream!r} also holds {', '.join(other)}, so the "
+                             f"numbers of {self._of.subject!r} have gaps; make a stream of its own "
+                             f"for it (one that sources it from {self._of.stream!r} will do)")
+        first = self._born is None
+        done = self._position if self._born is None else -1
+        if self._born not in (None, info.created) or info.state.last_seq < done:
+            raise ValueError(f"stream {self._of.stream!r} was made anew: its numbers begin again; "
+                             f"start the engine under another name")
+        self._born = info.created
+        try:
+            consumer = await self._js.add_consumer(self._of.stream, api.ConsumerConfig(
+                durable_name=self._of.durable, filter_subject=self._of.subject,
+                ack_policy=api.AckPolicy.EXPLICIT, ack_wait=self._of.ack_wait,
+                max_ack_pending=_UNACKNOWLEDGED))
+        except (errors.BadRequestError, errors.ServerError) as error:
+            raise ValueError(f"durable {self._of.durable!r} of stream {self._of.stream!r} is "
+                             f"another kind of consumer ({error.description}); choose another name"
+                             ) from None
+        if first:
+            self._next = (done if done >= 0 else consumer.ack_floor.stream_seq) + 1
+            self._taken = consumer.delivered.stream_seq  # some by a process that is no more
+
+    async def _persist(self, attempt: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Try until it works: the server may be down."""
+        while True:
+            try:
+                return await _heedful(attempt(*args))
+            except self._nats.errors.ConnectionClosedError:
+                raise
+            except (TimeoutError, self._nats.errors.Error) as error:
+                await self._report(error)
+                await asyncio.sleep(0.5)
+
+    async def _take(self, messages: Iterable[Any]) -> list[Record]:
+        """Records that follow on what was handed over; the stream is asked for missing ones."""
+        found: list[Record] = []
+        for message in sorted(messages, key=_number_of):
+            seq = _number_of(message)
+            if seq < self._next:  # delivered again: there is one more way to acknowledge it
+                if seq in self._open:
+                    self._open[seq] = message
+                else:
+                    await self._confirm(message)
+                continue
+            found += await self._up_to(seq)
+            found.append(self._record(seq, _stored_at(message), message.data))
+            self._open[seq], self._next = message, seq + 1
+        return found
+
+    async def _up_to(self, end: int) -> list[Record]:
+        """Records before ``end``, read from the stream."""
+        found: list[Record] = []
+        while self._next < end:
+            found += await self._persist(self._missing, end)
+        return found
+
+    async def _missing(self, end: int) -> list[Record]:
+        """The next message before ``end``, which some earlier process may have taken."""
+        try:
+            raw = await self._js.get_msg(self._of.stream, seq=self._next, subject=self._of.subject,
+                                         next=True)
+        except self._nats.js.errors.NotFoundError:
+            self._next = end
+            return []
+        if raw.seq >= end:
+            self._next = end
+            return []
+        self._open[raw.seq], self._next = None, raw.seq + 1
+        since = (raw.time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+        return [self._record(raw.seq, since / 1e6, raw.data or b"")]
+
+    def _record(self, seq: int, stored_at: float, data: bytes) -> Record:
+        values, time = self._read(data)
+        return Record(seq, stored_at if time is None else time, values)
+
+    async def _acknowledge(self, numbers: Sequence[int]) -> None:
+        for seq in numbers:
+            message = self._open.pop(seq, None)
+            if message is not None:
+                await self._confirm(message)
+
+    async def _confirm(self, message: Any) -> None:
+        # while the server is away, this fails or is lost: the message is then delivered again
+        with suppress(self._nats.errors.Error):
+            await message.ack()
+
+    async def _report(self, error: Exception) -> None:
+        log.warning("%s: %s", self._of.shown, f"{type(error).__name__}: {error}".rstrip(": "))
+
+
+async def _heedful(work: Awaitable[Any]) -> Any:
+    """Await what awaits `asyncio.wait_for`: that swallows a cancellation which comes together with
+    a result (Python 3.11), and who cancelled would then wait for ever.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may ask
+    try:
+        await asyncio.wait([task])
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _number_of(message: Any) -> int:
+    return message.metadata.sequence.stream
+
+
+def _stored_at(message: Any) -> float:
+    """When the stream stored it, POSIX seconds to the microsecond, as `get_msg` gives it too."""
+    tokens = message.reply.split(".")  # the metadata's own time went through a rounded float
+    return int(tokens[7 if len(tokens) == 9 else 9]) // 1000 / 1e6
+
+
+def _doubles(data: bytes) -> tuple[Any, None]:
+    return (np.frombuffer(data, "<f8").tolist() if len(data) % 8 == 0 else poison(data)), None
+
+
+def _covers(pattern: str, subject: str) -> bool:
+    """Whether every subject that ``subject`` stands for matches ``pattern``."""
+    wanted, given = pattern.split("."), subject.split(".")
+    for i, token in enumerate(wanted):
+        if token == ">":
+            return len(given) > i
+        if i == len(given) or given[i] == ">" or token not in ("*", given[i]):
+            return False
+    return len(wanted) == len(given)

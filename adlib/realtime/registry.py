@@ -1,0 +1,57 @@
+"""Sources and receivers by name: adlib's own, and those that installed packages register.
+
+A package registers its own as an entry point; no file of adlib is edited::
+
+    [project.entry-points."adlib.sources"]
+    kafka = "my_package:KafkaSource"
+    [project.entry-points."adlib.channels"]
+    pager = "my_package:Pager"
+
+The name of a source is the scheme of its specs (``kafka://host/topic``), and it is called with the
+spec (see `adlib.realtime.sources.Source`). The name of a receiver is its key under
+``alert_config.notification``, and it is called with what stands there and with the path of the
+alert store (see `adlib.realtime.channels.Channel`). Nothing is imported before it is asked for.
+"""
+
+import difflib
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+SOURCES, CHANNELS = "adlib.sources", "adlib.channels"
+_DOORS = "adlib.realtime.doors"
+BUILT_IN = {
+    SOURCES: {"csv": f"{_DOORS}.files:CsvSource", "stdin": f"{_DOORS}.files:StdinSource",
+              "nats": f"{_DOORS}.jetstream:JetStreamSource",
+              "tls": f"{_DOORS}.jetstream:JetStreamSource"},
+    CHANNELS: {"slack": f"{_DOORS}.slack:SlackChannel", "email": f"{_DOORS}.mail:EmailChannel",
+               "elasticsearch": f"{_DOORS}.elastic:ElasticsearchStore"},
+}
+
+
+def registered(group: str) -> dict[str, EntryPoint]:
+    """What is registered in a group, by name; adlib's own names cannot be taken."""
+    own = {name: EntryPoint(name, value, group) for name, value in BUILT_IN[group].items()}
+    return {**{point.name: point for point in entry_points(group=group)}, **own}
+
+
+def find(group: str, name: str) -> Any:
+    """The class that is registered under a name; LookupError where there is none."""
+    if name in BUILT_IN[group]:  # without a look at what else is installed
+        return EntryPoint(name, BUILT_IN[group][name], group).load()
+    points = registered(group)
+    if name not in points:
+        raise LookupError(f"{group} has no {name!r}{nearest(name, points)}")
+    return points[name].load()
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """``", did you mean 'stride'?"`` for a name that is nearly one of the known ones, else ``""``.
+
+    Examples
+    --------
+    >>> nearest("slak", ["slack", "email"])
+    ", did you mean 'slack'?"
+    """
+    near = difflib.get_close_matches(str(key), list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else ""
