@@ -65,7 +65,7 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ``stdin?time=NAME``
         The same formats. What arrives is new: it goes on after the last committed sample.
     ``nats://[user:password@]host:port/STREAM/SUBJECT?durable=NAME&format=json|float64&time=NAME``
-        One sample per message of a JetStream stream, numbered by the stream: see `Notes`. ``tls://``
+        One sample per message of a JetStream stream, numbered by the stream. ``tls://``
         for an encrypted connection; ``ack_wait`` is in seconds (30 by default).
 
     Installed packages may register other schemes: see `adlib.realtime.registry`.
@@ -102,18 +102,12 @@ def source(spec: str, *, features: Sequence[str] | None = None,
 
     Notes
     -----
-    From JetStream every sample comes at least once, in order, and each number once per process.
-    The consumer is durable and messages are acknowledged once their effects are committed
-    (`Sample.ack`), so a crash costs nothing. What a process took to its grave is given again by the
-    server only after ``ack_wait``, and meanwhile its successors arrive: this source reads the
-    missing numbers straight from the stream, so they come in their order and no gap opens. Numbers
-    that the stream no longer holds (limits, deleted messages) are gaps. One durable consumer per
-    engine: two share the acknowledgements. A stream that is deleted and made anew counts from 1
-    again: give the engine another name.
+    What a JetStream source promises: see `adlib.realtime.doors.jetstream.JetStreamSource`.
 
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> async def first(spec):
     ...     async for sample in source(spec, features=["b", "a"]):
     ...         return sample.seq, sample.time.tolist(), sample.values.tolist()
