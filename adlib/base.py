@@ -33,8 +33,6 @@ FEW_ROWS = 1_000  # below it a held-out fifth is too noisy a calibration
 MANY_ROWS = 10_000  # above it cross-fitting is not worth its time, however fast the training
 N_FOLDS, N_FOLDS_EXPENSIVE = 10, 5  # more folds train on more rows, and stray less from alpha
 _LARGEST = np.finfo(np.float64).max
-# what overflows is clipped to the largest score or refused as NaN: see `Detector._checked`
-_OVERFLOW = {"over": "ignore", "invalid": "ignore"}
 _SLICE = 32_000_000  # values in the windows of one slice: 256 MB
 # what `fit` learns besides the state of an online detector: no score depends on it
 _NOT_STATE = {"calibration_", "feature_names_in_", "threshold_", "threshold_rule_"}
@@ -73,6 +71,11 @@ class Plan(NamedTuple):
     train: slice
     held_out: slice | None
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+
+
+def overflows() -> np.errstate:
+    """Silence of what is clipped to the largest score or refused as NaN afterwards."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def split_folds(n: int, n_folds: int, seed: int | None) -> Iterator[
@@ -150,13 +153,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         held-out scores; its ``alpha=None`` means this detector's.
     calibration : {"auto", "split", "cross"} or None
         Where the held-out scores come from. ``"split"``: the last fifth of the rows, after a purge
-        gap of ``window - 1`` rows, is kept from training. ``"cross"``: ten cross-fitted parts (five
+        gap of ``window - 1`` rows, is kept from training. ``"cross"``: ten cross-fitted folds (five
         where training is expensive), then a training on all rows; worth its time below about
         1,000 rows. The rate is at most 2 ``alpha`` in the worst case (Barber et al. 2021); in
-        practice a little below ``alpha``, because the parts learn from fewer rows than the final
-        model.
-        ``"auto"``: split where time order matters, else cross where rows are few or training is
-        cheap. None: no calibration; `calibrate` must be called before a decision.
+        practice a little below ``alpha``, because the folds learn from fewer rows than the final
+        model. ``"auto"``: split where time order matters, else cross where rows are few or training
+        is cheap. None: no calibration; `calibrate` must be called before a decision.
 
     Attributes
     ----------
@@ -178,6 +180,15 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     Name a parent's parameter and hand it on to give it another default. Parameters are read at
     fit: after ``set_params``, fit again.
+
+    Other modules build on these besides `fit`, `calibrate` and the scores; override them where a
+    subclass differs:
+
+    * `context_`: rows before a row that its score uses; ``is_ordered``: whether order matters, so
+      that held-out rows, folds and thresholds are made of contiguous stretches;
+    * `validate` and `windowed`: from what a caller hands over to what `_fit` and `_score` see;
+    * `plan` and `calibrate_scores`: which rows are held out, and what is made of their scores;
+    * `check_params` before a fit, and `check_loaded` after a file was read.
     """
 
     _expensive = False  # trains for longer than about a second on 10,000 rows
@@ -205,7 +216,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         own = inspect.signature(init).parameters
         order = sorted(merged.values(), key=lambda p: p.name not in own)
         init.__signature__ = inspect.Signature(
-            p for p in order if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+            [p for p in order if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)])
 
     # -- what a subclass writes -------------------------------------------------------------
 
@@ -245,10 +256,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             stays.
         """
         self.check_params()
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         for name in before:
             if name.endswith("_") and not name.startswith("_"):
-                del vars(self)[name]  # nothing of an earlier fit may be taken for this one's
+                del self.__dict__[name]  # nothing of an earlier fit may be taken for this one's
         try:
             X = self.validate(X, reset=True)
             if len(X) < 2:
@@ -258,13 +269,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 raise ValueError(f"window={self.window} needs more than {self.context_} rows to "
                                  f"fit, got {len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
-            with np.errstate(**_OVERFLOW):
+            with overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
                 self.calibrate_scores(held_out)
         except BaseException:  # a fit that fails leaves what was there, not half of something
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
         return self
 
@@ -395,7 +406,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
             rows = X[first:start + step]
-            with np.errstate(**_OVERFLOW):
+            with overflows():
                 score = self._checked(self._score(self.windowed(rows)), len(rows))
             parts.append(score[start - first:])
         return np.concatenate(parts)
@@ -455,7 +466,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self, "n_features_in_")
         X = self.validate(X, reset=False)
-        with np.errstate(**_OVERFLOW):
+        with overflows():
             parts = np.asarray(self._contributions(self.windowed(X)), dtype=np.float64)
         return parts.reshape(len(X), -1, self.n_features_in_).sum(axis=1)
 
@@ -529,7 +540,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
                 and X.flags.c_contiguous and X.shape[1] == self.n_features_in_ and len(X)
                 and not hasattr(self, "feature_names_in_")):
-            with np.errstate(**_OVERFLOW):
+            with overflows():
                 if np.isfinite(X.sum()):
                     return X
         _refuse_odd(X)
@@ -584,6 +595,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """Refuse a state that `fit` cannot have left: a file may hold anything.
 
         Override it where such a state would harm: compiled code reads and writes where it says.
+
+        Raises
+        ------
+        ValueError
+            When the state is none of these parameters.
         """
 
     def _check_calibrated(self) -> None:
@@ -652,7 +668,7 @@ class OnlineDetector(Detector):
         X = self.validate(X, reset=first)
         if first:
             self._start(X.shape[1])
-        with np.errstate(**_OVERFLOW):
+        with overflows():
             return self._checked(self._process(X), len(X))
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
@@ -783,13 +799,13 @@ class OnlineDetector(Detector):
                              f"got one of {state['n_features_in_']!r}")
         found = {name: _like(state[name], usual[name], f"state[{name!r}]") for name in usual}
         trial = copy(self)
-        vars(trial).update(found)
+        trial.__dict__.update(found)
         try:
             trial.check_loaded()
         except ValueError as error:
             raise ValueError(f"state must be of a detector with the parameters of this "
                              f"{type(self).__name__}: {error}") from None
-        vars(self).update(found)
+        self.__dict__.update(found)
         return self
 
     @property
