@@ -225,7 +225,9 @@ def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict
         raise _Refused(f"needs the class {name!r} of {module}, which adlib does not have: hand it "
                        f"in as load(path, classes=[{name}])")
     model = cls.__new__(cls)
-    state = {k: _decode(v, arrays, folder, known) for k, v in value["state"].items()}
+    renamed = getattr(cls.__init__, "renamed_", {})
+    state = {renamed.get(k, k): _decode(v, arrays, folder, known)
+             for k, v in value["state"].items()}
     if lacking := [k for k in cls._get_param_names() if k not in state]:
         raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: fit it "
                        f"again")

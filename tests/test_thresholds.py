@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
+from sklearn.base import clone
 
 from adlib.detectors import KNN
 from adlib.persist import load, save
@@ -158,27 +159,35 @@ def test_incident_budget_counts_bursts_once():
     scores = np.random.default_rng(0).random(14_400)
     for day in range(10):
         scores[day * 1_440 + 700:day * 1_440 + 730] = 10 + day
-    rule = Conformal(per="1/day", interval="1min", rest=60).fit(scores)
+    rule = Conformal(per="1/day", interval="1min", refractory=60).fit(scores)
     # ten incidents are allowed in ten days: the cut is the lowest burst, which is then not above it
     assert rule.value_ == 10.0
-    per_week = Conformal(per="1/week", interval=60, rest=60).fit(scores)
+    per_week = Conformal(per="1/week", interval=60, refractory=60).fit(scores)
     assert per_week.value_ == 19.0
     # per row, the same budget sees thirty alarms in a burst
     assert Conformal(alpha=10 / 14_400).fit(scores).value_ > 10.0
+
+
+@pytest.mark.parametrize("rule", [Conformal, POT])
+def test_the_former_name_of_the_refractory_period_still_works(rule):
+    with pytest.warns(FutureWarning, match="'rest' is now called 'refractory'"):
+        old = rule(per="1/day", interval=60, rest=7)
+    assert old.get_params()["refractory"] == clone(old).refractory == 7
 
 
 def test_incident_budget_refuses_what_the_data_cannot_show():
     scores = np.random.default_rng(0).exponential(size=1_000)
     with pytest.raises(ValueError, match="hold out at least 10080 rows, or let POT"):
         Conformal(per="1/week", interval="1min").fit(scores)
-    cut = POT(per="1/week", interval="1min", rest=0).fit(scores).value_
+    cut = POT(per="1/week", interval="1min", refractory=0).fit(scores).value_
     assert 7 < cut < 12  # the true cut is log(10080) = 9.2
     for bad, match in (({"per": "often", "interval": 1}, "per must look like"),
                        ({"per": "1/day"}, "needs interval"),
                        ({"per": "1/day", "interval": "soon"}, "interval must be"),
                        ({"per": "1/day", "interval": -1}, "interval must be above 0"),
                        ({"per": "1/day", "interval": "60"}, "interval must be a number"),
-                       ({"per": "1/hour", "interval": 60, "rest": 1.5}, "rest must be"),
+                       ({"per": "1/hour", "interval": 60, "refractory": 1.5},
+                        "refractory must be"),
                        ({"per": "1/day", "interval": 60, "alpha": 7}, "alpha must be")):
         with pytest.raises(ValueError, match=match):
             Conformal(**bad).fit(scores)

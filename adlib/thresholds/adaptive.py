@@ -14,6 +14,7 @@ from adlib.thresholds.rules import (
     as_scores,
     check_alpha,
     fit_pareto,
+    pareto_quantile,
 )
 
 _REFIT = 20  # rows between two looks at the remembered scores
@@ -154,7 +155,7 @@ class SPOT(Adaptive):
 
     def _value(self, scores: Scores) -> float:
         number(self.tail, "tail", above=0, below=1)
-        memory = whole(self.memory, "memory", MIN_EXCEEDANCES / self.tail)
+        memory = whole(self.memory, "memory", int(np.ceil(MIN_EXCEEDANCES / self.tail)))
         depth = whole(self.depth, "depth", 0)
         self.alpha_ = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.alpha_ >= self.tail:
@@ -186,8 +187,8 @@ class SPOT(Adaptive):
             return
         shape, scale = fit_pareto(excess)
         ratio = self.alpha_ * len(self.memory_) / len(excess)
-        self.cut_ = float(start + _pareto_quantile(ratio, shape, scale))
-        self.largest_ = float(start + _pareto_quantile(ratio / _ABSURD, shape, scale))
+        self.cut_ = float(start + pareto_quantile(ratio, shape, scale))
+        self.largest_ = float(start + pareto_quantile(ratio / _ABSURD, shape, scale))
 
     def update(self, score: float) -> bool:
         """Judge one score, then remember it."""
@@ -206,10 +207,3 @@ class SPOT(Adaptive):
             self._refit()
         self.value_ = float(self.recent_.mean() + self.cut_)
         return alarm
-
-
-def _pareto_quantile(p: float, shape: float, scale: float) -> float:
-    """The excess that is exceeded with probability ``p``."""
-    x = -np.log(p)
-    return float(scale * (x if abs(shape) < 1e-9 else np.expm1(shape * x) / shape))
-

@@ -128,6 +128,15 @@ class OnlineFDR(BaseEstimator):
         self.fdr = fdr
         self.memory = memory
 
+    def _start(self) -> None:
+        check_alpha(self.fdr, "fdr")
+        memory = whole(self.memory, "memory", 2, of="rows")
+        d, g = 1 - 1 / memory, 1 - 1 / max(memory / 10, 2)
+        self.trickle_ = self.level_ = self.fdr / 2 * (1 - d)
+        self.decay_ = d * g
+        self.share_ = self.fdr / 2 * (1 - g) / g  # g(k) = (1 - g) g^(k-1) sums to 1
+        self.reward_ = 0.0
+
     def update(self, p: float) -> bool:
         """Judge one p-value: True where it is a discovery."""
         if not hasattr(self, "reward_"):
@@ -142,15 +151,6 @@ class OnlineFDR(BaseEstimator):
     def process(self, p: ArrayLike) -> NDArray[np.bool_]:
         """Update with each p-value in order; flags of shape (n_rows,)."""
         return np.array([self.update(value) for value in _p_values(p).tolist()], dtype=bool)
-
-    def _start(self) -> None:
-        check_alpha(self.fdr, "fdr")
-        memory = whole(self.memory, "memory", 2, of="rows")
-        d, g = 1 - 1 / memory, 1 - 1 / max(memory / 10, 2)
-        self.trickle_ = self.level_ = self.fdr / 2 * (1 - d)
-        self.decay_ = d * g
-        self.share_ = self.fdr / 2 * (1 - g) / g  # g(k) = (1 - g) g^(k-1) sums to 1
-        self.reward_ = 0.0
 
 
 def _p_values(p: ArrayLike) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from adlib.arguments import floats, number, whole
+from adlib.deprecation import renamed
 from adlib.durations import seconds
 
 Scores = NDArray[np.float64]
@@ -192,12 +193,12 @@ class Conformal(Threshold):
         ``"auto"``: n**0.6 rows. None: rows are exchangeable.
     per : str or None
         An *incident* budget such as ``"1/day"`` or ``"3/week"`` instead of a rate per row: peaks
-        within ``rest`` rows of a higher one do not count. Refused when the held-out time is too
-        short to see one allowed incident; `POT` extrapolates.
+        within ``refractory`` rows of a higher one do not count. Refused when the held-out time is
+        too short to see one allowed incident; `POT` extrapolates.
     interval : float, str or timedelta
         Time between rows, in seconds or as text (``"1min"``). Required by ``per``.
-    rest : int
-        Rows of quiet that separate two incidents.
+    refractory : int
+        Refractory period in rows: exceedances closer together are one incident.
 
     Attributes
     ----------
@@ -212,13 +213,15 @@ class Conformal(Threshold):
     18.0
     """
 
+    @renamed(rest="refractory")
     def __init__(self, alpha: float | None = None, *, block: int | str | None = None,
-                 per: str | None = None, interval: float | str | None = None, rest: int = 10):
+                 per: str | None = None, interval: float | str | None = None,
+                 refractory: int = 10):
         self.alpha = alpha
         self.block = block
         self.per = per
         self.interval = interval
-        self.rest = rest
+        self.refractory = refractory
 
     def _value(self, scores: Scores) -> float:
         n = len(scores)
@@ -233,7 +236,7 @@ class Conformal(Threshold):
                     f"{int(np.ceil(n / allowed - 1e-3)) if n else 'one'} rows, or let "
                     f"POT(per={self.per!r}, interval={self.interval!r}) extrapolate")
             # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
-            peaks = _peaks(scores, self.rest)
+            peaks = _peaks(scores, self.refractory)
             return peaks[min(int(allowed), len(peaks)) - 1]
         if self.block is not None:
             self.n_effective_ = effective_size(scores, alpha, self.block)
@@ -272,7 +275,7 @@ class POT(Threshold):
         False-alarm rate per row. None: the detector's ``alpha`` (0.05 on its own).
     tail : float
         Share taken as the tail, in (0, 1): of the scores, or with ``per`` of the peaks.
-    per, interval, rest
+    per, interval, refractory
         Incident budget, as in `Conformal`. The tail is then fitted to declustered peaks, at least
         ten of them, and never taken lighter than exponential: where the fit would see an upper
         end, the cut is cautious, and a bounded score may raise nothing. From 10,000 rows a minute
@@ -291,13 +294,14 @@ class POT(Threshold):
     True
     """
 
+    @renamed(rest="refractory")
     def __init__(self, alpha: float | None = None, *, tail: float = 0.1, per: str | None = None,
-                 interval: float | str | None = None, rest: int = 10):
+                 interval: float | str | None = None, refractory: int = 10):
         self.alpha = alpha
         self.tail = tail
         self.per = per
         self.interval = interval
-        self.rest = rest
+        self.refractory = refractory
 
     def _value(self, scores: Scores) -> float:
         number(self.tail, "tail", above=0, below=1)
@@ -311,8 +315,8 @@ class POT(Threshold):
             ratio = alpha * len(scores) / max(len(peaks), 1)
         else:
             allowed = _allowed_incidents(self.per, self.interval, len(scores))
-            peaks = _peaks(scores, self.rest)
-            # most stretches of `rest` rows hold one above the rows' quantile: that is no tail
+            peaks = _peaks(scores, self.refractory)
+            # most stretches of `refractory` rows hold one above the rows' quantile: that is no tail
             last = min(max(MIN_EXCEEDANCES, int(self.tail * len(peaks))), len(peaks) - 1)
             u = peaks[last]
             if 1 <= allowed <= last:
@@ -326,8 +330,7 @@ class POT(Threshold):
         shape, scale = fit_pareto(peaks - u)
         if self.per is not None and shape < 0:  # peaks are few: an end seen by chance costs alarms
             shape, scale = 0.0, float(np.mean(peaks - u))
-        x = -np.log(ratio)
-        return u + scale * (x if abs(shape) < 1e-9 else np.expm1(shape * x) / shape)
+        return u + pareto_quantile(ratio, shape, scale)
 
 
 def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
@@ -374,6 +377,12 @@ def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
     # the estimator exists for xi < 1; beyond that no mean exists and no budget makes sense
     shape = min(2 - m0 / (m0 - 2 * m1), 0.99)
     return float(shape), float(m0 * (1 - shape))
+
+
+def pareto_quantile(p: float, shape: float, scale: float) -> float:
+    """The excess that a generalised Pareto law exceeds with probability ``p``."""
+    x = -np.log(p)
+    return float(scale * (x if abs(shape) < 1e-9 else np.expm1(shape * x) / shape))
 
 
 def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -> float:
@@ -455,17 +464,17 @@ def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> f
     return allowed
 
 
-def _peaks(scores: Scores, rest: int) -> Scores:
-    """Peak heights, descending, of which no two lie within ``rest`` rows of each other.
+def _peaks(scores: Scores, refractory: int) -> Scores:
+    """Peak heights, descending, of which no two lie within ``refractory`` rows of each other.
 
-    Every run of exceedances that is separated by more than ``rest`` quiet rows holds at least one
-    of them, so counting peaks never undercounts incidents.
+    Every run of exceedances that is separated by more than ``refractory`` quiet rows holds at least
+    one of them, so counting peaks never undercounts incidents.
     """
-    rest = min(whole(rest, "rest", 0, of="rows"), len(scores))
+    rows = min(whole(refractory, "refractory", 0, of="rows"), len(scores))
     free = np.ones(len(scores), dtype=bool)
     kept = []
     for i in np.argsort(-scores, kind="stable"):
         if free[i]:
             kept.append(scores[i])
-            free[max(0, i - rest):i + rest + 1] = False
+            free[max(0, i - rows):i + rows + 1] = False
     return np.array(kept)
