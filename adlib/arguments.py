@@ -289,8 +289,9 @@ def times(values: Any, name: str) -> NDArray[np.datetime64]:
         if array.dtype != "datetime64[ns]":
             import pandas as pd
 
-            texts = {"format": "ISO8601"} if array.dtype.kind == "U" else {}
-            found = pd.to_datetime(array.ravel(), utc=True, **texts).tz_localize(None)
+            texts = "ISO8601" if array.dtype.kind == "U" else None
+            flat: Any = array.ravel()
+            found = pd.to_datetime(flat, utc=True, format=texts).tz_localize(None)
             array = found.as_unit("ns").to_numpy().reshape(array.shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must hold times (datetime64): {error}") from None
@@ -315,6 +316,10 @@ def generator(random_state: Any, name: str = "random_state") -> np.random.Genera
                          f"{random_state!r}") from None
 
 
+class MissingExtra(ImportError):
+    """An optional library is not installed."""
+
+
 def require_extra(module: str, extra: str) -> ModuleType:
     """An optional library, imported; a missing one is one sentence that names the extra.
 
@@ -327,7 +332,7 @@ def require_extra(module: str, extra: str) -> ModuleType:
 
     Raises
     ------
-    ImportError
+    MissingExtra
         When the library is not installed. One that is installed and broken raises its own error.
 
     Examples
@@ -336,7 +341,7 @@ def require_extra(module: str, extra: str) -> ModuleType:
     [1]
     >>> require_extra("no_such_library", "live")
     Traceback (most recent call last):
-    ImportError: no_such_library is not installed: pip install 'adlib[live]'
+    adlib.arguments.MissingExtra: no_such_library is not installed: pip install 'adlib[live]'
     """
     library = module.partition(".")[0]
     try:
@@ -344,5 +349,5 @@ def require_extra(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise ImportError(f"{library} is not installed: pip install 'adlib[{extra}]'",
-                          name=library) from None
+        raise MissingExtra(f"{library} is not installed: pip install 'adlib[{extra}]'",
+                           name=library) from None

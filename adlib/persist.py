@@ -6,31 +6,36 @@ makes Python import anything. scikit-learn estimators inside (or alone) go to sk
 import scikit-learn's types and a short list of others, and refuse the rest.
 """
 
+import inspect
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
 from adlib import thresholds, windows
-from adlib.arguments import listed
+from adlib.arguments import listed, require_extra
 from adlib.arguments import path as as_path
 from adlib.base import Detector
-from adlib.detectors import all_detectors, baselines
+from adlib.detectors import find_detector
 from adlib.files import replaced_folder
 
 FORMAT = 1
 
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
-TRUSTED = ("sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
+TRUSTED = {"sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
            "sklearn.neighbors._ball_tree.BallTree",
            "sklearn.metrics._dist_metrics.EuclideanDistance64",
-           "adlib.detectors.voting._OneClassSVM")  # a member of Voting, and ours
+           # a member of Voting, and ours: its name now, and in files of earlier versions
+           "adlib.detectors.voting.OneClassSVM", "adlib.detectors.voting._OneClassSVM"}
 
 
 def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
@@ -72,11 +77,10 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
     if not isinstance(model, BaseEstimator):
         raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
     with replaced_folder(path, "model.json") as folder:
-        arrays: dict[str, np.ndarray] = {}
-        tree = _encode(model, "model", arrays, folder)
-        document = {"format": FORMAT, "adlib": _version(), "model": tree}
+        writer = _Writer(folder)
+        document = {"format": FORMAT, "adlib": _version(), "model": writer.write(model, "model")}
         (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
-        save_file(arrays, folder / "arrays.safetensors")
+        save_file(writer.arrays, folder / "arrays.safetensors")
     return path
 
 
@@ -115,8 +119,6 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
         raise TypeError(f"classes must be classes, got {odd[0]!r}")
     if not (folder / "model.json").is_file():
         raise FileNotFoundError(f"path is not a saved model (no model.json): {folder}")
-    known = {cls.__name__: cls for cls in _parts()}
-    known |= all_detectors() | baselines() | {cls.__name__: cls for cls in handed}
     try:
         document = json.loads(_file(folder, "model.json").read_bytes())
         if not isinstance(document, dict) or "format" not in document:
@@ -125,8 +127,7 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
             raise _Refused(f"has format {document['format']!r} (adlib "
                            f"{document.get('adlib', 'unknown')}); this version of adlib reads "
                            f"format {FORMAT}")
-        arrays = load_file(_file(folder, "arrays.safetensors"))
-        model = _decode(document["model"], arrays, folder, known)
+        model = _Reader(folder, handed).read(document["model"])
         if not isinstance(model, BaseEstimator):
             raise _Refused("is damaged: model.json holds no estimator")
         return model
@@ -150,114 +151,174 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _version() -> str:
-    from adlib import __version__
+    try:
+        return metadata.version("adlib")
+    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
 
-    return __version__
 
-
-def _parts() -> tuple[type, ...]:
+@cache
+def _parts() -> dict[str, type]:
     """Thresholds and transformers: what adlib has to save besides detectors."""
-    return tuple(cls for module in (thresholds, windows) for cls in vars(module).values()
-                 if isinstance(cls, type) and issubclass(cls, BaseEstimator)
-                 and cls.__module__.startswith(module.__name__))
+    return {cls.__name__: cls for module in (thresholds, windows) for cls in vars(module).values()
+            if isinstance(cls, type) and issubclass(cls, BaseEstimator)
+            and cls.__module__.startswith(module.__name__)}
 
 
-def _encode(value: Any, where: str, arrays: dict[str, np.ndarray], folder: Path) -> Any:
-    """JSON form of a value; arrays and foreign estimators go to files named after ``where``."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):  # JSON has no inf and no NaN
+class _Writer:
+    """Values in JSON form; arrays and foreign estimators go to files named after the attribute."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.arrays: dict[str, NDArray] = {}
+
+    def write(self, value: Any, where: str) -> Any:
+        if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+            value = value.item()
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, list):
+            return self._items(value, where)
+        for kinds, write in self._KINDS:
+            if isinstance(value, kinds):
+                return write(self, value, where)
+        if isinstance(value, tuple(_parts().values())):
+            return self._own(value, where)
+        if isinstance(value, BaseEstimator):
+            return self._foreign(value, where)
+        raise TypeError(f"cannot save {where}: {type(value).__name__} is not a number, text, "
+                        f"array, list, dict or estimator")
+
+    def _items(self, values: Iterable[Any], where: str) -> list:
+        return [self.write(value, f"{where}.{i}") for i, value in enumerate(values)]
+
+    def _fields(self, values: dict[str, Any], where: str) -> dict[str, Any]:
+        return {key: self.write(value, f"{where}.{key}") for key, value in values.items()}
+
+    def _float(self, value: float, where: str) -> Any:  # JSON has no inf and no NaN
         return float(value) if np.isfinite(value) else {"float": repr(float(value))}
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        return _encode(value.item(), where, arrays, folder)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        name = f"{len(arrays)}:{where}"  # numbered: "a.b" may be one key or two
-        arrays[name] = np.ascontiguousarray(value)
+
+    def _array(self, value: NDArray, where: str) -> dict[str, Any]:
+        if value.dtype.kind in "OU":
+            return {"strings": self.write(value.tolist(), where)}
+        if value.dtype.kind not in "biuf":
+            raise TypeError(f"cannot save {where}: an array of dtype {value.dtype}")
+        name = f"{len(self.arrays)}:{where}"  # numbered: "a.b" may be one key or two
+        self.arrays[name] = np.ascontiguousarray(value)
         return {"array": name}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "OU":
-        return {"strings": _encode(value.tolist(), where, arrays, folder)}
-    if isinstance(value, (list, tuple)):
-        items = [_encode(v, f"{where}.{i}", arrays, folder) for i, v in enumerate(value)]
-        return items if isinstance(value, list) else {"tuple": items}
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"dict": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in value.items()}}
-    if isinstance(value, (Detector, thresholds.Threshold, *_parts())):
+
+    def _tuple(self, value: tuple, where: str) -> dict[str, Any]:
+        return {"tuple": self._items(value, where)}
+
+    def _dict(self, value: dict, where: str) -> dict[str, Any]:
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"cannot save {where}: its keys must be texts, got {odd[0]!r}")
+        return {"dict": self._fields(value, where)}
+
+    def _own(self, value: Any, where: str) -> dict[str, Any]:
         # parameters and what was fitted, also under names without a trailing underscore; what
         # starts with an underscore can be made again
         state = {k: v for k, v in vars(value).items() if not k.startswith("_")}
         if isinstance(state.get("random_state"), (np.random.Generator, np.random.RandomState)):
             state["random_state"] = value.seed_  # what was drawn from it is all that is left to use
         return {"class": type(value).__name__, "module": type(value).__module__,
-                "state": {k: _encode(v, f"{where}.{k}", arrays, folder) for k, v in state.items()}}
-    if isinstance(value, BaseEstimator):
-        import skops.io
+                "state": self._fields(state, where)}
 
-        file = folder / f"{len(list(folder.iterdir()))}.skops"
-        skops.io.dump(value, file, compression=zipfile.ZIP_DEFLATED)
-        if unknown := _untrusted(file, _trusted(_adlib_classes(value))):
-            raise TypeError(f"cannot save {where}: types that are not trusted: {unknown}")
+    def _foreign(self, value: BaseEstimator, where: str) -> dict[str, Any]:
+        file = self.folder / f"{len(list(self.folder.iterdir()))}.skops"
+        require_extra("skops.io", "sklearn").dump(value, file, compression=zipfile.ZIP_DEFLATED)
+        ours = [type(part) for part in (value, *value.get_params().values())
+                if isinstance(part, Detector)]
+        if unknown := _untrusted(file, set(map(_full_name, ours))):
+            raise TypeError(f"cannot save {where}: types that are not trusted: "
+                            f"{', '.join(sorted(unknown))}")
         return {"skops": file.name}
-    raise TypeError(f"cannot save {where}: {type(value).__name__} is not a number, text, array, "
-                    f"list, dict or estimator")
+
+    _KINDS: ClassVar[tuple[tuple[Any, Callable], ...]] = (
+        (float, _float), (np.ndarray, _array), (tuple, _tuple), (dict, _dict),
+        ((Detector, thresholds.Threshold), _own))
 
 
-def _decode(value: Any, arrays: dict[str, np.ndarray], folder: Path, known: dict[str, type]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, arrays, folder, known) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "float" in value:
-        return float(value["float"])
-    if "array" in value:
-        return arrays[value["array"]]
-    if "strings" in value:
-        return np.array(_decode(value["strings"], arrays, folder, known), dtype=object)
-    if "tuple" in value:
-        return tuple(_decode(value["tuple"], arrays, folder, known))
-    if "dict" in value:
-        return {k: _decode(v, arrays, folder, known) for k, v in value["dict"].items()}
-    if "skops" in value:
-        return _load_skops(_file(folder, value["skops"]), known)
-    name, module = value["class"], value["module"]
-    cls = known.get(name)
-    # a class handed in may have moved; one of adlib must not stand in for another of its name
-    if cls is None or (cls.__module__.startswith("adlib.") and cls.__module__ != module):
-        raise _Refused(f"needs the class {name!r} of {module}, which adlib does not have: hand it "
-                       f"in as load(path, classes=[{name}])")
-    model = cls.__new__(cls)
-    renamed = getattr(cls.__init__, "renamed_", {})
-    state = {renamed.get(k, k): _decode(v, arrays, folder, known)
-             for k, v in value["state"].items()}
-    if lacking := [k for k in cls._get_param_names() if k not in state]:
-        raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: fit it "
-                       f"again")
-    model.__dict__.update(state)
-    if isinstance(model, Detector):
-        model.check_loaded()
-    return model
+class _Reader:
+    """Values from their JSON form: what `_Writer` wrote."""
+
+    def __init__(self, folder: Path, handed: Iterable[type]):
+        self.folder = folder
+        self.arrays = load_file(_file(folder, "arrays.safetensors"))
+        self.classes = _parts() | {cls.__name__: cls for cls in handed}
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.read(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        for kind, read in self._KINDS.items():
+            if kind in value:
+                return read(self, value[kind])
+        return self._own(value["class"], value["module"], value["state"])
+
+    def _fields(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: self.read(value) for key, value in values.items()}
+
+    def _own(self, name: str, module: str, state: dict[str, Any]) -> Any:
+        cls = self._class(name)
+        # a class handed in may have moved; one of adlib must not stand in for another of its name
+        if cls is None or (cls.__module__.startswith("adlib.") and cls.__module__ != module):
+            raise _Refused(f"needs the class {name!r} of {module}, which adlib does not have: hand "
+                           f"it in as load(path, classes=[{name}])")
+        former = _former_names(cls)
+        state = {former.get(key, key): value for key, value in self._fields(state).items()}
+        if lacking := [key for key in inspect.signature(cls).parameters if key not in state]:
+            raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: "
+                           f"fit it again")
+        model: Any = object.__new__(cls)
+        model.__dict__.update(state)
+        if isinstance(model, Detector):
+            model.check_loaded()
+        return model
+
+    def _class(self, name: str) -> type | None:
+        if name in self.classes:
+            return self.classes[name]
+        try:
+            return find_detector(name)
+        except ValueError:
+            return None
+
+    def _foreign(self, name: str) -> Any:
+        file = _file(self.folder, name)
+        trusted = set(map(_full_name, self.classes.values()))
+        for name in _untrusted(file, trusted):
+            cls = self._class(name.rpartition(".")[2])
+            if cls is not None and _full_name(cls) == name:
+                trusted.add(name)
+        if unknown := _untrusted(file, trusted):
+            raise _Refused(f"holds types that are not trusted: {', '.join(sorted(unknown))}")
+        return require_extra("skops.io", "sklearn").load(file, trusted=sorted(trusted | TRUSTED))
+
+    _KINDS: ClassVar[dict[str, Callable]] = {
+        "float": lambda self, text: float(text),
+        "array": lambda self, name: self.arrays[name],
+        "strings": lambda self, texts: np.array(self.read(texts), dtype=object),
+        "tuple": lambda self, items: tuple(self.read(items)),
+        "dict": _fields,
+        "skops": _foreign,
+    }
 
 
-def _adlib_classes(model: BaseEstimator) -> list[type]:
-    """Classes of detectors among a model's steps and parameters."""
-    parts = [model, *model.get_params().values()]
-    return [type(part) for part in parts if isinstance(part, Detector)]
+def _former_names(cls: type) -> dict[str, str]:
+    """Parameters that were renamed since some file was written: former name to present one."""
+    names: dict[str, str] = {}
+    for parent in cls.__mro__:
+        names |= getattr(vars(parent).get("__init__"), "renamed_", {})
+    return names
 
 
-def _trusted(classes: Iterable[type]) -> set[str]:
-    """Types that a skops file may use besides those of scikit-learn."""
-    return {*TRUSTED, *(f"{cls.__module__}.{cls.__qualname__}" for cls in (*classes, *_parts()))}
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _untrusted(file: Path, trusted: set[str]) -> str:
-    import skops.io
-
-    return ", ".join(sorted(set(skops.io.get_untrusted_types(file=file)) - trusted))
-
-
-def _load_skops(file: Path, known: dict[str, type]) -> Any:
-    import skops.io
-
-    trusted = _trusted(known.values())
-    if unknown := _untrusted(file, trusted):
-        raise _Refused(f"holds types that are not trusted: {unknown}")
-    return skops.io.load(file, trusted=sorted(trusted))
+def _untrusted(file: Path, trusted: set[str]) -> set[str]:
+    """Types that a skops file uses, besides those of scikit-learn, ours, and these."""
+    found = require_extra("skops.io", "sklearn").get_untrusted_types(file=file)
+    return set(found) - TRUSTED - trusted - set(map(_full_name, _parts().values()))

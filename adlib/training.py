@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from tqdm import tqdm
 
-from adlib.arguments import listed, number, one_of, whole
+from adlib.arguments import listed, number, one_of, require_extra, whole
 from adlib.base import Detector, Scores
 from adlib.scaling import center_scale, standardise
 from adlib.windows import windows
+
+require_extra("torch", "deep")
+
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 Losses = Callable[[nn.Module, Tensor], Iterator[tuple[nn.Module, Tensor]]]
 

@@ -25,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import OneClassSVM
 
 from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.deprecation import renamed
 from adlib.detectors import (
     KNN,
     VAE,
@@ -250,6 +251,25 @@ def test_a_file_of_an_earlier_version_scores_as_it_did(name):
         assert model.detect(new).is_anomaly.any() and model.severity(new).max() <= 1
     if isinstance(model, OnlineDetector):
         assert np.isfinite(model.process(new)).all()
+
+
+def test_a_parameter_that_was_renamed_is_read_under_its_former_name(tmp_path):
+    class Renamed(Own):
+        @renamed(n_neighbors="n_near")
+        def __init__(self, *, n_near=5, **base):
+            super().__init__(**base)
+            self.n_near = n_near
+
+    class Below(Renamed):
+        def __init__(self, **base):
+            super().__init__(**base)
+
+    folder = shutil.copytree(FROZEN / "knn", tmp_path / "knn")
+    document = json.loads((folder / "model.json").read_text())
+    for cls in (Renamed, Below):
+        document["model"]["class"] = cls.__name__
+        (folder / "model.json").write_text(json.dumps(document))
+        assert load(folder, classes=[cls]).n_near == document["model"]["state"]["n_neighbors"]
 
 
 def test_frozen_models_stay_small():

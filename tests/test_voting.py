@@ -12,7 +12,7 @@ from sklearn.svm import OneClassSVM
 from adlib.base import Detector
 from adlib.detectors import KNN, MaxAbsZ, PCAReconstruction, Voting
 from adlib.detectors.committee import MemberWarning
-from adlib.detectors.voting import _OneClassSVM
+from adlib.detectors.voting import OneClassSVM as LogSVM
 from adlib.metrics import roc_auc
 from adlib.persist import load, save
 
@@ -148,6 +148,6 @@ def test_the_default_kernel_member_does_not_grow_with_the_training_rows():
 def test_the_kernel_member_scores_as_libsvm_does():
     rng = np.random.default_rng(0)
     X, rows = rng.normal(size=(500, 3)), 2 * rng.normal(size=(5_000, 3))
-    member = _OneClassSVM(nu=0.05).fit(X)
+    member = LogSVM(nu=0.05).fit(X)
     theirs = OneClassSVM.score_samples(member, rows) / member.dual_coef_.sum()
     assert np.allclose(member.score_samples(rows), np.log(np.maximum(theirs, 1e-9)), atol=1e-9)

@@ -20,7 +20,7 @@ from sklearn.svm import OneClassSVM
 from adlib.arguments import instance
 from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.datasets import Dataset
-from adlib.detectors import all_detectors
+from adlib.detectors import all_detectors, find_detector
 from adlib.detectors import baselines as one_liners
 from adlib.detectors.committee import Committee
 from adlib.metrics import report
@@ -185,13 +185,15 @@ def _build(detector: Any) -> Any:
     if isinstance(detector, str):
         if detector in ALWAYS or detector == ORACLE:
             return detector
-        known = SKLEARN | all_detectors() | one_liners()
         name, parameters = _parsed(detector)
-        if name not in known:
+        try:
+            model = (SKLEARN.get(name) or find_detector(name))()
+        except ValueError:
+            known = SKLEARN | all_detectors() | one_liners()
             near = [other for other in known if other.lower() == name.lower()]
             hint = f", did you mean {near[0]!r}?" if near else ";"
-            raise ValueError(f"unknown detector {detector!r}{hint} there are {sorted(known)}")
-        model = known[name]()
+            raise ValueError(f"unknown detector {detector!r}{hint} there are {sorted(known)}"
+                             ) from None
         _core(model).set_params(**parameters)
         return model
     model = detector() if isinstance(detector, type) else detector

@@ -1,28 +1,81 @@
 """Detectors: one short file each; `all_detectors` finds them.
 
 A new detector is a new file in this folder with one public subclass of `adlib.Detector`. Nothing
-has to be registered: the conformance tests and the comparison pick it up.
+has to be registered: the conformance tests and the comparison pick it up. A detector is imported
+when it is asked for, alone: `KNN` does not wait for torch.
 """
 
 import re
+from contextlib import suppress
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
+from adlib.arguments import MissingExtra, require_extra
 from adlib.base import Detector
 
-_TRIVIAL = "trivial"
+# Class names are read from the files, which are imported when a class is asked for.
+_SOURCE = {name: path.stem for path in sorted(Path(__file__).parent.glob("*.py"))
+           for name in re.findall(r"^class ([A-Z]\w*)\((?!svm)", path.read_text("utf-8"), re.M)}
+__all__ = ["all_detectors", "baselines", "find_detector", *sorted(_SOURCE)]
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            require_extra("torch", "deep")
+        raise
 
 
 @cache
 def _find(module: str) -> dict[str, type[Detector]]:
     """Public concrete detectors that one module of this folder defines."""
-    found = vars(import_module(f"{__name__}.{module}"))
+    found = vars(_module(module))
     return {name: cls for name, cls in found.items()
             if isinstance(cls, type) and issubclass(cls, Detector) and not name.startswith("_")
             and cls.__module__ == f"{__name__}.{module}" and not cls.__abstractmethods__}
+
+
+def find_detector(name: str) -> type[Detector]:
+    """One detector or baseline by its name; no other detector is imported.
+
+    Parameters
+    ----------
+    name : str
+        Name of the class.
+
+    Returns
+    -------
+    type
+
+    Raises
+    ------
+    ValueError
+        When adlib has no detector of this name.
+    ImportError
+        When it needs a library that is not installed.
+
+    Examples
+    --------
+    >>> find_detector("KNN").__name__
+    'KNN'
+    >>> find_detector("Knn")
+    Traceback (most recent call last):
+    ValueError: unknown detector 'Knn', did you mean 'KNN'?
+    """
+    found = _find(_SOURCE[name]) if name in _SOURCE else {}
+    if name not in found:
+        known = {other.lower(): other for other in _SOURCE}
+        near = get_close_matches(str(name).lower(), known, n=1)
+        hint = f", did you mean {known[near[0]]!r}?" if near else "; see adlib.all_detectors()"
+        raise ValueError(f"unknown detector {name!r}{hint}")
+    return found[name]
 
 
 def all_detectors() -> dict[str, type[Detector]]:
@@ -31,15 +84,18 @@ def all_detectors() -> dict[str, type[Detector]]:
     Returns
     -------
     dict of str to type
-        By name, in alphabetical order.
+        By name, in alphabetical order. Those whose extra is not installed are left out.
 
     Examples
     --------
     >>> "KNN" in all_detectors()
     True
     """
-    modules = sorted(m.name for m in iter_modules(__path__) if m.name != _TRIVIAL)
-    return dict(sorted(item for m in modules for item in _find(m).items()))
+    found: dict[str, type[Detector]] = {}
+    for module in iter_modules(__path__):
+        with suppress(MissingExtra):
+            found |= _find(module.name)
+    return dict(sorted((name, cls) for name, cls in found.items() if name not in baselines()))
 
 
 def baselines() -> dict[str, type[Detector]]:
@@ -54,18 +110,12 @@ def baselines() -> dict[str, type[Detector]]:
     >>> "RandomScore" in baselines()
     True
     """
-    return dict(_find(_TRIVIAL))
-
-
-# Class names are read, not imported: KNN must not wait for torch.
-_SOURCE = {name: path.stem for path in sorted(Path(__file__).parent.glob("*.py"))
-           for name in re.findall(r"^class ([A-Z]\w*)\(", path.read_text("utf-8"), re.MULTILINE)}
-__all__ = ["all_detectors", "baselines", *sorted(_SOURCE)]
+    return dict(_find("trivial"))
 
 
 def __getattr__(name: str) -> Any:
     if name in _SOURCE:
-        return getattr(import_module(f"{__name__}.{_SOURCE[name]}"), name)
+        return getattr(_module(_SOURCE[name]), name)
     raise AttributeError(f"module 'adlib.detectors' has no attribute {name!r}; it has "
                          f"{', '.join(__all__)}")
 

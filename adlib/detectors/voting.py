@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import svm
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import OneClassSVM
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,7 +17,7 @@ from adlib.base import N_FOLDS_EXPENSIVE, Scores
 from adlib.detectors.committee import Committee, Matrix
 
 
-class _OneClassSVM(OneClassSVM):
+class OneClassSVM(svm.OneClassSVM):
     """scikit-learn's, with the logarithm of the mean similarity to the support vectors as score.
 
     Theirs is a sum that grows with the number of training rows: a copy trained on four fifths of
@@ -34,6 +34,9 @@ class _OneClassSVM(OneClassSVM):
         else:
             similarity = super().score_samples(X)
         return np.log(np.maximum(similarity / self.dual_coef_.sum(), 1e-9))
+
+
+_OneClassSVM = OneClassSVM  # its name in models that earlier versions saved
 
 
 class Voting(Committee):
@@ -93,7 +96,7 @@ class Voting(Committee):
 
     def _default(self) -> list[tuple[Any, float]]:
         return [(make_pipeline(StandardScaler(), model), 1.0) for model in (
-            IsolationForest(), EllipticEnvelope(), _OneClassSVM(nu=0.05))]
+            IsolationForest(), EllipticEnvelope(), OneClassSVM(nu=0.05))]
 
     def check_params(self) -> None:
         super().check_params()

@@ -46,7 +46,7 @@ def find_class(name: str) -> type[BaseEstimator]:
 
         known = [key for key in detectors.__all__ if key[0].isupper()]
         if name in _CLASSICAL:
-            module, attribute = _CLASSICAL[name], "_OneClassSVM" if "SVM" in name else name
+            module, attribute = _CLASSICAL[name], name
         elif name in known:
             module = "adlib.detectors"
         else:
@@ -182,8 +182,8 @@ class EngineConfig(Settings):
     """  # noqa: E501
 
     stream: str = Field("stream", pattern=r"^[^|\s]+$", description="Name; part of every id.")
-    deep_config: DeepConfig | None = DeepConfig()
-    stat_config: StatConfig | None = StatConfig()
+    deep_config: DeepConfig | None = Field(default_factory=DeepConfig)  # torch only where used
+    stat_config: StatConfig | None = Field(default_factory=StatConfig)
     detectors: tuple[DetectorConfig, ...] = Field((), description="Further ones, also online.")
     window_size: Count = Field(100, description="Samples per window.")
     stride: Count = Field(10, description="Samples from one window to the next.")

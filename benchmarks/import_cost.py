@@ -1,0 +1,69 @@
+"""Processor seconds and memory of the first thing a process does with adlib.
+
+    PYTHONPATH=<checkout> python benchmarks/import_cost.py [repeats]
+
+Each case runs in fresh processes; the median of the processor seconds and of the peak resident
+memory is printed. A checkout named by PYTHONPATH is measured, so two of them can be compared.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+DATA = """
+import numpy as np
+X = np.random.default_rng(0).normal(size=(400, 3))
+"""
+CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+          "window_size": 10, "stride": 5}
+CASES = {
+    "import adlib": "import adlib",
+    "load a saved PCA": "from adlib import persist; persist.load(sys.argv[1] + '/pca')",
+    "compare(['KNN'])": DATA + """
+from adlib.compare import compare
+from adlib.datasets import Dataset
+data = Dataset("noise", X, np.arange(400) > 390, train_end=200)
+compare(["KNN"], [data], [0], n_random=0, n_bootstrap=0, progress=False)""",
+    "engine with a PCA": f"""
+from adlib.realtime import RealTimeAnomalyDetector
+RealTimeAnomalyDetector.load(sys.argv[1] + '/engine', {CONFIG!r})""",
+    "sklearn.decomposition, pydantic, httpx": "import sklearn.decomposition, pydantic, httpx",
+}
+SAVE = DATA + f"""
+from adlib import persist
+from adlib.detectors import PCAReconstruction
+from adlib.realtime import RealTimeAnomalyDetector
+persist.save(PCAReconstruction().fit(X), sys.argv[1] + '/pca')
+RealTimeAnomalyDetector({CONFIG!r}).fit(X).save(sys.argv[1] + '/engine')"""
+REPORT = """
+import resource, time
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(time.process_time(), usage.ru_maxrss / 1024,
+      *[name for name in ("torch", "numba", "skops", "river") if name in sys.modules])"""
+
+
+def run(code: str, folder: str) -> list[str]:
+    """What a fresh process printed last."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", f"import sys\n{code}\n{REPORT}",
+                           folder], env=environment, check=True, cwd=folder, capture_output=True,
+                          text=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+def main() -> None:
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory() as folder:
+        run(SAVE, folder)
+        for name, code in CASES.items():
+            found = [run(code, folder) for _ in range(repeats)]
+            seconds = statistics.median(float(line[0]) for line in found)
+            memory = statistics.median(float(line[1]) for line in found)
+            loaded = f"  loads {', '.join(found[0][2:])}" if found[0][2:] else ""
+            print(f"{name:40s} {seconds:6.2f} s  {memory:6.0f} MiB{loaded}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
