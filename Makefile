@@ -5,11 +5,12 @@
 # make lab      open the notebooks
 # make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
 # make bench    speed and quality side by side with the peers
-# make lock     resolve the newest compatible versions into requirements.lock (needs uv)
+# make lock     resolve what pyproject.toml asks for into requirements.lock (needs uv)
 # make clean    remove what was generated; `make clean-all` the environment too
 
 PYTHON ?= python3
 UV ?= uv
+UPGRADE ?=
 NOTEBOOKS ?=
 JOBS ?= 2
 PY := .venv/bin/python
@@ -63,15 +64,17 @@ setup: .venv/installed
 	$(PY) -m pip install --quiet --no-deps -e .
 	@touch $@
 
-# The local build tag of torch and the accelerator libraries it chooses by itself are taken out, so
-# that one lock serves every platform.
+# What is locked stays as it is unless pyproject.toml asks for more: other versions give other numbers.
+# `make lock UPGRADE=--upgrade` takes the newest. The local build tag of torch and the accelerator
+# libraries it chooses by itself are taken out, so that one lock serves every platform.
 lock:
-	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
-	  --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock.new
+	{ echo '$(TORCH)'; $(if $(UPGRADE),,cat requirements.lock;) } > requirements.lock.pins
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(UPGRADE) \
+	  --constraint requirements.lock.pins --quiet --no-annotate --no-header --no-emit-index-url --no-emit-find-links -o requirements.lock.new
 	{ echo "# Made by 'make lock' from pyproject.toml; edit that file instead."; \
 	  echo "$(TORCH)"; \
 	  grep -Ev '^(#|torch==|triton==|nvidia-|cuda-)' requirements.lock.new; } > requirements.lock
-	@rm requirements.lock.new
+	@rm requirements.lock.new requirements.lock.pins
 
 clean:
 	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete

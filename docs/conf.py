@@ -49,9 +49,11 @@ notebooks/*
 :caption: Reference
 
 docs/api/index
+docs/glossary
 data/README
 data/telemetry/README
 reports/leaderboard
+CHANGELOG
 CONTRIBUTING
 ```
 """

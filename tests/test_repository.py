@@ -153,6 +153,19 @@ def test_no_tracked_file_mentions_a_path_of_somebodys_machine():
         assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
 
 
+TOP_LEVEL = """
+.ci .gitattributes .github .gitignore
+CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE Makefile README.md
+adlib benchmarks data docs environment.yml notebooks pyproject.toml reports requirements.lock
+tests tools
+"""
+
+
+def test_nothing_new_lies_at_the_top():
+    """What a script leaves in the working directory was committed once."""
+    assert sorted({path.relative_to(ROOT).parts[0] for path in tracked()}) == TOP_LEVEL.split()
+
+
 def test_tracked_files_are_small():
     assert {p.name: p.stat().st_size for p in tracked() if p.stat().st_size > 1_500_000} == {}
 
@@ -216,7 +229,7 @@ def test_readme_commands_exist():
             assert {word for word in words if "=" not in word} <= targets, line
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md"])
 def test_links_lead_somewhere(name):
     page = ROOT / name
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):

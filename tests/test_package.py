@@ -1,0 +1,70 @@
+"""What arrives at somebody who installs the wheel, with and without the extras."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(*arguments, path, cwd):
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, text=True,
+                          env=os.environ | {"PYTHONPATH": str(path)}, capture_output=True)
+
+
+# ------------------------------------------------------------------ the wheel
+
+REPORT = """
+import sys
+from pathlib import Path
+
+import adlib.notebooks
+from adlib.compare import compare, write_report
+from adlib.datasets import make_sensor_stream
+
+assert "exercises" not in sys.modules and not any(p.endswith("notebooks") for p in sys.path)
+stream = make_sensor_stream(400, 0.05, random_state=0)
+table = compare("MaxAbsZ", stream, [0], baselines=False, progress=False, n_random=0, n_bootstrap=10)
+page = write_report(table, "report", datasets=[stream], title="A <title>")
+assert "A &lt;title&gt;" in page.read_text("utf-8")
+print(adlib.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Folder that a wheel of this tree was installed into, without anything else."""
+    folder = tmp_path_factory.mktemp("package")
+    tree = folder / "tree"  # a build writes beside what it builds
+    shutil.copytree(ROOT / "adlib", tree / "adlib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    pip = ["-m", "pip", "--quiet", "--no-input"]
+    build = python(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index",
+                   "--wheel-dir", folder, tree, path="", cwd=folder)
+    assert build.returncode == 0, build.stderr
+    (wheel,) = folder.glob("adlib-*.whl")
+    home = folder / "home"
+    done = python(*pip, "install", "--no-deps", "--no-index", "--target", home, wheel,
+                  path="", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def test_the_wheel_holds_every_file_of_the_package(installed):
+    wanted = {path.relative_to(ROOT) for path in (ROOT / "adlib").rglob("*")
+              if path.is_file() and "__pycache__" not in path.parts}
+    there = {path.relative_to(installed) for path in (installed / "adlib").rglob("*")
+             if "__pycache__" not in path.parts}
+    assert Path("adlib", "py.typed") in wanted
+    assert sorted(wanted - there) == []
+
+
+def test_the_installed_package_renders_a_report(installed, tmp_path):
+    run = python("-c", REPORT, path=installed, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()).is_relative_to(installed)
