@@ -1,57 +1,9 @@
-"""One environment for the tests and for the kernels that nbval starts among them."""
+"""What several test files need."""
 
-import json
-import os
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
-
-from chapters import ROOT, differences, kernel_environment
-
-_metrics = pytest.StashKey[Path]()
-
-
-def pytest_configure(config):
-    # Metrics of this run go to a folder of their own: a reference is never compared with what an
-    # earlier `make` left behind.
-    config.stash[_metrics] = Path(tempfile.mkdtemp(prefix="adlib-metrics-"))
-    kernel_environment(config.stash[_metrics])
-    os.environ["MPLBACKEND"] = "Agg"  # tests draw without a window; notebooks switch to inline
-
-
-def pytest_unconfigure(config):
-    shutil.rmtree(config.stash[_metrics], ignore_errors=True)
-
-
-class RecordedMetrics(pytest.Item):
-    """Last item of a committed notebook: what it recorded, against the reference.
-
-    Part of the notebook's own file, so that `pytest -n 2 --dist loadfile` runs it where the
-    notebook ran.
-    """
-
-    def runtest(self):
-        recorded = Path(os.environ["ADLIB_METRICS"]) / f"{self.path.stem}.json"
-        assert recorded.exists(), f"{self.path.name} ran and recorded nothing"
-        expected = self.path.parent / "expected" / recorded.name
-        assert differences(*(json.loads(path.read_text()) for path in (recorded, expected))) == []
-
-    def reportinfo(self):
-        return self.path, None, f"{self.path.name}: recorded metrics"
-
-
-@pytest.hookimpl(tryfirst=True)  # before -k and -m choose
-def pytest_collection_modifyitems(items):
-    notebooks = {item.parent: item for item in items if item.path.parent == ROOT / "notebooks"}
-    for notebook, last in notebooks.items():
-        cells = json.loads(notebook.path.read_text())["cells"]
-        whole = sum(cell["cell_type"] == "code" for cell in cells)
-        if sum(item.parent is notebook for item in items) == whole:
-            at = items.index(last) + 1
-            items.insert(at, RecordedMetrics.from_parent(notebook, name="recorded metrics"))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import chapters
 from adlib import notebooks
+from stored_numbers import check_tolerance
 
 CHAPTERS = notebooks.ROOT / "tools" / "chapters.py"
 COMMITTED = sorted((notebooks.ROOT / "notebooks").glob("*.ipynb"))
@@ -64,6 +65,13 @@ def problems(path):
             return "a parameters cell must not begin with papermill's own '# Parameters'"
         return ""
 
+    def unclean_tolerance(cell):
+        try:
+            check_tolerance(cell.metadata.get("tolerance", {"absolute": 1, "why": "none"}))
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def volatile(cell):
         shown = "\n".join(
             output.get("text", "") + output.get("data", {}).get("text/plain", "")
@@ -89,8 +97,9 @@ def problems(path):
         "metadata is normalised (make refresh)": (
             nb.metadata.get("kernelspec", {}).get("name") != "python3"
             or set(nb.metadata) != {"kernelspec", "language_info"}
-            or any(set(cell.metadata) - {"tags"} for cell in nb.cells)
+            or any(set(cell.metadata) - set(chapters.CELL_METADATA) for cell in nb.cells)
         ),
+        **{sentence: sentence for sentence in map(unclean_tolerance, code)},
         "volatile text (address, path, time)": any(map(volatile, code)),
         "first cell: '# title', then a question": not re.match(r"# .+\n(.|\n)*\?", text[0].source),
         f"sections missing or out of order, wanted {SECTIONS}": (
@@ -242,6 +251,9 @@ MUTATIONS = {
     "no setup": (source(3, "import numpy as np"), "setup"),
     "other kernel": (lambda nb: nb.metadata.kernelspec.update(name="conda"), "normalised"),
     "papermill output": (lambda nb: nb.metadata.update(papermill={}), "normalised"),
+    "tolerance": (
+        lambda nb: nb.cells[6].metadata.update(tolerance={"absolute": 1}), "tolerance wants"
+    ),
     "address": (prints("<object at 0x7f3a5c0d2e10>"), "volatile"),
     "path": (prints("read /home/someone/data.csv"), "volatile"),
     "clock": (prints("Wall time: 3 s"), "volatile"),

@@ -32,6 +32,7 @@ from adlib.files import replaced_file
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).with_name("templates")
 CELL_TIMEOUT = 900  # seconds; a hung cell fails instead of stopping the whole run
+CELL_METADATA = ("tags", "tolerance")  # what a committed cell may carry
 START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the default minute
 
 
@@ -253,8 +254,8 @@ def normalise(nb: Any) -> Any:
     nb.nbformat, nb.nbformat_minor = 4, 5  # the first version with cell ids
     seen: set[str] = set()
     for position, cell in enumerate(nb.cells):
-        tags = cell.metadata.get("tags")
-        cell.metadata = type(cell.metadata)(tags=tags) if tags else type(cell.metadata)()
+        kept = {key: cell.metadata[key] for key in CELL_METADATA if cell.metadata.get(key)}
+        cell.metadata = type(cell.metadata)(kept)
         if cell.get("id") in seen or not cell.get("id"):
             cell["id"] = f"cell-{position:02d}"
         seen.add(cell["id"])
