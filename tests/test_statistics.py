@@ -106,6 +106,13 @@ def test_summary_ranks_by_average_precision_and_not_who_failed():
     assert rank_detectors(table).values.columns.tolist() == ["good", "poor", "tied"]
 
 
+def test_the_order_of_adding_makes_nobody_better():
+    sums = {"first": 0.1 + 0.2 + 0.3, "second": 0.3 + 0.2 + 0.1}
+    assert sums["first"] != sums["second"]
+    ranking = rank_detectors(pd.concat([cells({"a": v, "b": v}, n) for n, v in sums.items()]))
+    assert ranking.wins.tolist() == [1, 1] and ranking.average_rank.tolist() == [1.5, 1.5]
+
+
 def test_a_seed_that_fails_silently_ranks_nobody_better():
     table = pd.concat([cells({"a": [0.9, np.nan]}, "lucky"), cells({"a": [0.5, 0.5]}, "whole")])
     assert summarise(table).set_index("detector")["rank"].to_dict() == pytest.approx(

@@ -433,7 +433,8 @@ def _values(table, metrics):
                                aggfunc=lambda v: v.mean(skipna=False))
     values = values.dropna(how="all")  # a set without anomalies ranks nobody
     failed = table.detector[table.status != "ok"]
-    return values.dropna(axis=1).drop(columns=failed, errors="ignore").astype(float)
+    values = values.dropna(axis=1).drop(columns=failed, errors="ignore").astype(float)
+    return values.round(9)  # level is level: the order of adding must not decide who is better
 
 
 def _ranks_and_wins(values):
