@@ -7,6 +7,7 @@ thresholds and scikit-learn's view of it are here, once.
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any, NamedTuple, Self
 
@@ -256,11 +257,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             stays.
         """
         self.check_params()
-        before = dict(self.__dict__)
-        for name in before:
-            if name.endswith("_") and not name.startswith("_"):
-                del self.__dict__[name]  # nothing of an earlier fit may be taken for this one's
-        try:
+        with self._all_or_nothing():
+            for name in list(self.__dict__):
+                if name.endswith("_") and not name.startswith("_"):
+                    del self.__dict__[name]  # nothing of an earlier fit may be taken for this one's
             X = self.validate(X, reset=True)
             if len(X) < 2:
                 raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
@@ -273,11 +273,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 held_out = self._fit_held_out(X)
             if held_out is not None:
                 self.calibrate_scores(held_out)
-        except BaseException:  # a fit that fails leaves what was there, not half of something
+        return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What fails leaves what was there, not half of something."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-        return self
 
     def plan(self, n: int) -> Plan:
         """Which rows train and which are held out for calibration; the one place that says so.
@@ -358,13 +365,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         scores : array-like of shape (n,)
             Of normal rows that training has not seen, in time order where there is one.
         """
-        held_out = as_scores(scores)
-        rule = self.threshold
+        held_out, rule = as_scores(scores), self.threshold
         if rule is None:
             rule = Conformal(block="auto" if self.is_ordered else None)
-        elif not isinstance(rule, Threshold):
-            rule = Fixed(float(rule))
-        rule = clone(rule)
+        rule = clone(rule) if isinstance(rule, Threshold) else Fixed(float(rule))
         if getattr(rule, "alpha", self.alpha) is None:
             rule.set_params(alpha=self.alpha)
         # everything that can fail comes first: a refused calibration leaves the old one in place

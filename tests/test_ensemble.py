@@ -1,12 +1,14 @@
 """Ensembles: one scale, weights, members that fail, and a budget that holds."""
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,11 +22,12 @@ from adlib.detectors import (
     RandomFeatureAE,
     RandomScore,
     RollingZScore,
+    all_detectors,
 )
-from adlib.detectors.committee import MemberWarning
+from adlib.detectors.committee import Committee, MemberWarning
 from adlib.metrics import roc_auc
 from adlib.persist import load, save
-from adlib.thresholds import Calibration
+from adlib.thresholds import POT, Calibration
 
 
 @pytest.fixture
@@ -421,3 +424,124 @@ def test_the_default_is_no_worse_than_its_members():
             found.setdefault(type(model).__name__, []).append(auc)
     means = {name: np.mean(values) for name, values in found.items()}
     assert means["Ensemble"] > max(means["KNN"], means["RandomFeatureAE"]) - 0.01, means
+
+
+# -- a committee that is calibrated by others ------------------------------------------------------
+
+
+class Counting(MaxAbsZ):
+    """Counts its trainings."""
+
+    trainings: ClassVar[list[int]] = []
+
+    def _fit(self, X):
+        Counting.trainings.append(len(X))
+        super()._fit(X)
+
+
+@pytest.mark.parametrize(("how", "trainings"), [
+    (None, [300]), ("split", [240]), ("cross", [*[270] * 10, 300])])
+def test_how_often_members_are_trained(how, trainings, X):
+    Counting.trainings = []
+    Ensemble(members=[Counting(), KNN()], calibration=how, random_state=0).fit(X)
+    assert sorted(Counting.trainings) == trainings
+
+
+def test_calibrated_later_is_calibrated_the_same(X, rows):
+    """Fit, then calibrate, on the rows that a split trains on and holds out."""
+    for extra in ([], [Constant()]):
+        members = [KNN(), MaxAbsZ(), *extra]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MemberWarning)
+            at_once = Ensemble(members=members, calibration="split", random_state=0).fit(X)
+            later = Ensemble(members=members, calibration=None, random_state=0).fit(X[:240])
+        with pytest.raises(NotFittedError, match="no scales yet: call calibrate"):
+            later.anomaly_score(rows)
+        later.calibrate(X[240:])
+        assert (later.anomaly_score(rows) == at_once.anomaly_score(rows)).all()
+        assert later.threshold_ == at_once.threshold_ and later.names_ == at_once.names_
+        assert later.report_ == at_once.report_
+
+
+def test_calibrated_by_scores_alone(X, rows):
+    def raw_of(model, X):
+        return np.column_stack([member.anomaly_score(X) for member in model.members_])
+
+    one = _quick(calibration=None, weights="agreement").fit(X[:240])
+    two = _quick(calibration=None, weights="agreement").fit(X[:240]).calibrate(X[240:])
+    assert one.calibrate_scores(raw_of(one, X[240:])) is one
+    assert one.threshold_ == two.threshold_ and one.report_ == two.report_
+    surprises = one.surprises_of(raw_of(one, rows))
+    assert (one.combined(surprises) == one.anomaly_score(rows)).all()
+    # scales stay from then on
+    score = one.anomaly_score(rows)
+    one.calibrate_scores(raw_of(one, rows))
+    assert (one.anomaly_score(rows) == score).all()
+    assert np.allclose(one.held_out_, surprises)
+    for bad in (np.zeros((5, 2)), np.zeros(5)):
+        with pytest.raises(ValueError, match=r"scores must have shape \(n, 3\), a column for each"):
+            one.calibrate_scores(bad)
+
+
+def test_any_subset_is_combined_with_its_own_weights(X, rows):
+    model = Ensemble(members=[(KNN(), 3.0), (MaxAbsZ(), 1.0), (PCAReconstruction(), 2.0)],
+                     random_state=0).fit(X)
+    S = model.surprises_of(np.column_stack([m.anomaly_score(rows) for m in model.members_]))
+    assert np.allclose(model.combined(S, [0, 2]), (3 * S[:, 0] + 2 * S[:, 2]) / 5)
+    assert np.allclose(model.combined(S, [1]), S[:, 1])
+    # the same in another order; a missing surprise is left out of its row alone
+    assert np.allclose(model.combined(S, [2, 0]), model.combined(S, [0, 2]))
+    holes = S.copy()
+    holes[3, 1], holes[4] = np.nan, np.nan
+    combined = model.combined(holes)
+    assert combined[3] == pytest.approx(model.combined(S, [0, 2])[3]) and np.isnan(combined[4])
+    assert np.allclose(np.delete(combined, [3, 4]), np.delete(model.combined(S), [3, 4]))
+    for combine, by_hand in (("max", S[:, 1:].max(axis=1)), ("mean", S[:, 1:].mean(axis=1))):
+        assert np.allclose(model.set_params(combine=combine).combined(S, [1, 2]), by_hand)
+
+
+def test_members_without_some_scores(X, rows):
+    model = _quick(calibration=None).fit(X[:240])
+    raw = np.column_stack([m.anomaly_score(X[240:]) for m in model.members_])
+    raw[:10, 0], raw[20] = np.nan, np.nan
+    model.calibrate_scores(raw)
+    assert (np.isnan(model.held_out_) == np.isnan(raw)).all()
+    assert [len(scale.scores_) for scale in model.scales_] == [49, 59, 59]
+    assert len(model.calibration_.scores_) == 59  # the row without any score says nothing
+    assert np.isfinite(model.anomaly_score(rows)).all() and np.isfinite(model.threshold_)
+    raw[:, 1] = np.nan
+    again = _quick(calibration=None).fit(X[:240])
+    with pytest.raises(ValueError, match="held-out scores of every member, got none of MaxAbsZ"):
+        again.calibrate_scores(raw)
+    assert not hasattr(again, "scales_")
+
+
+def test_a_refused_calibration_leaves_nothing_behind(X):
+    model = _quick(calibration=None, threshold=POT()).fit(X[:280])
+    with pytest.raises(ValueError, match="POT needs"):
+        model.calibrate(X[280:])
+    assert not hasattr(model, "scales_") and not hasattr(model, "threshold_")
+
+
+def test_rows_in_time_order_are_held_against_rows_apart():
+    """Held-out rows that share a window with a block are no part of the scale that judges it."""
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    model = Ensemble(members=[KNN(window=4)], calibration="split", random_state=0).fit(X)
+    raw = model.members_[0].anomaly_score(X[320:])[3:]
+    block = slice(8, 16)  # the second of ten
+    others = np.r_[raw[:8 - 3], raw[16 + 3:]]
+    assert len(raw) == 77 and np.allclose(
+        model.held_out_[block, 0], Calibration().fit(others).surprise(raw[block]))
+
+
+def test_an_ensemble_of_ensembles(X, rows):
+    inner = Ensemble(members=[KNN(), MaxAbsZ()], random_state=0)
+    model = Ensemble(members=[inner, PCAReconstruction()], calibration=None,
+                     random_state=0).fit(X[:240]).calibrate(X[240:])
+    assert np.isfinite(model.anomaly_score(rows)).all() and hasattr(model.members_[0], "scales_")
+
+
+def test_the_base_of_ensembles_is_not_a_detector_to_list():
+    assert "Committee" not in all_detectors()
+    with pytest.raises(TypeError, match="abstract"):
+        Committee()

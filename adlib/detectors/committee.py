@@ -5,12 +5,13 @@ import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
-from typing import Any, Self
+from itertools import compress, islice
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
@@ -68,6 +69,8 @@ class Committee(Detector):
         See `Ensemble`. ``held_out_`` has NaN where a member has no score.
     """
 
+    report_: list[dict[str, Any]]
+
     def __init__(self, *, members: list[Any] | None = None,
                  weights: list[float] | str | None = None, n_jobs: int | None = None,
                  random_state: Any = None, **base: Any):
@@ -123,7 +126,7 @@ class Committee(Detector):
             self.members = [*members, (clone(detector), float(weight))]
         return self
 
-    def _named(self) -> tuple[dict[str, Any], Scores]:
+    def _named(self) -> tuple[dict[str, Any], dict[str, float]]:
         """Members by name, and their weights as given."""
         pairs = self._default() if self.members is None else listed(self.members, "members")
         pairs = [pair if isinstance(pair, tuple) else (pair, 1.0) for pair in pairs]
@@ -135,14 +138,14 @@ class Committee(Detector):
                 raise ValueError(f"members must be detectors or pairs (detector, weight), got "
                                  f"{pair!r}")
             _check_member(pair[0])
-            kind = type(pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0])
-            kind = kind.__name__.lstrip("_")
+            last = pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0]
+            kind = type(last).__name__.lstrip("_")
             twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
             named[f"{kind}-{twins + 1}" if twins else kind] = pair[0]
         given = self.weights
         if given is None or isinstance(given, str):
             given = [weight for _, weight in pairs]
-        return named, _check_weights(given, len(named))
+        return named, dict(zip(named, _check_weights(given, len(named)).tolist(), strict=True))
 
     def check_params(self) -> None:
         super().check_params()
@@ -189,65 +192,61 @@ class Committee(Detector):
     def _fit_held_out(self, X: Matrix) -> Matrix | None:
         plan = self.plan(len(X))
         held_out = self._train(self.windowed(X), plan)
-        return None if plan.held_out is None else self._without_blind(held_out)
+        if plan.held_out is not None:
+            held_out = self._without_blind(held_out)
+        for row in self.report_:
+            if row["status"] in ("failed", "constant"):
+                warnings.warn(f"{type(self).__name__} goes on without {row['member']}: "
+                              f"{row['reason']}", MemberWarning, stacklevel=3)
+        return None if plan.held_out is None else held_out
 
     def _train(self, X: Matrix, plan: Plan) -> Matrix:
         """Train the members on windows; held-out scores of those that succeed, (n, n_members)."""
         named, given = self._named()
-        learned = isinstance(self.weights, str)
-        chosen = {name: member for (name, member), weight in zip(named.items(), given, strict=True)
-                  if learned or weight > 0}
+        chosen = {name: member for name, member in named.items()
+                  if isinstance(self.weights, str) or given[name] > 0}
         seeds = _seeds(chosen, self.seed_)
-        X_train = X[self.window - 1:plan.train.stop]  # whole windows
-        # fold by fold and once on all rows, for each member: independent jobs
-        rounds = [*((X[train], X[test]) for train, test in plan.folds),
-                  (X_train, None if plan.folds or plan.held_out is None else X[plan.held_out])]
-        jobs = [(member, seeds[name], *rows) for name, member in chosen.items() for rows in rounds]
-        done = self._map(_trained, jobs, X.size, backend="loky")
-        self.report_ = [{"member": name, "status": "unused", "reason": "its weight is 0",
-                         "weight": 0.0} for name in named]
-        self.names_, self.members_, held_out = [], [], []
-        for i, name in enumerate(chosen):
-            parts = done[i * len(rounds):(i + 1) * len(rounds)]
-            said = [reason for _, _, reason in parts if reason]
-            failed = [reason for member, _, reason in parts if member is None]
-            self._note(name, "failed" if failed else "ok", (failed or said or [""])[0])
-            if not failed:
-                self.names_.append(name)
-                self.members_.append(parts[-1][0])
-                held_out.append(self._held_out_of([scores for _, scores, _ in parts], plan))
-        if not self.members_:
+        X_train = X[self.window - 1:plan.train.stop]  # from the first whole window on
+        trained = self._trained_by_plan(chosen, seeds, X, X_train, plan)
+        self.report_ = [_outcome(name, trained.get(name)) for name in named]
+        fitted = {name: parts for name, parts in trained.items()
+                  if all(part.member is not None for part in parts)}
+        if not fitted:
             raise ValueError("every member failed: " + "; ".join(
                 f"{row['member']}: {row['reason']}" for row in self.report_))
-        self._set_weights(given[[list(named).index(name) for name in self.names_]])
+        self.names_ = list(fitted)
+        self.members_ = [parts[-1].member for parts in fitted.values()]
+        self._set_weights(np.array([given[name] for name in fitted]))
         if self.weights == "stability":
-            self._set_weights(self._stability(X_train, [(named[n], seeds[n]) for n in self.names_]))
-        return np.column_stack(held_out)
+            self._set_weights(self._stability(X_train, [(named[n], seeds[n]) for n in fitted]))
+        return np.column_stack([self._held_out_scores(parts, plan) for parts in fitted.values()])
 
-    def _held_out_of(self, parts: list[Scores | None], plan: Plan) -> Scores:
-        """Held-out scores of one member in the order of the rows."""
+    def _trained_by_plan(self, members: Mapping[str, Any], seeds: Mapping[str, int], X: Matrix,
+                         X_train: Matrix, plan: Plan) -> dict[str, list["_Trained"]]:
+        """Each member once a fold, and last on all rows that train: independent jobs."""
+        judged = None if plan.folds or plan.held_out is None else X[plan.held_out]
+        rounds = [*((X[train], X[test]) for train, test in plan.folds), (X_train, judged)]
+        jobs = [(member, seeds[name], *rows) for name, member in members.items() for rows in rounds]
+        done = iter(self._map(_trained, jobs, X.size, backend="loky"))
+        return {name: list(islice(done, len(rounds))) for name in members}
+
+    def _held_out_scores(self, parts: list["_Trained"], plan: Plan) -> Scores:
+        """Those of one member, in the order of the rows."""
         if plan.folds:
             scores = np.empty(plan.train.stop)
             for part, (_, test) in zip(parts, plan.folds, strict=False):
-                scores[test] = part
+                scores[test] = part.scores
             return scores
-        return np.empty(0) if parts[0] is None else parts[0][self.context_:]
-
-    def _note(self, name: str, status: str, reason: str) -> None:
-        row = next(row for row in self.report_ if row["member"] == name)
-        row |= {"status": status, "reason": reason}
-        if status in ("failed", "constant"):
-            warnings.warn(f"{type(self).__name__} goes on without {name}: {reason}", MemberWarning,
-                          stacklevel=5)
+        return np.empty(0) if parts[-1].scores is None else parts[-1].scores[self.context_:]
 
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""
         keep = [not _is_constant(column) for column in raw.T]
         if all(keep) or not any(keep):  # where all are constant there is nothing to tell apart
             return raw
-        for name, kept in zip(self.names_, keep, strict=True):
-            if not kept:
-                self._note(name, "constant", "it scores all held-out rows alike")
+        for row in self.report_:
+            if row["member"] in self.names_ and not keep[self.names_.index(row["member"])]:
+                row |= {"status": "constant", "reason": "it scores all held-out rows alike"}
         self.names_ = list(compress(self.names_, keep))
         self.members_ = list(compress(self.members_, keep))
         self._set_weights(self.weights_[keep])
@@ -267,9 +266,9 @@ class Committee(Detector):
         one, two, judged = (np.sort(part) for part in np.array_split(rows, 3))
         jobs = [(member, seed, X[train], X[judged]) for member, seed in members
                 for train in (one, two)]
-        scores = [scores for _, scores, _ in self._map(_trained, jobs, X.size, backend="loky")]
-        return np.array([0.0 if a is None or b is None else _correlation(_ranks(a), _ranks(b))
-                         for a, b in zip(scores[::2], scores[1::2], strict=True)])
+        done = [part.scores for part in self._map(_trained, jobs, X.size, backend="loky")]
+        return np.array([0.0 if a is None or b is None else _correlation(rankdata(a), rankdata(b))
+                         for a, b in zip(done[::2], done[1::2], strict=True)])
 
     # -- calibrate ----------------------------------------------------------------------------
 
@@ -287,7 +286,9 @@ class Committee(Detector):
         check_is_fitted(self, "members_")
         X = self.windowed(self.validate(X_normal, reset=False))
         raw = self._member_scores(X)[self.context_:]
-        return self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
+        with self._all_or_nothing():
+            self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
+        return self
 
     def calibrate_scores(self, scores: ArrayLike) -> Self:
         """Make the members' scales, where there are none, and the threshold of held-out scores.
@@ -304,18 +305,16 @@ class Committee(Detector):
             When a member has no score at all, or the shape is another one.
         """
         raw = self._checked_scores(scores)
-        if hasattr(self, "scales_"):
-            held_out = self.surprises_of(raw)
-        else:
-            if empty := [name for name, column in zip(self.names_, raw.T, strict=True)
-                         if np.isnan(column).all()]:
-                raise ValueError(f"scores must hold held-out scores of every member, got none of "
-                                 f"{', '.join(empty)}")
-            self.scales_ = [_scale(column) for column in raw.T]
-            held_out = self._cross_scaled(raw)
-            if self.weights == "agreement":
-                self._set_weights(_agreement(held_out))
-        self._set_held_out(held_out)
+        with self._all_or_nothing():
+            if hasattr(self, "scales_"):
+                self._set_held_out(self.surprises_of(raw))
+            else:
+                self.scales_ = [_scale(column, name) for name, column in zip(
+                    self.names_, raw.T, strict=True)]
+                held_out = self._cross_scaled(raw)
+                if self.weights == "agreement":
+                    self._set_weights(_agreement(held_out))
+                self._set_held_out(held_out)
         return self
 
     def _set_held_out(self, surprises: Matrix) -> None:
@@ -337,8 +336,8 @@ class Committee(Detector):
         for _, fold in split_folds(n, self._n_folds(n), None if self.is_ordered else self.seed_):
             others = np.delete(raw, np.unique(np.clip(fold[:, None] + near, 0, n - 1)), axis=0)
             for j, column in enumerate(others.T):
-                if not np.isnan(column).all():
-                    found[fold, j] = _scale(column).surprise(raw[fold, j])
+                if not np.isnan(column).all():  # where the gap leaves no others, the whole scale
+                    found[fold, j] = _scale(column, self.names_[j]).surprise(raw[fold, j])
         return found
 
     def surprises_of(self, scores: ArrayLike) -> Matrix:
@@ -483,11 +482,17 @@ class Committee(Detector):
 # -- jobs: module functions, so that workers can be sent them -------------------------------------
 
 
-def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None
-             ) -> tuple[Any, Scores | None, str]:
-    """Fitted copy (None where it failed), scores of the held-out rows, and its first warning."""
+class _Trained(NamedTuple):
+    """A fitted copy, None where it failed; its scores of held-out rows; why, or a first warning."""
+
+    member: Any
+    scores: Scores | None
+    reason: str
+
+
+def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Trained:
     copy = clone(member)
-    changes = {name: seed for name, value in copy.get_params().items()
+    changes: dict[str, Any] = {name: seed for name, value in copy.get_params().items()
                if value is None and (name == "random_state" or name.endswith("__random_state"))}
     if isinstance(copy, Detector):  # calibrated with the others; a committee scores on scales
         changes["calibration"] = "auto" if isinstance(copy, Committee) else None
@@ -501,10 +506,11 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None
             copy.set_params(**changes).fit(X)
             scores = None if X_test is None else _scores(copy, X_test)
         except Exception as error:  # any library may fail in any way; the others go on
-            return None, None, f"{type(error).__name__}: {error}"
+            return _Trained(None, None, f"{type(error).__name__}: {error}")
         finally:
             np.random.set_state(state)  # noqa: NPY002
-    return copy, scores, f"{said[0].category.__name__}: {said[0].message}" if said else ""
+    return _Trained(copy, scores,
+                    f"{said[0].category.__name__}: {said[0].message}" if said else "")
 
 
 def _judged(member: Any, X: Matrix) -> tuple[Scores, str]:
@@ -524,11 +530,24 @@ def _scores(member: Any, X: Matrix, *, whole: bool = True) -> Scores:
     return np.clip(score, -1e300, 1e300)
 
 
+def _outcome(name: str, parts: list[_Trained] | None) -> dict[str, Any]:
+    """A member's row of the report, before it has a weight."""
+    if parts is None:
+        return {"member": name, "status": "unused", "reason": "its weight is 0", "weight": 0.0}
+    failed = [part.reason for part in parts if part.member is None]
+    said = [part.reason for part in parts if part.reason]
+    return {"member": name, "status": "failed" if failed else "ok",
+            "reason": (failed or said or [""])[0], "weight": 0.0}
+
+
 # -- scales, weights and seeds --------------------------------------------------------------------
 
 
-def _scale(scores: Scores) -> Calibration:
-    return Calibration().fit(scores[~np.isnan(scores)])
+def _scale(scores: Scores, name: str) -> Calibration:
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        raise ValueError(f"scores must hold held-out scores of every member, got none of {name}")
+    return Calibration().fit(known)
 
 
 def _is_constant(scores: Scores) -> bool:
@@ -586,10 +605,6 @@ def _agreement(surprises: Matrix) -> Scores:
     others = [np.delete(S, i, axis=1).mean(axis=1) if S.shape[1] > 1 else S[:, 0]
               for i in range(S.shape[1])]
     return np.array([_correlation(s, other) for s, other in zip(S.T, others, strict=True)])
-
-
-def _ranks(scores: Scores) -> Scores:
-    return np.unique(scores, return_inverse=True)[1].astype(np.float64)
 
 
 def _correlation(a: Scores, b: Scores) -> float:

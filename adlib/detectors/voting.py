@@ -27,6 +27,7 @@ class OneClassSVM(svm.OneClassSVM):
 
     def score_samples(self, X: ArrayLike) -> Scores:
         """Logarithm of a similarity in [1e-9, 1]: high for normal rows."""
+        X = np.asarray(X)
         if self.kernel == "rbf":  # a matrix product is several times faster than libsvm's loop
             similarity = np.concatenate([
                 rbf_kernel(X[part], self.support_vectors_, self._gamma) @ self.dual_coef_[0]
