@@ -468,11 +468,26 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         NotImplementedError
             When the method has no native split.
         """
+        return self.window_contributions(X).sum(axis=1)
+
+    def window_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
+        """How much each value of a row's window adds to its score.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, window, n_features)
+            Oldest row first. Where the method splits by feature only: (n_samples, 1, n_features).
+
+        Raises
+        ------
+        NotImplementedError
+            When the method has no native split.
+        """
         check_is_fitted(self, "n_features_in_")
         X = self.validate(X, reset=False)
         with overflows():
             parts = np.asarray(self._contributions(self.windowed(X)), dtype=np.float64)
-        return parts.reshape(len(X), -1, self.n_features_in_).sum(axis=1)
+        return parts.reshape(len(X), -1, self.n_features_in_)
 
     # -- scikit-learn's view: the sign is turned here and nowhere else ------------------------
 

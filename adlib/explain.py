@@ -341,14 +341,11 @@ class _Model:
 
     def native(self, W: Array, steps: bool) -> tuple[Array, Array | None]:
         """Contributions (n, features), and by step (n, window, features) where they split so."""
-        parts = self._ask(self.model.contributions, W)
-        if steps and self.length > 1 and isinstance(self.model, Detector):
-            model = self.model
-            cells = self._ask(lambda X: np.asarray(model._contributions(model.windowed(
-                model.validate(X, reset=False)))), W)
-            if cells.shape[1] == W[0].size:
-                return parts, cells.reshape(W.shape)
-        return parts, None
+        if isinstance(self.model, Detector):
+            cells = self._ask(self.model.window_contributions, W)
+            split = steps and self.length > 1 and cells.shape == W.shape
+            return cells.sum(axis=1), cells if split else None
+        return self._ask(self.model.contributions, W), None
 
 
 def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold: float,
@@ -491,8 +488,8 @@ def _follow(model: OnlineDetector, W: Array, X: Array, rows: NDArray[np.int64],
             replay.process(X[at:rows[i]])
             at = rows[i]
         usual = _usual(reference, W[i:i + 1])
-        if hasattr(model, "_usual"):  # it knows better
-            value, scale, period = replay._usual()
+        if hasattr(model, "usual"):  # it knows better
+            value, scale, period = replay.usual()
             guess = value[None, None, None] if np.isfinite(value).all() else None  # warming up
             usual = _Usual(value, scale, value, scale, period, guess)
         parts[i] = _explain(_Model(replay, 0), W[i:i + 1], usual, **wanted)

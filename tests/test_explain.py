@@ -270,7 +270,7 @@ def test_an_online_detector_is_explained_as_it_was_before_the_row():
 def test_what_is_usual_is_what_the_score_is_measured_from(cls):
     X = np.random.default_rng(0).normal(size=(300, 3)) * [1, 10, 100] + [5, 0, 900]
     detector = cls().fit(X)
-    usual, deviation, period = detector._usual()
+    usual, deviation, period = detector.usual()
     rows = X[:20] * 3
     np.testing.assert_allclose(np.abs(rows - usual) / deviation, detector.contributions(rows))
     assert (period == 0).all()

@@ -461,7 +461,8 @@ class SeasonalZScore(FlatStateDetector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _z_features(X, self.state_)
 
-    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+    def usual(self) -> tuple[NDArray[np.float64], ...]:
+        """Expected value and deviation of each feature, and rows per season: 0 without one."""
         return usual(self.state_)
 
 
@@ -909,5 +910,6 @@ class OnlineEnsemble(FlatStateDetector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _features(X, self.state_)
 
-    def _usual(self) -> tuple[NDArray[np.float64], ...]:
+    def usual(self) -> tuple[NDArray[np.float64], ...]:
+        """Expected value and deviation of each feature, and rows per season: 0 without one."""
         return usual(self.state_)

@@ -525,8 +525,8 @@ class RollingZScore(OnlineDetector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return _z_features(X, self.state_)
 
-    def _usual(self) -> tuple[NDArray[np.float64], ...]:
-        """Centre and deviation of each feature in the window, and its period: none."""
+    def usual(self) -> tuple[NDArray[np.float64], ...]:
+        """Expected value and deviation of each feature, and rows per season: 0 without one."""
         d, w = self.n_features_in_, self.window
         ring = self.state_[_HEAD:_HEAD + d * w].reshape(d, w)[:, :min(int(self.state_[_SEEN]), w)]
         none = np.zeros(d)
