@@ -37,7 +37,7 @@ def rows(n: int, d: int, seed: int) -> np.ndarray:
 def naive(engine: RealTimeAnomalyDetector, X: np.ndarray, seconds: float
           ) -> tuple[float, float]:
     """Windows a second, and a second of processor time, one at a time."""
-    models = [member.model for member in engine._members]
+    models = [member.model for member in engine.members]
     started, busy, n = time.perf_counter(), time.process_time(), 0
     while (now := time.perf_counter()) - started < seconds or not n:
         window = X[n * STRIDE % (len(X) - WINDOW):][:WINDOW]

@@ -87,12 +87,12 @@ def test_settings_are_replayed_without_scoring(scored, monkeypatch):
 def test_labels_change_no_score_and_fitted_stays_as_it_is():
     X, y = history()
     engine = RealTimeAnomalyDetector({**CONFIG, "detectors": ["RollingZScore"]}).fit(X[:5000])
-    before = engine._members[0].model.state_.copy()
+    before = engine.members[0].model.state_.copy()
     config = {**CONFIG, "detectors": ["RollingZScore"]}
     one = backtest(config, X[5000:], y[5000:], fitted=engine)
     two = backtest(config, X[5000:], 1 - y[5000:], fitted=engine)
     assert [v.p_value for v in one.verdicts] == [v.p_value for v in two.verdicts]
-    np.testing.assert_array_equal(engine._members[0].model.state_, before)
+    np.testing.assert_array_equal(engine.members[0].model.state_, before)
     assert engine.position == -1
     with pytest.raises(ValueError, match="config.window_size"):
         backtest({**config, "window_size": 30}, X, fitted=engine)

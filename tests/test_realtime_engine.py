@@ -151,8 +151,8 @@ def test_online_detectors_and_look_back_are_served():
     np.testing.assert_allclose([v.p_value for v in found], [v.p_value for v in expected], rtol=1e-6)
     assert any(v.is_anomaly for v in expected if 300 <= v.end <= 320)
     # an online detector has learned: its state is not that of the fit
-    assert not np.array_equal(model._members[0].model.state_, engine(
-        detectors=["RollingZScore"])._members[0].model.state_)
+    assert not np.array_equal(model.members[0].model.state_, engine(
+        detectors=["RollingZScore"]).members[0].model.state_)
 
 
 # ------------------------------------------------------------------ incidents
@@ -389,7 +389,7 @@ def test_a_detector_that_hangs_while_it_explains_holds_nobody_up(sick, monkeypat
             Sick.release.wait(30)
         return explain(model, *args, **kwargs)
 
-    monkeypatch.setattr("adlib.realtime.engine.explain", hang)
+    monkeypatch.setattr("adlib.realtime.judge.explain", hang)
     # the first who can is asked for the explanation
     model = engine(detectors=BOTH[::-1], detector_timeout=0.2)
     began = time.perf_counter()

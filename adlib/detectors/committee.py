@@ -494,8 +494,10 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
     copy = clone(member)
     changes: dict[str, Any] = {name: seed for name, value in copy.get_params().items()
                if value is None and (name == "random_state" or name.endswith("__random_state"))}
-    if isinstance(copy, Detector):  # calibrated with the others; a committee scores on scales
-        changes["calibration"] = "auto" if isinstance(copy, Committee) else None
+    if isinstance(copy, Committee):  # it needs its members' scales
+        changes["calibration"] = copy.calibration or "auto"
+    elif isinstance(copy, Detector):  # calibrated with the others
+        changes["calibration"] = None
     # some draw from NumPy's global state (libsvm's seed, for one): it gets the member's seed, and
     # the caller's state back
     state = np.random.get_state()  # noqa: NPY002

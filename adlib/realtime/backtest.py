@@ -244,7 +244,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
         raise ValueError(f"no row is left to judge of {len(X)}")
     engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
                             if name != "alert_config"} | {
-        "alpha": _NEVER, "alpha_info": config.alpha_info or 3 * config.alpha})
+        "alpha": _NEVER, "alpha_info": config.alpha_stored})
     verdicts, quality = [], []
     for at in range(first, len(X), _ROWS):
         found, events = engine.judge(

@@ -234,6 +234,11 @@ class EngineConfig(Settings):
                              f"{len(self.feature_names)} feature_names")
         return self
 
+    @property
+    def alpha_stored(self) -> float:
+        """Windows up to this p-value are stored, with the features behind them."""
+        return self.alpha_info or 3 * self.alpha
+
     def groups(self) -> dict[str, DeepConfig | StatConfig | DetectorConfig]:
         """Detectors by name: "deep", "statistical", then the further ones by their class."""
         found: dict[str, Any] = {"deep": self.deep_config, "statistical": self.stat_config}

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
+from adlib.arguments import require_extra
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 
 
@@ -11,7 +10,10 @@ class Counters:
     """Counters of one engine, in a registry of their own."""
 
     def __init__(self, stream: str):
-        self.stream, self.registry = stream, CollectorRegistry()
+        self._library = require_extra("prometheus_client", "live")
+        self.stream, self.registry = stream, self._library.CollectorRegistry()
+        Counter, Gauge, Histogram = (
+            self._library.Counter, self._library.Gauge, self._library.Histogram)
 
         def make(kind: Any, name: str, text: str, *labels: str, **more: Any) -> Any:
             return kind(f"adlib_{name}", text, labels, registry=self.registry, **more)
@@ -30,6 +32,10 @@ class Counters:
         self.latency = make(Histogram, "latency_seconds",
                             "From a batch's first arrival to its verdicts", "stream", buckets=(
                                 .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10)).labels(stream)
+
+    def text(self) -> str:
+        """All of them in Prometheus' text format."""
+        return self._library.generate_latest(self.registry).decode()
 
     def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
               quality: list[QualityEvent]) -> None:

@@ -1,66 +1,42 @@
 """The live engine: samples in, judged windows out, one incident for one fault.
 
-Every detector scores samples, each once. Scores are put on one scale, that of rows after the
-training rows in time, and averaged as surprises (Fisher's combination); a window's score is the
-highest average of its samples, calibrated again, so that p-values keep their meaning, whoever takes
-part. To score samples and not windows is what makes the engine fast (with a window of 100 and a
-stride of 10, each sample lies in ten windows) and lets detectors of any kind sit side by side: on
-rows, with a look-back of their own, or online. The highest score ranks windows better than their
-mean or median where faults are short: average precision .41, .32 and .22 on the recorded telemetry
-(`adlib.datasets.load_telemetry`, window 30, default detectors).
+How samples become verdicts is in `adlib.realtime.judge`, how verdicts become incidents in
+`adlib.realtime.incidents`; here they are driven by a stream, and committed batch by batch.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 import warnings
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
-from copy import deepcopy
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike, NDArray
-from prometheus_client import generate_latest
-from safetensors import numpy as safetensors
+from numpy.typing import ArrayLike
 from sklearn.exceptions import NotFittedError
 
-from adlib import persist
-from adlib.arguments import floats, instance, listed
+from adlib.arguments import instance, listed
 from adlib.arguments import path as as_path
-from adlib.base import Detector
-from adlib.detectors.committee import Committee
-from adlib.drift import DriftMonitor
-from adlib.explain import explain
-from adlib.files import replaced_folder
-from adlib.realtime.calibration import WindowCalibration, window_maxima
+from adlib.realtime import fitted
 from adlib.realtime.channels import Channel
-from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.checkpoint import pack, unpack
+from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
-from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict, severity_of
+from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.inbox import Inbox, last_of, time_of
 from adlib.realtime.incidents import AlertManager, Responses
+from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source
 from adlib.realtime.store import AlertStore
-from adlib.realtime.windows import Block, Rows, Sample, StreamProcessor
-from adlib.scaling import center_scale
-from adlib.thresholds import CalibrationWarning, Scores, decide
+from adlib.realtime.windows import Sample, StreamProcessor
+from adlib.thresholds import CalibrationWarning
 
 log = logging.getLogger(__name__)
-
-FORMAT = 1
-_TOP = 5  # features that a verdict names
-_BACKGROUND = 512  # normal samples that explanations compare with
-# what a fitted engine depends on; the rest of the configuration may change without a new fit
-_FITTED = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
-           "calibration_share")
 
 
 class RealTimeAnomalyDetector:
@@ -79,6 +55,8 @@ class RealTimeAnomalyDetector:
         Register handlers per severity and automated responses here.
     store : AlertStore or None
     features_ : list of str
+    members : list of Member
+        The detectors at work; ``members[0].model`` is the first one.
     position : int
         Last sequence number taken; -1 before the first.
 
@@ -135,51 +113,8 @@ class RealTimeAnomalyDetector:
             When it does not fit the configuration, or is too short for the window.
         """
         config = self.config
-        X = floats(X_history, "X_history", "(n_samples, n_features)")
-        if not X.shape[1]:
-            raise ValueError(f"X_history must have shape (n_samples, n_features), got {X.shape}")
-        named = [str(name) for name in getattr(X_history, "columns", ())]
-        names = list(config.feature_names or named or (f"x{j}" for j in range(X.shape[1])))
-        wanted = config.deep_config.input_dim if config.deep_config else None
-        for what, width in (("deep_config.input_dim", wanted), ("feature_names", len(names))):
-            if width is not None and width != X.shape[1]:
-                raise ValueError(f"X_history has {X.shape[1]} features, {what} says {width}")
-        cut = len(X) - int(len(X) * config.calibration_share)
-        if min(cut, len(X) - cut) < 2 * config.window_size:
-            raise ValueError(f"X_history must hold at least two windows of {config.window_size} "
-                             f"samples to train on and two to calibrate on, got {len(X)} rows, "
-                             f"{len(X) - cut} of them for calibration")
-        valid = np.isfinite(X).all(axis=1)
-        if not valid[:cut].any():
-            raise ValueError(f"X_history has no row without a missing value among the first {cut}, "
-                             f"which are to train on")
-        filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
-        members, held_out = [], []
-        for name, group in config.groups().items():
-            if not group.weight:
-                continue
-            model = group.build(config.random_state)
-            if (isinstance(model, Detector) and model.calibration == "auto"
-                    and not isinstance(model, Committee)):  # which scores on scales
-                model.set_params(calibration=None)  # windows are calibrated here, not rows
-            try:
-                model.fit(filled[:cut][valid[:cut]])
-                member = Member(name, model, group.weight)
-                held_out.append(member.score(filled, valid, cut))
-            except Exception as error:
-                raise ValueError(f"detector {name!r} ({type(model).__name__}) cannot be fitted: "
-                                 f"{type(error).__name__}: {error}") from error
-            members.append(member)
-        held_out = np.column_stack(held_out)
-        whole = ~np.isnan(window_maxima(held_out.sum(axis=1), config.window_size))
-        if whole.sum() < config.window_size:
-            raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give "
-                             f"a longer history, or one with fewer gaps")
-        past = filled[:cut][valid[:cut]]
-        background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
-        self._take(names, members, held_out, *center_scale(filled[:cut], robust=True),
-                   _longest_runs(X), background)
-        shared = self._combination(tuple(range(len(self._members))))
+        self._take(fitted.fit(config, X_history))
+        shared = self._judge.calibration()
         if config.alpha < min(1 / (shared.n_windows_ + 1),
                               config.window_size / (shared.n_rows_ + 1)):
             warnings.warn(
@@ -188,57 +123,21 @@ class RealTimeAnomalyDetector:
                 f"history or raise alpha", CalibrationWarning, stacklevel=3)
         return self
 
-    def _ready(self) -> None:
-        """Make what follows from the held-out windows, and start a new stream."""
-        self._surprises = np.full_like(self._held_out, np.nan)
-        for j, member in enumerate(self._members):
-            known = ~np.isnan(self._held_out[:, j])
-            member.scale.fit(self._held_out[known, j])
-            self._surprises[known, j] = member.scale.surprise(self._held_out[known, j])
-        self._weights = np.array([member.weight for member in self._members])
-        self._combinations: dict[tuple[int, ...], WindowCalibration] = {}
-        self.reset()
-
-    def _combine(self, S: Rows, who: Sequence[int]) -> Scores:
-        weights = self._weights[list(who)]
-        return S[:, list(who)] @ (weights / weights.sum())
-
-    def _combination(self, who: tuple[int, ...]) -> WindowCalibration:
-        """Held-out scale of the average of these members, made when it is first needed."""
-        if who not in self._combinations:
-            self._combinations[who] = WindowCalibration().fit(
-                self._combine(self._surprises, who), self.config.window_size)
-        return self._combinations[who]
-
     def reset(self) -> None:
         """Begin a new stream; what was fitted stays, and so does what online detectors learned."""
         config = self.config
         stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
-                 else 2 * self._longest + config.window_size)
+                 else 2 * self._fitted.longest + config.window_size)
         self._processor = StreamProcessor(
             config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
             stuck=stuck, reorder=config.reorder, period=config.sampling_period,
             stream=config.stream, features=self.features_)
         self._manager = AlertManager(config.alert_config.incidents)
-        self._drift = None
-        if config.drift:
-            reference = window_maxima(self._combine(
-                self._surprises, range(len(self._members))), config.window_size)
-            monitor = DriftMonitor()
-            least = 4 * monitor.patience * config.stride
-            # windows that share no sample tell most and cost least; fewer where rows are few
-            apart = max(-(-config.window_size // config.stride), 1)
-            self._every = max(min(apart, (~np.isnan(reference)).sum() // least), 1)
-            reference = reference[::self._every * config.stride]
-            reference = reference[~np.isnan(reference)]
-            if len(reference) >= 4 * monitor.patience:
-                self._drift = monitor.fit(reference)
-        for member in self._members:
-            member.tail = np.empty(0)
+        self._judge.reset()
         self._live = False
 
     def fork(self, **changes: Any) -> Self:
-        """An independent copy at the start of a stream, without a store.
+        """An independent copy at the start of a stream, without a store and without channels.
 
         Parameters
         ----------
@@ -259,20 +158,20 @@ class RealTimeAnomalyDetector:
         twin = type(self)(EngineConfig.model_validate({
             **{name: getattr(self.config, name) for name in EngineConfig.model_fields},
             **plain, **changes}))
-        _check_same(self.config.model_dump(mode="json"), twin.config)
-        twin._take(self.features_, [
-            Member(member.name, deepcopy(member.model), member.weight)
-            for member in self._members], self._held_out, self._center, self._scale, self._longest,
-            self._background)
+        fitted.check_same(self.config.model_dump(mode="json"), twin.config)
+        twin._take(self._fitted.copy())
         return twin
 
-    def _take(self, features: list[str], members: list[Member], held_out: Rows, center: Scores,
-              scale: Scores, longest: Scores, background: Rows) -> None:
-        """Be fitted with these parts."""
-        self.features_, self._members, self._held_out = features, members, held_out
-        self._center, self._scale, self._longest = center, scale, longest
-        self._background = background
-        self._ready()
+    def _take(self, found: fitted.Fitted) -> None:
+        """Be fitted, at the start of a stream."""
+        self._fitted, self.features_ = found, found.features
+        self._judge = Judge(self.config, found, self._metrics)
+        self.reset()
+
+    @property
+    def members(self) -> list[Member]:
+        self._check_fitted()
+        return self._judge.members
 
     @property
     def position(self) -> int:
@@ -280,7 +179,7 @@ class RealTimeAnomalyDetector:
         return self._processor.position
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "_members"):
+        if not hasattr(self, "_fitted"):
             raise NotFittedError("this RealTimeAnomalyDetector is not fitted: call fit(X_history) "
                                  "or load(path)")
 
@@ -306,142 +205,8 @@ class RealTimeAnomalyDetector:
         if block is None:
             return [], []
         quality = list(block.events)
-        tails = self._score(block, quality)
-        return self._verdicts(block, tails, quality), quality
-
-    def _score(self, block: Block, quality: list[QualityEvent]) -> Rows:
-        """Scores of the block's samples by each detector, (n, n_members); NaN where there is none.
-
-        Detectors work in parallel, each in its thread. One that fails or is late leaves the vote
-        for the windows that hold these samples.
-        """
-        jobs = {}
-        if block.n_old < len(block.seq):
-            for member in self._members:
-                if member.running is not None and member.running.done():
-                    member.running = None  # it was late: what it says now is of another batch
-                if not member.off and member.running is None:
-                    member.running = jobs[member] = member.submit(
-                        member.score, block.values, block.valid, block.n_old)
-        done = wait(jobs.values(), timeout=self.config.detector_timeout).done
-        scores = np.full((len(block.seq), len(self._members)), np.nan)
-        for j, member in enumerate(self._members):
-            old = min(len(member.tail), block.n_old)
-            scores[block.n_old - old:block.n_old, j] = member.tail[len(member.tail) - old:]
-            job = jobs.get(member)
-            fault: BaseException | str = "still busy"
-            if job in done:
-                member.running, fault = None, job.exception()
-                if fault is None:
-                    scores[block.n_old:, j] = job.result()
-                    member.failures = 0
-            elif job is not None:
-                fault = f"no answer within {self.config.detector_timeout:g} s"
-            if fault is not None and block.n_old < len(block.seq) and not member.off:
-                self._failed(member, fault, block, quality)
-            member.tail = scores[max(len(scores) - self.config.window_size + 1, 0):, j].copy()
-        return scores
-
-    def _failed(self, member: Member, fault: BaseException | str, block: Block,
-                quality: list[QualityEvent]) -> None:
-        member.failures += 1
-        kind, detail = ("detector_slow", fault) if isinstance(fault, str) else (
-            "detector_failed", f"{type(fault).__name__}: {fault}")
-        if member.failures >= self.config.max_failures:
-            member.off = True
-            detail += f"; switched off after {member.failures} failures in a row"
-        self._metrics.failures.labels(self.config.stream, member.name, kind).inc()
-        log.warning("detector %s of stream %s: %s", member.name, self.config.stream, detail)
-        if member.failures == 1 or member.off:
-            quality.append(QualityEvent(
-                self.config.stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
-                float(block.time[-1]), f"{member.name}: {detail}"[:300]))
-
-    def _verdicts(self, block: Block, scores: Rows, quality: list[QualityEvent]) -> list[Verdict]:
-        config, ends = self.config, block.ends
-        if not len(ends):
-            return []
-        start = ends - config.window_size + 1
-        S = np.full_like(scores, np.nan)
-        for j, member in enumerate(self._members):
-            rows = ~np.isnan(scores[:, j])
-            S[rows, j] = member.scale.surprise(scores[rows, j])
-        W = sliding_window_view(S, config.window_size, axis=0)[start].max(axis=2)
-        seq = block.seq[ends]
-        judged = block.judgeable & (seq - (self._processor.first or 0) >= config.warm_up)
-        known = ~np.isnan(W) & judged[:, None]
-        own = np.full(W.shape, np.nan)
-        for j in range(len(self._members)):
-            own[known[:, j], j] = decide(
-                self._combination((j,)).log_p(W[known[:, j], j]), config.alpha)[0]
-        log_p, combined = np.full(len(ends), np.nan), np.full(len(ends), np.nan)
-        peak = np.zeros(len(ends), np.int64)  # sample that the window's score belongs to
-        for pattern in np.unique(known, axis=0):  # one, unless a detector is out
-            if not pattern.any():
-                continue
-            who, which = tuple(np.flatnonzero(pattern).tolist()), (known == pattern).all(axis=1)
-            view = sliding_window_view(self._combine(S, who), config.window_size)[start[which]]
-            combined[which], peak[which] = view.max(axis=1), start[which] + view.argmax(axis=1)
-            log_p[which] = self._combination(who).log_p(combined[which])
-        p, (score, flagged) = np.exp(log_p), decide(log_p, config.alpha)
-        alpha_info = config.alpha_info or 3 * config.alpha
-        notable = np.flatnonzero(p <= alpha_info)
-        # neighbouring windows often owe their score to the same sample
-        samples, which = np.unique(peak[notable], return_inverse=True)
-        causes = self._explain(block.values[samples])
-        top = {int(i): causes[k] for i, k in zip(notable, which, strict=True)}
-        self._watch_drift(block, combined, known.all(axis=1), quality)
-        names = [member.name for member in self._members]
-        found = []
-        for i, end in enumerate(ends.tolist()):
-            anomaly = None
-            if not np.isnan(p[i]):  # a stuck sensor may accuse, but not acquit
-                anomaly = True if flagged[i] else None if block.stuck[i] else False
-            found.append(Verdict(
-                config.stream, int(seq[i]) - config.window_size + 1, int(seq[i]),
-                float(block.time[end]), float(p[i]), float(score[i]),
-                severity_of(score[i]), anomaly,
-                {name: None if value != value else value
-                 for name, value in zip(names, own[i].tolist(), strict=True)}, top.get(i, ())))
-        return found
-
-    def _explain(self, rows: Rows) -> list[tuple[tuple[str, float], ...]]:
-        """Features that made each sample stand out, with their shares."""
-        if not len(rows):
-            return []
-        parts = np.abs(rows - self._center) / np.where(self._scale > 0, self._scale, 1.0)
-        for member in self._members:
-            if member.context or member.online or member.off or member.running:
-                continue
-            job = member.submit(lambda model=member.model: explain(
-                model, rows, np.arange(len(rows)), threshold=np.inf,
-                background=self._background, counterfactual=False).shares)
-            if not wait([job], timeout=self.config.detector_timeout).done:
-                member.running = job  # it is late, and out of the vote until it is back
-            elif job.exception() is None:  # an explanation is no reason to lose an alarm
-                parts = job.result()
-                break
-        total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
-        order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
-        return [tuple((self.features_[k], float(share[k])) for k in best if share[k] > 0)
-                for share, best in zip(parts / total, order, strict=True)]
-
-    def _watch_drift(self, block: Block, combined: Scores, whole: NDArray[np.bool_],
-                     quality: list[QualityEvent]) -> None:
-        if self._drift is None:
-            return
-        place = (block.seq[block.ends] + 1 - self.config.window_size) // self.config.stride
-        for i in np.flatnonzero(whole & (place % self._every == 0)):
-            n = len(self._drift.trail_)
-            self._drift.update(float(combined[i]))
-            for entry in self._drift.trail_[n:]:
-                end = block.ends[i]
-                quality.append(QualityEvent(
-                    self.config.stream, "drift", int(block.seq[end]) - self.config.window_size + 1,
-                    int(block.seq[end]), float(block.time[end]),
-                    "the combined score is no longer distributed as in calibration"
-                    if entry["event"] == "drift" else "the combined score is as it was"))
-            del self._drift.trail_[:]
+        seen = block.seq[block.ends] - (self._processor.first or 0)
+        return self._judge.judge(block, seen >= self.config.warm_up, quality), quality
 
     # -- the stream -----------------------------------------------------------------------------
 
@@ -520,10 +285,8 @@ class RealTimeAnomalyDetector:
 
     def close(self) -> None:
         """End the detectors' threads; they begin again when they are needed."""
-        for member in self._members:
-            if member.worker is not None:
-                member.worker.stop()
-                member.worker = None
+        for member in self._judge.members:
+            member.stop()
         self._live = False
 
     async def _respond(self, events: asyncio.Queue) -> None:
@@ -548,8 +311,7 @@ class RealTimeAnomalyDetector:
             events += self._manager.step(verdict)
             found.append(self._window(verdict))
         if self.store is not None and (self._processor.position > before or quality):
-            alpha_info = config.alpha_info or 3 * config.alpha
-            stored = [verdict for verdict in verdicts if verdict.p_value <= alpha_info]
+            stored = [verdict for verdict in verdicts if verdict.p_value <= config.alpha_stored]
             self.store.commit(
                 stream, self._processor.position, self._state(), stored, events,
                 quality, self._service.rows(events, stored) if self._service else [])
@@ -587,31 +349,26 @@ class RealTimeAnomalyDetector:
 
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
-        drift = None
-        if self._drift is not None:  # the reference is the fitted model's
-            drift = {k: v for k, v in self._drift.get_state().items() if k != "reference"}
-        return _pack({
-            "model": self._fingerprint(), "processor": self._processor.state(),
-            "manager": self._manager.state(), "drift": drift,
-            "members": [[member.tail, member.snapshot()] for member in self._members]})
+        return pack({"model": self._fingerprint(), "processor": self._processor.state(),
+                     "manager": self._manager.state(), **self._judge.state()})
 
     def _restore(self, position: int, state: bytes) -> None:
-        saved = _unpack(state)
+        saved = unpack(state)
         self._manager.restore(saved["manager"])
-        if saved["model"] != self._fingerprint():  # fitted anew: a window is needed to warm up
-            log.warning("stream %s goes on after sample %d with another model",
-                        self.config.stream, position)
-            self._processor.skip(position)
-            return
-        self._processor.restore(saved["processor"])
-        for member, (tail, snapshot) in zip(self._members, saved["members"], strict=True):
-            member.tail = tail
-            member.restore(snapshot)
-        if self._drift is not None and saved["drift"] is not None:
-            self._drift.set_state({**saved["drift"], "reference": self._drift.reference_})
+        if saved["model"] == self._fingerprint():
+            try:
+                self._judge.restore(saved)
+                self._processor.restore(saved["processor"])
+                return
+            except (TypeError, ValueError) as error:  # an earlier adlib's, or damaged
+                log.warning("checkpoint of stream %s: %s", self.config.stream, error)
+        # fitted anew: a window is needed to warm up
+        log.warning("stream %s goes on after sample %d with another model",
+                    self.config.stream, position)
+        self._processor.skip(position)
 
     def _fingerprint(self) -> int:
-        return zlib.crc32(self._held_out.tobytes(), self.config.window_size)
+        return zlib.crc32(self._fitted.held_out.tobytes(), self.config.window_size)
 
     def save(self, path: str | Path) -> Path:
         """Write what was fitted to a folder, whole or not at all; no secret goes there.
@@ -623,18 +380,7 @@ class RealTimeAnomalyDetector:
         """
         self._check_fitted()
         path = as_path(path, "path")
-        with replaced_folder(path, "engine.json") as folder:
-            for i, member in enumerate(self._members):
-                persist.save(member.model, folder / f"detector-{i}")
-            safetensors.save_file(
-                {"held_out": self._held_out, "center": self._center, "scale": self._scale,
-                 "longest": self._longest, "background": self._background},
-                folder / "arrays.safetensors")
-            (folder / "engine.json").write_text(json.dumps(
-                {"format": FORMAT, "features": self.features_,
-                 "detectors": [member.name for member in self._members],
-                 "config": self.config.model_dump(mode="json", exclude={"alert_config"})},
-                indent=1), encoding="utf-8")
+        fitted.save(path, self._fitted, self.config)
         return path
 
     @classmethod
@@ -662,36 +408,15 @@ class RealTimeAnomalyDetector:
             When ``path`` is no saved engine, is damaged, or does not go with ``config``.
         """
         folder = as_path(path, "path")
-        if not (folder / "engine.json").is_file():
-            raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
-                                    "fit an engine and save it there first")
-        try:
-            saved = json.loads((folder / "engine.json").read_bytes())
-            fmt = saved["format"]
-            names, features, fitted = saved["detectors"], saved["features"], saved["config"]
-            arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
-        except Exception as error:  # whatever a damaged file may cause in what reads it
-            raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-        if fmt != FORMAT:
-            raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads format "
-                             f"{FORMAT}")
-        foreign = [name for name in _detectors(fitted) if ":" in str(name)
+        saved, arrays = fitted.read(folder)
+        foreign = [name for name in fitted.detectors_in(saved["config"]) if ":" in str(name)
                    and not str(name).startswith(("adlib.", "sklearn."))]
         if config is None and foreign:
             raise ValueError(f"{folder} names the detector {foreign[0]!r}, and a file must not "
                              f"make Python import it: hand in config= with it")
-        engine = cls(fitted if config is None else config, channels=channels)
-        _check_same(fitted, engine.config)
-        groups = engine.config.groups()
-        members = []
-        try:
-            for i, name in enumerate(names):
-                kind = find_class(groups[name].detector)
-                model = persist.load(folder / f"detector-{i}", classes=[kind])
-                members.append(Member(name, model, groups[name].weight))
-            engine._take(features, members, **arrays)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+        engine = cls(saved["config"] if config is None else config, channels=channels)
+        fitted.check_same(saved["config"], engine.config)
+        engine._take(fitted.load(folder, saved, arrays, engine.config))
         return engine
 
     def metrics_text(self) -> str:
@@ -700,69 +425,13 @@ class RealTimeAnomalyDetector:
             self._metrics.outbox.clear()
             for (channel, state), n in self.store.backlog().items():
                 self._metrics.outbox.labels(channel, state).set(n)
-        if hasattr(self, "_members"):
-            for member in self._members:
+        if hasattr(self, "_fitted"):
+            for member in self.members:
                 self._metrics.off.labels(self.config.stream, member.name).set(member.off)
-        return generate_latest(self._metrics.registry).decode()
-
-
-def _detectors(config: Any) -> Iterator[Any]:
-    """Every detector that a configuration names, however deep."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            if key == "detector":
-                yield value
-            elif key in ("detectors", "members") and isinstance(value, list):
-                yield from (name for name in value if isinstance(name, str))
-            yield from _detectors(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _detectors(value)
-
-
-def _check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
-    now = config.model_dump(mode="json", include=set(_FITTED))
-    for key in _FITTED:
-        if fitted.get(key) != now[key]:
-            raise ValueError(f"config.{key} is not what the engine was fitted with: fit again")
-
-
-def _longest_runs(X: Rows) -> Scores:
-    """Samples in a row without a change, by feature; inf for one that never changes."""
-    longest = np.ones(X.shape[1])
-    for j, column in enumerate(X.T):
-        changes = np.flatnonzero(np.diff(column, prepend=np.nan, append=np.nan) != 0)
-        longest[j] = np.inf if len(changes) <= 2 else np.diff(changes).max()
-    return longest
+        return self._metrics.text()
 
 
 async def _cancel(task: asyncio.Task) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-# -- the state as bytes -------------------------------------------------------------------------
-
-
-def _pack(tree: Any) -> bytes:
-    """Plain values and arrays as bytes, without pickle."""
-    arrays: dict[str, NDArray] = {}
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            arrays[str(len(arrays))] = np.ascontiguousarray(value)
-            return {"array": str(len(arrays) - 1)}
-        return value.item() if isinstance(value, np.generic) else repr(value)
-
-    text = json.dumps(tree, default=plain).encode()
-    return safetensors.save({**arrays, "tree": np.frombuffer(text, np.uint8)})
-
-
-def _unpack(data: bytes) -> Any:
-    arrays = safetensors.load(data)
-
-    def whole(value: dict) -> Any:
-        return arrays[value["array"]] if value.keys() == {"array"} else value
-
-    return json.loads(arrays["tree"].tobytes(), object_hook=whole)

@@ -1,21 +1,16 @@
 """A detector at work in the engine: its own thread, its scores, its failures, its state."""
 
-import io
 import queue
-import tarfile
-import tempfile
 import threading
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adlib import persist
 from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.realtime.windows import Rows
-from adlib.thresholds import Calibration, Scores
+from adlib.thresholds import Scores
 
 
 class Worker:
@@ -43,23 +38,28 @@ class Worker:
 
 
 class Member:
-    """A detector at work: its scores of the samples that open windows still need, its failures."""
+    """A member of the ensemble at work: scores that open windows still need, its failures."""
 
-    def __init__(self, name: str, model: Any, weight: float):
-        self.name, self.model, self.weight = name, model, weight
-        self.scale = Calibration()
+    def __init__(self, name: str, model: Any):
+        self.name, self.model = name, model
         self.online = isinstance(model, OnlineDetector)
         self.context = 0 if self.online or not isinstance(model, Detector) else model.context_
         self.tail = np.empty(0)
         self.failures, self.off = 0, False
         self.running: Future | None = None
-        self.worker: Worker | None = None
-        self.saved: NDArray[np.uint8] | None = None
+        self._worker: Worker | None = None
+        self._state: dict[str, Any] | None = None
 
     def submit(self, function: Any, *args: Any) -> Future:
         """Let the detector's own thread do it: whatever hangs, hangs there."""
-        self.worker = self.worker or Worker(self.name)
-        return self.worker.submit(function, *args)
+        self._worker = self._worker or Worker(self.name)
+        return self._worker.submit(function, *args)
+
+    def stop(self) -> None:
+        """End the thread; it begins again when it is needed."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
 
     def score(self, values: Rows, valid: NDArray[np.bool_], n_old: int) -> Scores:
         """Scores of the samples after the first ``n_old``; NaN for those that are not valid."""
@@ -78,22 +78,13 @@ class Member:
         scores[good] = found[n_old - first:][good]
         return scores
 
-    def snapshot(self) -> NDArray[np.uint8] | None:
+    def snapshot(self) -> dict[str, Any] | None:
         """State of an online detector; while it hangs, the last one that is known."""
         if self.online and (self.running is None or self.running.done()):
-            with tempfile.TemporaryDirectory() as folder:
-                path = persist.save(self.model, Path(folder) / "model")
-                buffer = io.BytesIO()
-                with tarfile.open(fileobj=buffer, mode="w") as tar:
-                    for file in sorted(path.iterdir()):
-                        tar.add(file, file.name)
-            self.saved = np.frombuffer(buffer.getvalue(), np.uint8)
-        return self.saved
+            self._state = self.model.get_state()
+        return self._state
 
-    def restore(self, saved: NDArray[np.uint8] | None) -> None:
-        if saved is None:
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(fileobj=io.BytesIO(saved.tobytes())) as tar:
-                tar.extractall(Path(folder) / "model", filter="data")
-            self.model = persist.load(Path(folder) / "model", classes=[type(self.model)])
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from a snapshot; ValueError or TypeError where it is not one of this detector."""
+        if state is not None:
+            self.model.set_state(state)

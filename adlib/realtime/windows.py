@@ -34,6 +34,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import floats, listed, number, whole
+from adlib.drift import run_lengths
 from adlib.realtime.events import QualityEvent, QualityKind
 from adlib.windows import check_window
 
@@ -411,23 +412,14 @@ class StreamProcessor:
         """Samples with a feature that has not changed for too long."""
         if self.stuck is None:
             return np.zeros(len(values), bool)
-        changed = (values != np.vstack([before, values[:-1]])) | ~known
-        still = np.flatnonzero(~changed.all(axis=0))  # mostly none
-        index = np.arange(len(values))[:, None]
-        last = np.maximum.accumulate(np.where(changed[:, still], index, -1), axis=0)
-        same = np.where(last < 0, self._same[still] + index + 1, index - last + 1)
-        limit = np.broadcast_to(self.stuck, self._same.shape)[still]
-        self._same = np.ones_like(self._same)
-        if not len(still):
-            return np.zeros(len(values), bool)
-        self._same[still] = same[-1]
-        onset = same == np.floor(limit) + 1
+        same = run_lengths(values, before, self._same, known)
+        self._same = same[-1].copy()
+        onset = same == np.floor(self.stuck) + 1
         for i in np.flatnonzero(onset.any(axis=1)):
-            fresh, length = np.zeros(len(self._same), bool), int(same[i][onset[i]].max())
-            fresh[still[onset[i]]] = True
+            length = int(same[i][onset[i]].max())
             events.append(self._event("stuck", seq[i] - length + 1, seq[i], time[i],
-                                      f"no change for {length} samples: {self._names(fresh)}"))
-        return (same > limit).any(axis=1)
+                                      f"no change for {length} samples: {self._names(onset[i])}"))
+        return (same > self.stuck).any(axis=1)
 
     def _names(self, which: NDArray[np.bool_]) -> str:
         known = self.features if self.features and len(self.features) == len(which) else [

@@ -1,0 +1,232 @@
+"""What an engine learns from a normal history, and the folder in which it is kept."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors import numpy as safetensors
+
+from adlib import persist
+from adlib.arguments import floats
+from adlib.detectors.ensemble import Ensemble, MemberWarning
+from adlib.drift import longest_runs
+from adlib.files import replaced_folder
+from adlib.realtime.calibration import window_maxima
+from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.members import Member
+from adlib.realtime.windows import Rows
+from adlib.scaling import center_scale
+from adlib.thresholds import Scores
+
+FORMAT = 1
+_BACKGROUND = 512  # normal samples that explanations compare with
+# what a fitted engine depends on; the rest of the configuration may change without a new fit
+_DEPENDS_ON = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
+               "calibration_share")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One ensemble, calibrated on what follows its training rows in time, and what is normal.
+
+    Attributes
+    ----------
+    features, names : list of str
+        Of the columns, and of the ensemble's members.
+    ensemble : Ensemble
+    held_out : ndarray of shape (n, n_members)
+        Raw scores of the calibration rows; NaN where a sample was missing.
+    center, scale, longest : ndarray of shape (n_features,)
+        Median and spread of the training rows; the longest run without a change.
+    background : ndarray of shape (k, n_features)
+        Normal samples.
+    """
+
+    features: list[str]
+    names: list[str]
+    ensemble: Ensemble
+    held_out: Rows
+    center: Scores
+    scale: Scores
+    longest: Scores
+    background: Rows
+
+    def copy(self) -> Self:
+        """One whose members can go on without this one's."""
+        return replace(self, ensemble=deepcopy(self.ensemble))
+
+
+# -- fit ----------------------------------------------------------------------------------------
+
+
+def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
+    """Train the ensemble on the first part of a normal history, calibrate it on the rest."""
+    X = floats(X_history, "X_history", "(n_samples, n_features)")
+    features = _features(config, X, getattr(X_history, "columns", ()))
+    cut = _cut(config, X)
+    valid = np.isfinite(X).all(axis=1)
+    filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
+    past = filled[:cut][valid[:cut]]
+    names, ensemble = _trained(config, past)
+    held_out = _held_out(names, ensemble, filled, valid, cut)
+    whole = ~np.isnan(window_maxima(held_out.sum(axis=1), config.window_size))
+    if whole.sum() < config.window_size:
+        raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give a "
+                         f"longer history, or one with fewer gaps")
+    background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
+    return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
+                  *center_scale(filled[:cut], robust=True), longest_runs(X), background)
+
+
+def _features(config: EngineConfig, X: Rows, columns: Any) -> list[str]:
+    if not X.shape[1]:
+        raise ValueError(f"X_history must have shape (n_samples, n_features), got {X.shape}")
+    named = [str(name) for name in columns]
+    names = list(config.feature_names or named or (f"x{j}" for j in range(X.shape[1])))
+    wanted = config.deep_config.input_dim if config.deep_config else None
+    for what, width in (("deep_config.input_dim", wanted), ("feature_names", len(names))):
+        if width is not None and width != X.shape[1]:
+            raise ValueError(f"X_history has {X.shape[1]} features, {what} says {width}")
+    return names
+
+
+def _cut(config: EngineConfig, X: Rows) -> int:
+    """Where the calibration rows begin."""
+    cut = len(X) - int(len(X) * config.calibration_share)
+    if min(cut, len(X) - cut) < 2 * config.window_size:
+        raise ValueError(f"X_history must hold at least two windows of {config.window_size} "
+                         f"samples to train on and two to calibrate on, got {len(X)} rows, "
+                         f"{len(X) - cut} of them for calibration")
+    if not np.isfinite(X[:cut]).all(axis=1).any():
+        raise ValueError(f"X_history has no row without a missing value among the first {cut}, "
+                         f"which are to train on")
+    return cut
+
+
+def _trained(config: EngineConfig, past: Rows) -> tuple[list[str], Ensemble]:
+    groups = {name: group for name, group in config.groups().items() if group.weight}
+    models = [group.build(config.random_state) for group in groups.values()]
+    ensemble = Ensemble(members=[(model, group.weight) for model, group in zip(
+        models, groups.values(), strict=True)], calibration=None, threshold=np.inf,
+        random_state=config.random_state)  # windows are judged, not rows: no threshold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MemberWarning)  # an engine does not begin without one
+        try:
+            ensemble.fit(past)
+            report = ensemble.report_
+        except ValueError as error:
+            kinds = ", ".join(type(model).__name__ for model in models)
+            raise ValueError(f"no detector ({kinds}) can be fitted: {error}") from error
+    for name, model, row in zip(groups, models, report, strict=True):
+        if row["status"] == "failed":
+            raise ValueError(_unfit(name, model, row["reason"]))
+        if row["reason"]:
+            warnings.warn(f"detector {name!r}: {row['reason']}", MemberWarning, stacklevel=5)
+    return list(groups), ensemble
+
+
+def _unfit(name: str, model: Any, reason: str) -> str:
+    return f"detector {name!r} ({type(model).__name__}) cannot be fitted: {reason}"
+
+
+def _held_out(names: list[str], ensemble: Ensemble, filled: Rows, valid: Any, cut: int) -> Rows:
+    """Each member's scores of the calibration rows, as it gives them live."""
+    found = []
+    for name, model in zip(names, ensemble.members_, strict=True):
+        member = Member(name, model)
+        try:
+            found.append(member.score(filled, valid, cut))
+            member.snapshot()  # a state that cannot be kept shows now, not at the first commit
+        except Exception as error:
+            raise ValueError(_unfit(name, model, f"{type(error).__name__}: {error}")) from error
+    return np.column_stack(found)
+
+
+# -- the folder ---------------------------------------------------------------------------------
+
+
+def save(path: Path, fitted: Fitted, config: EngineConfig) -> None:
+    """Write a folder, whole or not at all; alerts, which may hold secrets, stay out of it."""
+    with replaced_folder(path, "engine.json") as folder:
+        for i, model in enumerate(fitted.ensemble.members_):
+            persist.save(model, folder / f"detector-{i}")
+        safetensors.save_file(
+            {"held_out": fitted.held_out, "center": fitted.center, "scale": fitted.scale,
+             "longest": fitted.longest, "background": fitted.background},
+            folder / "arrays.safetensors")
+        (folder / "engine.json").write_text(json.dumps(
+            {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
+             "config": config.model_dump(mode="json", exclude={"alert_config"})},
+            indent=1), encoding="utf-8")
+
+
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What ``engine.json`` says, and the arrays beside it."""
+    if not (folder / "engine.json").is_file():
+        raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
+                                "fit an engine and save it there first")
+    try:
+        saved = json.loads((folder / "engine.json").read_bytes())
+        fmt, _ = saved["format"], (saved["detectors"], saved["features"], saved["config"])
+        arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
+    except Exception as error:  # whatever a damaged file may cause in what reads it
+        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+    if fmt != FORMAT:
+        raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads format "
+                         f"{FORMAT}")
+    return saved, arrays
+
+
+def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
+         config: EngineConfig) -> Fitted:
+    """What `save` wrote, with the configuration that it was fitted with."""
+    groups = config.groups()
+    try:
+        names = saved["detectors"]
+        models = [persist.load(folder / f"detector-{i}",
+                               classes=[find_class(groups[name].detector)])
+                  for i, name in enumerate(names)]
+        weights = [groups[name].weight for name in names]
+        ensemble = _assembled(models, weights, len(saved["features"]))
+        ensemble.calibrate_scores(arrays["held_out"])
+        return Fitted(saved["features"], names, ensemble, **arrays)
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _assembled(models: list[Any], weights: list[float], width: int) -> Ensemble:
+    """An ensemble of members that are fitted already."""
+    ensemble = Ensemble(members=list(zip(models, weights, strict=True)), calibration=None,
+                        threshold=np.inf)
+    ensemble.members_, ensemble.names_ = models, [type(model).__name__ for model in models]
+    ensemble.weights_, ensemble.seed_ = np.array(weights) / sum(weights), 0
+    ensemble.n_features_in_ = width
+    return ensemble
+
+
+def detectors_in(config: Any) -> Iterator[Any]:
+    """Every detector that a saved configuration names, however deep."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            if key == "detector":
+                yield value
+            elif key in ("detectors", "members") and isinstance(value, list):
+                yield from (name for name in value if isinstance(name, str))
+            yield from detectors_in(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from detectors_in(value)
+
+
+def check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
+    """Refuse a configuration that what was fitted does not go with."""
+    now = config.model_dump(mode="json", include=set(_DEPENDS_ON))
+    for key in _DEPENDS_ON:
+        if fitted.get(key) != now[key]:
+            raise ValueError(f"config.{key} is not what the engine was fitted with: fit again")

@@ -1,0 +1,64 @@
+"""Is the combined score still distributed as in calibration? The engine's drift monitor."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adlib.drift import DriftMonitor
+from adlib.realtime.config import EngineConfig
+from adlib.realtime.events import QualityEvent
+from adlib.realtime.windows import Block
+from adlib.thresholds import Scores
+
+
+class DriftWatch:
+    """A `DriftMonitor` of the combined score of windows that share no sample, where they are many.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    reference : ndarray of shape (n,)
+        Combined score of each window of the calibration rows, NaN where one is missing.
+    """
+
+    def __init__(self, config: EngineConfig, reference: Scores):
+        self._config, self._monitor = config, None
+        monitor = DriftMonitor()
+        least = 4 * monitor.patience * config.stride
+        # windows that share no sample tell most and cost least; fewer where rows are few
+        apart = max(-(-config.window_size // config.stride), 1)
+        self._every = max(min(apart, (~np.isnan(reference)).sum() // least), 1)
+        reference = reference[::self._every * config.stride]
+        reference = reference[~np.isnan(reference)]
+        if config.drift and len(reference) >= 4 * monitor.patience:
+            self._monitor = monitor.fit(reference)
+
+    def update(self, block: Block, combined: Scores, judged: NDArray[np.bool_]
+               ) -> list[QualityEvent]:
+        """Take the combined score of each window; what has begun or ended with them."""
+        events: list[QualityEvent] = []
+        if self._monitor is None:
+            return events
+        first = block.seq[block.ends] + 1 - self._config.window_size
+        for i in np.flatnonzero(judged & (first // self._config.stride % self._every == 0)):
+            self._monitor.update(float(combined[i]))
+            for entry in self._monitor.trail_:
+                end = block.ends[i]
+                events.append(QualityEvent(
+                    self._config.stream, "drift", int(first[i]), int(block.seq[end]),
+                    float(block.time[end]),
+                    "the combined score is no longer distributed as in calibration"
+                    if entry["event"] == "drift" else "the combined score is as it was"))
+            del self._monitor.trail_[:]
+        return events
+
+    def state(self) -> dict[str, Any] | None:
+        """Numbers, lists and arrays; the reference is the fitted model's, and not in it."""
+        return self._monitor and {name: value for name, value in self._monitor.get_state().items()
+                                  if name != "reference"}
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Go on where another watch over the same calibration rows was."""
+        if self._monitor is not None and state is not None:
+            self._monitor.set_state({**state, "reference": self._monitor.reference_})
