@@ -1,13 +1,19 @@
-"""Figures that several notebooks share: data in, Axes out, nothing of adlib imported."""
+"""Figures that several notebooks share: data in, Axes out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import floats, instance, listed, number, whole
 from adlib.metrics.labels import runs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["comparison", "critical_difference", "histogram", "losses", "series"]
 
@@ -18,7 +24,8 @@ ROLES = {  # colour and marker of a line of the comparison
 }
 
 
-def comparison(summary, metric="average_precision", *, ax=None):
+def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
+               ax: Axes | None = None) -> Axes:
     """Detectors from best to worst: mean, 95 % interval, and where chance lies.
 
     Parameters
@@ -56,8 +63,7 @@ def comparison(summary, metric="average_precision", *, ax=None):
     # The oracle knows the generator and has no rank, whatever it scores: it stands apart, on top.
     lines = lines.sort_values("role", key=lambda role: role != "oracle", kind="stable")
     lines = lines.reset_index(drop=True)
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.2 + 0.3 * len(lines)), layout="constrained")
+    ax = _axes(ax, 7, 1.2 + 0.3 * len(lines))
     for role, (colour, marker) in ROLES.items():
         part = lines[lines.role == role]
         if part["mean"].notna().any():
@@ -80,7 +86,7 @@ def comparison(summary, metric="average_precision", *, ax=None):
     return ax
 
 
-def critical_difference(ranking, *, alpha=0.05, ax=None):
+def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = None) -> Axes:
     """Average ranks on one line; a bar joins detectors that are not told apart.
 
     Detectors are blue, baselines grey. Every detector that belongs to a bar has a dot on it: a
@@ -123,8 +129,7 @@ def critical_difference(ranking, *, alpha=0.05, ax=None):
     if len(ranks) < 2:
         raise ValueError(f"ranking: a diagram needs at least two ranked detectors, got "
                          f"{list(ranks.index)}")
-    if ax is None:
-        _, ax = plt.subplots(figsize=(8, 1.5 + 0.15 * len(ranks)), layout="constrained")
+    ax = _axes(ax, 8, 1.5 + 0.15 * len(ranks))
     colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
     critical_difference_diagram(
         ranks, ranking.p_values, alpha=alpha, ax=ax, color_palette=colours,
@@ -140,7 +145,7 @@ def critical_difference(ranking, *, alpha=0.05, ax=None):
     return ax
 
 
-def losses(history, *, ax=None):
+def losses(history: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
     """Loss of each part of a network over the epochs.
 
     Parameters
@@ -163,7 +168,7 @@ def losses(history, *, ax=None):
     instance(history, "history", Mapping)
     curves = {str(name): floats(values, f"history[{name!r}]", "(n_epochs,)")
               for name, values in history.items()}
-    ax = plt.subplots()[1] if ax is None else ax
+    ax = _axes(ax)
     for name, values in curves.items():
         ax.plot(np.arange(1, len(values) + 1), values, label=name.replace("_", " "))
     ax.set(xlabel="epoch", ylabel="loss")
@@ -174,7 +179,8 @@ def losses(history, *, ax=None):
 TRUE, HARMLESS, HIT, FALSE_ALARM = "tab:orange", "tab:cyan", "tab:green", "tab:red"
 
 
-def histogram(score, y, threshold=None, *, held_out=None, ax=None):
+def histogram(score: ArrayLike, y: ArrayLike, threshold: float | None = None, *,
+              held_out: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
     """Scores of normal and of anomalous rows, each as shares of its own rows, on a log axis.
 
     Parameters
@@ -206,23 +212,23 @@ def histogram(score, y, threshold=None, *, held_out=None, ax=None):
     ['normal', 'anomaly', 'threshold']
     """
     y = floats(y, "y", "(n_samples,)")
-    score = _per_row("score", score, len(y))
-    if score is None or score.ndim != 1 or not (np.abs(score) < 1e300).all():
+    scores = _per_row("score", score, len(y))
+    if scores is None or scores.ndim != 1 or not (np.abs(scores) < 1e300).all():
         raise ValueError("score must hold one finite number below 1e300 for each label")
-    held_out = None if held_out is None else floats(held_out, "held_out", "(n_rows,)")
-    if held_out is not None and not (np.abs(held_out) < 1e300).all():
+    normal = np.empty(0) if held_out is None else floats(held_out, "held_out", "(n_rows,)")
+    if not (np.abs(normal) < 1e300).all():
         raise ValueError("held_out must hold finite numbers below 1e300")
     threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
-    groups = {"normal": (score[y == 0], {"color": "0.6", "alpha": 0.7}),
-              "anomaly": (score[y == 1], {"color": TRUE, "alpha": 0.6}),
-              "held out": (held_out, {"color": "tab:blue", "histtype": "step", "linewidth": 1.4})}
-    groups = {name: (np.asarray(values), look) for name, (values, look) in groups.items()
-              if values is not None and np.size(values)}
+    looks: dict[str, tuple[NDArray, dict[str, Any]]] = {
+        "normal": (scores[y == 0], {"color": "0.6", "alpha": 0.7}),
+        "anomaly": (scores[y == 1], {"color": TRUE, "alpha": 0.6}),
+        "held out": (normal, {"color": "tab:blue", "histtype": "step", "linewidth": 1.4})}
+    groups = {name: (values, look) for name, (values, look) in looks.items() if values.size}
     positive = np.concatenate([values[values > 0] for values, _ in groups.values()])
     if not positive.size:
         raise ValueError("score has no value above 0 to draw on a log axis")
-    edges = np.geomspace(positive.min() * 0.99, positive.max() * 1.01, 41)
-    ax = plt.subplots()[1] if ax is None else ax
+    edges = np.geomspace(positive.min() * 0.99, positive.max() * 1.01, 41).tolist()
+    ax = _axes(ax)
     for name, (values, look) in groups.items():
         ax.hist(np.maximum(values, edges[0]), edges, weights=np.full(len(values), 1 / len(values)),
                 label=name, **look)
@@ -233,8 +239,10 @@ def histogram(score, y, threshold=None, *, held_out=None, ax=None):
     return ax
 
 
-def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None, rows=None,
-           clean=None, units=None, axes=None):
+def series(dataset: Any, is_anomaly: ArrayLike | None = None, score: ArrayLike | None = None,
+           threshold: float | None = None, *, columns: Sequence[str] | None = None,
+           rows: slice | None = None, clean: ArrayLike | None = None,
+           units: Mapping[str, str] | None = None, axes: Any = None) -> NDArray:
     """Channels one below the other with the true anomalies and, if given, the flagged rows.
 
     True events are orange: a band over their rows, dots on the channels they affect (all of them
@@ -284,77 +292,51 @@ def series(dataset, is_anomaly=None, score=None, threshold=None, *, columns=None
     if not hasattr(dataset, "feature_names"):
         raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
     n, names = len(dataset.X), list(dataset.feature_names)
-    columns = names if columns is None else [columns] if isinstance(columns, str) else listed(
-        columns, "columns")
-    if unknown := [c for c in columns if c not in names]:
-        raise ValueError(f"columns: {unknown} are not among {names}")
-    flags, score = _per_row("is_anomaly", is_anomaly, n), _per_row("score", score, n)
-    clean = _per_row("clean", clean, n)
-    clean = clean[:, None] if clean is not None and clean.ndim == 1 else clean
-    if clean is not None and clean.shape != (n, len(names)):
-        raise ValueError(f"clean has shape {clean.shape}, the dataset {(n, len(names))}")
-    for name, values in (("is_anomaly", flags), ("score", score)):
-        if values is not None and values.ndim != 1:
-            raise ValueError(f"{name} has shape {values.shape}, the dataset has {n} rows")
-    try:
-        rows = slice(0, n) if rows is None else slice(*rows.indices(n)[:2])
-    except (AttributeError, TypeError):
-        raise TypeError(f"rows must be a slice of whole numbers, got {rows!r}") from None
+    columns = _chosen(columns, names)
+    flags = _per_row("is_anomaly", is_anomaly, n, ())
+    scores = _per_row("score", score, n, ())
+    before = _per_row("clean", clean, n, (len(names),))
     threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
     units = {} if units is None else instance(units, "units", Mapping)
-    if not columns and score is None:
+    if not columns and scores is None:
         raise ValueError("columns must name one at least, or give score")
-
-    n_panels = len(columns) + (score is not None)
-    own = axes is None
-    if own:
-        size = (9, 0.6 + 1.5 * n_panels)
-        _, axes = plt.subplots(n_panels, sharex=True, squeeze=False, figsize=size,
-                               layout="constrained")
-    axes = np.ravel(axes)
-    if len(axes) != n_panels:
-        raise ValueError(f"axes: {n_panels} panels to draw, got {len(axes)} axes")
+    rows = _rows(rows, n)
+    panels = _panels(axes, len(columns) + (scores is not None))
 
     x, edge = _x_axis(dataset)
-    inside = np.zeros(n, bool)
-    inside[rows] = True
-    true = (np.asarray(dataset.y) == 1) & inside
-    harmless = (np.asarray(dataset.kind) != "") & ~true & inside
-    for ax, name in zip(axes, [*columns, None], strict=False):
-        affected = true & (_affects(dataset, name) if name else True)
-        _bands(ax, edge, true if name is None else affected, TRUE, "anomaly")
-        touched = harmless & (_affects(dataset, name) if name else True)
-        _bands(ax, edge, touched & dataset.judged, HARMLESS, "labelled, harmless")
-        _bands(ax, edge, touched & ~dataset.judged, "0.6", "not judged")
-        if name is None:
-            ax.plot(x[rows], score[rows], color="0.25", linewidth=1)
-            if threshold is not None:
-                ax.axhline(threshold, color=FALSE_ALARM, linewidth=1, label="threshold")
-        else:
-            values = dataset.X[:, names.index(name)]
-            if clean is not None:
-                ax.plot(x[rows], clean[rows, names.index(name)], color="0.55", label="before")
-            ax.plot(x[rows], values[rows], color="tab:blue", linewidth=1)
-            ax.plot(x[affected], values[affected], ".", color=TRUE, markersize=4)
-            if flags is not None:
-                _ticks(ax, x, flags.astype(bool) & inside, true)
+    shown = np.zeros(n, bool)
+    shown[rows] = True
+    true = (np.asarray(dataset.y) == 1) & shown
+    harmless = (np.asarray(dataset.kind) != "") & ~true & shown
+    for ax, name in zip(panels, columns, strict=False):
+        values, touched = dataset.X[:, names.index(name)], _affects(dataset, name)
+        _labelled(ax, edge, dataset, true & touched, harmless & touched)
+        if before is not None:
+            ax.plot(x[rows], before[rows, names.index(name)], color="0.55", label="before")
+        ax.plot(x[rows], values[rows], color="tab:blue", linewidth=1)
+        ax.plot(x[true & touched], values[true & touched], ".", color=TRUE, markersize=4)
+        if flags is not None:
+            _ticks(ax, x, flags.astype(bool) & shown, true)
+        ax.set_ylabel(f"{name} [{units[name]}]" if units.get(name) else name)
+    if scores is not None:
+        ax = panels[-1]
+        _labelled(ax, edge, dataset, true, harmless)
+        ax.plot(x[rows], scores[rows], color="0.25", linewidth=1)
+        if threshold is not None:
+            ax.axhline(threshold, color=FALSE_ALARM, linewidth=1, label="threshold")
+        ax.set_ylabel("score")
+    for ax in panels:
         if rows.start < dataset.train_end < rows.stop:
             ax.axvline(edge[dataset.train_end], color="0.4", linestyle="--", linewidth=1,
                        label="test begins")
-        unit = (units or {}).get(name)
-        ax.set_ylabel("score" if name is None else f"{name} [{unit}]" if unit else name)
         ax.margins(x=0.01)
-    axes[-1].set_xlabel("row" if dataset.time is None else "time")
-    if dataset.time is not None:
-        locator = AutoDateLocator()
-        axes[-1].xaxis.set_major_locator(locator)
-        axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    if own:
-        _legend(axes)
-    return axes
+    _name_x_axis(panels[-1], dataset)
+    if axes is None:
+        _legend(panels)
+    return panels
 
 
-def contributions(why, row=0, *, k=8, ax=None):
+def contributions(why: Any, row: int = 0, *, k: int = 8, ax: Axes | None = None) -> Axes:
     """What raised one row's score (orange) and what lowered it (blue), feature by feature.
 
     Parameters
@@ -383,8 +365,7 @@ def contributions(why, row=0, *, k=8, ax=None):
     row, k = _row(why, row), whole(k, "k", 1)
     parts = why.contributions[row]
     order = np.argsort(-np.abs(parts), kind="stable")[:k]
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 1.2 + 0.45 * len(order)), layout="constrained")
+    ax = _axes(ax, 7, 1.2 + 0.45 * len(order))
     bars = ax.barh(np.arange(len(order)), parts[order],
                    color=[TRUE if part > 0 else "tab:blue" for part in parts[order]])
     shares = [f"{100 * share:.0f} %" if share >= 0.005 else "" for share in why.shares[row, order]]
@@ -398,7 +379,7 @@ def contributions(why, row=0, *, k=8, ax=None):
     return ax
 
 
-def heat_map(why, row=None, *, ax=None):
+def heat_map(why: Any, row: int | None = None, *, ax: Axes | None = None) -> Axes:
     """Shares of the score, features by explained rows; or by row of one row's look-back.
 
     Parameters
@@ -426,37 +407,38 @@ def heat_map(why, row=None, *, ax=None):
     >>> heat_map(why).images[0].get_array().shape
     (3, 3)
     """
-    row = None if row is None else _row(why, row)
     if not hasattr(why, "shares"):
         raise TypeError(f"why must be what explain gives, got {type(why).__name__}")
-    if row is not None and why.steps is None:
-        raise ValueError("row is drawn by its look-back: explain(..., steps=True) with a model "
-                         "that looks back")
     if row is None:
-        parts, marks = why.shares, [_moment(why, i) for i in range(len(why.rows))]
+        parts, marks, top = why.shares, [_moment(why, i) for i in range(len(why.rows))], 1
+        labels = {"xlabel": "explained row" + ("" if why.time is None else ", at its time")}
     else:
-        up = np.maximum(why.steps[row], 0.0)
-        parts = up / max(up.sum(), np.finfo(float).tiny)
-        marks = [str(i) for i in range(1 - len(parts), 1)]
-    if ax is None:
-        size = (8, 1.3 + 0.32 * len(why.feature_names))
-        _, ax = plt.subplots(figsize=size, layout="constrained")
+        parts, marks, top = *_look_back(why, _row(why, row)), None
+        labels = {"xlabel": "rows before it", "title": _when(why, row)}
+    ax = _axes(ax, 8, 1.3 + 0.32 * len(why.feature_names))
     image = ax.imshow(parts.T, aspect="auto", cmap="Oranges", vmin=0, interpolation="nearest",
-                      vmax=1 if row is None else None)
+                      vmax=top)
     ax.figure.colorbar(image, ax=ax, label="share of the score", pad=0.01)
     ax.set_yticks(np.arange(len(why.feature_names)), why.feature_names)
     shown = np.unique(np.linspace(0, len(marks) - 1, min(len(marks), 8)).astype(int))
     long = max((len(mark) for mark in marks), default=0) > 6
     ax.set_xticks(shown, [marks[i] for i in shown], rotation=30 if long else 0,
                   ha="right" if long else "center")
-    if row is None:
-        ax.set_xlabel("explained row" if why.time is None else "explained row, at its time")
-    else:
-        ax.set(xlabel="rows before it", title=_when(why, row))
+    ax.set(**labels)
     return ax
 
 
-def remedy(why, row=0, *, k=8, ax=None):
+def _look_back(why: Any, row: int) -> tuple[NDArray, list[str]]:
+    """Shares by row of the look-back, and what to call these rows."""
+    if why.steps is None:
+        raise ValueError("row is drawn by its look-back: explain(..., steps=True) with a model "
+                         "that looks back")
+    raising = np.maximum(why.steps[row], 0.0)
+    parts = raising / max(raising.sum(), np.finfo(float).tiny)
+    return parts, [str(i) for i in range(1 - len(parts), 1)]
+
+
+def remedy(why: Any, row: int = 0, *, k: int = 8, ax: Axes | None = None) -> Axes:
     """What would make a row normal: its values (orange), and the changed ones (green).
 
     Every feature in robust deviations from what the others let expect; three of them are grey.
@@ -490,8 +472,7 @@ def remedy(why, row=0, *, k=8, ax=None):
     values, normal, far = why.values[row], why.normal[row], why.surprises[row]
     changed = ~np.isnan(normal) & (normal != values)
     order, own = np.lexsort((-why.shares[row], ~changed))[:k], ax is None
-    if own:
-        _, ax = plt.subplots(figsize=(7, 1.5 + 0.45 * len(order)), layout="constrained")
+    ax = _axes(ax, 7, 1.5 + 0.45 * len(order))
     ax.axvspan(-3, 3, color="0.92", label="3 deviations")
     ax.axvline(0, color="0.4", linewidth=1)
     for place, j in enumerate(order):
@@ -517,26 +498,33 @@ def remedy(why, row=0, *, k=8, ax=None):
     return ax
 
 
-def _value(why, j, value):
+def _axes(ax: Axes | None, *size: float) -> Axes:
+    """The axes given, or those of a new figure of that width and height."""
+    if ax is not None:
+        return ax
+    return plt.subplots(figsize=size, layout="constrained")[1] if size else plt.subplots()[1]
+
+
+def _value(why: Any, j: int, value: float) -> str:
     text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"  # no 5.721e+04
     return f"{text} {why.units.get(why.feature_names[j], '')}".strip()
 
 
-def _named(why, j, value):
+def _named(why: Any, j: int, value: float) -> str:
     return f"{why.feature_names[j]}\n{_value(why, j, value)}"
 
 
-def _moment(why, row):
+def _moment(why: Any, row: int) -> str:
     if why.time is None:
         return str(why.rows[row])
     return str(why.time[row].astype("datetime64[m]")).replace("T", " ")
 
 
-def _when(why, row):
+def _when(why: Any, row: int) -> str:
     return f"row {why.rows[row]}" if why.time is None else _moment(why, row)
 
 
-def _row(why, row):
+def _row(why: Any, row: int) -> int:
     """The number of an explained row, counted from 0."""
     if not hasattr(why, "rows") or callable(getattr(why, "rows", None)):
         raise TypeError(f"why must be what explain gives, got {type(why).__name__}")
@@ -545,22 +533,57 @@ def _row(why, row):
     return int(row)
 
 
-def _table(argument, frame, *columns):
+def _table(argument: str, frame: Any, *columns: str) -> None:
     if not hasattr(frame, "columns") or not set(columns) <= set(frame.columns):
         raise ValueError(f"{argument} must be a table with the columns {', '.join(columns)}, got "
                          f"{type(frame).__name__}")
 
 
-def _per_row(argument, values, n):
+def _per_row(argument: str, values: ArrayLike | None, n: int,
+             more: tuple[int, ...] | None = None) -> NDArray | None:
+    """One value per row, or as many as ``more`` says; a single column may come as a vector."""
     if values is None:
         return None
-    values = np.clip(floats(values, argument), -1e300, 1e300)  # what an axis can show
-    if values.shape[:1] != (n,):
-        raise ValueError(f"{argument} has shape {values.shape}, the dataset has {n} rows")
-    return values
+    found = np.clip(floats(values, argument), -1e300, 1e300)  # what an axis can show
+    if found.shape[:1] != (n,):
+        raise ValueError(f"{argument} has shape {found.shape}, the dataset has {n} rows")
+    if more and found.ndim == 1:
+        found = found[:, None]
+    if more is not None and found.shape != (n, *more):
+        size = (n, *more) if more else f"has {n} rows"
+        raise ValueError(f"{argument} has shape {found.shape}, the dataset {size}")
+    return found
 
 
-def _x_axis(dataset):
+def _chosen(columns: Sequence[str] | None, names: list[str]) -> list[str]:
+    if columns is None:
+        return names
+    columns = [columns] if isinstance(columns, str) else listed(columns, "columns")
+    if unknown := [c for c in columns if c not in names]:
+        raise ValueError(f"columns: {unknown} are not among {names}")
+    return columns
+
+
+def _rows(rows: slice | None, n: int) -> slice:
+    """Rows to draw: where they start and stop, with a step of 1."""
+    try:
+        return slice(0, n) if rows is None else slice(*rows.indices(n)[:2])
+    except (AttributeError, TypeError):
+        raise TypeError(f"rows must be a slice of whole numbers, got {rows!r}") from None
+
+
+def _panels(axes: Any, n: int) -> NDArray:
+    """Axes one below the other: those given, or of a new figure."""
+    if axes is None:
+        _, axes = plt.subplots(n, sharex=True, squeeze=False, figsize=(9, 0.6 + 1.5 * n),
+                               layout="constrained")
+    axes = np.ravel(axes)
+    if len(axes) != n:
+        raise ValueError(f"axes: {n} panels to draw, got {len(axes)} axes")
+    return axes
+
+
+def _x_axis(dataset: Any) -> tuple[NDArray, NDArray]:
     """Where rows stand on the x axis, and where they begin (one more, for the end of the last)."""
     if dataset.time is None:
         rows = np.arange(len(dataset.X))
@@ -572,20 +595,35 @@ def _x_axis(dataset):
     return time, np.append(time, time[-1] + step) - step // 2
 
 
-def _affects(dataset, name):
+def _name_x_axis(ax: Axes, dataset: Any) -> None:
+    ax.set_xlabel("row" if dataset.time is None else "time")
+    if dataset.time is not None:
+        locator = AutoDateLocator()
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _affects(dataset: Any, name: str) -> NDArray[np.bool_]:
     """Rows whose event touches that feature, or all rows where nothing is known about it."""
     if dataset.channel is None:
         return np.ones(len(dataset.X), bool)
     return np.array([not named or name in named.split(",") for named in dataset.channel])
 
 
-def _bands(ax, edge, marked, colour, label):
+def _labelled(ax: Axes, edge: NDArray, dataset: Any, true: NDArray, harmless: NDArray) -> None:
+    """Bands over the events of a panel."""
+    _bands(ax, edge, true, TRUE, "anomaly")
+    _bands(ax, edge, harmless & dataset.judged, HARMLESS, "labelled, harmless")
+    _bands(ax, edge, harmless & ~dataset.judged, "0.6", "not judged")
+
+
+def _bands(ax: Axes, edge: NDArray, marked: NDArray, colour: str, label: str) -> None:
     """A vertical band over each run of marked rows."""
     for start, end in zip(*runs(marked), strict=True):
         ax.axvspan(edge[start], edge[end], color=colour, alpha=0.25, linewidth=0, label=label)
 
 
-def _ticks(ax, x, flags, true):
+def _ticks(ax: Axes, x: NDArray, flags: NDArray, true: NDArray) -> None:
     """A mark per flagged row at the foot of the panel."""
     # told apart by shape as well: red and green look alike to one reader in twenty
     for which, colour, marker, label in ((flags & true, HIT, "|", "flagged, right"),
@@ -597,9 +635,9 @@ def _ticks(ax, x, flags, true):
                     markeredgewidth=1.2, transform=ax.get_xaxis_transform(), label=label)
 
 
-def _legend(axes):
+def _legend(axes: Sequence[Axes] | NDArray) -> None:
     """One legend above all panels, each entry once."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
