@@ -1,4 +1,4 @@
-"""Seasons, bars, rests: worked by hand, on streams whose answer is known, and bit by bit."""
+"""Seasons, limits, refractory periods: by hand, on streams of known answer, and bit by bit."""
 
 import copy
 import os
@@ -24,7 +24,7 @@ def daily(n=6_000, period=144, noise=1.0, seed=0, amplitude=5.0):
 
 
 def wild(n=3_000, d=2, seed=0):
-    """A season, a flat column that wakes up, spikes, a shift, a stretch of silence."""
+    """A season, a flat column that begins to move, spikes, a shift, a stretch of silence."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d)) + daily(n, 96)[:, None]
     X[:, -1] = 3.0
@@ -94,14 +94,14 @@ def test_a_profile_worked_by_hand():
     assert z[2] == pytest.approx(2 * z[1], rel=0.05)
 
 
-# -- bars and incidents ------------------------------------------------------------------------
+# -- limits and incidents ------------------------------------------------------------------------
 
 
 def one_view(**given):
     return OnlineEnsemble(views=("season",), period=1, memory=10**9, warm_up=2, **given)
 
 
-def test_the_bar_is_the_third_largest_incident():
+def test_the_limit_is_the_third_largest_incident():
     x = np.zeros(1_000)
     x[1::2] = 1e-3
     x[[300, 400, 500]] = 3.0, 2.0, 1.0
@@ -117,9 +117,9 @@ def test_an_incident_alarms_once_unless_it_doubles():
     x = rng.normal(size=2_000)
     x[1_000:1_020] = 20.0 + rng.normal(size=20)
     x[1_015] = 1e6
-    alarms = np.flatnonzero(OnlineEnsemble(rest=40).process(x[:, None])[900:] > 1) + 900
+    alarms = np.flatnonzero(OnlineEnsemble(refractory=40).process(x[:, None])[900:] > 1) + 900
     assert alarms[:2].tolist() == [1_000, 1_015] and (alarms[2:] > 1_100).all()
-    loose = OnlineEnsemble(rest=None).process(x[:, None])
+    loose = OnlineEnsemble(refractory=None).process(x[:, None])
     assert (loose[1_000:1_020] > 1).all()
 
 
@@ -129,13 +129,13 @@ def test_a_burst_is_found_in_nine_points_of_ten(size):
     for seed in range(5):
         x = np.random.default_rng(seed).normal(size=(3_000, 1))
         x[2_500:2_520] += size
-        shares.append([(OnlineEnsemble(rest=None).process(x)[2_500:2_520] > 1).mean(),
+        shares.append([(OnlineEnsemble(refractory=None).process(x)[2_500:2_520] > 1).mean(),
                        (SeasonalZScore().process(x)[2_500:2_520] > 4).mean()])
     assert (np.mean(shares, axis=0) >= 0.9).all()
 
 
 @pytest.mark.parametrize("period", [0, 144])
-def test_a_lasting_shift_alarms_at_once_and_is_quiet_within_release_and_rest(period):
+def test_a_lasting_shift_alarms_at_once_and_is_quiet_within_release_and_refractory_period(period):
     alarms = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -164,12 +164,19 @@ def test_a_flat_line_is_quiet_and_its_end_is_news():
     assert (scores[:2_000] == 0).all() and 1 < scores[2_000] <= 11
 
 
-def test_history_ages():
+def test_former_names_of_parameters_work_with_a_warning():
+    with pytest.warns(FutureWarning, match="'rest' is now called 'refractory'"):
+        assert OnlineEnsemble(rest=7).refractory == 7
+    with pytest.warns(FutureWarning, match="'age' is now called 'horizon'"):
+        assert OnlineEnsemble(age=70).get_params()["horizon"] == 70
+
+
+def test_history_is_forgotten():
     x = np.random.default_rng(0).normal(size=3_000)
     x[[300, 400, 500]] = 100.0
     x[2_800] = 30.0
     assert one_view().process(x[:, None])[2_800] < 1
-    assert one_view(age=1_000).process(x[:, None])[2_800] > 3
+    assert one_view(horizon=1_000).process(x[:, None])[2_800] > 3
 
 
 @BOTH
@@ -276,7 +283,7 @@ def test_parameters_are_checked(cls, given, message):
 
 
 @pytest.mark.parametrize(("given", "message"), [
-    ({"rest": 0}, "rest must be"), ({"age": 1}, "age must be"),
+    ({"refractory": 0}, "refractory must be"), ({"horizon": 1}, "horizon must be"),
     ({"views": ()}, "views must name some of season, record, forecast"),
     ({"views": ("seasons",)}, "views must name"),
 ])

@@ -1,42 +1,106 @@
 """Online detectors whose state is one flat array that compiled kernels work on.
 
-Each array argument of a compiled call costs a tenth of a microsecond, so there is one. Kernels get
-the row as the caller has it; what they refuse is converted or named in an error in one place.
+Each array argument of a compiled call costs a tenth of a microsecond, so there is one. Inside a
+kernel `record` and `part` give stretches of it names, which costs nothing: both are a pointer.
+Kernels get the row as the caller has it; what they refuse is converted or named in an error in one
+place.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numba
 import numpy as np
-from numba.types import Array, void
-from numba.types import float64 as f8
+from numba.core.cgutils import unpack_tuple
+from numba.core.types import Array, float64, intp, void
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
 
 from adlib.arguments import floats
 from adlib.base import OnlineDetector, Scores
 
-row = Array(f8, 1, "C", readonly=True)  # read-only: kernels take frozen arrays too
-rows = Array(f8, 2, "C", readonly=True)
-state = f8[::1]
+Values = NDArray[np.float64]
+Record = Any  # inside a kernel: the fields of a dtype as attributes
+
+# signatures of the five kernels; read-only arrays: they take frozen rows too
+ROW, STATE = Array(float64, 1, "C", readonly=True), float64[::1]
+SCORE_ONE, LEARN_ONE, PROCESS_ONE = float64(ROW, ROW), void(ROW, STATE), float64(ROW, STATE)
+SCORE_ROWS, PROCESS_ROWS = STATE(ROW, ROW), STATE(ROW, STATE)
+SCORE_FEATURES = float64[:, ::1](Array(float64, 2, "C", readonly=True), ROW)
 
 
-def jit(*signatures: Any) -> Callable:
-    """Compile for these signatures only, ahead of the first row.
+def jit(signature: Any) -> Callable[..., Any]:
+    """Compile for this signature only, ahead of the first row.
 
     A list or an integer array is then refused instead of compiled for.
     """
-    return numba.njit(list(signatures), cache=True, error_model="numpy")
+    return numba.njit([signature], cache=True, error_model="numpy")
 
 
-@jit(void(row, row, f8))
-def check_row(x, s, n_features):
-    """A short row would be read past its end; one NaN would spoil the state for ever."""
+#: What only kernels call; it is compiled into each of them.
+inner = numba.njit(error_model="numpy", forceinline=True)
+
+
+def fields(names: str, spare: int = 0) -> list[tuple]:
+    """For a dtype: a float64 field for each word, and room for further ones."""
+    found: list[tuple] = [(name, np.float64) for name in names.split()]
+    return [*found, ("spare", np.float64, (spare,))] if spare else found
+
+
+def record(kind: np.dtype) -> Callable[..., Record]:
+    """A function for kernels: ``record(kind)(state, start)`` names the numbers from there on."""
+    found = numba.from_dtype(kind)
+
+    @intrinsic
+    def named(typingctx: Any, state: Any, start: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            data = make_array(signature.args[0])(context, builder, given[0]).data
+            return builder.bitcast(builder.gep(data, [given[1]]), context.get_value_type(found))
+
+        return found(state, intp), codegen
+
+    return named
+
+
+def _part(typingctx: Any, state: Any, start: Any, shape: Any) -> Any:
+    found = Array(state.dtype, len(shape), "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        data = make_array(signature.args[0])(context, builder, given[0]).data
+        lengths = unpack_tuple(builder, given[2], len(shape))
+        size = context.get_constant(intp, state.dtype.bitwidth // 8)
+        strides = [size]
+        for length in reversed(lengths[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        result = make_array(found)(context, builder)
+        populate_array(result, data=builder.gep(data, [given[1]]), shape=lengths, strides=strides,
+                       itemsize=size, meminfo=None)
+        return result._getvalue()
+
+    return found(state, intp, shape), codegen
+
+
+#: ``state[start:start + n].reshape(shape)``, without what a view costs: it keeps no owner.
+# numba's stub describes the call that the compiler makes, with its context before the arguments
+part: Callable[[Values, int, tuple[int, ...]], Values] = intrinsic(_part)  # type: ignore[assignment]
+
+
+@inner
+def checked(x: Values, n_features: float) -> Values:
+    """The row, if it can be one: a short one would be read past its end, a NaN never forgotten."""
     bad = len(x) != n_features
     for j in range(len(x)):
         bad |= not np.isfinite(x[j])
     if bad:
         raise ValueError  # `FlatStateDetector._row` says what is wrong
+    return part(x, 0, (len(x),))
+
+
+def named(state: Values, start: int, kind: np.dtype) -> np.void:
+    """What `record` does in a kernel, outside: fields as items, of the state itself."""
+    return state[start:start + kind.itemsize // 8].view(kind)[0]
 
 
 def is_count(values: Any) -> bool:
@@ -47,8 +111,9 @@ def is_count(values: Any) -> bool:
 class FlatStateDetector(OnlineDetector):
     """An `OnlineDetector` made of five kernels over ``state_``.
 
-    A subclass sets ``_kernels`` and makes ``state_`` in ``_reset``. Rows are checked by the kernels
-    of one row; those of many trust their input.
+    A subclass sets ``_kernels`` and makes ``state_`` in ``_reset``; it begins with the numbers that
+    ``_head`` names, of which the kernels change those in ``_learned`` alone. Rows are checked by
+    the kernels of one row; those of many trust their input.
 
     Parameters
     ----------
@@ -56,7 +121,10 @@ class FlatStateDetector(OnlineDetector):
         See `adlib.Detector`.
     """
 
-    _kernels: ClassVar[dict[str, Callable]]
+    _kernels: ClassVar[dict[str, Callable[..., Any]]]
+    _head: ClassVar[np.dtype]
+    _learned: ClassVar[tuple[str, ...]]
+    state_: Values
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Bind the kernels as plain functions: a look-up by name would cost more than they do."""
@@ -64,28 +132,64 @@ class FlatStateDetector(OnlineDetector):
         for name, kernel in cls.__dict__.get("_kernels", {}).items():
             setattr(cls, f"_k_{name}", staticmethod(kernel))
 
-    def score_one(self, x: NDArray[np.float64]) -> float:
+    def score_one(self, x: Values) -> float:
         """Score one row of shape (n_features,) and learn nothing."""
         try:
             return self._k_score_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
             return self._k_score_one(self._row(x), self.state_)
 
-    def learn_one(self, x: NDArray[np.float64]) -> None:
+    def learn_one(self, x: Values) -> None:
         """Learn one row of shape (n_features,)."""
         try:
             self._k_learn_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
             self._k_learn_one(self._row(x), self.state_)
 
-    def process_one(self, x: NDArray[np.float64]) -> float:
+    def process_one(self, x: Values) -> float:
         """Score one row of shape (n_features,), then learn it."""
         try:
             return self._k_process_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
             return self._k_process_one(self._row(x), self.state_)
 
-    def _row(self, x: Any) -> NDArray[np.float64]:
+    @abstractmethod
+    def usual(self) -> tuple[Values, ...]:
+        """What the next row is measured from.
+
+        Returns
+        -------
+        value, deviation, period : ndarray of shape (n_features,)
+            NaN while warming up where nothing can be said yet; the period is 0 where there is none.
+        """
+
+    def check_loaded(self) -> None:
+        """Refuse a state that the kernels would read or write past.
+
+        Raises
+        ------
+        ValueError
+            When ``state_`` is not one that these parameters give.
+        """
+        if "state_" not in vars(self):
+            return
+        found = self.state_
+        self._reset(self.n_features_in_)
+        fresh, self.state_ = self.state_, found
+        same = isinstance(found, np.ndarray) and (found.shape, found.dtype) == (
+            fresh.shape, fresh.dtype)
+        if same:
+            head, usual = named(found, 0, self._head), named(fresh, 0, self._head)
+            same = all(np.array_equal(head[name], usual[name]) for name in self._head.names or ()
+                       if name not in self._learned) and self._could_be(found, fresh)
+        if not same:
+            raise ValueError("state_ is not one that these parameters give")
+
+    def _could_be(self, found: Values, fresh: Values) -> bool:
+        """Whether learning may have made ``found`` of ``fresh``, which has the same fixed head."""
+        return True
+
+    def _row(self, x: Any) -> Values:
         found = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
         d = self.n_features_in_ if hasattr(self, "state_") else found.size
         if found.shape != (d,) or d == 0:
@@ -98,8 +202,9 @@ class FlatStateDetector(OnlineDetector):
             self._start(d)
         return found
 
-    def _process(self, X: NDArray[np.float64]) -> Scores:
+    def _process(self, X: Values) -> Scores:
         return self._k_process_rows(X.ravel(), self.state_)
 
-    def _score(self, X: NDArray[np.float64]) -> Scores:
+    def _score(self, X: Values) -> Scores:
         return self._k_score_rows(X.ravel(), self.state_)
+

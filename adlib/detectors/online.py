@@ -7,49 +7,69 @@ A season is a profile of at most 48 phases; a phase's usual value is the mean of
 exponentially weighted once there are many. Where no period is given it is looked for in the recent
 past, at row 512 and then ever more rarely, so that a row costs next to nothing for it.
 
-All kernels are in this file because a compiled one is not renewed when a file it imports changes.
+The state of both: head | a block for each feature: season, recent rows, and of the ensemble views |
+of the ensemble the limit of all features. All kernels are in this file because a compiled one is
+not renewed when a file it imports changes.
 """
 
 from typing import Any
 
 import numpy as np
-from numba.types import UniTuple, boolean, void
-from numba.types import float64 as f8
-from numba.types import int64 as i8
-from numpy.typing import NDArray
+from numba.core.types import float64 as f8
+from numba.core.types import int64 as i8
+from numba.core.types import void
 
 from adlib.arguments import listed, whole
-from adlib.detectors.flat import FlatStateDetector, check_row, is_count, jit, row, rows, state
-
-# the head of the state: of both, then of the ensemble alone
-D, SEEN, WARM, FLOOR, RATE, RELEASE, RING, NEXT, BLOCK, ASSUMED = range(10)
-GAP, REST, AGE, HOT, PEAK, USED, RECENTLY = range(10, 17)
-HEAD = 24
+from adlib.deprecation import renamed
+from adlib.detectors.flat import (
+    LEARN_ONE,
+    PROCESS_ONE,
+    PROCESS_ROWS,
+    ROW,
+    SCORE_FEATURES,
+    SCORE_ONE,
+    SCORE_ROWS,
+    FlatStateDetector,
+    Record,
+    Values,
+    checked,
+    fields,
+    inner,
+    is_count,
+    jit,
+    named,
+    part,
+    record,
+)
 
 PHASES = 48
-# a feature's season, from the start of its block
-_N, _CENTRE, _LEVEL, SPREAD, _FAR, _DRIFT, _SIZE, _LAST, PERIOD = range(9)
-_USUAL, _VISITS, _SPREADS = 16, 16 + PHASES, 16 + 2 * PHASES
-_PAST = 16 + 3 * PHASES  # where its ring of recent rows begins, if it has one
-
 RECENT = 4_096  # rows in which a period is looked for
 _FIRST = 512  # row of the first look
 _SHORTEST = 24  # rows; what is shorter is left to a forecaster
 _CANDIDATES = 10
 _SETTLED = 50  # rows until a spread is worth believing
 _WORST = 1e150  # a z-score above this would overflow when squared
+_HUGE = 1e300
 
-
-def season_size(ring: int) -> int:
-    """Length of one feature's season in the state."""
-    return _PAST + ring
+_HEAD = np.dtype(fields(
+    "n_features seen warm_up min_scale rate release n_recent next_look block assumed_period "
+    # of the ensemble; gap: rows within which peaks are one incident, views: a bit for each,
+    # last_over and peak: row and height of the last alarm, daily: recent everyday deviations
+    "gap refractory horizon last_over peak views daily", spare=7))
+_SEASON = np.dtype([
+    # centre: mean of all values; level: what a lasting shift added to the profile; far: how many
+    # rows more were far out than near; shift, shift_size: recent mean of residuals and their sizes
+    *fields("n centre level spread far shift shift_size last period", spare=7),
+    ("usual", "f8", PHASES), ("visits", "f8", PHASES), ("spreads", "f8", PHASES)])
+_HEAD_SIZE, _SEASON_SIZE = _HEAD.itemsize // 8, _SEASON.itemsize // 8
+_head_at, _season_at = record(_HEAD), record(_SEASON)
 
 
 # -- the period --------------------------------------------------------------------------------
 
 
-@jit(f8(row, i8, f8))
-def _backtest(r, step, period):
+@jit(f8(f8[::1], i8, f8))
+def _backtest(r: Values, step: int, period: float) -> float:
     """Mean squared error of a profile of this period that is learned on the way.
 
     Longer periods leave fewer visits to learn from, so multiples of the period do worse than it.
@@ -68,8 +88,73 @@ def _backtest(r, step, period):
     return error / n
 
 
-@jit(i8(row, i8))
-def find_period(x, known):
+@inner
+def _thinned(x: Values, step: int) -> Values:
+    """Sums of ``step`` values each, up to the last value."""
+    n = len(x) // step
+    sums = np.zeros(n)
+    for i in range(n):
+        for k in range(step):
+            sums[i] += x[len(x) - n * step + i * step + k]
+    return sums
+
+
+@inner
+def _ranks(r: Values) -> Values:
+    """Ranks around 0; ties share their mean rank."""
+    n = len(r)
+    order = np.argsort(r, kind="mergesort")
+    ranks, i = np.empty(n), 0
+    while i < n:
+        k = i
+        while k + 1 < n and r[order[k + 1]] == r[order[i]]:
+            k += 1
+        for m in range(i, k + 1):
+            ranks[order[m]] = 0.5 * (i + k) - 0.5 * (n - 1)
+        i = k + 1
+    return ranks
+
+
+@inner
+def _take_line_out(ranks: Values) -> float:
+    """Subtract the straight line through the ranks; the variance of what is left."""
+    n, slope, power = len(ranks), 0.0, 0.0
+    for i in range(n):
+        slope += (i - 0.5 * (n - 1)) * ranks[i] * 12.0 / (n * (n * n - 1.0))
+    for i in range(n):
+        ranks[i] -= slope * (i - 0.5 * (n - 1))
+        power += ranks[i] * ranks[i] / n
+    return power
+
+
+@inner
+def _autocorrelation(ranks: Values, power: float) -> Values:
+    n = len(ranks)
+    acf = np.ones(n // 2 + 1)  # two cycles must fit
+    for lag in range(1, len(acf)):
+        total = 0.0
+        for i in range(n - lag):
+            total += ranks[i] * ranks[i + lag]
+        acf[lag] = total / ((n - lag) * power)
+    return acf
+
+
+@inner
+def _candidates(acf: Values, step: int, known: int) -> Values:
+    """The known period, then those of the peaks of the autocorrelation, shortest first."""
+    found, k, lowest = np.zeros(_CANDIDATES), 1, 1.0
+    found[0] = known
+    for lag in range(1, len(acf) - 1):
+        lowest = min(lowest, acf[lag])
+        if (k < _CANDIDATES and lag * step >= _SHORTEST and acf[lag] >= acf[lag - 1]
+                and acf[lag] > acf[lag + 1] and acf[lag] > 0.1 and acf[lag] - lowest > 0.1):
+            found[k] = lag * step
+            k += 1
+    return found[:k]
+
+
+@jit(i8(ROW, i8))
+def find_period(x: Values, known: int) -> int:
     """Period in rows of a series, 0 if it shows none.
 
     Candidates are peaks of the autocorrelation of the ranks, which spikes cannot bend, after a
@@ -77,46 +162,14 @@ def find_period(x, known):
     refined by the same measure; it must have beaten their mean.
     """
     step = 1 + (len(x) - 1) // (RECENT // 2)
-    n = len(x) // step
-    r = np.zeros(n)
-    for i in range(n):
-        for k in range(step):
-            r[i] += x[len(x) - n * step + i * step + k]
-    order = np.argsort(r, kind="mergesort")
-    ranks, i = np.empty(n), 0
-    while i < n:  # ties share their mean rank
-        k = i
-        while k + 1 < n and r[order[k + 1]] == r[order[i]]:
-            k += 1
-        for m in range(i, k + 1):
-            ranks[order[m]] = 0.5 * (i + k) - 0.5 * (n - 1)
-        i = k + 1
-    slope, power = 0.0, 0.0
-    for i in range(n):
-        slope += (i - 0.5 * (n - 1)) * ranks[i] * 12.0 / (n * (n * n - 1.0))
-    for i in range(n):
-        ranks[i] -= slope * (i - 0.5 * (n - 1))
-        power += ranks[i] * ranks[i] / n
-    if power < 1e-9 * n * n:
+    ranks = _ranks(_thinned(x, step))
+    power = _take_line_out(ranks)
+    if power < 1e-9 * len(ranks) * len(ranks):
         return 0
-    longest = n // 2  # two cycles must fit
-    acf = np.ones(longest + 1)
-    for lag in range(1, longest + 1):
-        total = 0.0
-        for i in range(n - lag):
-            total += ranks[i] * ranks[i + lag]
-        acf[lag] = total / ((n - lag) * power)
+    found = _candidates(_autocorrelation(ranks, power), step, known)
     # what each candidate, moved to the best place near it, explains of the ranks' variance
-    lowest = 1.0
-    found, explained = np.zeros(_CANDIDATES), np.zeros(_CANDIDATES)
-    found[0], k = known, 1
-    for lag in range(1, longest):
-        lowest = min(lowest, acf[lag])
-        if (k < _CANDIDATES and lag * step >= _SHORTEST and acf[lag] >= acf[lag - 1]
-                and acf[lag] > acf[lag + 1] and acf[lag] > 0.1 and acf[lag] - lowest > 0.1):
-            found[k] = lag * step
-            k += 1
-    for i in range(k):
+    explained = np.zeros(len(found))
+    for i in range(len(found)):
         centre = found[i]
         if centre == 0:
             continue
@@ -126,7 +179,7 @@ def find_period(x, known):
             if gain > explained[i]:
                 found[i], explained[i] = near, gain
     enough = max(0.85 * explained.max(), 0.05)
-    for i in range(k):
+    for i in range(len(found)):
         if explained[i] >= enough:  # the known one is the first to be asked, then the shortest
             return int(found[i])
     return 0
@@ -135,244 +188,294 @@ def find_period(x, known):
 # -- one feature's season ----------------------------------------------------------------------
 
 
-@jit(i8(i8, i8, row))
-def _phase(at, t, s):
-    period = int(s[at + PERIOD])
+@inner
+def _phase(season: Record, t: int) -> int:
+    period = int(season.period)
     if period <= PHASES:
         return t % period if period > 0 else 0
     return (t % period) * PHASES // period
 
 
-@jit(f8(f8, i8, i8, row))
-def residual(x, at, t, s):
+@inner
+def _residual(x: float, season: Record, t: int) -> float:
     """A value of row t minus what is usual; 0 for the first value of all."""
-    if s[at + _N] == 0:
+    if season.n == 0:
         return 0.0
-    phase = _phase(at, t, s)
-    known = s[at + PERIOD] > 0 and s[at + _VISITS + phase] > 0
-    usual = s[at + _USUAL + phase] if known else s[at + _CENTRE]
-    return min(max(x - usual - s[at + _LEVEL], -1e300), 1e300)
+    phase = _phase(season, t)
+    known = season.period > 0 and season.visits[phase] > 0
+    usual = season.usual[phase] if known else season.centre
+    return min(max(x - usual - season.level, -_HUGE), _HUGE)
 
 
-@jit(f8(i8, i8, row))
-def scale(at, t, s):
-    """Mean absolute residual of the phase, leaning on that of all phases while visits are few."""
-    phase = _phase(at, t, s)
-    visits = s[at + _VISITS + phase]
-    return (10 * s[at + SPREAD] + visits * s[at + _SPREADS + phase]) / (10 + visits)
+@inner
+def _deviation(season: Record, t: int, head: Record) -> float:
+    """Standard deviation of the phase, leaning on that of all phases while visits are few."""
+    phase = _phase(season, t)
+    visits = season.visits[phase]
+    size = (10 * season.spread + visits * season.spreads[phase]) / (10 + visits)
+    # 1.2533 times the mean absolute deviation is a normal law's standard deviation
+    return max(1.2533 * size, head.min_scale, 1e-9 * abs(season.centre))
 
 
-@jit(void(f8, f8, i8, i8, state))
-def learn(x, e, at, t, s):
+@inner
+def _learn(x: float, e: float, season: Record, t: int, head: Record) -> None:
     """Learn a value of residual e at row t; nothing far out moves anything far."""
-    n, phase = s[at + _N] + 1, _phase(at, t, s)
-    s[at + _N] = n
-    if n == 1:
-        s[at + _CENTRE] = x
-    size, spread = abs(e), s[at + SPREAD]
-    floor = max(s[FLOOR], 1e-9 * abs(s[at + _CENTRE]))
+    season.n += 1
+    if season.n == 1:
+        season.centre = x
+    size, spread = abs(e), season.spread
+    floor = max(head.min_scale, 1e-9 * abs(season.centre))
     held = e
-    if n > _SETTLED:
+    if season.n > _SETTLED:
         limit = 10 * spread + floor
         held = min(max(e, -limit), limit)
-        # once far for longer than a burst, wait for the release; less than 30 and the spread of
-        size = min(size, 10 * spread + floor)
-    slow = max(1.0 / n, 0.001)
-    s[at + _CENTRE] += slow * held
-    s[at + SPREAD] += slow * (size - spread)
-    if s[at + PERIOD] > 0:
-        visits = s[at + _VISITS + phase] + 1
-        rate = max(s[RATE], 1.0 / visits)
+        size = min(size, limit)
+    slow = max(1.0 / season.n, 0.001)
+    season.centre += slow * held
+    season.spread += slow * (size - spread)
+    if season.period > 0:
+        phase = _phase(season, t)
+        visits = season.visits[phase] + 1
+        rate = max(head.rate, 1.0 / visits)
         if visits == 1:
-            s[at + _USUAL + phase] = x - s[at + _LEVEL] - (e - held)
-            s[at + _SPREADS + phase] = size
+            season.usual[phase] = x - season.level - (e - held)
+            season.spreads[phase] = size
         else:
-            s[at + _USUAL + phase] += rate * held
-            s[at + _SPREADS + phase] += rate * (size - s[at + _SPREADS + phase])
-        s[at + _VISITS + phase] = visits
-    # what stays away for long is the new normal: its level and spread are taken over
-    release = s[RELEASE]
-    if release > 0 and n > _SETTLED:
-        before = 2 * abs(s[at + _LAST]) + floor
-        lone = min(max(e, -before), before)  # one wild row among others counts as one of them
-        s[at + _DRIFT] += (lone - s[at + _DRIFT]) * 4 / (release + 3)
-        s[at + _SIZE] += (abs(lone) - s[at + _SIZE]) * 4 / (release + 3)
-        s[at + _FAR] = s[at + _FAR] + 1 if abs(e) > 3 * spread + floor else max(
-            0.0, s[at + _FAR] - 1)
-        if s[at + _FAR] >= release:
-            s[at + _FAR] = 0
-            s[at + _LEVEL] += s[at + _DRIFT]
-            s[at + SPREAD] = max(spread, s[at + _SIZE] - abs(s[at + _DRIFT]))
-            s[at + _DRIFT] = 0
-            s[at + _SIZE] = s[at + SPREAD]
-    s[at + _LAST] = e
+            season.usual[phase] += rate * held
+            season.spreads[phase] += rate * (size - season.spreads[phase])
+        season.visits[phase] = visits
+    if head.release > 0 and season.n > _SETTLED:
+        _follow_shift(e, spread, floor, season, head.release)
+    season.last = e
 
 
-@jit(void(f8, i8, i8, state))
-def remember(x, at, t, s):
+@inner
+def _follow_shift(e: float, spread: float, floor: float, season: Record, release: float) -> None:
+    """What stays away for long is the new normal: its level and spread are taken over."""
+    before = 2 * abs(season.last) + floor
+    lone = min(max(e, -before), before)  # one wild row among others counts as one of them
+    season.shift += (lone - season.shift) * 4 / (release + 3)
+    season.shift_size += (abs(lone) - season.shift_size) * 4 / (release + 3)
+    season.far = season.far + 1 if abs(e) > 3 * spread + floor else max(0.0, season.far - 1)
+    if season.far >= release:
+        season.far = 0
+        season.level += season.shift
+        season.spread = max(spread, season.shift_size - abs(season.shift))
+        season.shift = 0
+        season.shift_size = season.spread
+
+
+@inner
+def _start_of(j: int, head: Record) -> int:
+    """Where the block of feature j begins."""
+    return _HEAD_SIZE + j * int(head.block)
+
+
+@inner
+def _remember(x: float, start: int, t: int, state: Values, head: Record) -> None:
     """Keep a value for the search for a period."""
-    ring = int(s[RING])
-    if ring > 0:
-        s[at + _PAST + t % ring] = x
+    n = int(head.n_recent)
+    if n > 0:
+        state[start + _SEASON_SIZE + t % n] = x
 
 
-@jit(state(i8, i8, row))
-def recent(at, t, s):
+@inner
+def _recent(start: int, t: int, state: Values, head: Record) -> Values:
     """The last values before row t, oldest first."""
-    ring = int(s[RING])
-    n = min(t, ring)
+    ring = part(state, start + _SEASON_SIZE, (int(head.n_recent),))
+    n = min(t, len(ring))
     past = np.empty(n)
     for i in range(n):
-        past[i] = s[at + _PAST + (t - n + i) % ring]
+        past[i] = ring[(t - n + i) % len(ring)]
     return past
 
 
-@jit(boolean(i8, state, state))
-def renew_period(at, past, s):
+@inner
+def _renew_period(start: int, past: Values, state: Values, head: Record) -> bool:
     """Look for the period; if it is another one, forget the profile."""
-    old = int(s[at + PERIOD])
+    season = _season_at(state, start)
+    old = int(season.period)
     period = find_period(past, old)
     if period == 0:
-        period = int(s[ASSUMED])
+        period = int(head.assumed_period)
     if abs(period - old) <= 1:
         return False
-    s[at:at + _PAST] = 0
-    s[at + PERIOD] = period
+    part(state, start, (_SEASON_SIZE,))[:] = 0
+    season.period = period
     return True
 
 
-@jit(void(state))
-def plan_next_look(s):
+@inner
+def _plan_next_look(head: Record) -> None:
     """A fifth later each time: looks take no share of a long stream."""
-    s[NEXT] = s[SEEN] + min(np.floor(0.2 * s[SEEN]), 8.0 * RECENT)
+    head.next_look = head.seen + min(np.floor(0.2 * head.seen), 8.0 * RECENT)
 
 
 # -- the z-score ------------------------------------------------------------------------------
 
 
-@jit(f8(f8, i8, i8, row))
-def _z(x, at, t, s):
-    e = abs(residual(x, at, t, s))
-    # 1.2533 times the mean absolute deviation is a normal law's standard deviation
-    return min(e / max(1.2533 * scale(at, t, s), s[FLOOR], 1e-9 * abs(s[at + _CENTRE])), _WORST)
+@inner
+def _z(x: float, season: Record, t: int, head: Record) -> float:
+    return min(abs(_residual(x, season, t)) / _deviation(season, t, head), _WORST)
 
 
-
-@jit(f8(row, i8, row))
-def _score_row(x, o, s):
-    t, worst = int(s[SEEN]), 0.0
-    if t < s[WARM]:
+@inner
+def _score_row(x: Values, state: Values) -> float:
+    head = _head_at(state, 0)
+    t, worst = int(head.seen), 0.0
+    if t < head.warm_up:
         return 0.0
-    for j in range(int(s[D])):
-        worst = max(worst, _z(x[o + j], HEAD + j * int(s[BLOCK]), t, s))
+    for j in range(len(x)):
+        worst = max(worst, _z(x[j], _season_at(state, _start_of(j, head)), t, head))
     return worst
 
 
-@jit(void(row, i8, state))
-def _learn_row(x, o, s):
-    t = int(s[SEEN])
-    for j in range(int(s[D])):
-        at = HEAD + j * int(s[BLOCK])
-        learn(x[o + j], residual(x[o + j], at, t, s), at, t, s)
-        remember(x[o + j], at, t, s)
-    s[SEEN] += 1
-    if s[RING] > 0 and s[SEEN] == s[NEXT]:
-        for j in range(int(s[D])):
-            at = HEAD + j * int(s[BLOCK])
-            past = recent(at, t + 1, s)
-            if renew_period(at, past, s):
-                first = t + 1 - len(past)
-                for i in range(len(past)):
-                    learn(past[i], residual(past[i], at, first + i, s), at, first + i, s)
-        plan_next_look(s)
+@jit(void(f8[::1]))
+def _look_for_seasons(state: Values) -> None:
+    """Should a feature's period be another one, learn its profile from the recent past."""
+    head = _head_at(state, 0)
+    t = int(head.seen)
+    for j in range(int(head.n_features)):
+        start = _start_of(j, head)
+        season, past = _season_at(state, start), _recent(start, t, state, head)
+        if _renew_period(start, past, state, head):
+            for i in range(len(past)):
+                then = t - len(past) + i
+                _learn(past[i], _residual(past[i], season, then), season, then, head)
+    _plan_next_look(head)
 
 
-@jit(f8(row, row))
-def _score_one(x, s):
-    check_row(x, s, s[D])
-    return _score_row(x, 0, s)
+@inner
+def _learn_row(x: Values, state: Values) -> None:
+    head = _head_at(state, 0)
+    t = int(head.seen)
+    for j in range(len(x)):
+        start = _start_of(j, head)
+        season = _season_at(state, start)
+        _learn(x[j], _residual(x[j], season, t), season, t, head)
+        _remember(x[j], start, t, state, head)
+    head.seen += 1
+    if head.n_recent > 0 and head.seen == head.next_look:
+        _look_for_seasons(state)
 
 
-@jit(void(row, state))
-def _learn_one(x, s):
-    check_row(x, s, s[D])
-    _learn_row(x, 0, s)
+@jit(SCORE_ONE)
+def _score_one(x: Values, state: Values) -> float:
+    return _score_row(checked(x, _head_at(state, 0).n_features), state)
 
 
-@jit(f8(row, state))
-def _process_one(x, s):
-    check_row(x, s, s[D])
-    score = _score_row(x, 0, s)
-    _learn_row(x, 0, s)
+@jit(LEARN_ONE)
+def _learn_one(x: Values, state: Values) -> None:
+    _learn_row(checked(x, _head_at(state, 0).n_features), state)
+
+
+@jit(PROCESS_ONE)
+def _process_one(x: Values, state: Values) -> float:
+    row = checked(x, _head_at(state, 0).n_features)
+    score = _score_row(row, state)
+    _learn_row(row, state)
     return score
 
 
-@jit(f8[::1](row, state))
-def _process_rows(x, s):
-    d = int(s[D])
+@jit(PROCESS_ROWS)
+def _process_rows(x: Values, state: Values) -> Values:
+    d = int(_head_at(state, 0).n_features)
     scores = np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _score_row(x, i * d, s)
-        _learn_row(x, i * d, s)
+        row = part(x, i * d, (d,))
+        scores[i] = _score_row(row, state)
+        _learn_row(row, state)
     return scores
 
 
-@jit(f8[::1](row, row))
-def _score_rows(x, s):
-    d = int(s[D])
+@jit(SCORE_ROWS)
+def _score_rows(x: Values, state: Values) -> Values:
+    d = int(_head_at(state, 0).n_features)
     scores = np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _score_row(x, i * d, s)
+        scores[i] = _score_row(part(x, i * d, (d,)), state)
     return scores
 
 
-def usual(s: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Usual value of each feature at the next row, its standard deviation, and the period found.
-
-    Each has shape (n_features,); the period is 0 where there is none.
-    """
-    t, at = int(s[SEEN]), HEAD + np.arange(int(s[D])) * int(s[BLOCK])
-    values = np.array([-residual(0.0, j, t, s) for j in at])
-    floor = np.maximum(s[FLOOR], 1e-9 * np.abs(s[at + _CENTRE]))
-    return values, np.maximum([1.2533 * scale(j, t, s) for j in at], floor), s[at + PERIOD]
-
-
-@jit(f8[:, ::1](rows, row))
-def _z_features(X, s):
-    z = np.zeros_like(X)
-    if s[SEEN] >= s[WARM]:
+@jit(SCORE_FEATURES)
+def _score_features(X: Values, state: Values) -> Values:
+    head = _head_at(state, 0)
+    z, t = np.zeros_like(X), int(head.seen)
+    if t >= head.warm_up:
         for i in range(X.shape[0]):
             for j in range(X.shape[1]):
-                z[i, j] = _z(X[i, j], HEAD + j * int(s[BLOCK]), int(s[SEEN]), s)
+                z[i, j] = _z(X[i, j], _season_at(state, _start_of(j, head)), t, head)
     return z
 
 
-def check_loaded(model: Any, *learned: int) -> None:
-    """Refuse a state that the kernels would read or write past; ``learned``: head they change."""
-    if "state_" not in vars(model):
-        return
-    found = model.state_
-    model._reset(model.n_features_in_)
-    fresh, model.state_ = model.state_, found
-    same = found.shape == fresh.shape and found.dtype == fresh.dtype and (
-        np.delete(found[:HEAD], learned) == np.delete(fresh[:HEAD], learned)).all()
-    if same:
-        at = HEAD + PERIOD + np.arange(model.n_features_in_) * int(fresh[BLOCK])
-        periods, given = found[at], fresh[at]
-        # only one that was searched for changes; one of few rows would leave a profile no phase
-        ours = (periods == given) | (periods >= 4) & (fresh[RING] > 0)
-        same = is_count(found[SEEN]) and is_count(periods) and ours.all()
-    if not same:
-        raise ValueError("state_ is not one that these parameters give")
+@jit(f8[:, ::1](ROW))
+def _usual_next(state: Values) -> Values:
+    """Usual value of each feature at the next row, its standard deviation, and its period or 0."""
+    head = _head_at(state, 0)
+    found, t = np.empty((3, int(head.n_features))), int(head.seen)
+    for j in range(found.shape[1]):
+        season = _season_at(state, _start_of(j, head))
+        found[0, j] = -_residual(0.0, season, t)
+        found[1, j] = _deviation(season, t, head)
+        found[2, j] = season.period
+    return found
 
 
-def check_rows(**given: tuple[Any, int]) -> None:
-    """Refuse parameters that are no whole number of rows of at least so many."""
-    for name, (value, low) in given.items():
-        whole(value, name, low, of="rows")
+class _Seasonal(FlatStateDetector):
+    """What the two detectors with a season share: parameters, and a state that they could have."""
+
+    _head = _HEAD
+    _n_views = _n_joint = 0  # numbers in the state besides those of seasons
+    _assumed_period = 0
+
+    period: int | None
+    memory: int
+    release: int | None
+    warm_up: int
+    min_scale: float
+
+    def check_params(self) -> None:
+        super().check_params()
+        for name, least in (("period", 1), ("memory", 1), ("release", 1), ("warm_up", 2)):
+            if (value := getattr(self, name)) is not None or name in ("memory", "warm_up"):
+                whole(value, name, least, of="rows")
+        self._check_number("min_scale", above=0)
+
+    def _reset(self, n_features: int) -> None:
+        n_recent = RECENT if self.period is None else 0
+        block = _SEASON_SIZE + n_recent + self._n_views
+        self.state_ = np.zeros(_HEAD_SIZE + n_features * block + self._n_joint)
+        head = named(self.state_, 0, _HEAD)
+        head["n_features"], head["warm_up"] = n_features, self.warm_up
+        head["min_scale"], head["rate"] = self.min_scale, 1 / self.memory
+        head["release"], head["n_recent"] = self.release or 0, n_recent
+        head["next_look"], head["block"] = _FIRST, block
+        head["assumed_period"] = self._assumed_period
+        for start in self._starts():
+            season = named(self.state_, start, _SEASON)
+            season["period"] = self.period or self._assumed_period
+
+    def _starts(self) -> range:
+        """Where the block of each feature begins."""
+        block = int(named(self.state_, 0, _HEAD)["block"])
+        return range(_HEAD_SIZE, len(self.state_) - self._n_joint, block)
+
+    def _could_be(self, found: Values, fresh: Values) -> bool:
+        searched = named(fresh, 0, _HEAD)["n_recent"] > 0
+        for start in self._starts():
+            period = named(found, start, _SEASON)["period"]
+            # only one that was searched for changes; one of few rows would leave a phase no row
+            if period != named(fresh, start, _SEASON)["period"] and not (searched and period >= 4):
+                return False
+            if not is_count(period):
+                return False
+        return is_count(named(found, 0, _HEAD)["seen"])
+
+    def usual(self) -> tuple[Values, ...]:
+        return tuple(_usual_next(self.state_))
 
 
-class SeasonalZScore(FlatStateDetector):
+class SeasonalZScore(_Seasonal):
     """Largest ``|z|`` over the features against what this phase of the season usually looks like.
 
     "The value is 6 deviations from what this hour usually looks like." Each feature has a profile
@@ -428,6 +531,7 @@ class SeasonalZScore(FlatStateDetector):
     2700
     """
 
+    _learned = ("seen", "next_look")
     _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
                 "process_rows": _process_rows, "score_rows": _score_rows}
 
@@ -440,53 +544,34 @@ class SeasonalZScore(FlatStateDetector):
         self.warm_up = warm_up
         self.min_scale = min_scale
 
-    def check_params(self) -> None:
-        super().check_params()
-        check_rows(period=(1 if self.period is None else self.period, 1), memory=(self.memory, 1),
-                   release=(1 if self.release is None else self.release, 1),
-                   warm_up=(self.warm_up, 2))
-        self._check_number("min_scale", above=0)
-
-    def _reset(self, n_features: int) -> None:
-        ring = RECENT if self.period is None else 0
-        block = season_size(ring)
-        self.state_ = np.zeros(HEAD + n_features * block)
-        self.state_[:ASSUMED + 1] = (n_features, 0, self.warm_up, self.min_scale, 1 / self.memory,
-                                   self.release or 0, ring, _FIRST, block, 0)
-        self.state_[HEAD + PERIOD::block] = self.period or 0
-
-    def check_loaded(self) -> None:
-        check_loaded(self, SEEN, NEXT)
-
-    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _z_features(X, self.state_)
-
-    def usual(self) -> tuple[NDArray[np.float64], ...]:
-        """Expected value and deviation of each feature, and rows per season: 0 without one."""
-        return usual(self.state_)
+    def _contributions(self, X: Values) -> Values:
+        return _score_features(X, self.state_)
 
 
 # ==============================================================================================
-# The ensemble. The bar of a view is its third-largest incident so far: that makes views of any
+# The ensemble. The limit of a view is its third-largest incident so far: that makes views of any
 # unit comparable, and one wild row cannot move it.
 # ==============================================================================================
 
 VIEWS = ("season", "record", "forecast")
-_N_VIEWS = len(VIEWS)
 
-# a feature's fields, counted from the end of its season
-_LOW, _HIGH, _OLD_LOW, _OLD_HIGH = range(4)
-_MEAN, _SCALE, _BACK1, _BACK2, _W1, _W2, _P11, _P12, _P22, _ERROR = range(4, 14)
-_BARS = 16
-# of each view: the bar, row and height of the present incident's peak, the largest of two ages
-_BAR, _PEAK_ROW, _TOP, _NOW, _BEFORE = 0, 1, 2, 3, 6
-_BAR_SIZE = 9
-_FIELDS = _BARS + _BAR_SIZE * _N_VIEWS
+_LIMIT = np.dtype([
+    # value: the limit; peak_row, top: row and height of the present incident's peak; now, before:
+    # the three largest incidents of the present and of the previous horizon
+    *fields("value peak_row top"), ("now", "f8", 3), ("before", "f8", 3)])
+_VIEWS = np.dtype([
+    # range seen in this and in the previous horizon; the forecast's mean and scale of values, the
+    # last two values, their weights, the weights' covariance, and the mean size of its errors
+    *fields("low high old_low old_high mean scale last last_but_one weight_1 weight_2 cov_11 "
+            "cov_12 cov_22 error", spare=2),
+    *((name, _LIMIT) for name in VIEWS)])
+_LIMIT_SIZE, _VIEWS_SIZE = _LIMIT.itemsize // 8, _VIEWS.itemsize // 8
+_limit_at, _views_at = record(_LIMIT), record(_VIEWS)
 
 _FORGET = 0.999  # a forecast's memory: a thousand rows
-_TRUST = 1.35  # a forecast errs in ways that a season does not: its bar is put a third higher
+_TRUST = 1.35  # a forecast errs in ways that a season does not: its limit is put a third higher
 _CLIP = 20.0
-_PART = 0.125  # of a bar: the smallest everyday deviation, for what moves rarely
+_PART = 0.125  # of a limit: the smallest everyday deviation, for what moves rarely
 _BRIEF = 0.125  # weight of a row in the recent mean of everyday deviations
 _DAY = 288  # rows: the period assumed until one is found
 
@@ -494,322 +579,339 @@ _DAY = 288  # rows: the period assumed until one is found
 # -- incidents ---------------------------------------------------------------------------------
 
 
-@jit(void(i8, state))
-def _set_bar(at, s):
-    """Third-largest of the present and the previous age."""
+@inner
+def _set_limit(limit: Record) -> None:
+    """Third-largest of the present and the previous horizon."""
     i, k, third = 0, 0, 0.0
     for _ in range(3):
-        if s[at + _NOW + i] >= s[at + _BEFORE + k]:
-            third = s[at + _NOW + i]
+        if limit.now[i] >= limit.before[k]:
+            third = limit.now[i]
             i += 1
         else:
-            third = s[at + _BEFORE + k]
+            third = limit.before[k]
             k += 1
-    s[at + _BAR] = third
+    limit.value = third
 
 
-@jit(void(f8, i8, i8, state))
-def _note(v, at, t, s):
+@inner
+def _note(v: float, limit: Record, t: int, gap: float) -> None:
     """Enter a deviation among the largest; rows of one incident count as one."""
-    top = s[at + _TOP]
-    if v <= top and v <= s[at + _NOW + 2]:
+    if v <= limit.top and v <= limit.now[2]:
         return
     place = 3
-    if top > 0 and t - s[at + _PEAK_ROW] <= s[GAP]:
-        if v <= top:
+    if limit.top > 0 and t - limit.peak_row <= gap:
+        if v <= limit.top:
             return
         for i in range(3):
-            if s[at + _NOW + i] == top:
+            if limit.now[i] == limit.top:
                 place = i
-    s[at + _TOP] = v
-    s[at + _PEAK_ROW] = t
+    limit.top = v
+    limit.peak_row = t
     if place == 3:
-        if v <= s[at + _NOW + 2]:
+        if v <= limit.now[2]:
             return
         place = 2
-    while place > 0 and s[at + _NOW + place - 1] < v:
-        s[at + _NOW + place] = s[at + _NOW + place - 1]
+    while place > 0 and limit.now[place - 1] < v:
+        limit.now[place] = limit.now[place - 1]
         place -= 1
-    s[at + _NOW + place] = v
-    _set_bar(at, s)
+    limit.now[place] = v
+    _set_limit(limit)
 
 
-@jit(void(i8, state))
-def _turn_age(at, s):
+@inner
+def _turn_limit(limit: Record) -> None:
     for i in range(3):
-        s[at + _BEFORE + i] = s[at + _NOW + i]
-        s[at + _NOW + i] = 0
-    s[at + _TOP] = 0
-    _set_bar(at, s)
+        limit.before[i] = limit.now[i]
+        limit.now[i] = 0
+    limit.top = 0
+    _set_limit(limit)
 
 
 # -- one feature -------------------------------------------------------------------------------
 
 
-@jit(f8(f8, i8, row))
-def _beyond(x, at, s):
-    """How far outside of all that was seen, in ranges of what was seen."""
-    low = min(s[at + _LOW], s[at + _OLD_LOW])
-    high = max(s[at + _HIGH], s[at + _OLD_HIGH])
+@inner
+def _views_of(start: int, state: Values, head: Record) -> Record:
+    return _views_at(state, start + int(head.block) - _VIEWS_SIZE)
+
+
+@inner
+def _beyond(x: float, views: Record) -> float:
+    """How far outside of all that was seen."""
+    low = min(views.low, views.old_low)
+    high = max(views.high, views.old_high)
     if not high > low:
-        return 0.0 if low > high else min(abs(x - low), 1e300)
-    return min(max(x - high, low - x, 0.0), 1e300)
+        return 0.0 if low > high else min(abs(x - low), _HUGE)
+    return min(max(x - high, low - x, 0.0), _HUGE)
 
 
-@jit(UniTuple(f8, 2)(i8, row))
-def _back(at, s):
+@inner
+def _scale_of(views: Record, head: Record) -> float:
+    return max(views.scale, 1e-9 * abs(views.mean) + head.min_scale)
+
+
+@inner
+def _last_two(views: Record, head: Record) -> tuple[float, float]:
     """The last two values, in scales from the centre."""
-    inverse = 1 / max(s[at + _SCALE], 1e-9 * abs(s[at + _MEAN]) + s[FLOOR])
-    one = (s[at + _BACK1] - s[at + _MEAN]) * inverse
-    two = (s[at + _BACK2] - s[at + _MEAN]) * inverse
+    inverse = 1 / _scale_of(views, head)
+    one = (views.last - views.mean) * inverse
+    two = (views.last_but_one - views.mean) * inverse
     return min(max(one, -_CLIP), _CLIP), min(max(two, -_CLIP), _CLIP)
 
 
-@jit(f8(f8, i8, row))
-def _surprise(x, at, s):
+@inner
+def _surprise(x: float, views: Record, head: Record) -> float:
     """A value minus its forecast from the last two."""
-    one, two = _back(at, s)
-    size = max(s[at + _SCALE], 1e-9 * abs(s[at + _MEAN]) + s[FLOOR])
-    e = x - s[at + _MEAN] - (s[at + _W1] * one + s[at + _W2] * two) * size
-    return min(max(e, -1e300), 1e300)
+    one, two = _last_two(views, head)
+    forecast = (views.weight_1 * one + views.weight_2 * two) * _scale_of(views, head)
+    return min(max(x - views.mean - forecast, -_HUGE), _HUGE)
 
 
-@jit(void(f8, f8, i8, i8, state))
-def _learn_forecast(x, e, at, t, s):
+@inner
+def _learn_forecast(x: float, e: float, views: Record, t: int, head: Record) -> None:
     """Recursive least squares of order two, on values that are held within 20 scales."""
     slow = max(1.0 / (t + 1), 1 - _FORGET)
     if t == 0:
-        s[at + _MEAN] = s[at + _BACK1] = s[at + _BACK2] = x
-        s[at + _W1] = 1.0
-        s[at + _P11] = s[at + _P22] = 10.0
+        views.mean = views.last = views.last_but_one = x
+        views.weight_1 = 1.0
+        views.cov_11 = views.cov_22 = 10.0
         return
-    one, two = _back(at, s)
-    size = max(s[at + _SCALE], 1e-9 * abs(s[at + _MEAN]) + s[FLOOR])
+    one, two = _last_two(views, head)
+    size = _scale_of(views, head)
     held = min(max(e / size, -_CLIP), _CLIP)
-    p11, p12, p22 = s[at + _P11], s[at + _P12], s[at + _P22]
-    first, second = p11 * one + p12 * two, p12 * one + p22 * two
+    c11, c12, c22 = views.cov_11, views.cov_12, views.cov_22
+    first, second = c11 * one + c12 * two, c12 * one + c22 * two
     share = 1 / (_FORGET + one * first + two * second)
-    s[at + _W1] += share * first * held
-    s[at + _W2] += share * second * held
-    p11 = (p11 - share * first * first) / _FORGET
-    p12 = (p12 - share * first * second) / _FORGET
-    p22 = (p22 - share * second * second) / _FORGET
-    wide = 2e3 / max(p11 + p22, 2e3)  # a constant stream must not wind the memory up
-    s[at + _P11], s[at + _P12], s[at + _P22] = p11 * wide, p12 * wide, p22 * wide
-    s[at + _BACK2] = s[at + _BACK1]
-    s[at + _BACK1] = x
-    limit = _CLIP * size if t > 20 else 1e300
-    away = min(max(x - s[at + _MEAN], -limit), limit)
-    s[at + _MEAN] += slow * away
-    s[at + _SCALE] += slow * (abs(away) - s[at + _SCALE])
-    limit = _CLIP * s[at + _ERROR] + 1e-9 * abs(x) + s[FLOOR] if t > 20 else 1e300
-    s[at + _ERROR] += slow * (min(abs(e), limit) - s[at + _ERROR])
+    views.weight_1 += share * first * held
+    views.weight_2 += share * second * held
+    c11 = (c11 - share * first * first) / _FORGET
+    c12 = (c12 - share * first * second) / _FORGET
+    c22 = (c22 - share * second * second) / _FORGET
+    wide = 2e3 / max(c11 + c22, 2e3)  # a constant stream must not wind the memory up
+    views.cov_11, views.cov_12, views.cov_22 = c11 * wide, c12 * wide, c22 * wide
+    views.last_but_one = views.last
+    views.last = x
+    limit = _CLIP * size if t > 20 else _HUGE
+    away = min(max(x - views.mean, -limit), limit)
+    views.mean += slow * away
+    views.scale += slow * (abs(away) - views.scale)
+    limit = _CLIP * views.error + 1e-9 * abs(x) + head.min_scale if t > 20 else _HUGE
+    views.error += slow * (min(abs(e), limit) - views.error)
 
 
-@jit(f8(f8, i8, f8, row))
-def _over(v, at, floor, s):
-    """A deviation in units of its bar; where there is no bar, all that moves is equally new."""
-    if s[at + _BAR] > floor:
-        return v / s[at + _BAR]
-    return 0.0 if s[SEEN] < 4 * s[WARM] else min(v / floor, 1024.0)
+@inner
+def _over(v: float, limit: Record, floor: float, head: Record) -> float:
+    """A deviation in units of its limit; without a limit, all that moves is equally new."""
+    if limit.value > floor:
+        return v / limit.value
+    return 0.0 if head.seen < 4 * head.warm_up else min(v / floor, 1024.0)
 
 
-@jit(UniTuple(f8, 2)(f8, f8, f8, i8, i8, row))
-def _rate(usual, beyond, surprise, at, fields, s):
-    """The feature against its bars, and against its everyday deviations."""
-    floor, used = max(s[FLOOR], 1e-9 * abs(s[fields + _MEAN])), int(s[USED])
-    bars = fields + _BARS
+@inner
+def _rate(usual: float, beyond: float, surprise: float, season: Record, views: Record,
+          head: Record) -> tuple[float, float]:
+    """The feature against its limits, and against its everyday deviations."""
+    floor, used = max(head.min_scale, 1e-9 * abs(views.mean)), int(head.views)
     over, daily = 0.0, 0.0
     if used & 1:
-        over = _over(abs(usual), bars, floor, s)
-        daily = abs(usual) / max(s[at + SPREAD], _PART * s[bars + _BAR], floor)
+        over = _over(abs(usual), views.season, floor, head)
+        daily = abs(usual) / max(season.spread, _PART * views.season.value, floor)
     if used & 2:
-        over = max(over, _over(beyond, bars + _BAR_SIZE, floor, s))
+        over = max(over, _over(beyond, views.record, floor, head))
     if used & 4:
         off = abs(surprise) / _TRUST
-        over = max(over, _over(off, bars + 2 * _BAR_SIZE, floor, s))
-        daily = max(daily, off / max(s[fields + _ERROR],
-                                     _PART * s[bars + 2 * _BAR_SIZE + _BAR], floor))
+        over = max(over, _over(off, views.forecast, floor, head))
+        daily = max(daily, off / max(views.error, _PART * views.forecast.value, floor))
     return over, min(daily, 50.0)
 
 
-@jit(UniTuple(f8, 2)(f8, i8, i8, row))
-def _view(x, at, t, s):
-    fields = at + int(s[BLOCK]) - _FIELDS
-    return _rate(residual(x, at, t, s), _beyond(x, fields, s), _surprise(x, fields, s),
-                 at, fields, s)
+@inner
+def _rate_feature(x: float, start: int, t: int, state: Values, head: Record
+                  ) -> tuple[float, float]:
+    season, views = _season_at(state, start), _views_of(start, state, head)
+    return _rate(_residual(x, season, t), _beyond(x, views), _surprise(x, views, head),
+                 season, views, head)
 
 
-@jit(UniTuple(f8, 2)(f8, i8, i8, state))
-def _view_and_learn(x, at, t, s):
-    fields = at + int(s[BLOCK]) - _FIELDS
-    bars = fields + _BARS
-    usual, beyond = residual(x, at, t, s), _beyond(x, fields, s)
-    surprise = _surprise(x, fields, s)
-    found = _rate(usual, beyond, surprise, at, fields, s)
-    if t >= s[WARM]:
-        _note(abs(usual), bars, t, s)
-    learn(x, usual, at, t, s)
-    remember(x, at, t, s)
-    if t >= s[WARM]:
-        _note(beyond, bars + _BAR_SIZE, t, s)
-    s[fields + _LOW] = min(s[fields + _LOW], x)
-    s[fields + _HIGH] = max(s[fields + _HIGH], x)
-    if t >= s[WARM]:
-        _note(abs(surprise), bars + 2 * _BAR_SIZE, t, s)
-    _learn_forecast(x, surprise, fields, t, s)
+@inner
+def _rate_and_learn(x: float, start: int, t: int, state: Values, head: Record
+                    ) -> tuple[float, float]:
+    season, views = _season_at(state, start), _views_of(start, state, head)
+    usual, beyond = _residual(x, season, t), _beyond(x, views)
+    surprise = _surprise(x, views, head)
+    found = _rate(usual, beyond, surprise, season, views, head)
+    if t >= head.warm_up:
+        _note(abs(usual), views.season, t, head.gap)
+        _note(beyond, views.record, t, head.gap)
+        _note(abs(surprise), views.forecast, t, head.gap)
+    _learn(x, usual, season, t, head)
+    _remember(x, start, t, state, head)
+    views.low = min(views.low, x)
+    views.high = max(views.high, x)
+    _learn_forecast(x, surprise, views, t, head)
     return found
 
 
-@jit(void(i8, i8, state))
-def _look_for_period(at, t, s):
-    """Should the season be another one, learn it and its bar from the recent past."""
-    past, first = recent(at, t, s), s[at + PERIOD] == s[ASSUMED]
-    if renew_period(at, past, s):
-        bar = at + int(s[BLOCK]) - _FIELDS + _BARS
+@jit(void(f8[::1]))
+def _look_again(state: Values) -> None:
+    """Should a season be another one, learn it and its limit from the recent past."""
+    head = _head_at(state, 0)
+    t = int(head.seen)
+    for j in range(int(head.n_features)):
+        start = _start_of(j, head)
+        season, views = _season_at(state, start), _views_of(start, state, head)
+        past, first = _recent(start, t, state, head), season.period == head.assumed_period
+        if not _renew_period(start, past, state, head):
+            continue
         if first:
-            s[bar:bar + _BAR_SIZE] = 0
+            part(state, start + int(head.block) - len(VIEWS) * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
         for i in range(len(past)):
             then = t - len(past) + i
-            usual = residual(past[i], at, then, s)
-            if first and i >= s[WARM]:
-                _note(abs(usual), bar, then, s)
-            learn(past[i], usual, at, then, s)
+            usual = _residual(past[i], season, then)
+            if first and i >= head.warm_up:
+                _note(abs(usual), views.season, then, head.gap)
+            _learn(past[i], usual, season, then, head)
+    _plan_next_look(head)
 
 
-@jit(void(i8, state))
-def _age(at, s):
+@inner
+def _turn_horizon(views: Record) -> None:
     """What was the present is the past, and what was the past is forgotten."""
-    fields = at + int(s[BLOCK]) - _FIELDS
-    for i in range(_N_VIEWS):
-        _turn_age(fields + _BARS + i * _BAR_SIZE, s)
-    s[fields + _OLD_LOW], s[fields + _OLD_HIGH] = s[fields + _LOW], s[fields + _HIGH]
-    s[fields + _LOW], s[fields + _HIGH] = np.inf, -np.inf
+    _turn_limit(views.season)
+    _turn_limit(views.record)
+    _turn_limit(views.forecast)
+    views.old_low, views.old_high = views.low, views.high
+    views.low, views.high = np.inf, -np.inf
 
 
-# -- the detector ------------------------------------------------------------------------------
+# -- all features ------------------------------------------------------------------------------
 
 
-@jit(f8(f8, f8, row))
-def _judge(over, daily, s):
-    if s[SEEN] < s[WARM]:
+@inner
+def _joint(state: Values, head: Record) -> Record:
+    """The limit of the features' maximum."""
+    return _limit_at(state, _start_of(int(head.n_features), head))
+
+
+@inner
+def _judge(over: float, daily: float, head: Record) -> float:
+    if head.seen < head.warm_up:
         return 0.0
-    if over > 1 and (s[SEEN] - s[HOT] > s[REST] or np.log2(over) >= 2 * s[PEAK]):
+    if over > 1 and (head.seen - head.last_over > head.refractory
+                     or np.log2(over) >= 2 * head.peak):
         return 1 + np.log2(over)
     return daily / (4 + daily)
 
 
-@jit(f8(row, i8, row))
-def _e_score_row(x, o, s):
-    over, daily, d = 0.0, 0.0, int(s[D])
+@jit(SCORE_ONE)
+def _judge_row(x: Values, state: Values) -> float:
+    head = _head_at(state, 0)
+    over, daily, d, t = 0.0, 0.0, len(x), int(head.seen)
     for j in range(d):
-        one, other = _view(x[o + j], HEAD + j * int(s[BLOCK]), int(s[SEEN]), s)
+        one, other = _rate_feature(x[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
     if d > 1:
-        over /= max(1.0, s[HEAD + d * int(s[BLOCK]) + _BAR])
+        over /= max(1.0, _joint(state, head).value)
     daily = (daily / d) ** 0.25
-    return _judge(over, 0.5 * (daily + (s[RECENTLY] + _BRIEF * (daily - s[RECENTLY]))), s)
+    return _judge(over, 0.5 * (daily + (head.daily + _BRIEF * (daily - head.daily))), head)
 
 
-@jit(f8(row, i8, state))
-def _e_process_row(x, o, s):
-    d, t, block = int(s[D]), int(s[SEEN]), int(s[BLOCK])
-    over, daily = 0.0, 0.0
+@jit(PROCESS_ONE)
+def _judge_and_learn_row(x: Values, state: Values) -> float:
+    head = _head_at(state, 0)
+    over, daily, d, t = 0.0, 0.0, len(x), int(head.seen)
     for j in range(d):
-        one, other = _view_and_learn(x[o + j], HEAD + j * block, t, s)
+        one, other = _rate_and_learn(x[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
+    joint = _joint(state, head)
     if d > 1:
-        joint = HEAD + d * block
         found = over
-        over /= max(1.0, s[joint + _BAR])
-        if t >= s[WARM]:
-            _note(found, joint, t, s)
+        over /= max(1.0, joint.value)
+        if t >= head.warm_up:
+            _note(found, joint, t, head.gap)
     daily = (daily / d) ** 0.25
-    if t >= s[WARM]:
-        s[RECENTLY] += _BRIEF * (daily - s[RECENTLY])
-    score = _judge(over, 0.5 * (daily + s[RECENTLY]), s)
+    if t >= head.warm_up:
+        head.daily += _BRIEF * (daily - head.daily)
+    score = _judge(over, 0.5 * (daily + head.daily), head)
     if over > 1:
         if score > 1:
-            s[PEAK] = np.log2(over)
-        s[HOT] = t
-    s[SEEN] += 1
-    if s[RING] > 0 and s[SEEN] == s[NEXT]:
+            head.peak = np.log2(over)
+        head.last_over = t
+    head.seen += 1
+    if head.n_recent > 0 and head.seen == head.next_look:
+        _look_again(state)
+    if head.seen % head.horizon == 0:
         for j in range(d):
-            _look_for_period(HEAD + j * block, t + 1, s)
-        plan_next_look(s)
-    if s[SEEN] % s[AGE] == 0:
-        for j in range(d):
-            _age(HEAD + j * block, s)
-        _turn_age(HEAD + d * block, s)
+            _turn_horizon(_views_of(_start_of(j, head), state, head))
+        _turn_limit(joint)
     return score
 
 
-@jit(f8(row, row))
-def _e_score_one(x, s):
-    check_row(x, s, s[D])
-    return _e_score_row(x, 0, s)
+@jit(SCORE_ONE)
+def _ensemble_score_one(x: Values, state: Values) -> float:
+    return _judge_row(checked(x, _head_at(state, 0).n_features), state)
 
 
-@jit(void(row, state))
-def _e_learn_one(x, s):
-    check_row(x, s, s[D])
-    _e_process_row(x, 0, s)
+@jit(LEARN_ONE)
+def _ensemble_learn_one(x: Values, state: Values) -> None:
+    _judge_and_learn_row(checked(x, _head_at(state, 0).n_features), state)
 
 
-@jit(f8(row, state))
-def _e_process_one(x, s):
-    check_row(x, s, s[D])
-    return _e_process_row(x, 0, s)
+@jit(PROCESS_ONE)
+def _ensemble_process_one(x: Values, state: Values) -> float:
+    return _judge_and_learn_row(checked(x, _head_at(state, 0).n_features), state)
 
 
-@jit(f8[::1](row, state))
-def _e_process_rows(x, s):
-    d = int(s[D])
+@jit(PROCESS_ROWS)
+def _ensemble_process_rows(x: Values, state: Values) -> Values:
+    d = int(_head_at(state, 0).n_features)
     scores = np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _e_process_row(x, i * d, s)
+        scores[i] = _judge_and_learn_row(part(x, i * d, (d,)), state)
     return scores
 
 
-@jit(f8[::1](row, row))
-def _e_score_rows(x, s):
-    d = int(s[D])
+@jit(SCORE_ROWS)
+def _ensemble_score_rows(x: Values, state: Values) -> Values:
+    d = int(_head_at(state, 0).n_features)
     scores = np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _e_score_row(x, i * d, s)
+        scores[i] = _judge_row(part(x, i * d, (d,)), state)
     return scores
 
 
-@jit(f8[:, ::1](rows, row))
-def _features(X, s):
-    parts = np.zeros_like(X)
-    if s[SEEN] >= s[WARM]:
+@jit(SCORE_FEATURES)
+def _ensemble_score_features(X: Values, state: Values) -> Values:
+    head = _head_at(state, 0)
+    parts, t = np.zeros_like(X), int(head.seen)
+    if t >= head.warm_up:
         for i in range(X.shape[0]):
             for j in range(X.shape[1]):
-                over, daily = _view(X[i, j], HEAD + j * int(s[BLOCK]), int(s[SEEN]), s)
+                over, daily = _rate_feature(X[i, j], _start_of(j, head), t, state, head)
                 parts[i, j] = 1 + np.log2(over) if over > 1 else daily / (4 + daily)
     return parts
 
 
-class OnlineEnsemble(FlatStateDetector):
+class OnlineEnsemble(_Seasonal):
     """Three views of every feature, each against its own history; one alarm an incident.
 
     The views: how far a value is from what this phase of the **season** usually looks like; how far
     it is outside of everything seen so far (a **record**); how far it is from the **forecast** of
     an autoregression of order two, fitted by recursive least squares as it goes. Nothing has to be
-    set for a stream: each view of each feature is divided by its *bar*, its third-largest incident
-    so far (deviations within ``rest`` rows of a peak are one incident).
+    set for a stream: each view of each feature is divided by its *limit*, its third-largest
+    incident so far (deviations within ``refractory`` rows of a peak are one incident).
 
-    **Score 1 is that bar.** Above it the score is 1 + log2(deviation / bar), which never saturates:
-    2 is twice the bar. Such a score is given once an incident: until ``rest`` rows have passed
-    without a row above the bar, further ones stay below 1 unless log2(deviation / bar) has doubled.
-    ``threshold=1.0`` therefore flags each incident once. Below 1 the score is d / (4 + d), where d
-    is the row's deviation in everyday mean deviations (half of it the mean over the last eight
-    rows): what ranks ordinary rows, and what a false-alarm budget ``alpha`` is kept on.
+    **Score 1 is that limit.** Above it the score is 1 + log2(deviation / limit), which never
+    saturates: 2 is twice the limit. Such a score is given once an incident: until ``refractory``
+    rows have passed without a row above the limit, further ones stay below 1 unless log2(deviation
+    / limit) has doubled. ``threshold=1.0`` therefore flags each incident once. Below 1 the score is
+    d / (4 + d), where d is the row's deviation in everyday mean deviations (half of it the mean
+    over the last eight rows): what ranks ordinary rows, and what a false-alarm budget ``alpha`` is
+    kept on.
 
-    With several features, deviations above their bars are divided by one more bar, that of their
-    maximum, so that alarms do not multiply with features; everyday deviations enter by their mean
-    of fourth powers.
+    With several features, deviations above their limits are divided by one more limit, that of
+    their maximum, so that alarms do not multiply with features; everyday deviations enter by their
+    mean of fourth powers.
 
     Fails where incidents are so frequent that three of them in a month say nothing, where normal
     behaviour goes on setting records, and on correlated features whose joint pattern breaks while
@@ -821,9 +923,10 @@ class OnlineEnsemble(FlatStateDetector):
         Rows in a season: 288 for a day at five minutes, 24 at an hour. None: found from row 512 on
         as in `SeasonalZScore`; until one is found, and where there is none, 288 is assumed: a wrong
         period costs little, its profile is a slow mean in 48 parts. Give it when you know it.
-    rest : int or None
-        Rows in which one incident raises one alarm. None raises as many as there are rows above
-        the bar (rows within 40 of a peak still count as one incident for the bar).
+    refractory : int or None
+        Refractory period: rows in which one incident raises one alarm. None raises as many as
+        there are rows above the limit (rows within 40 of a peak still count as one incident for
+        the limit).
     memory : int
         Visits of a phase that its mean remembers, at least 1.
     release : int or None
@@ -833,8 +936,8 @@ class OnlineEnsemble(FlatStateDetector):
         Rows to learn before scoring starts, at least 2; earlier rows score 0. History begins to
         count after it, and no row scores above 1 against a view without three incidents before
         four times as many rows.
-    age : int
-        Incidents are remembered for one to two times as many rows.
+    horizon : int
+        Memory horizon: incidents are remembered for one to two times as many rows.
     views : tuple of {"season", "record", "forecast"}
         Which to use.
     min_scale : float
@@ -848,7 +951,8 @@ class OnlineEnsemble(FlatStateDetector):
     Notes
     -----
     A flat line scores near 0, and whatever moves after more than ``4 * warm_up`` flat rows scores
-    up to 11, however small the move. `contributions` are each feature's own score, without rest.
+    up to 11, however small the move. `contributions` are each feature's own score, without a
+    refractory period.
     Frozen scores (`anomaly_score`) judge every row as if it were the next one.
 
     The constants were chosen on half of the Numenta Anomaly Benchmark (`benchmarks/nab.py`).
@@ -863,53 +967,47 @@ class OnlineEnsemble(FlatStateDetector):
     [3000]
     """
 
-    _kernels = {"score_one": _e_score_one, "learn_one": _e_learn_one, "process_one": _e_process_one,
-                "process_rows": _e_process_rows, "score_rows": _e_score_rows}
+    _n_views, _n_joint, _assumed_period = _VIEWS_SIZE, _LIMIT_SIZE, _DAY
+    _learned = ("seen", "next_look", "last_over", "peak", "daily")
+    _kernels = {"score_one": _ensemble_score_one, "learn_one": _ensemble_learn_one,
+                "process_one": _ensemble_process_one, "process_rows": _ensemble_process_rows,
+                "score_rows": _ensemble_score_rows}
 
-    def __init__(self, *, period: int | None = None, rest: int | None = 40, memory: int = 30,
-                 release: int | None = 200, warm_up: int = 100, age: int = 2**15,
+    @renamed(rest="refractory", age="horizon")
+    def __init__(self, *, period: int | None = None, refractory: int | None = 40,
+                 memory: int = 30, release: int | None = 200, warm_up: int = 100,
+                 horizon: int = 2**15,
                  views: tuple[str, ...] = VIEWS, min_scale: float = 1e-12, window: int = 2_000,
                  **base: Any):
         super().__init__(window=window, **base)
         self.period = period
-        self.rest = rest
+        self.refractory = refractory
         self.memory = memory
         self.release = release
         self.warm_up = warm_up
-        self.age = age
+        self.horizon = horizon
         self.views = views
         self.min_scale = min_scale
 
     def check_params(self) -> None:
         super().check_params()
-        check_rows(period=(1 if self.period is None else self.period, 1),
-                   rest=(1 if self.rest is None else self.rest, 1), memory=(self.memory, 1),
-                   release=(1 if self.release is None else self.release, 1),
-                   warm_up=(self.warm_up, 2), age=(self.age, 2))
-        self._check_number("min_scale", above=0)
+        if self.refractory is not None:
+            whole(self.refractory, "refractory", 1, of="rows")
+        whole(self.horizon, "horizon", 2, of="rows")
         views = listed(self.views, "views")
         if not views or any(not isinstance(view, str) or view not in VIEWS for view in views):
             raise ValueError(f"views must name some of {', '.join(VIEWS)}, got {self.views!r}")
 
     def _reset(self, n_features: int) -> None:
-        ring = RECENT if self.period is None else 0
-        block = season_size(ring) + _FIELDS
-        used = sum(1 << VIEWS.index(name) for name in set(self.views))
-        self.state_ = np.zeros(HEAD + n_features * block + _BAR_SIZE)
-        self.state_[:RECENTLY] = (
-            n_features, 0, self.warm_up, self.min_scale, 1 / self.memory, self.release or 0, ring,
-            _FIRST, block, _DAY, self.rest or 40, self.rest or 0, self.age, -np.inf, 0, used)
-        self.state_[HEAD + PERIOD:-_BAR_SIZE:block] = self.period or _DAY
-        for field, start in ((_LOW, np.inf), (_HIGH, -np.inf), (_OLD_LOW, np.inf),
-                             (_OLD_HIGH, -np.inf)):
-            self.state_[HEAD + season_size(ring) + field:-_BAR_SIZE:block] = start
+        super()._reset(n_features)
+        head = named(self.state_, 0, _HEAD)
+        head["gap"], head["refractory"] = self.refractory or 40, self.refractory or 0
+        head["horizon"], head["last_over"] = self.horizon, -np.inf
+        head["views"] = sum(1 << VIEWS.index(name) for name in set(self.views))
+        for start in self._starts():
+            views = named(self.state_, start + int(head["block"]) - _VIEWS_SIZE, _VIEWS)
+            views["low"] = views["old_low"] = np.inf
+            views["high"] = views["old_high"] = -np.inf
 
-    def check_loaded(self) -> None:
-        check_loaded(self, SEEN, NEXT, HOT, PEAK, RECENTLY)
-
-    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _features(X, self.state_)
-
-    def usual(self) -> tuple[NDArray[np.float64], ...]:
-        """Expected value and deviation of each feature, and rows per season: 0 without one."""
-        return usual(self.state_)
+    def _contributions(self, X: Values) -> Values:
+        return _ensemble_score_features(X, self.state_)

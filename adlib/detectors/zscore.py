@@ -1,148 +1,180 @@
 """Rolling z-scores: how many deviations a value lies from what the last rows looked like.
 
-The kernels keep one flat float64 state, because each array argument of a compiled call costs a
-tenth of a microsecond. Window sums are never subtracted from: the last ``window`` rows are the tail
-of the previous block (suffix sums, made once per block) and the head of the current one (running
-sums), so a spike leaves nothing behind when it leaves the window.
+Window sums are never subtracted from: the last ``window`` rows are the tail of the previous block
+(suffix sums, made once per block) and the head of the current one (running sums), so a spike leaves
+nothing behind when it leaves the window.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.types import Array, boolean, void
-from numba.types import float64 as f8
-from numba.types import int64 as i8
-from numpy.typing import NDArray
 
-from adlib.arguments import floats, number, whole
-from adlib.base import OnlineDetector, Scores
-from adlib.detectors.flat import is_count
+from adlib.arguments import number, whole
+from adlib.detectors.flat import (
+    LEARN_ONE,
+    PROCESS_ONE,
+    PROCESS_ROWS,
+    SCORE_FEATURES,
+    SCORE_ONE,
+    SCORE_ROWS,
+    FlatStateDetector,
+    Record,
+    Values,
+    checked,
+    fields,
+    inner,
+    is_count,
+    jit,
+    named,
+    part,
+    record,
+)
 
-# the head of the state: what every kernel needs to know
-_ROBUST, _WINDOW, _WARM, _GATE, _RELEASE, _FLOOR, _SEEN, _POS, _RUN, _RECENT, _D = range(11)
-_HEAD = 16
+HEAD = np.dtype(fields("robust window warm_up gate release min_scale seen position outnumbered "
+                       "oldest n_features", spare=5))
+_RING = HEAD.itemsize // 8  # where what follows the head begins
+_head_at = record(HEAD)
 
 _WORST = 1e150  # a z-score above this would overflow when squared
 
 
-_row = Array(f8, 1, "C", readonly=True)  # read-only: kernels take frozen arrays too
-_rows = Array(f8, 2, "C", readonly=True)
-_state = f8[::1]
+class _Rolling(NamedTuple):
+    """The state by name. A row's place in ``ring`` is ``head.position``, in ``recent`` oldest.
+
+    Of `RollingZScore`: ring | centre | sums | suffix sums | recent; of `RobustZScore`: ring |
+    ordered | recent. What the other one has overlaps and is never read.
+    """
+
+    head: Record
+    ring: Values  # (n_features, window): the block being filled, and of the one before the rest
+    ordered: Values  # (n_features, window): the same rows by size
+    centre: Values  # (n_features,): what values are measured from, to keep their digits
+    first: Values  # (n_features,): sum of the block so far
+    second: Values  # (n_features,): sum of squares
+    first_left: Values  # (n_features, window + 1): sums of the block before, from a row to its end
+    second_left: Values  # (n_features, window + 1)
+    recent: Values  # (release, n_features): the last rows, learned or not
 
 
-def _jit(*signatures: Any) -> Callable:
-    # explicit signatures: a list or an integer array is refused instead of compiled for, and the
-    # first row of a stream does not wait for the compiler
-    return numba.njit(list(signatures), cache=True, error_model="numpy")
+@numba.njit(inline="always")  # records are not returned
+def _opened(state: Values) -> _Rolling:
+    head = _head_at(state, 0)
+    d, w = int(head.n_features), int(head.window)
+    after = _RING + d * w
+    sums = after + 3 * d
+    recent = after + d * w if head.robust else sums + 2 * d * (w + 1)
+    return _Rolling(head, part(state, _RING, (d, w)), part(state, after, (d, w)),
+                    part(state, after, (d,)), part(state, after + d, (d,)),
+                    part(state, after + 2 * d, (d,)), part(state, sums, (d, w + 1)),
+                    part(state, sums + d * (w + 1), (d, w + 1)),
+                    part(state, recent, (int(head.release), d)))
 
 
-# No kernel slices an array: a view costs more than the arithmetic. Rows are an offset into ``x``.
-
-
-@_jit(f8(f8, f8, f8))
-def _median3(a, b, c):
+@inner
+def _median3(a: float, b: float, c: float) -> float:
     return max(min(a, b), min(max(a, b), c))
 
 
-# -- layout, feature by feature ----------------------------------------------------------------
-# moments: ring (d, w) | reference (d) | head sums (2, d) | suffix sums (2, d, w + 1)
-# robust:  ring (d, w) | sorted (d, w)
-# both:    then recent (release, d)
-
-
-@_jit(i8(i8, i8, i8))
-def _recent_at(robust, w, d):
-    return _HEAD + (2 * w * d if robust else w * d + d + 2 * d + 2 * (w + 1) * d)
-
-
-@_jit(void(_state))
-def _clear(s):
+@inner
+def _forget(s: _Rolling) -> None:
     """Forget every learned row, keep the settings and the recent rows."""
-    s[_SEEN] = 0
-    s[_POS] = 0
-    s[_HEAD:_recent_at(int(s[_ROBUST]), int(s[_WINDOW]), int(s[_D]))] = 0
+    s.head.seen = 0
+    s.head.position = 0
+    s.ring[:] = 0
+    if s.head.robust:
+        s.ordered[:] = 0
+        return
+    s.centre[:] = 0
+    s.first[:] = 0
+    s.second[:] = 0
+    s.first_left[:] = 0
+    s.second_left[:] = 0
 
 
-@_jit(f8(f8, _row, i8, i8, i8, i8, _row))
-def _exact_z2(x, rows, pos, m, n, at, s):
+# -- mean and standard deviation ---------------------------------------------------------------
+
+
+@inner
+def _exact_z2(x: float, fresh: Values, m: int, n: int, ring: Values, head: Record) -> float:
     """Two passes over the window: what the sums stand for when they have lost their digits.
 
-    The window is n ring entries from ``at``, those at pos .. pos + m - 1 not yet written: they are
-    still in ``rows``.
+    The window is the first n entries of the ring, where m fresh values are still to be written.
     """
+    at = int(head.position)
     centre = 0.0
     for i in range(n):
-        centre += (rows[i - pos] if pos <= i < pos + m else s[at + i]) / n
-    var = 0.0
+        centre += (fresh[i - at] if at <= i < at + m else ring[i]) / n
+    variance = 0.0
     for i in range(n):
-        var += ((rows[i - pos] if pos <= i < pos + m else s[at + i]) - centre) ** 2 / n
-    floor = max(s[_FLOOR], 1e-9 * abs(centre))
-    z2 = (x - centre) ** 2 / max(var, floor * floor)
+        variance += ((fresh[i - at] if at <= i < at + m else ring[i]) - centre) ** 2 / n
+    floor = max(head.min_scale, 1e-9 * abs(centre))
+    z2 = (x - centre) ** 2 / max(variance, floor * floor)
     return z2 if z2 >= 0 else 0.0  # inf / inf: the window holds values whose squares overflow
 
 
 @numba.njit(inline="always")
-def _sums_z2(x, first, second, share, ref, min_scale):
+def _sums_z2(x: float, first: float, second: float, share: float, ref: float, min_scale: float
+             ) -> float:
     """Squared z of a value from the window's sums of (row - ref) and (row - ref)**2.
 
     -1 where the sums have lost their digits: by cancellation, or an overflow.
     """
     mean = first * share
     square = second * share
-    var = square - mean * mean
+    variance = square - mean * mean
     centre = mean + ref
     floor = 1e-9 * abs(centre)
     floor = floor if floor > min_scale else min_scale
     floor *= floor
     dev = x - centre
-    return dev * dev / (var if var > floor else floor) if var * 1e7 >= square else -1.0
+    return (dev * dev / (variance if variance > floor else floor)
+            if variance * 1e7 >= square else -1.0)
 
 
-@_jit(f8(f8, i8, i8, i8, i8, i8, _row))
-def _moment_z2(x, j, n, pos, w, d, s):
-    ref = _HEAD + d * w + j
-    suffix = _HEAD + d * w + 3 * d + j * (w + 1) + pos
-    z2 = _sums_z2(x, s[ref + d] + s[suffix], s[ref + 2 * d] + s[suffix + d * (w + 1)], 1.0 / n,
-                  s[ref], s[_FLOOR])
-    return z2 if z2 >= 0 else _exact_z2(x, s, 0, 0, n, _HEAD + j * w, s)
+@inner
+def _moment_z2(x: float, j: int, n: int, s: _Rolling) -> float:
+    at = int(s.head.position)
+    z2 = _sums_z2(x, s.first[j] + s.first_left[j, at], s.second[j] + s.second_left[j, at], 1.0 / n,
+                  s.centre[j], s.head.min_scale)
+    return z2 if z2 >= 0 else _exact_z2(x, s.ring[j], 0, n, s.ring[j], s.head)
 
 
-@_jit(void(i8, i8, i8, _state))
-def _turn_block(j, w, d, s):
+@inner
+def _turn_block(j: int, s: _Rolling) -> None:
     """The block of feature j is full: it becomes the previous one, summed from its end."""
-    at, ref_at = _HEAD + j * w, _HEAD + d * w + j
-    suffix = _HEAD + d * w + 3 * d + j * (w + 1)
-    ref = _median3(s[at], s[at + w // 2], s[at + w - 1])  # a centre that one spike cannot move
-    s[ref_at] = ref
-    s[ref_at + d] = 0.0
-    s[ref_at + 2 * d] = 0.0
+    w = s.ring.shape[1]
+    # a centre that one spike cannot move
+    centre = _median3(s.ring[j, 0], s.ring[j, w // 2], s.ring[j, w - 1])
+    s.centre[j] = centre
+    s.first[j] = 0.0
+    s.second[j] = 0.0
     first, second = 0.0, 0.0
     for i in range(w - 1, -1, -1):
-        v = s[at + i] - ref
+        v = s.ring[j, i] - centre
         first += v
         second += v * v
-        s[suffix + i] = first
-        s[suffix + i + d * (w + 1)] = second
+        s.first_left[j, i] = first
+        s.second_left[j, i] = second
 
 
-@_jit(void(_row, i8, i8, i8, i8, _state))
-def _moment_learn(x, o, pos, w, d, s):
-    for j in range(d):
-        ref = _HEAD + d * w + j
-        if s[_SEEN] == 0:
-            s[ref] = x[o + j]
-        s[_HEAD + j * w + pos] = x[o + j]
-        v = x[o + j] - s[ref]
-        s[ref + d] += v
-        s[ref + 2 * d] += v * v
-        if pos + 1 == w:
-            _turn_block(j, w, d, s)
+@inner
+def _moment_learn(x: Values, s: _Rolling) -> None:
+    at, w = int(s.head.position), s.ring.shape[1]
+    for j in range(len(x)):
+        if s.head.seen == 0:
+            s.centre[j] = x[j]
+        s.ring[j, at] = x[j]
+        v = x[j] - s.centre[j]
+        s.first[j] += v
+        s.second[j] += v * v
+        if at + 1 == w:
+            _turn_block(j, s)
 
 
-@_jit(boolean(f8[::1], f8[:, ::1], i8, f8, f8, f8))
-def _segment_z2(z2, work, m, share, ref, min_scale):
+@inner
+def _segment_z2(z2: Values, work: Values, m: int, share: float, ref: float, min_scale: float
+                ) -> bool:
     """The loop without branches, calls or carried values, which the compiler can vectorise."""
     exact = True
     for i in range(m):
@@ -151,47 +183,49 @@ def _segment_z2(z2, work, m, share, ref, min_scale):
     return exact
 
 
-@_jit(void(_row, i8, i8, f8[::1], f8[:, ::1], _state))
-def _moment_segment(x, start, m, scores, work, s):
-    """Score and learn m rows of one block, feature by feature: the row kernels, without a gate.
+@inner
+def _moment_segment(X: Values, scores: Values, work: Values, s: _Rolling) -> None:
+    """Score and learn rows of one block, feature by feature: the row kernels, without a gate.
 
     The window must be full and the rows must not pass the end of the block. Same operations in the
     same order as row by row, hence the same bits.
     """
-    d, w, pos = int(s[_D]), int(s[_WINDOW]), int(s[_POS])
+    m, d = X.shape
+    w, at = s.ring.shape[1], int(s.head.position)
     values, z2 = work[0], work[3]
     for j in range(d):
-        ref_at, ring = _HEAD + d * w + j, _HEAD + j * w
-        suffix = _HEAD + d * w + 3 * d + j * (w + 1) + pos
-        ref, first, second = s[ref_at], s[ref_at + d], s[ref_at + 2 * d]
+        centre, first, second = s.centre[j], s.first[j], s.second[j]
         for i in range(m):
-            value = x[(start + i) * d + j]
+            value = X[i, j]
             values[i] = value
-            work[1, i] = first + s[suffix + i]
-            work[2, i] = second + s[suffix + d * (w + 1) + i]
-            v = value - ref
+            work[1, i] = first + s.first_left[j, at + i]
+            work[2, i] = second + s.second_left[j, at + i]
+            v = value - centre
             first += v
             second += v * v
-        if not _segment_z2(z2, work, m, 1.0 / w, ref, s[_FLOOR]):
+        if not _segment_z2(z2, work, m, 1.0 / w, centre, s.head.min_scale):
             for i in range(m):
                 if not z2[i] >= 0:
-                    z2[i] = _exact_z2(values[i], values, pos, i, w, ring, s)
+                    z2[i] = _exact_z2(values[i], values, i, w, s.ring[j], s.head)
         for i in range(m):
-            s[ring + pos + i] = values[i]
-            if j == 0 or z2[i] > scores[start + i]:
-                scores[start + i] = z2[i]
-        s[ref_at + d] = first
-        s[ref_at + 2 * d] = second
-        if pos + m == w:
-            _turn_block(j, w, d, s)
-    for i in range(start, start + m):
+            s.ring[j, at + i] = values[i]
+            if j == 0 or z2[i] > scores[i]:
+                scores[i] = z2[i]
+        s.first[j] = first
+        s.second[j] = second
+        if at + m == w:
+            _turn_block(j, s)
+    for i in range(m):
         scores[i] = min(np.sqrt(max(scores[i], 0.0)), _WORST)
-    s[_SEEN] += m
-    s[_POS] = pos + m if pos + m < w else 0
+    s.head.seen += m
+    s.head.position = at + m if at + m < w else 0
 
 
-@_jit(f8(i8, i8, i8, f8, _row))
-def _kth_distance(k, at, n, centre, s):
+# -- median and median absolute deviation ------------------------------------------------------
+
+
+@inner
+def _kth_distance(k: int, n: int, centre: float, ordered: Values) -> float:
     """k-th smallest (from 0) distance of n sorted values to their median.
 
     The distances of the lower and of the upper half are each sorted: a binary search finds how many
@@ -201,195 +235,195 @@ def _kth_distance(k, at, n, centre, s):
     low, high = max(0, k + 1 - (n - h)), min(k + 1, h)
     while low < high:
         i = (low + high) // 2  # take i from the lower half, k + 1 - i from the upper
-        if centre - s[at + h - 1 - i] < s[at + h + k - i] - centre:
+        if centre - ordered[h - 1 - i] < ordered[h + k - i] - centre:
             low = i + 1
         else:
             high = i
     best = -1.0
     if low > 0:
-        best = centre - s[at + h - low]
+        best = centre - ordered[h - low]
     if k + 1 - low > 0:
-        best = max(best, s[at + h + k - low] - centre)
+        best = max(best, ordered[h + k - low] - centre)
     return best
 
 
-@_jit(f8(f8, i8, i8, i8, i8, _row))
-def _robust_z2(x, j, n, w, d, s):
+@inner
+def _robust_z2(x: float, n: int, ordered: Values, min_scale: float) -> float:
     """Squared z of one value against median and 1.4826 MAD of the window."""
-    at = _HEAD + d * w + j * w
     h = n // 2
     if n % 2:
-        centre = s[at + h]
-        mad = _kth_distance(h, at, n, centre, s)
+        centre = ordered[h]
+        mad = _kth_distance(h, n, centre, ordered)
     else:
-        centre = 0.5 * s[at + h - 1] + 0.5 * s[at + h]
-        mad = 0.5 * (_kth_distance(h - 1, at, n, centre, s) + _kth_distance(h, at, n, centre, s))
+        centre = 0.5 * ordered[h - 1] + 0.5 * ordered[h]
+        mad = 0.5 * (_kth_distance(h - 1, n, centre, ordered)
+                     + _kth_distance(h, n, centre, ordered))
     scale = 1.4826 * mad
     if mad == 0.0:  # more than half of the rows are equal: the mean deviation still says something
         total = 0.0
         for i in range(n):
-            total += abs(s[at + i] - centre)
+            total += abs(ordered[i] - centre)
         scale = 1.2533 * total / n
-    z = (x - centre) / max(scale, max(s[_FLOOR], 1e-9 * abs(centre)))
+    z = (x - centre) / max(scale, max(min_scale, 1e-9 * abs(centre)))
     return z * z
 
 
-@_jit(void(_row, i8, i8, i8, i8, i8, _state))
-def _robust_learn(x, o, n, pos, w, d, s):
-    for j in range(d):
-        at = _HEAD + d * w + j * w
-        if n == w:  # shift the gap that the oldest row leaves towards the place of the new one
-            oldest = s[_HEAD + j * w + pos]
-            i, end = 0, w
-            while i < end:
-                half = (i + end) // 2
-                if s[at + half] < oldest:
-                    i = half + 1
-                else:
-                    end = half
+@inner
+def _place_of(value: float, ordered: Values) -> int:
+    """Where a value stands, or would, in a full sorted window."""
+    low, high = 0, len(ordered)
+    while low < high:
+        half = (low + high) // 2
+        if ordered[half] < value:
+            low = half + 1
         else:
-            i = n
-        while i > 0 and s[at + i - 1] > x[o + j]:
-            s[at + i] = s[at + i - 1]
+            high = half
+    return low
+
+
+@inner
+def _robust_learn(x: Values, n: int, s: _Rolling) -> None:
+    at, w = int(s.head.position), s.ring.shape[1]
+    for j in range(len(x)):
+        ordered = s.ordered[j]
+        # shift the gap that the oldest row leaves towards the place of the new one
+        i = _place_of(s.ring[j, at], ordered) if n == w else n
+        while i > 0 and ordered[i - 1] > x[j]:
+            ordered[i] = ordered[i - 1]
             i -= 1
         last = w - 1 if n == w else n
-        while i < last and s[at + i + 1] < x[o + j]:
-            s[at + i] = s[at + i + 1]
+        while i < last and ordered[i + 1] < x[j]:
+            ordered[i] = ordered[i + 1]
             i += 1
-        s[at + i] = x[o + j]
-        s[_HEAD + j * w + pos] = x[o + j]
+        ordered[i] = x[j]
+        s.ring[j, at] = x[j]
 
 
-@_jit(f8(_row, i8, _row))
-def _score_row(x, o, s):
+# -- rows --------------------------------------------------------------------------------------
+
+
+@inner
+def _z2(x: float, j: int, n: int, s: _Rolling) -> float:
+    if s.head.robust:
+        return _robust_z2(x, n, s.ordered[j], s.head.min_scale)
+    return _moment_z2(x, j, n, s)
+
+
+@inner
+def _score_row(x: Values, s: _Rolling) -> float:
     """Largest ``|z|`` over the features; 0 while warming up."""
-    d, w, pos = int(s[_D]), int(s[_WINDOW]), int(s[_POS])
-    n = min(int(s[_SEEN]), w)
-    if n < s[_WARM]:
+    n = min(int(s.head.seen), s.ring.shape[1])
+    if n < s.head.warm_up:
         return 0.0
     worst = 0.0
-    if s[_ROBUST]:
-        for j in range(d):
-            worst = max(worst, _robust_z2(x[o + j], j, n, w, d, s))
-    else:
-        for j in range(d):
-            worst = max(worst, _moment_z2(x[o + j], j, n, pos, w, d, s))
+    for j in range(len(x)):
+        worst = max(worst, _z2(x[j], j, n, s))
     return min(np.sqrt(worst), _WORST)
 
 
-@_jit(void(_row, i8, _state))
-def _append(x, o, s):
+@inner
+def _append(x: Values, s: _Rolling) -> None:
     """Learn one row unconditionally."""
-    d, w, pos = int(s[_D]), int(s[_WINDOW]), int(s[_POS])
-    if s[_ROBUST]:
-        _robust_learn(x, o, min(int(s[_SEEN]), w), pos, w, d, s)
+    w = s.ring.shape[1]
+    if s.head.robust:
+        _robust_learn(x, min(int(s.head.seen), w), s)
     else:
-        _moment_learn(x, o, pos, w, d, s)
-    s[_SEEN] += 1
-    s[_POS] = pos + 1 if pos + 1 < w else 0
+        _moment_learn(x, s)
+    s.head.seen += 1
+    s.head.position = s.head.position + 1 if s.head.position + 1 < w else 0
 
 
-@_jit(void(_row, i8, f8, _state))
-def _learn_scored(x, o, score, s):
+@inner
+def _learn_scored(x: Values, score: float, s: _Rolling) -> None:
     """Learn one row of known score, unless the gate keeps it out."""
-    if s[_GATE] == np.inf:
-        _append(x, o, s)
+    if s.head.gate == np.inf:
+        _append(x, s)
         return
-    d, release = int(s[_D]), int(s[_RELEASE])
-    at = _recent_at(int(s[_ROBUST]), int(s[_WINDOW]), d)
+    release = len(s.recent)
     if release > 0:  # remember the last rows, flagged or not
-        slot = int(s[_RECENT])
-        for j in range(d):
-            s[at + slot * d + j] = x[o + j]
-        s[_RECENT] = (slot + 1) % release
-    if score <= s[_GATE]:
-        s[_RUN] = max(0.0, s[_RUN] - 1)
-        _append(x, o, s)
+        newest = int(s.head.oldest)
+        s.recent[newest] = x
+        s.head.oldest = (newest + 1) % release
+    if score <= s.head.gate:
+        s.head.outnumbered = max(0.0, s.head.outnumbered - 1)
+        _append(x, s)
         return
-    s[_RUN] += 1
-    if release > 0 and s[_RUN] >= release:  # this is the new normal: start again from it
-        s[_RUN] = 0
-        _clear(s)
+    s.head.outnumbered += 1
+    if release > 0 and s.head.outnumbered >= release:  # the new normal: start again from it
+        s.head.outnumbered = 0
+        _forget(s)
         for i in range(release):
-            _append(s, at + (int(s[_RECENT]) + i) % release * d, s)
+            _append(s.recent[(int(s.head.oldest) + i) % release], s)
 
 
-@_jit(void(_row, _row))
-def _check_row(x, s):
-    """A short row would be read past its end; one NaN would spoil a sorted window for ever."""
-    bad = len(x) != s[_D]
-    for j in range(len(x)):
-        bad |= not np.isfinite(x[j])
-    if bad:
-        raise ValueError  # `RollingZScore._row` says what is wrong
+@jit(SCORE_ONE)
+def _score_one(x: Values, state: Values) -> float:
+    s = _opened(state)
+    return _score_row(checked(x, s.head.n_features), s)
 
 
-@_jit(f8(_row, _row))
-def _score_one(x, s):
-    _check_row(x, s)
-    return _score_row(x, 0, s)
+@jit(LEARN_ONE)
+def _learn_one(x: Values, state: Values) -> None:
+    s = _opened(state)
+    row = checked(x, s.head.n_features)
+    _learn_scored(row, 0.0 if s.head.gate == np.inf else _score_row(row, s), s)
 
 
-@_jit(void(_row, _state))
-def _learn_one(x, s):
-    _check_row(x, s)
-    _learn_scored(x, 0, 0.0 if s[_GATE] == np.inf else _score_row(x, 0, s), s)
-
-
-@_jit(f8(_row, _state))
-def _process_one(x, s):
-    _check_row(x, s)
-    score = _score_row(x, 0, s)
-    _learn_scored(x, 0, score, s)
+@jit(PROCESS_ONE)
+def _process_one(x: Values, state: Values) -> float:
+    s = _opened(state)
+    row = checked(x, s.head.n_features)
+    score = _score_row(row, s)
+    _learn_scored(row, score, s)
     return score
 
 
-@_jit(f8[::1](_row, _state))
-def _process_rows(x, s):
-    d, w = int(s[_D]), int(s[_WINDOW])
+@jit(PROCESS_ROWS)
+def _process_rows(x: Values, state: Values) -> Values:
+    s = _opened(state)
+    d, w = s.ring.shape
     n = len(x) // d
     scores = np.empty(n)
-    by_block = s[_GATE] == np.inf and not s[_ROBUST]
+    by_block = s.head.gate == np.inf and not s.head.robust
     work = np.empty((4, w))
     i = 0
     while i < n:
-        if by_block and s[_SEEN] >= w:
-            m = min(n - i, w - int(s[_POS]))
-            _moment_segment(x, i, m, scores, work, s)
+        if by_block and s.head.seen >= w:
+            m = min(n - i, w - int(s.head.position))
+            _moment_segment(part(x, i * d, (m, d)), part(scores, i, (m,)), work, s)
             i += m
         else:
-            scores[i] = _score_row(x, i * d, s)
-            _learn_scored(x, i * d, scores[i], s)
+            row = part(x, i * d, (d,))
+            scores[i] = _score_row(row, s)
+            _learn_scored(row, scores[i], s)
             i += 1
     return scores
 
 
-@_jit(f8[::1](_row, _row))
-def _score_rows(x, s):
-    d = int(s[_D])
+@jit(SCORE_ROWS)
+def _score_rows(x: Values, state: Values) -> Values:
+    s = _opened(state)
+    d = s.ring.shape[0]
     scores = np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _score_row(x, i * d, s)
+        scores[i] = _score_row(part(x, i * d, (d,)), s)
     return scores
 
 
-@_jit(f8[:, ::1](_rows, _row))
-def _z_features(X, s):
+@jit(SCORE_FEATURES)
+def _z_features(X: Values, state: Values) -> Values:
     """``|z|`` of every feature for every row, against the frozen state."""
-    w, pos, n = int(s[_WINDOW]), int(s[_POS]), min(int(s[_SEEN]), int(s[_WINDOW]))
+    s = _opened(state)
+    n = min(int(s.head.seen), s.ring.shape[1])
     z = np.zeros_like(X)
-    if n >= s[_WARM]:
+    if n >= s.head.warm_up:
         for i in range(X.shape[0]):
             for j in range(X.shape[1]):
-                if s[_ROBUST]:
-                    z2 = _robust_z2(X[i, j], j, n, w, X.shape[1], s)
-                else:
-                    z2 = _moment_z2(X[i, j], j, n, pos, w, X.shape[1], s)
-                z[i, j] = min(np.sqrt(z2), _WORST)
+                z[i, j] = min(np.sqrt(_z2(X[i, j], j, n, s)), _WORST)
     return z
 
 
-class RollingZScore(OnlineDetector):
+class RollingZScore(FlatStateDetector):
     """Largest ``|z|`` over the features against mean and standard deviation of the last rows.
 
     The textbook online detector: ``score = max_j |x_j - mean_j| / std_j`` over the last
@@ -438,6 +472,10 @@ class RollingZScore(OnlineDetector):
     """
 
     _robust = False
+    _head = HEAD
+    _learned = ("seen", "position", "outnumbered", "oldest")
+    _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
+                "process_rows": _process_rows, "score_rows": _score_rows}
 
     def __init__(self, *, window: int = 100, warm_up: int = 10, gate: float | None = None,
                  release: int | None = 50, min_scale: float = 1e-12, **base: Any):
@@ -459,76 +497,27 @@ class RollingZScore(OnlineDetector):
         self._check_number("min_scale", above=0)
 
     def _reset(self, n_features: int) -> None:
-        release = int(self.release or 0)
-        size = _recent_at(self._robust, self.window, n_features) + release * n_features
-        self.state_ = np.zeros(size)
-        self.state_[:_D + 1] = (self._robust, self.window, self.warm_up,
-                                np.inf if self.gate is None else self.gate, release,
-                                self.min_scale, 0, 0, 0, 0, n_features)
+        d, w, release = n_features, int(self.window), int(self.release or 0)
+        learned = 2 * d * w if self._robust else d * w + 3 * d + 2 * d * (w + 1)
+        self.state_ = np.zeros(_RING + learned + release * d)
+        head = named(self.state_, 0, HEAD)
+        head["robust"], head["window"], head["warm_up"] = self._robust, w, self.warm_up
+        head["gate"] = np.inf if self.gate is None else self.gate
+        head["release"], head["min_scale"], head["n_features"] = release, self.min_scale, d
 
-    def check_loaded(self) -> None:
-        if "state_" not in vars(self):
-            return
-        found = self.state_
-        self._reset(self.n_features_in_)
-        fresh, self.state_ = self.state_, found
-        learned = [_SEEN, _POS, _RUN, _RECENT]
-        same = found.shape == fresh.shape and found.dtype == fresh.dtype and (
-            np.delete(found[:_HEAD], learned) == np.delete(fresh[:_HEAD], learned)).all()
-        if not (same and is_count(found[_SEEN]) and found[_POS] == found[_SEEN] % self.window
-                and is_count(found[_RECENT]) and found[_RECENT] < max(found[_RELEASE], 1)):
-            raise ValueError("state_ is not one that these parameters give")
+    def _could_be(self, found: Values, fresh: Values) -> bool:
+        head = named(found, 0, HEAD)
+        return bool(is_count(head["seen"]) and head["position"] == head["seen"] % self.window
+                    and is_count(head["oldest"])
+                    and head["oldest"] < max(head["release"], 1))
 
-    # The three calls of the live path hand the row to compiled code as it is. What that refuses is
-    # converted (a list, integers, the first row of all) or named in an error, in `_row`.
-
-    def score_one(self, x: NDArray[np.float64]) -> float:
-        """Score one row of shape (n_features,) and learn nothing."""
-        try:
-            return _score_one(x, self.state_)
-        except (TypeError, AttributeError, ValueError):
-            return _score_one(self._row(x), self.state_)
-
-    def learn_one(self, x: NDArray[np.float64]) -> None:
-        """Learn one row of shape (n_features,), unless the gate keeps it out."""
-        try:
-            _learn_one(x, self.state_)
-        except (TypeError, AttributeError, ValueError):
-            _learn_one(self._row(x), self.state_)
-
-    def process_one(self, x: NDArray[np.float64]) -> float:
-        """Score one row of shape (n_features,), then learn it."""
-        try:
-            return _process_one(x, self.state_)
-        except (TypeError, AttributeError, ValueError):
-            return _process_one(self._row(x), self.state_)
-
-    def _row(self, x: Any) -> NDArray[np.float64]:
-        row = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
-        d = self.n_features_in_ if hasattr(self, "state_") else row.size
-        if row.shape != (d,) or d == 0:
-            raise ValueError(f"x must have shape ({d or 'n_features'},), got {row.shape}")
-        if not np.isfinite(row).all():
-            raise ValueError(f"x must be finite, got {row[~np.isfinite(row)][0]} in column "
-                             f"{int(np.isfinite(row).argmin())}")
-        if not hasattr(self, "state_"):
-            self.check_params()
-            self._start(d)
-        return row
-
-    def _process(self, X: NDArray[np.float64]) -> Scores:
-        return _process_rows(X.ravel(), self.state_)
-
-    def _score(self, X: NDArray[np.float64]) -> Scores:
-        return _score_rows(X.ravel(), self.state_)
-
-    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _contributions(self, X: Values) -> Values:
         return _z_features(X, self.state_)
 
-    def usual(self) -> tuple[NDArray[np.float64], ...]:
-        """Expected value and deviation of each feature, and rows per season: 0 without one."""
+    def usual(self) -> tuple[Values, ...]:
         d, w = self.n_features_in_, self.window
-        ring = self.state_[_HEAD:_HEAD + d * w].reshape(d, w)[:, :min(int(self.state_[_SEEN]), w)]
+        learned = min(int(named(self.state_, 0, HEAD)["seen"]), w)
+        ring = self.state_[_RING:_RING + d * w].reshape(d, w)[:, :learned]
         none = np.zeros(d)
         if ring.shape[1] < self.warm_up:
             return np.full(d, np.nan), np.full(d, np.nan), none
