@@ -78,7 +78,7 @@ lock:
 
 clean:
 	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete
-	rm -rf .pytest_cache .ruff_cache .hypothesis build dist docs/api
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist docs/api
 	find adlib notebooks tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean

@@ -23,7 +23,7 @@ _CHAPTERS = str(ROOT / "notebooks")
 if Path(_CHAPTERS, "exercises").is_dir() and _CHAPTERS not in sys.path:
     sys.path.append(_CHAPTERS)  # last: it must not shadow what is installed
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "figure.figsize": (9.0, 3.2),
     "figure.dpi": 80,  # text sharp enough to read, notebooks small enough to review
     "figure.constrained_layout.use": True,
@@ -123,10 +123,12 @@ def check_parameters(sources: Sequence[str]) -> None:
 
 def _literals(source: str) -> dict[str, Any]:
     """Names assigned a literal at the top level of `source`, with their values."""
-    found = {}
+    found: dict[str, Any] = {}
     for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        found |= {t.id: ast.literal_eval(node.value) for t in targets if isinstance(t, ast.Name)}
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            value = ast.literal_eval(node.value)
+            found |= {target.id: value for target in targets if isinstance(target, ast.Name)}
     return found
 
 

@@ -149,6 +149,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from adlib import notebooks
+from exercises import check
 
 notebooks.setup(seed=seed)"""
 
@@ -371,6 +372,24 @@ def test_wrong_parameter_ends_papermill_with_one_sentence(toy, tmp_path, option,
     assert run.returncode == 1
     last = run.stderr.strip().splitlines()[-2:]
     assert last[0] == 'Exception encountered at "In [3]":' and sentence in last[1]
+
+
+@pytest.mark.parametrize("start", ["root", "notebooks", "elsewhere"])
+def test_a_chapter_finds_its_exercises_wherever_papermill_starts(toy, tmp_path, start):
+    cwd = {"root": notebooks.ROOT, "notebooks": notebooks.ROOT / "notebooks", "elsewhere": tmp_path}
+    run = python("-m", "papermill", toy / "notebooks" / "01_noise.ipynb", tmp_path / "out.ipynb",
+                 cwd=cwd[start])
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(("folder", "file"), [
+    (".", "tests/test_exercises.py"), ("tests", "test_exercises.py"),
+    (".", "notebooks/02_online_zscore.ipynb"), ("notebooks", "02_online_zscore.ipynb"),
+    ("tools", "chapters.py"), (".", "notebooks/exercises")])
+def test_one_file_alone_is_collected(folder, file):
+    run = python("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", file,
+                 cwd=notebooks.ROOT / folder)
+    assert run.returncode in (0, 5), run.stdout  # 5: a file without a doctest
 
 
 def test_known_parameters_pass():
