@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from adlib.arguments import floats, instance, number, one_of, whole
+from adlib.arguments import floats, instance, number, one_of, require_extra, whole
 
 __all__ = ["DriftMonitor"]
 
@@ -410,8 +410,7 @@ _STATE = ("rows_", "alarms_", "trail_", "_run", "_last", "_hung", "_recent", "_w
 
 def _engine(name: str, past: list[float]) -> Any:
     """One of river's change detectors, after the past. Fast rather than careful: see `_unlike`."""
-    from river import drift
-
+    drift = require_extra("river.drift", "live")
     if name == "kswin":
         return drift.KSWIN(alpha=0.001, seed=0, window=past[-100:])
     engine = (drift.ADWIN(delta=0.01, clock=4) if name == "adwin"

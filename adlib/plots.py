@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from adlib.arguments import floats, instance, listed, number, whole
+from adlib.arguments import floats, instance, listed, number, require_extra, whole
 from adlib.metrics.labels import runs
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
     >>> [text.get_text() for text in critical_difference(rank_detectors(cells)).texts]
     ['A  1.0 ', ' 2.0  B']
     """
-    from scikit_posthocs import critical_difference_diagram
-
+    posthocs = require_extra("scikit_posthocs", "notebooks")
     if not hasattr(ranking, "average_rank"):
         raise TypeError(f"ranking must be what rank_detectors gives, got {type(ranking).__name__}")
     alpha = number(alpha, "alpha", above=0, below=1)
@@ -131,7 +130,7 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
                          f"{list(ranks.index)}")
     ax = _axes(ax, 8, 1.5 + 0.15 * len(ranks))
     colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
-    critical_difference_diagram(
+    posthocs.critical_difference_diagram(
         ranks, ranking.p_values, alpha=alpha, ax=ax, color_palette=colours,
         label_fmt_left="{label}  {rank:.1f} ", label_fmt_right=" {rank:.1f}  {label}",
         text_h_margin=0.04 * max(float(np.ptp(ranks)), 0.5), elbow_props={"linewidth": 1.2},

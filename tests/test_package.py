@@ -68,3 +68,44 @@ def test_the_installed_package_renders_a_report(installed, tmp_path):
     run = python("-c", REPORT, path=installed, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.strip()).is_relative_to(installed)
+# ------------------------------------------------------------------ without the extras
+
+WITHOUT = """
+import sys
+
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {library!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+
+sys.meta_path.insert(0, Refuse())
+try:
+    {statement}
+except ImportError as error:
+    print(error)
+"""
+
+
+RANKED = """import pandas as pd; from adlib.compare import rank_detectors; rank_detectors(
+        pd.DataFrame([(d, "detector", s, 0, "average_precision", v, "ok") for s in "abcdef"
+                      for d, v in (("A", 0.8), ("B", 0.7), ("C", 0.6))], columns=[
+            "detector", "role", "dataset", "seed", "metric", "value", "status"]))"""
+
+
+@pytest.mark.parametrize(("library", "extra", "statement"), [
+    ("torch", "deep", "import adlib.detectors; adlib.detectors.VAE"),
+    ("torch", "deep", "import adlib.training"),
+    ("pydantic", "live", "import adlib.realtime"),
+    ("river", "live", "from adlib.drift import DriftMonitor; "
+                      "DriftMonitor().fit([i % 7.0 for i in range(999)])"),
+    ("skops", "sklearn", "import adlib; from sklearn.decomposition import PCA; "
+                         "adlib.save(PCA(1).fit([[0.0, 1], [1, 0]]), 'model')"),
+    ("scikit_posthocs", "notebooks", RANKED),
+])
+def test_a_missing_extra_is_one_sentence_that_names_it(library, extra, statement, tmp_path):
+    code = WITHOUT.format(library=library, statement=statement)
+    run = python("-c", code, path=ROOT, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == f"{library} is not installed: pip install 'adlib[{extra}]'\n"

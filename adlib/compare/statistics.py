@@ -6,7 +6,7 @@ from math import ceil, log2
 import numpy as np
 import pandas as pd
 
-from adlib.arguments import generator, instance, whole
+from adlib.arguments import generator, instance, require_extra, whole
 from adlib.detectors import baselines
 
 __all__ = ["Ranking", "by_kind", "rank_detectors", "summarise", "triviality", "verdict"]
@@ -184,8 +184,9 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
     >>> ranking.wins.to_dict(), ranking.p_values.loc["A", "B"].round(3).item(), ranking.sets_needed
     ({'A': 8.0, 'B': 0.0, 'C': 0.0}, 0.023, 7)
     """
-    from scikit_posthocs import posthoc_wilcoxon
     from scipy.stats import friedmanchisquare
+
+    posthoc_wilcoxon = require_extra("scikit_posthocs", "notebooks").posthoc_wilcoxon
 
     table = checked_table(table, intervals=False)
     metrics = _headlines(table)
