@@ -165,7 +165,7 @@ class Explanation:
         if np.isnan(self.normal[i]).any():
             return " No change of a few features was found that would make it normal."
         parts = [f"{self.feature_names[j]} at {self._number(i, j, self.normal[i, j])}"
-                 for j in np.flatnonzero(self.normal[i] != self.values[i])]
+                 for j in np.flatnonzero(self.normal[i] != self.values[i]).tolist()]
         if not parts:
             return ""
         return f" With {_join(parts)} it would not be flagged."
@@ -271,42 +271,50 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     given, X = X, floats(X, "X", "(n_samples, n_features)")
     names, time = _names(model, given, feature_names), _times(given, time)
     units = instance({} if units is None else units, "units", Mapping)
-    if threshold is None:
-        threshold = _threshold(model)
-    elif not (isinstance(threshold, float) and np.isnan(threshold)):  # NaN: there is none
-        threshold = number(threshold, "threshold", most=np.inf)
+    threshold, scores = _threshold(model, threshold), None
     online = isinstance(model, OnlineDetector)
     look_back = 0 if online else _look_back(model)
-    scores = None
     if rows is None or (background is None and (counterfactual or method == "occlusion")):
         scores = (copy.deepcopy(model).process(X) if online
                   else np.asarray(anomaly_score(model, given), dtype=np.float64))
-    if rows is None:
-        if np.isnan(threshold):
-            raise ValueError(f"rows must be given: {type(model).__name__} has no threshold to "
-                             f"choose them by")
-        rows = np.flatnonzero(scores > threshold)
-    rows = _positions(rows, len(X))
-    normal = _background(X, rows, scores, threshold, background, look_back)
+    at = _positions(_flagged(model, scores, threshold) if rows is None else rows, len(X))
+    normal = _background(X, at, scores, threshold, background, look_back)
     reference = _Reference(normal) if len(normal) >= _LEAST else None
-    W = windows(X, look_back + 1)[rows]  # (n, window, features)
+    W = windows(X, look_back + 1)[at]  # (n, window, features)
     if not np.isfinite(W).all():
         raise ValueError("X must be finite in the rows to be explained and in those before them "
                          "that the model looks back to")
-    wanted = {"method": method, "threshold": threshold, "counterfactual": counterfactual,
-              "steps": steps}
-    if online and len(rows):
-        parts = _follow(model, W, X, rows, reference, wanted)
-    else:  # in parts: every feature of every row is replaced by every guess at once
-        size = max(1, _VALUES // (W[:1].size * X.shape[1] or 1))
-        parts = [_explain(_Model(model, look_back), W[i:i + size], _usual(reference, W[i:i + size]),
-                          **wanted) for i in range(0, max(len(W), 1), size)]
+    wanted = _Wanted(method, threshold, counterfactual, steps)
+    found = _joined(_follow(model, W, X, at, reference, wanted) if online and len(at) else
+                    _in_batches(_Model(model, look_back), W, reference, wanted))
+    found["context"] = _context(found.pop("period"), time, at)
+    return Explanation(rows=at, threshold=threshold, feature_names=names, units=units,
+                       time=None if time is None else time[at], **found)
+
+
+class _Wanted(NamedTuple):
+    """What the caller asks for."""
+
+    method: str
+    threshold: float
+    counterfactual: bool
+    steps: bool
+
+
+def _in_batches(model: "_Model", W: Array, reference: "_Reference | None", wanted: _Wanted
+                ) -> list[dict[str, Any]]:
+    """Windows explained some at a time: every feature is replaced by every guess at once."""
+    size = max(1, _VALUES // (W[:1].size * W.shape[2] or 1))
+    return [_explain(model, W[i:i + size], _usual(reference, W[i:i + size]), wanted)
+            for i in range(0, max(len(W), 1), size)]
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Batches of rows as one."""
     found = {name: np.concatenate([part[name] for part in parts]) if isinstance(value, np.ndarray)
              else value for name, value in parts[0].items()}
     found["sums_to_score"] = all(part["sums_to_score"] for part in parts)
-    found["context"] = _context(found.pop("period"), time, rows)
-    return Explanation(rows=rows, threshold=threshold, feature_names=names, units=units,
-                       time=None if time is None else time[rows], **found)
+    return found
 
 
 # -- one batch of windows -----------------------------------------------------------------------
@@ -323,7 +331,7 @@ class _Model:
         """Windows laid end to end; what is said of the last row of each."""
         found, step = [], max(1, _CHUNK // self.length)
         for start in range(0, len(W), step):
-            part = np.ascontiguousarray(W[start:start + step]).reshape(-1, W.shape[2])
+            part: Any = np.ascontiguousarray(W[start:start + step]).reshape(-1, W.shape[2])
             if self.names is not None:
                 import pandas as pd
 
@@ -348,58 +356,82 @@ class _Model:
         return self._ask(self.model.contributions, W), None
 
 
-def _explain(model: _Model, W: Array, usual: "_Usual", *, method: str, threshold: float,
-             counterfactual: bool, steps: bool) -> dict[str, Any]:
+def _explain(model: _Model, W: Array, usual: "_Usual", wanted: _Wanted) -> dict[str, Any]:
     """All about these windows, given what each should show."""
-    (n, length, d), values, guesses = W.shape, W[:, -1], usual.guesses
-    far, odd = (standardise(values, centre, np.maximum(scale, np.finfo(float).tiny))
-                for centre, scale in ((usual.value, usual.scale), (usual.expected, usual.error)))
-    found = {"values": values, "scores": model.score(W), "steps": None, "method": "native",
-             "usual": usual.value + 0 * values, "deviations": far, "expected": usual.expected + 0 *
-             values, "surprises": odd, "period": usual.period + 0 * values, "sums_to_score": True,
-             "replaced": np.full(W.shape, np.nan), "normal": np.full((n, d), np.nan),
-             "normal_scores": np.zeros(n), "sought": np.full(n, counterfactual and
-             guesses is not None and not np.isnan(threshold))}
-    if not n:
-        return found | {"contributions": np.zeros((0, d))}
-    scores, parts, cells = found["scores"], None, None
-    alone = length == 1 and guesses is not None and not isinstance(model.model, OnlineDetector)
-    own = method == "native" or (method == "auto" and not alone)
-    if own and (method == "native" or hasattr(model.model, "contributions")):
-        try:
-            parts, cells = model.native(W, steps)
-        except (AttributeError, NotImplementedError) as error:
-            if method == "native":
-                raise NotImplementedError(f"{type(model.model).__name__} has no native "
-                                          f"contributions; use method='occlusion'") from error
-    if guesses is None and (parts is None or (steps and length > 1 and cells is None)):
-        raise ValueError(f"background must hold {_LEAST} normal rows or more to replace values by "
-                         f"what is usual")
+    found, guesses = _facts(model, W, usual, wanted), usual.guesses
+    if not len(W):
+        return found
+    scores, by_step = found["scores"], wanted.steps and model.length > 1
+    parts, cells = _native(model, W, wanted, known=guesses is not None)
+    if guesses is None:
+        if parts is None or (by_step and cells is None):
+            raise ValueError(f"background must hold {_LEAST} normal rows or more to replace values "
+                             f"by what is usual")
+        return found | _adding_up(parts, scores) | {"steps": cells if by_step else None}
     if parts is None:
-        found["method"], everyone = "occlusion", np.broadcast_to(np.arange(d), (n, d))
+        everyone = np.broadcast_to(np.arange(W.shape[2]), W[:, -1].shape)
         best, lowest = _best_guess(model, W, guesses, everyone)
         parts, found["normal_scores"] = _in_order(model, W, best, scores, scores[:, None] - lowest)
+        found |= {"method": "occlusion", "contributions": parts}
     else:
-        largest = np.maximum(parts.max(axis=1), 0)
-        if d > 1 and np.allclose(largest, scores) and not np.allclose(parts.sum(axis=1), scores):
-            parts = _airport(np.maximum(parts, 0.0))
-        found["sums_to_score"] = bool(np.allclose(parts.sum(axis=1), scores, rtol=1e-5))
-        if guesses is not None:
-            best = guesses[:, 0].copy()
-    found["contributions"] = parts
-    if steps and length > 1:
+        best = guesses[:, 0].copy()
+        found |= _adding_up(parts, scores)
+        parts = found["contributions"]
+    if by_step:
         found["steps"] = cells if cells is not None else _by_step(model, W, best, scores, parts)
     if found["sought"].any():
         few = np.argsort(-parts, axis=1, kind="stable")[:, :_TRIED]
         if found["method"] == "native":
-            lines = np.arange(n)[:, None]
-            chosen, _ = _best_guess(model, W, guesses, few)
-            best[lines, :, few] = chosen[lines, :, few]
-        change = _smallest_change(model, W, best, few, threshold)
-        found["normal"] = np.where((scores <= threshold)[:, None], values, change)
-    if guesses is not None and (counterfactual or found["method"] == "occlusion"):
+            lines = np.arange(len(W))[:, None]
+            best[lines, :, few] = _best_guess(model, W, guesses, few)[0][lines, :, few]
+        change = _smallest_change(model, W, best, few, wanted.threshold)
+        found["normal"] = np.where((scores <= wanted.threshold)[:, None], W[:, -1], change)
+    if wanted.counterfactual or found["method"] == "occlusion":
         found["replaced"] = best
     return found
+
+
+def _facts(model: _Model, W: Array, usual: "_Usual", wanted: _Wanted) -> dict[str, Any]:
+    """What is known before the score is split."""
+    values, unknown = W[:, -1], np.full(W[:, -1].shape, np.nan)
+    far, odd = (standardise(values, centre, np.maximum(scale, np.finfo(float).tiny))
+                for centre, scale in ((usual.value, usual.scale), (usual.expected, usual.error)))
+    sought = (wanted.counterfactual and usual.guesses is not None
+              and not np.isnan(wanted.threshold))
+    return {"values": values, "scores": model.score(W), "steps": None, "method": "native",
+            "usual": usual.value + 0 * values, "deviations": far,
+            "expected": usual.expected + 0 * values, "surprises": odd,
+            "period": usual.period + 0 * values, "sums_to_score": True, "contributions": unknown,
+            "replaced": np.full(W.shape, np.nan), "normal": unknown,
+            "normal_scores": np.zeros(len(W)), "sought": np.full(len(W), sought)}
+
+
+def _native(model: _Model, W: Array, wanted: _Wanted, *, known: bool
+            ) -> tuple[Array | None, Array | None]:
+    """The model's own contributions, by row of the window too; None where features are replaced.
+
+    ``known`` says whether there is anything to replace them by.
+    """
+    replace = known and model.length == 1 and not isinstance(model.model, OnlineDetector)
+    if wanted.method == "occlusion" or (wanted.method == "auto" and replace):
+        return None, None
+    try:
+        return model.native(W, wanted.steps)
+    except (AttributeError, NotImplementedError) as error:
+        if wanted.method == "auto":
+            return None, None
+        raise NotImplementedError(f"{type(model.model).__name__} has no native contributions; "
+                                  f"use method='occlusion'") from error
+
+
+def _adding_up(parts: Array, scores: Array) -> dict[str, Any]:
+    """Native contributions, shared out where the score is the largest of them."""
+    largest = np.maximum(parts.max(axis=1), 0)
+    if (parts.shape[1] > 1 and np.allclose(largest, scores)
+            and not np.allclose(parts.sum(axis=1), scores)):
+        parts = _airport(np.maximum(parts, 0.0))
+    sums = bool(np.allclose(parts.sum(axis=1), scores, rtol=1e-5))
+    return {"contributions": parts, "sums_to_score": sums}
 
 
 def _best_guess(model: _Model, W: Array, guesses: Array, which: NDArray[np.int64]
@@ -480,7 +512,7 @@ def _smallest_change(model: _Model, W: Array, best: Array, few: NDArray[np.int64
 
 
 def _follow(model: OnlineDetector, W: Array, X: Array, rows: NDArray[np.int64],
-            reference: "_Reference | None", wanted: dict[str, Any]) -> list[dict[str, Any]]:
+            reference: "_Reference | None", wanted: _Wanted) -> list[dict[str, Any]]:
     """Each row explained by a copy that has learned exactly the rows before it."""
     replay, at, parts = copy.deepcopy(model), 0, {}
     for i in np.argsort(rows, kind="stable"):
@@ -492,7 +524,7 @@ def _follow(model: OnlineDetector, W: Array, X: Array, rows: NDArray[np.int64],
             value, scale, period = replay.usual()
             guess = value[None, None, None] if np.isfinite(value).all() else None  # warming up
             usual = _Usual(value, scale, value, scale, period, guess)
-        parts[i] = _explain(_Model(replay, 0), W[i:i + 1], usual, **wanted)
+        parts[i] = _explain(_Model(replay, 0), W[i:i + 1], usual, wanted)
     return [parts[i] for i in range(len(rows))]
 
 
@@ -513,7 +545,7 @@ class _Usual(NamedTuple):
 def _usual(reference: "_Reference | None", W: Array) -> _Usual:
     unknown = np.full(W.shape[2], np.nan)
     if reference is None:
-        return _Usual(*[unknown] * 5, None)
+        return _Usual(unknown, unknown, unknown, unknown, unknown, None)
     guesses = reference.guesses(W)
     return _Usual(reference.center, reference.scale, guesses[:, 0, -1], reference.error, unknown,
                   guesses)
@@ -605,12 +637,23 @@ def _look_back(model: Any) -> int:
     return model.context_ if isinstance(model, TimeFeatures) else 0
 
 
-def _threshold(model: Any) -> float:
-    """The score above which a model flags; NaN where it does not say."""
+def _threshold(model: Any, given: float | None) -> float:
+    """The score above which a row counts as an anomaly; NaN where the model does not say."""
+    if given is not None:
+        missing = isinstance(given, float) and np.isnan(given)
+        return given if missing else number(given, "threshold", most=np.inf)
     model = model[-1] if isinstance(model, Pipeline) else model
     if hasattr(model, "threshold_"):
         return float(model.threshold_)
     return -float(np.ravel(getattr(model, "offset_", np.nan))[0])
+
+
+def _flagged(model: Any, scores: Array | None, threshold: float) -> NDArray[np.int64]:
+    """Rows to explain where the caller names none."""
+    if scores is None or np.isnan(threshold):
+        raise ValueError(f"rows must be given: {type(model).__name__} has no threshold to "
+                         f"choose them by")
+    return np.flatnonzero(scores > threshold)
 
 
 # -- names, times, words ------------------------------------------------------------------------
@@ -629,7 +672,7 @@ def _names(model: Any, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
 
 def _times(X: Any, time: ArrayLike | None) -> NDArray | None:
     if time is None:
-        index = getattr(X, "index", None)
+        index: Any = getattr(X, "index", None)
         if getattr(getattr(index, "dtype", None), "kind", "") != "M":
             return None
         time = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
