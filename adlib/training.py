@@ -1,6 +1,6 @@
-"""One training loop for all networks, and the detector that owns a network.
+"""One training loop for all networks, and the detectors that own a network.
 
-A deep detector states three things: its network, what to minimise, and the error of each value.
+A deep detector states three things: its network, what to minimise, and the score of each row.
 Seeds, devices, scaling, windows, early stopping, guards, batches and saving are here, once.
 Networks train in float32 and score in float64: a score then does not depend on its batch.
 """
@@ -28,9 +28,9 @@ from torch import Tensor, nn  # noqa: E402
 
 Losses = Callable[[nn.Module, Tensor], Iterator[tuple[nn.Module, Tensor]]]
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2),
-               "gelu": nn.GELU}
-NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": lambda: nn.LeakyReLU(0.2), "gelu": nn.GELU}
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 _BATCH, _STEPS = 2_048, 16_384  # rows, and rows times window, whose hidden units fit the cache
 _TRAIN_LIMIT = 1e6  # float32 squares and their sums stay finite
@@ -159,44 +159,19 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
     >>> bool(history["train"][-1] < 0.01)
     True
     """
-    names = {id(module): key for key, module in net.named_modules() if key}
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
-    optimisers: dict[int, torch.optim.AdamW] = {}
+    step = _Steps(net, learning_rate, betas, weight_decay)
     history: dict[str, list[float]] = {}
     best, best_epoch, best_state = np.inf, -1, None
-    n = len(rows)
-    steps = max(1, -(-n // batch_size))
     with seeded(seed, rows.device):
         bar = tqdm(range(epochs), desc=f"training {name}", unit="epoch", delay=1, leave=False,
                    disable=None)
         for epoch in bar:
-            rate = learning_rate * (0.5 + 0.5 * np.cos(np.pi * epoch / epochs))
-            totals: dict[str, Tensor | float] = {}
-            net.train()
-            order = torch.randperm(n, device=rows.device)
-            for part in order.tensor_split(steps):
-                for norm in norms:
-                    norm.train(len(part) > 1)  # one row has no variance
-                for module, loss in losses(net, rows[part]):
-                    optimiser = optimisers.get(id(module))
-                    if optimiser is None:
-                        optimiser = optimisers[id(module)] = torch.optim.AdamW(
-                            module.parameters(), lr=learning_rate, betas=betas,
-                            weight_decay=weight_decay, fused=True)
-                    optimiser.param_groups[0]["lr"] = rate
-                    optimiser.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimiser.step()
-                    key = names.get(id(module), "train")
-                    totals[key] = totals.get(key, 0.0) + loss.detach() * (len(part) / n)
-            for key, total in totals.items():
-                history.setdefault(key, []).append(float(total))
-            net.eval()
+            step.rate = learning_rate * (0.5 + 0.5 * np.cos(np.pi * epoch / epochs))
+            for key, total in _epoch(net, losses, rows, batch_size, step).items():
+                history.setdefault(key, []).append(total)
             if held_out is None:
                 continue
-            with torch.no_grad(), seeded(seed, rows.device):
-                loss = sum(float(loss) * len(part) / len(held_out) for part in batches(held_out)
-                           for _, loss in losses(net, part))
+            loss = _mean_loss(net, losses, held_out, seed)
             history.setdefault("held_out", []).append(loss)
             bar.set_postfix(held_out=f"{loss:.3g}", refresh=False)
             if loss < best:
@@ -208,6 +183,56 @@ def train(net: nn.Module, losses: Losses, rows: Tensor, *, epochs: int = 100,
         net.load_state_dict(best_state)
     net.eval()
     return history
+
+
+class _Steps:
+    """One optimiser for each module that a loss is given for, all at one rate."""
+
+    def __init__(self, net: nn.Module, learning_rate: float, betas: tuple[float, float],
+                 weight_decay: float):
+        self.names = {id(module): key for key, module in net.named_modules() if key}
+        self.settings: dict[str, Any] = {"lr": learning_rate, "betas": betas,
+                                         "weight_decay": weight_decay, "fused": True}
+        self.optimisers: dict[int, torch.optim.AdamW] = {}
+        self.rate = learning_rate
+
+    def __call__(self, module: nn.Module, loss: Tensor) -> str:
+        """Take a step, and return the name of the part that took it."""
+        optimiser = self.optimisers.get(id(module))
+        if optimiser is None:
+            optimiser = torch.optim.AdamW(module.parameters(), **self.settings)
+            self.optimisers[id(module)] = optimiser
+        optimiser.param_groups[0]["lr"] = self.rate
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return self.names.get(id(module), "train")
+
+
+def _epoch(net: nn.Module, losses: Losses, rows: Tensor, batch_size: int, step: _Steps
+           ) -> dict[str, float]:
+    """One pass over shuffled rows; mean loss of each part that took steps."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm1d)]
+    n = len(rows)
+    totals: dict[str, Any] = {}
+    net.train()
+    order = torch.randperm(n, device=rows.device)
+    for part in order.tensor_split(max(1, -(-n // batch_size))):
+        for norm in norms:
+            norm.train(len(part) > 1)  # one row has no variance
+        for module, loss in losses(net, rows[part]):
+            key = step(module, loss)
+            totals[key] = totals.get(key, 0.0) + loss.detach() * (len(part) / n)
+    net.eval()
+    return {key: float(total) for key, total in totals.items()}
+
+
+@torch.no_grad()
+def _mean_loss(net: nn.Module, losses: Losses, rows: Tensor, seed: int) -> float:
+    """Loss of rows that are not trained on, with the same noise each time."""
+    with seeded(seed, rows.device):
+        return sum(float(loss) * len(part) / len(rows) for part in batches(rows)
+                   for _, loss in losses(net, part))
 
 
 def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = None,
@@ -232,15 +257,16 @@ def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = 
     >>> [type(part).__name__ for part in mlp((8, 4), norm="layer", dropout=0.2)]
     ['Linear', 'LayerNorm', 'ReLU', 'Dropout']
     """
-    sizes = [whole(size, "sizes", 1) for size in listed(sizes, "sizes")]
+    widths = [whole(size, "sizes", 1) for size in listed(sizes, "sizes")]
     one_of(activation, "activation", ACTIVATIONS)
     one_of(norm, "norm", (None, *NORMS))
     number(dropout, "dropout", least=0, below=1)
     parts: list[nn.Module] = []
-    for wide, narrow in zip(sizes, sizes[1:], strict=False):
-        parts.append(nn.Linear(wide, narrow))
+    for wide, narrow in zip(widths, widths[1:], strict=False):
+        linear = nn.Linear(wide, narrow)
         if activation == "tanh":  # an odd function: layers of it bend only where biases spread
-            nn.init.uniform_(parts[-1].bias, -1, 1)
+            nn.init.uniform_(linear.bias, -1, 1)
+        parts.append(linear)
         if norm is not None:
             parts.append(NORMS[norm](narrow))
         parts.append(ACTIVATIONS[activation]())
@@ -250,17 +276,14 @@ def mlp(sizes: tuple[int, ...], *, activation: str = "relu", norm: str | None = 
 
 
 class DeepDetector(Detector):
-    """Base of detectors with a network. Subclasses say what it is and what its errors are.
+    """Base of detectors with a network. Subclasses say what it is and how it scores rows.
 
     Subclasses write ``_network(n_features)``, ``_losses(net, x)`` yielding ``(module, loss)``
-    pairs, and ``_errors(net, x)``. Everywhere ``x`` has shape (batch, window, features), scaled by
-    median and interquartile range; with ``window=1`` the middle axis has length 1. Windows are
+    pairs, and ``_row_scores(net, x)``. Everywhere ``x`` has shape (batch, window, features), scaled
+    by median and interquartile range; with ``window=1`` the middle axis has length 1. Windows are
     gathered batch by batch and never materialised.
 
-    A row's score is the mean over its features of squared error in units of the feature's typical
-    one, so that a noisy feature does not drown the rest, plus the penalty a subclass may add. Of a
-    window only the last row is judged, in the light of those before it: errors of the whole window
-    would raise the alarm again for every row that remembers the anomaly.
+    A detector that rebuilds its input stands on `ReconstructionDetector` instead.
 
     Parameters
     ----------
@@ -287,8 +310,6 @@ class DeepDetector(Detector):
     weights_ : dict of str to ndarray
         The network's state.
     center_, scale_ : ndarray of shape (n_features,)
-    typical_ : ndarray of shape (n_features,)
-        Mean squared error on training rows.
     """
 
     _expensive = True
@@ -321,14 +342,22 @@ class DeepDetector(Detector):
         """
 
     @abstractmethod
-    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Squared errors (n, window, features), and a penalty (n,) or 0 added to the score.
+    def _row_scores(self, net: nn.Module, x: Tensor) -> Tensor:
+        """Score the last row of each window: (n, window, features) -> (n,), in float64.
 
-        Nothing is seeded here: what is drawn would depend on a row's place in the batch.
+        Higher is more anomalous. Nothing is seeded here: what is drawn would depend on a row's
+        place in the batch.
         """
 
     def _finish(self, net: nn.Module, rows: Tensor) -> None:
-        """Anything to do after training, in float64, on the training rows."""
+        """Anything to change of the network after training, in float64, on the training rows."""
+
+    def _training_scores(self, X: NDArray[np.float64]) -> Scores:
+        """Scores of the training rows, once the network is what it will be.
+
+        Override it to learn from them what scoring needs.
+        """
+        return self._score(X)
 
     # -- the rest ---------------------------------------------------------------------------
 
@@ -352,13 +381,13 @@ class DeepDetector(Detector):
     def _scaled(self, X: NDArray[np.float64], dtype: torch.dtype, limit: float) -> Tensor:
         """Windows (n, window, features) as a view of scaled rows on the device."""
         X = X if X.ndim == 3 else X[:, None, :]
-        rows = np.concatenate([X[0, :-1], X[:, -1]])
-        Z = np.clip(standardise(rows, self.center_, self.scale_), -limit, limit)
+        single = np.concatenate([X[0, :-1], X[:, -1]])
+        Z = np.clip(standardise(single, self.center_, self.scale_), -limit, limit)
         rows = torch.as_tensor(Z, dtype=dtype, device=pick_device(self.device))
         return rows.unfold(0, X.shape[1], 1).transpose(1, 2)
 
     def _fit(self, X: NDArray[np.float64]) -> None:
-        vars(self).pop("_net", None)
+        self.__dict__.pop("_net", None)
         X = X if X.ndim == 3 else X[:, None, :]
         self.center_, self.scale_ = center_scale(np.concatenate([X[0, :-1], X[:, -1]]), robust=True)
         rows = self._scaled(X, torch.float32, _TRAIN_LIMIT)
@@ -376,42 +405,36 @@ class DeepDetector(Detector):
             learning_rate=self.learning_rate, weight_decay=self.weight_decay, betas=self._betas,
             patience=self.patience, held_out=rows[-held:] if held else None, seed=self.seed_,
             name=type(self).__name__)
-        self._weight = None
+        del self._weight
         net = net.double()
         for parameter in net.parameters():
             parameter.requires_grad_(False)
-        rows = self._scaled(X, torch.float64, _TRAIN_LIMIT)
         with seeded(self.seed_, rows.device):
-            self._finish(net, rows)
+            self._finish(net, self._scaled(X, torch.float64, _TRAIN_LIMIT))
         self.weights_ = {k: v.cpu().numpy().copy() for k, v in net.state_dict().items()}
-        errors, penalty = self._raw(X)  # of a network made from the weights, as after loading
-        typical = errors.mean(axis=0)
-        # a feature that is rebuilt almost exactly must not turn rounding into anomalies
-        self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
-        variance = rows[:, -1].var(dim=0, unbiased=False).cpu().numpy()
-        self._warn((errors / self.typical_).mean(axis=1) + penalty, typical, variance)
+        score = self._training_scores(X)  # of a network made from the weights, as after loading
+        for doubt in (self._doubt_about_loss(), self._doubt_about_scores(X, score)):
+            if doubt:
+                warnings.warn(doubt, TrainingWarning, stacklevel=4)
 
-    def _warn(self, score: Scores, typical: NDArray[np.float64], variance: NDArray[np.float64]
-              ) -> None:
-        """Say so when training came to nothing, by what it makes of the training rows."""
+    def _doubt_about_loss(self) -> str | None:
+        """A sentence where the losses say that training came to nothing."""
         losses = self.history_.get("held_out") or self.history_.get("train") or []
         if len(losses) > 1 and not min(losses[1:]) < losses[0]:
-            warnings.warn(f"the loss of {type(self).__name__} did not fall in {len(losses)} epochs "
-                          f"(from {losses[0]:.3g} to {losses[-1]:.3g}): lower learning_rate, or "
-                          f"see history_", TrainingWarning, stacklevel=5)
-        if not self.epochs or len(score) < 10:
-            return
-        if np.ptp(score) <= 1e-9 * np.abs(score).max():
-            warnings.warn(f"{type(self).__name__} gives all training rows one score "
-                          f"({score[0]:.3g}): it collapsed, or the data are constant",
-                          TrainingWarning, stacklevel=5)
-        elif (typical >= 0.99 * variance).all():
-            warnings.warn(f"{type(self).__name__} rebuilds training rows no better than their mean "
-                          f"does: it collapsed; train longer, or regularise less",
-                          TrainingWarning, stacklevel=5)
+            return (f"the loss of {type(self).__name__} did not fall in {len(losses)} epochs (from "
+                    f"{losses[0]:.3g} to {losses[-1]:.3g}): lower learning_rate, or see history_")
+        return None
 
-    def _network_fitted(self) -> nn.Module:
-        """The trained network on the current device; made again after loading."""
+    def _doubt_about_scores(self, X: NDArray[np.float64], score: Scores) -> str | None:
+        """A sentence where the scores of the training rows say so."""
+        if self.epochs and len(score) >= 10 and np.ptp(score) <= 1e-9 * np.abs(score).max():
+            return (f"{type(self).__name__} gives all training rows one score ({score[0]:.3g}): it "
+                    f"collapsed, or the data are constant")
+        return None
+
+    @property
+    def network_(self) -> nn.Module:
+        """The trained network, in evaluation mode, on the device that is set."""
         device = pick_device(self.device)
         if "_net" not in vars(self):
             with seeded(0):
@@ -433,27 +456,82 @@ class DeepDetector(Detector):
                 return
         raise ValueError("weights_ are not those of the network that its parameters describe")
 
-    def _raw(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Squared errors of the last row of each window (n, features), and penalties (n,)."""
-        net, found = self._network_fitted(), []
+    def _batch_results(self, X: NDArray[np.float64],
+                       function: Callable[[nn.Module, Tensor], Any]) -> list[Any]:
+        """What a function of the network and a batch gives, over all rows, without gradients."""
+        net = self.network_
         with torch.inference_mode():
-            for batch in batches(self._scaled(X, torch.float64, _SCORE_LIMIT)):
-                errors, penalty = self._errors(net, batch)
-                penalty = torch.as_tensor(penalty).expand(len(batch))
-                found.append((errors[:, -1].cpu().numpy(), penalty.cpu().numpy()))
-        errors, penalties = zip(*found, strict=True)
-        return np.concatenate(errors), np.concatenate(penalties)
+            return [function(net, x)
+                    for x in batches(self._scaled(X, torch.float64, _SCORE_LIMIT))]
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        errors, penalty = self._raw(X)
+        scores = self._batch_results(X, self._row_scores)
+        return np.concatenate([part.cpu().numpy() for part in scores])
+
+
+class ReconstructionDetector(DeepDetector):
+    """Base of networks that rebuild their input: the error of each value is the score.
+
+    Subclasses write ``_errors(net, x)`` instead of ``_row_scores``. A row's score is the mean over
+    its features of squared error in units of the feature's typical one, so that a noisy feature
+    does not drown the rest, plus the penalty a subclass may add. Of a window only the last row is
+    judged, in the light of those before it: errors of the whole window would raise the alarm again
+    for every row that remembers the anomaly.
+
+    Parameters
+    ----------
+    epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
+        See `DeepDetector`.
+    window, alpha, threshold, calibration
+        See `adlib.Detector`.
+
+    Attributes
+    ----------
+    typical_ : ndarray of shape (n_features,)
+        Mean squared error on training rows.
+    """
+
+    @abstractmethod
+    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Squared errors (n, window, features), and a penalty (n,) or 0 added to the score.
+
+        Nothing is seeded here: what is drawn would depend on a row's place in the batch.
+        """
+
+    def _last_errors(self, net: nn.Module, x: Tensor
+                     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Squared errors of the last row of each window (n, features), and penalties (n,)."""
+        errors, penalty = self._errors(net, x)
+        penalty = torch.as_tensor(penalty).expand(len(x))
+        return errors[:, -1].cpu().numpy(), penalty.cpu().numpy()
+
+    def _row_scores(self, net: nn.Module, x: Tensor) -> Tensor:
+        errors, penalty = self._last_errors(net, x)
+        return torch.from_numpy((errors / self.typical_).mean(axis=1) + penalty)
+
+    def _training_scores(self, X: NDArray[np.float64]) -> Scores:
+        parts = self._batch_results(X, self._last_errors)
+        errors, penalty = (np.concatenate(part) for part in zip(*parts, strict=True))
+        typical = errors.mean(axis=0)
+        # a feature that is rebuilt almost exactly must not turn rounding into anomalies
+        self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
         return (errors / self.typical_).mean(axis=1) + penalty
 
+    def _doubt_about_scores(self, X: NDArray[np.float64], score: Scores) -> str | None:
+        variance = self._scaled(X, torch.float64, _TRAIN_LIMIT)[:, -1].var(dim=0, unbiased=False)
+        doubt = super()._doubt_about_scores(X, score)
+        if not doubt and self.epochs and len(score) >= 10 and (
+                self.typical_ >= 0.99 * variance.cpu().numpy()).all():
+            return (f"{type(self).__name__} rebuilds training rows no better than their mean does: "
+                    f"it collapsed; train longer, or regularise less")
+        return doubt
+
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        errors, _ = self._raw(X)
-        return errors / self.typical_ / len(self.typical_)
+        errors = [part for part, _ in self._batch_results(X, self._last_errors)]
+        return np.concatenate(errors) / self.typical_ / len(self.typical_)
 
 
-class CodeDetector(DeepDetector):
+class CodeDetector(ReconstructionDetector):
     """Base of detectors that encode a row and decode it again, in blocks of an `mlp`.
 
     Parameters

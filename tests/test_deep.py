@@ -59,7 +59,7 @@ def fitted(request):
 
 
 def _net(detector):
-    return detector._network_fitted().requires_grad_(False)
+    return detector.network_.requires_grad_(False)
 
 
 ROWS = np.vstack([_curve(40, seed=1), 5 * _curve(10, seed=2)])
@@ -159,7 +159,7 @@ def test_a_discriminator_learns_to_refuse_fakes():
 def test_scores_do_not_change_with_the_call(fitted):
     score = fitted.anomaly_score(ROWS)
     assert (fitted.anomaly_score(ROWS) == score).all()
-    assert not any(part.training for part in fitted._network_fitted().modules())
+    assert not any(part.training for part in fitted.network_.modules())
     gap = fitted.window - 1
     for size in (1, 7, 3_000):
         rows = np.tile(ROWS, (size // len(ROWS) + 1, 1))

@@ -85,14 +85,14 @@ class AutoEncoder(CodeDetector):
     def _latent(self, inputs: int) -> int:
         return self.latent_dim or (32 if self.noise else min(32, max(1, inputs // 2)))
 
-    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         noised = x + self.noise * torch.randn_like(x) if self.noise else x
         yield net, (self._weight * (net(noised) - x) ** 2).mean()
 
-    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, float]:
+    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, float]:
         return (net(x) - x) ** 2, 0.0
 
-    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+    def _finish(self, net: Any, rows: Tensor) -> None:
         inputs = rows[0].numel()
         if not self.noise and (self.skip or self._latent(inputs) >= inputs):
             warnings.warn("AutoEncoder can learn the identity: give noise > 0, or skip=False and "
@@ -141,9 +141,10 @@ class _Net(nn.Module):
     def __init__(self, inputs: int, hidden: tuple[int, ...], latent: int, skip: bool, *,
                  activation: str, norm: str | None, dropout: float):
         super().__init__()
-        form = {"activation": activation, "norm": norm, "dropout": dropout}
+        form: dict[str, Any] = {"activation": activation, "norm": norm, "dropout": dropout}
         sizes = (inputs, *hidden)
-        blocks = [mlp(pair, **form) for pair in zip(sizes, sizes[1:], strict=False)]
+        blocks: list[nn.Module] = []
+        blocks += [mlp(pair, **form) for pair in zip(sizes, sizes[1:], strict=False)]
         blocks.append(nn.Linear(sizes[-1], latent))
         sizes = (latent, *hidden[::-1])
         blocks += [mlp(pair, **form) for pair in zip(sizes, sizes[1:], strict=False)]

@@ -70,6 +70,7 @@ class GAN(CodeDetector):
     [False, True]
     """
 
+    latent_dim: int
     _betas = (0.5, 0.999)  # long memories let the two players chase each other
 
     def __init__(self, *, adversarial_weight: float = 1.0, feature_weight: float = 0.3,
@@ -92,7 +93,7 @@ class GAN(CodeDetector):
         return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
                     self.dropout, activation=self.activation, norm=self.norm)
 
-    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         real = x.flatten(1)
         fake = net.players.generate(real.new_empty(len(real), self.latent_dim).normal_())
         judged = net.discriminator(torch.cat([real, fake.detach(), _swapped(real)]))
@@ -107,7 +108,7 @@ class GAN(CodeDetector):
         yield net.players, ((self._weight * rebuilt).mean() + 0.01 * place
                             + self.adversarial_weight * fooled)
 
-    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+    def _finish(self, net: Any, rows: Tensor) -> None:
         if self.ridge is not None:
             solve_readout(net.players.generator[1], rows, self.ridge,
                           lambda x: net.players.generator[0](net.players.encoder(
@@ -117,13 +118,13 @@ class GAN(CodeDetector):
         if self.feature_weight:
             self.typical_feature_ = max(float(errors.mean()) / self.feature_weight, 1e-12)
 
-    def _feature_error(self, net: nn.Module, x: Tensor, rebuilt: Tensor) -> Tensor:
+    def _feature_error(self, net: Any, x: Tensor, rebuilt: Tensor) -> Tensor:
         changed = torch.cat([x[:, :-1], rebuilt[:, -1:]], dim=1)  # only the last row is judged
         features = net.discriminator[0][:2]  # Linear and LeakyReLU of the first block
         difference = features(x.flatten(1)) - features(changed.flatten(1))
         return (difference**2).mean(dim=1) / self.typical_feature_
 
-    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         rebuilt = net.players.generate(net.players.encoder(x.flatten(1))).view(x.shape)
         return (rebuilt - x) ** 2, self.feature_weight * self._feature_error(net, x, rebuilt)
 

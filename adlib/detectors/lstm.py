@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from adlib.detectors.autoencoder import COPIES, solve_readout
-from adlib.training import DeepDetector
+from adlib.training import ReconstructionDetector
 
 
-class SequenceDetector(DeepDetector):
+class SequenceDetector(ReconstructionDetector):
     """Base of detectors that rebuild the rows of a window in order, from noised ones.
 
     A plain forecaster must guess a row it may not look at, and gives up what the channels of one
@@ -50,15 +50,15 @@ class SequenceDetector(DeepDetector):
     def _noised(self, x: Tensor) -> Tensor:
         return x + self.noise * torch.randn_like(x)
 
-    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         yield net, (self._weight * (net(self._noised(x)) - x) ** 2).mean()
 
-    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+    def _finish(self, net: Any, rows: Tensor) -> None:
         if self.ridge is not None:  # for the last row of each window, which is the one judged
             solve_readout(net.readout, rows, self.ridge,
                           lambda x: net.units(self._noised(x))[:, -1], copies=COPIES, last=True)
 
-    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, float]:
+    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, float]:
         return (net(x) - x) ** 2, 0.0
 
 

@@ -37,7 +37,7 @@ class RandomScore(Detector):
             mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             mixed ^= mixed >> np.uint64(31)
-        return (mixed >> np.uint64(11)) * 2.0**-53
+        return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 class MaxAbsZ(Detector):

@@ -63,6 +63,8 @@ class VAE(CodeDetector):
     [False, True]
     """
 
+    latent_dim: int
+
     def __init__(self, *, kl_weight: float = 0.1, samples: int = 0, learn_variance: bool = False,
                  epochs: int = 50, learning_rate: float = 3e-3, weight_decay: float = 0.0,
                  patience: int | None = 10, **base: Any):
@@ -82,7 +84,7 @@ class VAE(CodeDetector):
         return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
                     activation=self.activation, norm=self.norm, dropout=self.dropout)
 
-    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
         mean, log_var = net.encode(x)
         error = (net.decode(_draw(mean, log_var), x.shape) - x) ** 2
         if self.learn_variance:
@@ -93,12 +95,12 @@ class VAE(CodeDetector):
         yield net, (error.flatten(1).sum(dim=1)
                     + self.kl_weight * _divergence(mean, log_var)).mean() / x[0].numel()
 
-    def _finish(self, net: nn.Module, rows: Tensor) -> None:
+    def _finish(self, net: Any, rows: Tensor) -> None:
         if self.ridge is not None:
             solve_readout(net.decoder[1], rows, self.ridge,
                           lambda x: net.decoder[0](_draw(*net.encode(x))), copies=COPIES)
 
-    def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_var = net.encode(x)
         penalty = self.kl_weight * _divergence(mean, log_var) / x[0].numel()
         if not self.samples:
