@@ -157,6 +157,13 @@ def test_seeds(X):
         RandomScore(random_state="lucky").fit(X)
 
 
+def test_a_random_score_does_not_hang_on_rounding_noise(X):
+    model = RandomScore(random_state=7).fit(X)
+    noisy, other = model.anomaly_score(X * (1 + 1e-15)), model.anomaly_score(X * (1 + 1e-6))
+    assert np.array_equal(noisy, model.anomaly_score(X))
+    assert not np.isclose(other, noisy).any()
+
+
 def test_forgotten_super_init_is_explained(X):
     class Careless(Detector):
         def __init__(self, *, k=3):

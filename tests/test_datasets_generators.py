@@ -37,6 +37,13 @@ def test_contract(make):
     assert roc_auc_score(test.y, test.oracle) > (0.9 if make is make_telemetry else 0.95)
 
 
+@pytest.mark.parametrize("make", TABLES)
+def test_tables_hold_no_digit_that_another_processor_computes_differently(make):
+    data = make(random_state=3)
+    for values in (data.X, data.oracle):
+        assert (values == values.astype(np.float32)).all()
+
+
 @pytest.mark.parametrize("make", STREAMS + TABLES)
 def test_global_random_state_is_left_alone(make):
     np.random.seed(0)  # noqa: NPY002

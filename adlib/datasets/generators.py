@@ -572,17 +572,17 @@ def _table(
         [((z - m) @ np.linalg.inv(covariance) * (z - m)).sum(axis=1) for m in means]
     )
     oracle = -np.logaddexp.reduce(np.log(weights)[:, None] - distance / 2, axis=0)
+    fields = [_shown(z[:, j], *shape) for j, shape in enumerate(table.features.values())]
     return Dataset(
         name=name,
-        X=np.column_stack(
-            [_shown(z[:, j], *shape) for j, shape in enumerate(table.features.values())]
-        ),
+        # Seven digits: the last ones of a product or an exponential differ between processors.
+        X=np.column_stack(fields).astype(np.float32),
         y=size > 0,
         feature_names=tuple(names),
         kind=kind.astype(str),
         train_end=history,
         source=_source(name, random_state),
-        oracle=oracle,
+        oracle=oracle.astype(np.float32),
         strength=size,
         channel=channel.astype(str),
     )

@@ -13,7 +13,8 @@ class RandomScore(Detector):
     """A uniform random number in [0, 1) per row that depends on the row's values and a seed.
 
     Hashing the row instead of drawing keeps the contract: scoring twice gives the same numbers, and
-    a row's score does not depend on what else is in the batch. Equal rows score alike.
+    a row's score does not depend on what else is in the batch. Equal rows score alike; only the
+    first nine digits of a value count, since the last ones differ between processors.
 
     Parameters
     ----------
@@ -31,6 +32,7 @@ class RandomScore(Detector):
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         bits = np.ascontiguousarray(X + 0.0).view(np.uint64)  # + 0.0: -0.0 and 0.0 are equal rows
+        bits = (bits + np.uint64(1 << 19)) >> np.uint64(20)
         mixed = np.full(len(X), self.seed_, dtype=np.uint64)
         for column in bits.T:  # the finaliser of splitmix64 (Steele, Lea and Flood 2014)
             mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
