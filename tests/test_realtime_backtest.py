@@ -72,12 +72,12 @@ def test_settings_are_replayed_without_scoring(scored, monkeypatch):
     table = scored.compare([{"alpha": a} for a in (0.05, 0.01, 1e-4)] + [
         {"open_after": 3, "open_within": 3}, {"cooldown": 1e9}, {"alpha": 1e-200}])
     assert (np.diff(table["flagged"][:3]) < 0).all()
-    for name in ("incidents", "wakes_per_day", "false_wakes_per_day"):
+    for name in ("incidents", "pages_per_day", "false_pages_per_day"):
         assert (np.diff(table[name][:3]) <= 0).all()
     assert table["found"].tolist()[:4] == [3, 3, 3, 3]
-    assert table["wakes_per_day"][4] < table["wakes_per_day"][0]
+    assert table["pages_per_day"][4] < table["pages_per_day"][0]
     assert table["found"].tolist()[5] == 0 and np.isnan(table["precision"][5])
-    assert table["false_wakes_per_day"][0] > table["false_wakes_per_day"][2]
+    assert table["false_pages_per_day"][0] > table["false_pages_per_day"][2]
     with pytest.raises(ValueError, match="'alhpa'"):
         scored.replay(alhpa=0.1)
     with pytest.raises(ValueError, match="open_after"):
@@ -104,8 +104,8 @@ def test_frames_bring_time_and_names():
     test = backtest(CONFIG, pd.DataFrame(X, index=index, columns=["a", "b", "c"]))
     outcome = test.replay()
     assert test.days == pytest.approx(5000 * 600 / 86400, rel=1e-3) and outcome.faults is None
-    assert outcome.wakes[0].incident.top_features[0][0] in "abc"
-    assert pd.Timestamp(outcome.wakes[0].time, unit="s").date().year == 2024
+    assert outcome.pages[0].incident.top_features[0][0] in "abc"
+    assert pd.Timestamp(outcome.pages[0].time, unit="s").date().year == 2024
 
 
 @pytest.mark.parametrize(("how", "message"), [
@@ -189,7 +189,7 @@ def test_backtest_prints_what_would_have_woken_you(place, capsys):
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [o["summary"]["found"] for o in found["outcomes"]] == [3, 3]
-    assert found["outcomes"][0]["wakes"]
+    assert found["outcomes"][0]["pages"]
 
 
 @pytest.mark.parametrize(("command", "message"), [

@@ -103,7 +103,7 @@ def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeyp
         np.testing.assert_array_equal(values, X)
 
 
-def test_speed_plays_rows_when_their_time_has_come(tmp_path):
+def test_speed_plays_rows_when_their_time_has_come(tmp_path, monkeypatch):
     path = tmp_path / "rig.csv"
     path.write_text("time,x\n" + "".join(f"{1000 + 2 * k},{k}\n" for k in range(50)))
 
@@ -116,7 +116,8 @@ def test_speed_plays_rows_when_their_time_has_come(tmp_path):
     seen = asyncio.run(run(f"csv:{path}?speed=200"))
     assert [x for _, x in seen] == list(range(50))
     assert all(at > 2 * x / 200 - 0.005 for at, x in seen)  # never early
-    assert max(at for at, _ in asyncio.run(run(f"csv:{path}"))) < seen[-1][0]
+    monkeypatch.setattr(asyncio, "sleep", None)  # as fast as possible: nobody waits
+    assert [x for _, x in asyncio.run(run(f"csv:{path}"))] == list(range(50))
 
 
 def test_replay_numbers_rows_and_reads_datetimes():
@@ -323,16 +324,15 @@ def test_what_a_dead_process_took_is_read_at_once_and_in_place(server, stream):
 
     async def run():
         client = await publish(server, name, payloads(900))
-        async with aclosing(source(spec)) as samples:
+        waiting = f"{spec}?ack_wait=3600"  # longer than this test may take
+        async with aclosing(source(waiting)) as samples:
             await take(samples, 100)  # acknowledged: 1 to 500, or fewer
         floor = (await settled(client, name)).ack_floor.stream_seq
         consumer = await client.jetstream().pull_subscribe_bind("adlib", name)
         taken = await consumer.fetch(200)  # and never acknowledged
         assert taken[0].metadata.sequence.stream == floor + 1
-        began = time.perf_counter()
-        async with aclosing(source(spec)) as samples:
+        async with aclosing(source(waiting)) as samples:
             found = await take(samples, 900)
-            assert time.perf_counter() - began < 10  # ack_wait is 30 s
         async with aclosing(source(f"{spec}?durable=other")) as samples:
             seq, at, values = rows(await take(samples, 900))
         mine = rows(found)

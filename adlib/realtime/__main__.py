@@ -1,6 +1,6 @@
 """``python -m adlib.realtime``: fit, run, backtest, and look after alerts, outside a notebook.
 
-Exit codes: 0 done (also when told to stop), 1 failed while running, 2 asked for what cannot be.
+Exit codes: 0 done (also when asked to stop), 1 failed while running, 2 asked for what cannot be.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from adlib.realtime import alerts_cli
+from adlib.realtime.doors.records import TIMES
 
-_TIMES = ("time", "timestamp")  # as in `adlib.realtime.sources`
 #: What `load_csv` calls the things that are said otherwise here.
 _OPTIONS = {"label_column=,": "--labels,", "label_column=": "--labels ", "time_column=": "--time ",
             "feature_columns=": "feature_names in the configuration: "}
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics", type=int, metavar="PORT",
                      help="serve Prometheus text on this port of the loopback interface")
 
-    test = commands.add_parser("backtest", help="what would have woken you, and what it missed")
+    test = commands.add_parser("backtest", help="what would have paged you, and what it missed")
     test.add_argument("config", type=Path)
     test.add_argument("history", type=Path)
     test.add_argument("--model", type=Path, metavar="DIR",
@@ -94,7 +94,7 @@ def _history(args: argparse.Namespace, config: Any) -> tuple[Any, Any, Any]:
     if not args.history.is_file():
         raise FileNotFoundError(f"no history at {args.history}")
     head = pd.read_csv(args.history, sep=None, engine="python", nrows=5)
-    column = args.time or next((name for name in _TIMES if name in head.columns), None)
+    column = args.time or next((name for name in TIMES if name in head.columns), None)
     counted = column in head.columns and pd.api.types.is_numeric_dtype(head[column])
     names = config.feature_names
     try:
@@ -130,7 +130,7 @@ def _run(args: argparse.Namespace) -> int:
     config = EngineConfig.from_any(args.config)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
-    print(_told(config.alert_config), file=sys.stderr)
+    print(_receivers(config.alert_config), file=sys.stderr)
 
     async def judge() -> None:
         stop = asyncio.current_task().cancel
@@ -147,8 +147,8 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _told(alerts: Any) -> str:
-    """One sentence on where incidents go: an engine that tells nobody should say so."""
+def _receivers(alerts: Any) -> str:
+    """One sentence on where incidents go: an engine that notifies nobody should say so."""
     if alerts.storage is None:
         return "no alert_config.storage: flagged windows are printed, nothing is kept or sent"
     channels = [] if alerts.notification is None else list(alerts.notification.receivers())
@@ -202,27 +202,35 @@ def _backtest(args: argparse.Namespace) -> int:
             "days": test.days, "quality": [event.to_dict() for event in test.quality],
             "outcomes": [{"settings": o.settings, "summary": o.summary,
                           "incidents": [incident.to_dict() for incident in o.incidents],
-                          "wakes": [{"time": w.time, "id": w.id} for w in o.wakes]}
+                          "pages": [{"time": page.time, "id": page.id} for page in o.pages]}
                          for o in outcomes]}))
         return 0
     print(f"{len(test.verdicts)} windows, {test.days:.3g} days, {len(test.quality)} data-quality "
           f"events")
     for outcome in outcomes:
-        print("\n" + (", ".join(f"{name}={value}" for name, value in outcome.settings.items())
-                      or "as configured"))
-        for name, value in outcome.summary.items():
-            shown = "-" if value is None else f"{value:.4g}{_UNITS.get(name, '')}"
-            if name == "median_delay" and value is not None:
-                shown += f" ({timedelta(seconds=round(value))})"
-            print(f"  {name:20} {shown}")
-    print("\nwould have woken you, as configured:")
-    for wake in outcomes[0].wakes:
-        top = wake.incident.top_features[0][0] if wake.incident.top_features else "-"
-        print(f"  {_utc(wake.time)}  {wake.kind:8}  {wake.incident.severity:8}  {top}  "
-              f"{wake.incident.id}")
-    if not outcomes[0].wakes:
-        print("  (nothing)")
+        _print_summary(outcome)
+    _print_pages(outcomes[0].pages)
     return 0
+
+
+def _print_summary(outcome: Any) -> None:
+    print("\n" + (", ".join(f"{name}={value}" for name, value in outcome.settings.items())
+                  or "as configured"))
+    for name, value in outcome.summary.items():
+        shown = "-" if value is None else f"{value:.4g}{_UNITS.get(name, '')}"
+        if name == "median_delay" and value is not None:
+            shown += f" ({timedelta(seconds=round(value))})"
+        print(f"  {name:20} {shown}")
+
+
+def _print_pages(pages: Sequence[Any]) -> None:
+    print("\nwould have paged you, as configured:")
+    for page in pages:
+        top = page.incident.top_features[0][0] if page.incident.top_features else "-"
+        print(f"  {_utc(page.time)}  {page.kind:8}  {page.incident.severity:8}  {top}  "
+              f"{page.incident.id}")
+    if not pages:
+        print("  (nothing)")
 
 
 def _utc(seconds: float) -> str:

@@ -96,7 +96,7 @@ def _show(store: AlertStore, args: argparse.Namespace) -> int:
     print(f"\nsamples {incident.start} to {incident.end}; top features: "
           + (", ".join(f"{_safe(name)} ({value:.2f})" for name, value in incident.top_features)
              or "not known") + "\n")
-    _print(args, events, ("time", "step", "severity", "peak", "windows", "told"),
+    _print(args, events, ("time", "step", "severity", "peak", "windows", "notified"),
            lambda e: (utc(e.time), e.kind, e.incident.severity, f"{e.incident.peak_score:.2f}",
                       e.incident.n_windows, "yes" if e.notify else ""))
     return 0

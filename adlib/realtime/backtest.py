@@ -1,9 +1,10 @@
-"""What would have woken you: the engine over history, in virtual time.
+"""What would have paged you: the engine over history, in virtual time.
 
 Samples are scored once; any number of budgets, debounces and cooldowns are then replayed over the
 verdicts. It is how to choose them before going live.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from adlib.thresholds import decide
 
 _ROWS = 4096  # judged at once; the windows are the same
 _DAY = 86_400.0
+_FORMERLY = {"wakes_per_day": "pages_per_day", "false_wakes_per_day": "false_pages_per_day"}
 _NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 
 
@@ -35,13 +37,24 @@ class Fault:
     start, end : int
         First and last row.
     delay : float or None
-        Seconds from the first row until people are told (0 where they knew already); None:
-        missed.
+        Seconds from the first row until people are notified (0 where they knew already);
+        None: missed.
     """
 
     start: int
     end: int
     delay: float | None
+
+
+class Summary(dict[str, Any]):
+    """Figures by name; former names work for one release, with a warning."""
+
+    def __missing__(self, name: str) -> Any:
+        if name not in _FORMERLY:
+            raise KeyError(name)
+        warnings.warn(f"summary[{name!r}] is now called {_FORMERLY[name]!r}; the former name will "
+                      f"be removed in the next release", FutureWarning, stacklevel=2)
+        return self[_FORMERLY[name]]
 
 
 @dataclass(frozen=True)
@@ -56,23 +69,30 @@ class Outcome:
         As they ended.
     events : list of IncidentEvent
         Every step; those with ``notify`` are messages.
-    wakes : list of IncidentEvent
+    pages : list of IncidentEvent
         Messages that call for somebody: all but the news that an incident is over.
     faults : list of Fault or None
         With labels.
     summary : dict
-        ``flagged`` (share of judged windows), ``incidents``, ``wakes_per_day``,
+        ``flagged`` (share of judged windows), ``incidents``, ``pages_per_day``,
         ``messages_per_day``; with labels ``faults``, ``found``, ``missed``, ``median_delay``
-        (seconds), ``false_wakes_per_day`` and ``precision`` (of incidents that people are told of;
-        None where there are none).
+        (seconds), ``false_pages_per_day`` and ``precision`` (of incidents that people are notified
+        of; None where there are none).
     """
 
     settings: dict[str, Any]
     incidents: list[Incident]
     events: list[IncidentEvent]
-    wakes: list[IncidentEvent]
+    pages: list[IncidentEvent]
     faults: list[Fault] | None
-    summary: dict[str, Any]
+    summary: Summary
+
+    @property
+    def wakes(self) -> list[IncidentEvent]:
+        """Former name of ``pages``."""
+        warnings.warn("Outcome.wakes is now called pages; the former name will be removed in the "
+                      "next release", FutureWarning, stacklevel=2)
+        return self.pages
 
 
 @dataclass(frozen=True)
@@ -134,45 +154,45 @@ class Backtest:
         for event in events:
             if event.kind == "close":
                 ended[event.incident.id] = event.incident
-        wakes = [event for event in events if event.notify and event.kind != "close"]
-        faults, more = self._against_labels(list(ended.values()), wakes)
+        pages = [event for event in events if event.notify and event.kind != "close"]
+        faults, more = self._against_labels(list(ended.values()), pages)
         summary = {
             "flagged": float(flagged.sum() / max((~np.isnan(p)).sum(), 1)),
-            "incidents": len(ended), "wakes_per_day": len(wakes) / self.days,
+            "incidents": len(ended), "pages_per_day": len(pages) / self.days,
             "messages_per_day": sum(event.notify for event in events) / self.days, **more}
-        return Outcome(settings, list(ended.values()), events, wakes, faults, summary)
+        return Outcome(settings, list(ended.values()), events, pages, faults, Summary(summary))
 
     def compare(self, settings: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
         """A row for each setting: what it is, and its summary."""
         outcomes = [self.replay(**setting) for setting in settings]
         return pd.DataFrame([{**outcome.settings, **outcome.summary} for outcome in outcomes])
 
-    def _against_labels(self, incidents: list[Incident], wakes: list[IncidentEvent]
+    def _against_labels(self, incidents: list[Incident], pages: list[IncidentEvent]
                         ) -> tuple[list[Fault] | None, dict[str, Any]]:
         if self._faults is None:
             return None, {}
         ends = {incident.id: incident.end for incident in incidents}
-        told: dict[str, IncidentEvent] = {}
-        for wake in wakes:
-            told.setdefault(wake.incident.id, wake)
+        first_pages: dict[str, IncidentEvent] = {}
+        for page in pages:
+            first_pages.setdefault(page.incident.id, page)
 
-        def covers(wake: IncidentEvent, start: int, end: int) -> bool:
-            return wake.incident.start <= end and ends[wake.incident.id] >= start
+        def covers(page: IncidentEvent, start: int, end: int) -> bool:
+            return page.incident.start <= end and ends[page.incident.id] >= start
 
         faults = []
         for start, end in self._faults:
-            known = [wake.time for wake in told.values() if covers(wake, start, end)]
+            known = [page.time for page in first_pages.values() if covers(page, start, end)]
             begin = float(self._time[start - self.first])
             faults.append(Fault(start, end, max(min(known) - begin, 0.0) if known else None))
-        false = [wake for wake in wakes
-                 if not any(covers(wake, start, end) for start, end in self._faults)]
+        false = [page for page in pages
+                 if not any(covers(page, start, end) for start, end in self._faults)]
         delays = [fault.delay for fault in faults if fault.delay is not None]
-        right = len(told) - len({wake.incident.id for wake in false})
+        right = len(first_pages) - len({page.incident.id for page in false})
         return faults, {
             "faults": len(faults), "found": len(delays), "missed": len(faults) - len(delays),
             "median_delay": float(np.median(delays)) if delays else None,
-            "false_wakes_per_day": len(false) / self.days,
-            "precision": right / len(told) if told else None}
+            "false_pages_per_day": len(false) / self.days,
+            "precision": right / len(first_pages) if first_pages else None}
 
 
 def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: ArrayLike,
@@ -201,7 +221,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     Returns
     -------
     Backtest
-        What was judged; `Backtest.replay` tells what would have happened.
+        What was judged; `Backtest.replay` says what would have happened.
 
     Raises
     ------
@@ -223,16 +243,8 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     """
     config = EngineConfig.from_any(config)
     X = np.asarray(history, dtype=np.float64)
-    index = getattr(history, "index", None)
-    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
-        time = index.as_unit("ns").asi8 / 1e9
-    time = (np.arange(len(X)) * config.sampling_period if time is None
-            else np.asarray(time, dtype=np.float64))
-    for name, values in (("time", time), ("labels", labels)):
-        if values is not None and np.shape(values) != (len(X),):
-            raise ValueError(f"{name} must have shape ({len(X)},), got {np.shape(values)}")
-    if labels is not None and not np.isin(labels := np.asarray(labels, np.float64), (0, 1)).all():
-        raise ValueError("labels must be 0 (normal) or 1 (fault)")
+    seconds = _seconds(config, history, len(X), time)
+    faulty = None if labels is None else _labels(labels, len(X))
     first = 0
     if fitted is None:
         if not 0 < train_share < 1:
@@ -242,19 +254,48 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
         fitted = RealTimeAnomalyDetector(config).fit(past)
     if first >= len(X):
         raise ValueError(f"no row is left to judge of {len(X)}")
+    verdicts, quality = _judged(fitted, config, X, seconds, first)
+    days = max(float(seconds[-1] - seconds[first]), config.sampling_period) / _DAY
+    return Backtest(config, verdicts, quality, days, first, seconds[first:],
+                    None if faulty is None else _events(faulty, first))
+
+
+def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None) -> np.ndarray:
+    """Time of each row, POSIX seconds."""
+    index = getattr(history, "index", None)
+    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
+        return index.as_unit("ns").asi8 / 1e9
+    if time is None:
+        return np.arange(n) * config.sampling_period
+    if np.shape(time) != (n,):
+        raise ValueError(f"time must have shape ({n},), got {np.shape(time)}")
+    return np.asarray(time, dtype=np.float64)
+
+
+def _labels(labels: ArrayLike, n: int) -> np.ndarray:
+    if np.shape(labels) != (n,):
+        raise ValueError(f"labels must have shape ({n},), got {np.shape(labels)}")
+    faulty = np.asarray(labels, np.float64)
+    if not np.isin(faulty, (0, 1)).all():
+        raise ValueError("labels must be 0 (normal) or 1 (fault)")
+    return faulty
+
+
+def _judged(fitted: RealTimeAnomalyDetector, config: EngineConfig, X: np.ndarray,
+            seconds: np.ndarray, first: int) -> tuple[list[Verdict], list[QualityEvent]]:
+    """Verdicts on all windows from row ``first`` on, with nothing flagged."""
     engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
                             if name != "alert_config"} | {
         "alpha": _NEVER, "alpha_info": config.alpha_stored})
-    verdicts, quality = [], []
+    verdicts: list[Verdict] = []
+    quality: list[QualityEvent] = []
     for at in range(first, len(X), _ROWS):
         found, events = engine.judge(
-            [Sample(at, time[at:at + _ROWS], X[at:at + _ROWS])], flush=at + _ROWS >= len(X))
+            [Sample(at, seconds[at:at + _ROWS], X[at:at + _ROWS])], flush=at + _ROWS >= len(X))
         verdicts += found
         quality += events
     engine.close()
-    days = max(float(time[-1] - time[first]), config.sampling_period) / _DAY
-    return Backtest(config, verdicts, quality, days, first, time[first:],
-                    None if labels is None else _events(labels, first))
+    return verdicts, quality
 
 
 def _events(labels: np.ndarray, first: int) -> list[tuple[int, int]]:

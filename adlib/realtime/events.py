@@ -226,7 +226,7 @@ class IncidentEvent(Record):
     time : float
         Time of the window that caused the step, POSIX seconds.
     notify : bool
-        Whether people are told. Every step is stored.
+        Whether people are notified. Every step is stored.
     n : int
         Steps of this incident before this one.
     """

@@ -26,7 +26,7 @@ class Inbox:
         self.wanted = 1  # rows that the consumer waits for
         self.fault: Exception | None = None
         self.ready, self.space = asyncio.Event(), asyncio.Event()
-        metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not told each row
+        metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not set for each row
 
     async def fill(self, source: AsyncIterator[Any], most: int) -> None:
         try:
@@ -36,7 +36,7 @@ class Inbox:
                     await self._put(sample)
                     if (n := n + 1) % _TURN == 0:  # a source that never waits starves all others
                         await asyncio.sleep(0)
-        except Exception as error:  # told to the consumer once what came before is judged
+        except Exception as error:  # raised in the consumer once what came before is judged
             self.fault = error
         finally:
             self.closed = True

@@ -1,4 +1,4 @@
-"""From flagged windows to incidents: be told once, not a thousand times, and never not at all.
+"""From flagged windows to incidents: one notification, not a thousand, and never none.
 
 `AlertManager` is a pure state machine: no clock, no input or output, no threads. The same verdicts
 give the same events with the same ids, whenever and however often they are replayed.
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class IncidentConfig(Settings):
-    """When flagged windows become an incident, and when people are told.
+    """When flagged windows become an incident, and when people are notified.
 
     Examples
     --------
@@ -44,14 +44,15 @@ class IncidentConfig(Settings):
     open_within: int = Field(5, ge=1, description="Judged windows that open_after counts in.")
     close_after: int = Field(5, ge=1, description="Close after this many judged windows in a row "
                              "without a flag.")
-    min_severity: Severity = Field("warning", description="Lowest severity that people are told.")
+    min_severity: Severity = Field("warning", description="Lowest severity that people are "
+                                   "notified of.")
     update_interval: float = Field(60.0, ge=0, description="Least seconds between two stored "
                                    "updates of an open incident.")
     repeat_interval: float | None = Field(3600.0, gt=0, description="Seconds after which an "
                                           "incident that is still flagged, and not acknowledged, "
-                                          "is told again; null: never.")
+                                          "is reported again; null: never.")
     cooldown: float = Field(600.0, ge=0, description="Seconds after the close of an incident in "
-                            "which a new one of no higher severity is stored without telling.")
+                            "which a new one of no higher severity is stored and not reported.")
 
     @model_validator(mode="after")
     def _counts_agree(self) -> "IncidentConfig":
@@ -70,7 +71,7 @@ class _Track:
     quiet: int = 0  # judged windows without a flag, in a row
     n: int = 0  # events of this incident so far
     stored_at: float = 0.0  # time of its last event
-    told_at: float | None = None  # time of its last event that people were told
+    notified_at: float | None = None  # time of its last event that people were notified of
     cool_until: float | None = None
     cool_severity: Severity = "info"  # of the incident that the cooldown follows
 
@@ -93,17 +94,17 @@ class AlertManager:
     Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
 
     A flagged window of an open incident gives at most one event: ``escalate`` when the severity
-    rises; else ``repeat`` when people ought to be told (again); else ``update`` when
-    ``update_interval`` has passed since the last event (stored, never told).
+    rises; else ``repeat`` when people ought to be notified (again); else ``update`` when
+    ``update_interval`` has passed since the last event (stored, never sent).
 
-    People are told of ``open`` and ``escalate`` unless the severity is below ``min_severity``, a
-    silence matches, or the cooldown runs: for ``cooldown`` seconds after the close of an incident
-    that people were told of, a new one of no higher severity is stored quietly. An incident kept
-    quiet for any of these reasons, and still flagged when the reason ends, is told then, as a
-    ``repeat``; it never stays untold for ever. Only incidents that people were told of start a
-    cooldown, so a fault that comes and goes is told once per cooldown, not never. ``close`` is
-    told when the incident was told before and no silence matches. Acknowledging stops repeats;
-    an escalation and the close are still told.
+    People are notified of ``open`` and ``escalate`` unless the severity is below ``min_severity``,
+    a silence matches, or the cooldown runs: for ``cooldown`` seconds after the close of an incident
+    that people were notified of, a new one of no higher severity is stored quietly. An incident
+    kept quiet for any of these reasons, and still flagged when the reason ends, is reported then,
+    as a ``repeat``; it never stays quiet for ever. Only incidents that were reported start a
+    cooldown, so a fault that comes and goes is reported once per cooldown, not never. ``close`` is
+    reported when the incident was reported before and no silence matches. Acknowledging stops
+    repeats; an escalation and the close are still reported.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ class AlertManager:
         return False
 
     def silence(self, silence: Silence) -> None:
-        """Tell nobody of what matches; replaces a silence of the same id."""
+        """Notify nobody of what matches; replaces a silence of the same id."""
         self._silences[instance(silence, "silence", Silence).id] = silence
 
     def apply(self, operator: Mapping[str, Any]) -> None:
@@ -205,6 +206,8 @@ class AlertManager:
 
     def _new_track(self, recent: Iterable[Mapping[str, Any]] = (),
                    incident: Mapping[str, Any] | None = None, **rest: Any) -> _Track:
+        if "told_at" in rest:  # as checkpoints of format 1 call it
+            rest["notified_at"] = rest.pop("told_at")
         return _Track(
             recent=deque(map(Verdict.from_dict, recent), maxlen=self.config.open_within),
             incident=incident and Incident.from_dict(incident), **rest)
@@ -222,8 +225,8 @@ class AlertManager:
             closed_at=None, severity=max((window.severity for window in flagged), key=_level),
             peak_score=peak.score, n_windows=len(flagged), top_features=peak.top_features,
             state="open", acknowledged=False)
-        track.quiet, track.n, track.told_at = 0, 0, None
-        return self._event(track, "open", verdict.time, self._may_tell(track, verdict.time))
+        track.quiet, track.n, track.notified_at = 0, 0, None
+        return self._event(track, "open", verdict.time, self._may_notify(track, verdict.time))
 
     def _grow(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
         before, now = track.incident, verdict.time
@@ -234,10 +237,10 @@ class AlertManager:
             before, end=verdict.end, last_at=now, n_windows=before.n_windows + 1,
             severity=max(before.severity, verdict.severity, key=_level), **peak)
         if incident.severity != before.severity:
-            return self._event(track, "escalate", now, self._may_tell(track, now))
+            return self._event(track, "escalate", now, self._may_notify(track, now))
         every = self.config.repeat_interval
-        due = track.told_at is None or (every is not None and now - track.told_at >= every)
-        if due and not incident.acknowledged and self._may_tell(track, now):
+        due = track.notified_at is None or (every is not None and now - track.notified_at >= every)
+        if due and not incident.acknowledged and self._may_notify(track, now):
             return self._event(track, "repeat", now, True)
         if now - track.stored_at >= self.config.update_interval:
             return self._event(track, "update", now, False)
@@ -245,24 +248,24 @@ class AlertManager:
 
     def _close(self, track: _Track, now: float) -> list[IncidentEvent]:
         track.incident = replace(track.incident, state="closed", closed_at=now)
-        if told := track.told_at is not None:
+        if reported := track.notified_at is not None:
             track.cool_until = now + self.config.cooldown
             track.cool_severity = track.incident.severity
-        tell = told and not self._silenced(track.incident, now)
-        events = self._event(track, "close", now, tell)
+        notify = reported and not self._silenced(track.incident, now)
+        events = self._event(track, "close", now, notify)
         track.incident = None
         return events
 
     def _event(self, track: _Track, kind: EventKind, now: float,
-               tell: bool) -> list[IncidentEvent]:
-        event = IncidentEvent(kind, track.incident, now, tell, track.n)
+               notify: bool) -> list[IncidentEvent]:
+        event = IncidentEvent(kind, track.incident, now, notify, track.n)
         track.n += 1
         track.stored_at = now
-        if tell:
-            track.told_at = now
+        if notify:
+            track.notified_at = now
         return [event]
 
-    def _may_tell(self, track: _Track, now: float) -> bool:
+    def _may_notify(self, track: _Track, now: float) -> bool:
         level = _level(track.incident.severity)
         cooling = (track.cool_until is not None and now < track.cool_until
                    and level <= _level(track.cool_severity))
@@ -321,7 +324,7 @@ class Responses:
         severity : {"info", "warning", "critical"}, optional
             Only incidents that have just this severity at the event; None: all.
         kind : str or iterable of str
-            Events to react to. Those not told to people count too: see ``event.notify``.
+            Events to react to. Those that nobody is notified of count too: see ``event.notify``.
 
         Raises
         ------

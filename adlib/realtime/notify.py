@@ -134,7 +134,7 @@ class NotificationService:
         self._poll, self._lease, self._grace = poll, lease, grace
         self._workers: list[asyncio.Task] = []
         self._paused: dict[str, float] = {}
-        self._wakes: dict[str, asyncio.Event] = {}
+        self._news: dict[str, asyncio.Event] = {}
         self._thread: ThreadPoolExecutor | None = None
 
     def rows(self, events: Sequence[IncidentEvent],
@@ -155,12 +155,12 @@ class NotificationService:
 
     def wake(self) -> None:
         """Look into the outbox now; called after a commit, from the event loop's thread."""
-        for wake in self._wakes.values():
+        for wake in self._news.values():
             wake.set()
 
     async def __aenter__(self) -> Self:
         self._ending = False
-        self._wakes = {channel.name: asyncio.Event() for channel in self.channels}
+        self._news = {channel.name: asyncio.Event() for channel in self.channels}
         self._workers = [asyncio.create_task(self._work(channel)) for channel in self.channels]
         return self
 
@@ -189,7 +189,7 @@ class NotificationService:
             self._thread = None
 
     async def _work(self, channel: Channel) -> None:
-        wake = self._wakes[channel.name]
+        wake = self._news[channel.name]
         while True:
             wake.clear()
             last = self._ending  # read before the look: what was committed since is not missed
@@ -260,7 +260,7 @@ class NotificationService:
 
 __getattr__ = moved(__name__, {
     **{name: f"adlib.realtime.channels:{name}"
-       for name in ("Channel", "LONGEST_WAIT", "Outcome", "judge_status", "retry_after")},
+       for name in ("LONGEST_WAIT", "judge_status", "retry_after")},
     **{name: f"adlib.realtime.doors.slack:{name}"
        for name in ("SlackChannel", "SlackConfig", "slack_message")},
     **{name: f"adlib.realtime.doors.mail:{name}" for name in ("EmailChannel", "EmailConfig")},

@@ -442,7 +442,7 @@ class AlertStore:
         return replace(incident, acknowledged=True)
 
     def silence(self, silence: Silence) -> None:
-        """Tell nobody of what matches; a later silence of the same id replaces it."""
+        """Notify nobody of what matches; a later silence of the same id replaces it."""
         instance(silence, "silence", Silence)
         with self._transaction() as db:
             self._decide(db, "silence", silence.id, _dump(silence.to_dict()))

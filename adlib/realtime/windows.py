@@ -39,7 +39,7 @@ from adlib.realtime.events import QualityEvent, QualityKind
 from adlib.windows import check_window
 
 Rows = NDArray[np.float64]
-_REMEMBERED = 256  # gaps in which a sample is told late from duplicate
+_REMEMBERED = 256  # gaps in which a late sample is known from a duplicate
 _NAMED = 5  # features that the detail of an event names
 
 
@@ -258,20 +258,22 @@ class StreamProcessor:
         run: list[Sample] = []
         for item in items:
             sample = item if isinstance(item, Sample) else Sample(None, None, item)
-            values, stamp = sample.values, sample.time
-            plain = (type(values) is np.ndarray and values.shape == (self.n_features,)
-                     and values.dtype == np.float64 and (stamp is None or type(stamp) is float))
-            if run and not (plain and (stamp is None) == (run[0].time is None)
-                            and sample.seq == (run[0].seq if run[0].seq is None
-                                               else run[0].seq + len(run))):
+            single = self._is_single(sample)
+            if run and not (single and _follows(sample, run)):
                 yield _one(run)
                 run = []
-            if plain and (run or not self._heap and sample.seq in (None, self._next)):
+            if single and (run or not self._heap and sample.seq in (None, self._next)):
                 run.append(sample)
             else:
                 yield sample
         if run:
             yield _one(run)
+
+    def _is_single(self, sample: Sample) -> bool:
+        """One row of numbers, as most live sources bring them."""
+        values, stamp = sample.values, sample.time
+        return (type(values) is np.ndarray and values.shape == (self.n_features,)
+                and values.dtype == np.float64 and (stamp is None or type(stamp) is float))
 
     def _read(self, sample: Sample) -> tuple[Rows, Any, str]:
         """Rows (k, d), their time, and what is wrong with them."""
@@ -447,6 +449,13 @@ class StreamProcessor:
             self.n_features = state["values"].shape[1]
             for name in _ARRAYS:
                 setattr(self, f"_{name}", state[name])
+
+
+def _follows(sample: Sample, run: list[Sample]) -> bool:
+    """Whether a sample is the next one after a run, and has a time as they have."""
+    first = run[0]
+    return ((sample.time is None) == (first.time is None)
+            and sample.seq == (None if first.seq is None else first.seq + len(run)))
 
 
 def _one(run: list[Sample]) -> Sample:

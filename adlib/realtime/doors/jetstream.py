@@ -74,13 +74,13 @@ class _Consumer:
         self._open: dict[int, Any] = {}
 
     async def samples(self) -> AsyncIterator[Sample]:
-        client = await _heedful(self._nats.connect(
+        client = await _cancellable(self._nats.connect(
             self._of.server, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
             error_cb=self._report))
         try:
             self._js = client.jetstream()
-            await _heedful(self._prepare())
-            subscription = await _heedful(
+            await _cancellable(self._prepare())
+            subscription = await _cancellable(
                 self._js.pull_subscribe_bind(self._of.durable, self._of.stream))
             while self._next <= self._taken:  # with nobody: do not wait for the server
                 end = min(self._next + _FETCH, self._taken + 1)
@@ -88,7 +88,7 @@ class _Consumer:
                     yield sample
             while True:
                 try:
-                    messages = await _heedful(subscription.fetch(_FETCH, timeout=PATIENCE))
+                    messages = await _cancellable(subscription.fetch(_FETCH, timeout=PATIENCE))
                 except TimeoutError:  # the builtin one too; a consumer that was deleted is silent
                     await self._persist(self._prepare)
                     continue
@@ -103,7 +103,7 @@ class _Consumer:
         finally:
             with suppress(Exception):  # acknowledgements that still wait to be sent
                 await client.flush(1)
-            await _heedful(client.close())
+            await _cancellable(client.close())
 
     async def _prepare(self) -> None:
         """See that stream and consumer are there, and the same as before."""
@@ -141,7 +141,7 @@ class _Consumer:
         """Try until it works: the server may be down."""
         while True:
             try:
-                return await _heedful(attempt(*args))
+                return await _cancellable(attempt(*args))
             except self._nats.errors.ConnectionClosedError:
                 raise
             except (TimeoutError, self._nats.errors.Error) as error:
@@ -205,7 +205,7 @@ class _Consumer:
         log.warning("%s: %s", self._of.shown, f"{type(error).__name__}: {error}".rstrip(": "))
 
 
-async def _heedful(work: Awaitable[Any]) -> Any:
+async def _cancellable(work: Awaitable[Any]) -> Any:
     """Await what awaits `asyncio.wait_for`: that swallows a cancellation which comes together with
     a result (Python 3.11), and who cancelled would then wait for ever.
     """
