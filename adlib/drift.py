@@ -1,7 +1,7 @@
-"""Anomaly or drift? A monitor that tells what passes from what stays.
+"""Anomaly or drift? A monitor that distinguishes what passes from what stays.
 
 Both raise scores. An anomaly is over after a while; a drift is the new normal, and a detector that
-was calibrated before it must be calibrated again. A sensor that hangs is neither.
+was calibrated before it must be calibrated again. A stuck sensor is neither.
 
 The change detectors are river's. They see each signal as ranks among its reference rows, which lie
 in [0, 1] as ADWIN's theory wants them, whatever the unit and however wild a spike.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, number, one_of, require_extra, whole
 
@@ -24,6 +24,7 @@ __all__ = ["DriftMonitor"]
 Rows = NDArray[np.float64]
 
 ENGINES = ("adwin", "kswin", "page_hinkley")
+_UNFITTED = "DriftMonitor is not fitted: call fit(scores, X) first"
 _PAST = 1_000  # reference rows that an engine starts from, and rows after which it starts again
 
 
@@ -149,7 +150,8 @@ class DriftMonitor(BaseEstimator):
         if len(reference) < 4 * self.patience:
             raise ValueError(f"scores must have at least 4 * patience = {4 * self.patience} rows, "
                              f"got {len(reference)}")
-        self.rows_, self.alarms_, self.trail_ = 0, 0, []
+        self.rows_, self.alarms_ = 0, 0
+        self.trail_: list[dict[str, Any]] = []
         self._refer(reference)
         return self
 
@@ -173,9 +175,9 @@ class DriftMonitor(BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
-        return self._update(_signals([score], None if x is None else [x], self._width - 1)[0])
+        check_is_fitted(self, "reference_", msg=_UNFITTED)
+        X: Any = None if x is None else [x]
+        return self._update(_signals([score], X, self._width - 1)[0])
 
     def process(self, scores: ArrayLike, X: ArrayLike | None = None) -> NDArray[np.str_]:
         """Update with each row in order; the verdicts, shape (n_rows,).
@@ -196,8 +198,7 @@ class DriftMonitor(BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
+        check_is_fitted(self, "reference_", msg=_UNFITTED)
         return np.array([self._update(row) for row in _signals(scores, X, self._width - 1)], "U7")
 
     # -- what is normal ------------------------------------------------------------------------
@@ -230,7 +231,7 @@ class DriftMonitor(BaseEstimator):
         self._hung = np.zeros(self._width - 1, bool)
         self._recent: list[Rows] = []
         self._waited = [0] * self._width  # rows since the alarm of a signal, 0: no alarm
-        self._engines = [None] * self._width
+        self._engines: list[Any] = [None] * self._width
         self._fed: list[list[float]] = [[] for _ in range(self._width)]
         self._drifted: list[int] = []  # the signals of the drift we are in
         self._age = 0  # its rows since the alarm
@@ -278,7 +279,7 @@ class DriftMonitor(BaseEstimator):
             self._note("returned", self._drifted)
             self._settle()
         elif self._age >= self._n_collect and self.recalibrate is not None:
-            self._recalibrate()
+            self._recalibrate(self.recalibrate)
         return verdict
 
     def _watch(self, row: Rows) -> None:
@@ -323,7 +324,7 @@ class DriftMonitor(BaseEstimator):
             self._note("released", 1 + np.flatnonzero(freed))
         if fresh.any():
             self._note("stuck", 1 + np.flatnonzero(fresh))
-            rows = int(self._run[fresh].max()) - 1  # hung already, though nobody knew
+            rows = int(self._run[fresh].max()) - 1  # stuck already, but not yet for long enough
             del self._recent[max(len(self._recent) - rows, 0):]
             self._age = max(self._age - rows, 0)
             if not self._age:
@@ -336,10 +337,10 @@ class DriftMonitor(BaseEstimator):
         for k in range(self._width):
             self._start(k)
 
-    def _recalibrate(self) -> None:
+    def _recalibrate(self, recalibrate: Callable[[Rows | None, Rows], ArrayLike | None]) -> None:
         rows = np.array(self._recent)
         X = rows[:, 1:] if self._width > 1 else None
-        scores = self.recalibrate(None if X is None else X.copy(), rows[:, 0].copy())
+        scores = recalibrate(None if X is None else X.copy(), rows[:, 0].copy())
         if scores is not None:
             if np.shape(scores) != (len(rows),):
                 raise ValueError(f"recalibrate must return a score for each row it was given, "
@@ -355,6 +356,13 @@ class DriftMonitor(BaseEstimator):
                             "signals": [_name(k) for k in signals], **more})
 
     def check_params(self) -> None:
+        """Refuse parameters that are out of range.
+
+        Raises
+        ------
+        ValueError
+            Naming the parameter, what it is and what it must be.
+        """
         one_of(self.engine, "engine", ENGINES)
         if self.recalibrate is not None and not callable(self.recalibrate):
             raise ValueError(f"recalibrate must be callable or None, got {self.recalibrate!r}")
@@ -375,8 +383,7 @@ class DriftMonitor(BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        if not hasattr(self, "reference_"):
-            raise NotFittedError("DriftMonitor is not fitted: call fit(scores, X) first")
+        check_is_fitted(self, "reference_", msg=_UNFITTED)
         state = {name: getattr(self, name) for name in _STATE}
         return deepcopy(state | {"reference": self.reference_})
 

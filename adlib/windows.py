@@ -5,7 +5,7 @@ stream gives the same windows as a batch. The first ``length - 1`` rows have no 
 row is repeated to fill them, and their scores are warm-up, left out of calibration and metrics.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -171,7 +171,8 @@ class Windows(TransformerMixin, BaseEstimator):
         return np.array([f"{name}{lag}" for lag in lags for name in input_features], dtype=object)
 
 
-_STATISTICS = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
+_STATISTICS: dict[str, Callable[..., Any]] = {
+    "mean": np.mean, "std": np.std, "min": np.min, "max": np.max, "median": np.median}
 _SLICE = 8_000_000  # values in the windows of one slice: 64 MB
 
 
@@ -290,7 +291,7 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         cycles = [seconds(period, "periods") for period in self.periods]
         if not cycles:
             return []
-        index = getattr(X, "index", None)
+        index: Any = getattr(X, "index", None)
         if getattr(getattr(index, "dtype", None), "kind", "") != "M":
             kind = f" with index of {index.dtype}" if hasattr(index, "dtype") else ""
             raise ValueError(f"periods={list(self.periods)!r} need a DataFrame with a "

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from adlib.datasets import load_nab
 from adlib.detectors import OnlineEnsemble, SeasonalZScore
@@ -66,6 +67,242 @@ def test_the_detector_finds_it_on_the_way_and_profits():
     flat = SeasonalZScore(period=1, memory=1_000).process(x)
     assert found[1_000:].argmax() == given[1_000:].argmax() == 4_000
     assert found[5_000] > 6 and flat[5_000] < 3
+
+
+# -- naive twins: what the kernels compute, in plain Python -------------------------------------
+
+
+class Season:
+    """One feature's profile of a given period."""
+
+    def __init__(self, period, memory, release, min_scale=1e-12):
+        self.period, self.memory, self.release = period, memory, release
+        self.min_scale, self.phases = min_scale, min(period, 48)
+        self.n, self.centre, self.level, self.spread, self.last = 0, 0.0, 0.0, 0.0, 0.0
+        self.far, self.shift, self.shift_size = 0, 0.0, 0.0
+        self.usual, self.visits, self.spreads = {}, {}, {}
+
+    def phase(self, t):
+        return t % self.period * self.phases // self.period
+
+    def residual(self, x, t):
+        if not self.n:
+            return 0.0
+        return x - self.usual.get(self.phase(t), self.centre) - self.level
+
+    def z(self, x, t):
+        phase = self.phase(t)
+        visits = self.visits.get(phase, 0)
+        size = (10 * self.spread + visits * self.spreads.get(phase, 0.0)) / (10 + visits)
+        return abs(self.residual(x, t)) / max(1.2533 * size, self.floor())
+
+    def floor(self):
+        return max(self.min_scale, 1e-9 * abs(self.centre))
+
+    def learn(self, x, t):
+        e, phase = self.residual(x, t), self.phase(t)
+        self.n += 1
+        if self.n == 1:
+            self.centre = x
+        spread, floor = self.spread, self.floor()
+        most = 10 * spread + floor if self.n > 50 else np.inf
+        held, size = np.clip(e, -most, most), min(abs(e), most)
+        slow = max(1 / self.n, 0.001)
+        self.centre += slow * held
+        self.spread += slow * (size - spread)
+        visits = self.visits[phase] = self.visits.get(phase, 0) + 1
+        if visits == 1:
+            self.usual[phase], self.spreads[phase] = x - self.level - (e - held), size
+        else:
+            rate = max(1 / self.memory, 1 / visits)
+            self.usual[phase] += rate * held
+            self.spreads[phase] += rate * (size - self.spreads[phase])
+        if self.release and self.n > 50:
+            before = 2 * abs(self.last) + floor
+            lone = np.clip(e, -before, before)
+            self.shift += (lone - self.shift) * 4 / (self.release + 3)
+            self.shift_size += (abs(lone) - self.shift_size) * 4 / (self.release + 3)
+            self.far = max(0, self.far + (1 if abs(e) > 3 * spread + floor else -1))
+            if self.far >= self.release:
+                self.level += self.shift
+                self.spread = max(spread, self.shift_size - abs(self.shift))
+                self.far, self.shift, self.shift_size = 0, 0.0, self.spread
+        self.last = e
+        return e
+
+
+class Limit:
+    """Third-largest incident of this horizon and the one before."""
+
+    def __init__(self):
+        self.now, self.before, self.top, self.row = [0.0] * 3, [0.0] * 3, 0.0, 0
+
+    @property
+    def value(self):
+        return sorted(self.now + self.before)[-3]
+
+    def note(self, v, t, gap=40):
+        same = self.top > 0 and t - self.row <= gap
+        if v <= self.top and (same or v <= self.now[2]):
+            return
+        if same and self.top in self.now:
+            self.now.remove(self.top)
+        self.top, self.row = v, t
+        self.now = sorted([*self.now, v], reverse=True)[:3]
+
+    def turn(self):
+        self.before, self.now, self.top = self.now, [0.0] * 3, 0.0
+
+
+class Forecast:
+    """Recursive least squares of order two."""
+
+    def __init__(self):
+        self.mean, self.scale, self.error = 0.0, 0.0, 0.0
+        self.last, self.w, self.P = np.zeros(2), np.zeros(2), np.zeros((2, 2))
+
+    def size(self):
+        return max(self.scale, 1e-9 * abs(self.mean) + 1e-12)
+
+    def past(self):
+        return np.clip((self.last - self.mean) / self.size(), -20, 20)
+
+    def surprise(self, x):
+        return x - self.mean - self.w @ self.past() * self.size()
+
+    def learn(self, x, t):
+        if t == 0:
+            self.mean, self.last, self.w, self.P = x, np.full(2, x), np.array([1.0, 0]), (
+                10 * np.eye(2))
+            return
+        e, past, slow = self.surprise(x), self.past(), max(1 / (t + 1), 0.001)
+        gain = self.P @ past / (0.999 + past @ self.P @ past)
+        self.w = self.w + gain * np.clip(e / self.size(), -20, 20)
+        self.P = (self.P - np.outer(gain, self.P @ past)) / 0.999
+        self.P *= 2e3 / max(np.trace(self.P), 2e3)
+        self.last = np.array([x, self.last[0]])
+        most = 20 * self.size() if t > 20 else np.inf
+        away = np.clip(x - self.mean, -most, most)
+        self.mean += slow * away
+        self.scale += slow * (abs(away) - self.scale)
+        most = 20 * self.error + 1e-9 * abs(x) + 1e-12 if t > 20 else np.inf
+        self.error += slow * (min(abs(e), most) - self.error)
+
+
+def naive_seasonal(X, *, period, memory=30, release=200, warm_up=50):
+    seasons = [Season(period, memory, release) for _ in X.T]
+    scores = np.zeros(len(X))
+    for t, x in enumerate(X):
+        if t >= warm_up:
+            scores[t] = max(season.z(v, t) for season, v in zip(seasons, x, strict=True))
+        for season, v in zip(seasons, x, strict=True):
+            season.learn(v, t)
+    return scores
+
+
+def naive_ensemble(X, *, period, memory=30, release=200, warm_up=100, refractory=40,
+                   horizon=2**15):
+    seasons = [Season(period, memory, release) for _ in X.T]
+    forecasts, joint = [Forecast() for _ in X.T], Limit()
+    limits = [[Limit() for _ in range(3)] for _ in X.T]
+    seen = [[[], []] for _ in X.T]  # the values of the horizon before, and of this one
+    scores, recent, last_over, peak = np.zeros(len(X)), 0.0, -np.inf, 0.0
+    for t, x in enumerate(X):
+        overs, dailies = [], []
+        for j, v in enumerate(x):
+            season, forecast, past = seasons[j], forecasts[j], seen[j][0] + seen[j][1]
+            floor = max(1e-12, 1e-9 * abs(forecast.mean))
+            found = np.array([abs(season.residual(v, t)), 0.0, abs(forecast.surprise(v))])
+            if past and max(past) > min(past):
+                found[1] = max(v - max(past), min(past) - v, 0.0)
+            elif past:
+                found[1] = abs(v - past[0])
+            used = found / [1, 1, 1.35]
+            overs.append(max(
+                u / limit.value if limit.value > floor else
+                (0.0 if t < 4 * warm_up else min(u / floor, 1024.0))
+                for u, limit in zip(used, limits[j], strict=True)))
+            dailies.append(min(50.0, max(
+                used[0] / max(season.spread, limits[j][0].value / 8, floor),
+                used[2] / max(forecast.error, limits[j][2].value / 8, floor))))
+            for value, limit in zip(found, limits[j], strict=True):
+                if t >= warm_up:
+                    limit.note(value, t, refractory)
+            season.learn(v, t)
+            forecast.learn(v, t)
+            seen[j][1].append(v)
+        over, daily = max(overs), np.mean(np.power(dailies, 4)) ** 0.25
+        if len(x) > 1:
+            highest, over = over, over / max(1.0, joint.value)
+            if t >= warm_up:
+                joint.note(highest, t, refractory)
+        if t >= warm_up:
+            recent += (daily - recent) / 8
+            daily = (daily + recent) / 2
+            fresh = t - last_over > refractory or (over > 1 and np.log2(over) >= 2 * peak)
+            scores[t] = 1 + np.log2(over) if over > 1 and fresh else daily / (4 + daily)
+        if over > 1:
+            peak = np.log2(over) if scores[t] > 1 else peak
+            last_over = t
+        if (t + 1) % horizon == 0:
+            seen = [[present, []] for _, present in seen]
+            for limit in [joint, *sum(limits, [])]:
+                limit.turn()
+    return scores
+
+
+@pytest.mark.parametrize("given", [
+    {"period": 96}, {"period": 7, "memory": 5}, {"period": 1, "release": None},
+    {"period": 60, "release": 30, "warm_up": 10}])
+def test_the_season_is_that_of_the_naive_twin(given):
+    X = wild(1_500)
+    np.testing.assert_allclose(SeasonalZScore(**given).process(X), naive_seasonal(X, **given),
+                               rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("given", [
+    {"period": 96}, {"period": 288, "horizon": 300, "refractory": 10},
+    {"period": 12, "release": None, "warm_up": 20}])
+@pytest.mark.parametrize("d", [1, 3])
+def test_the_ensemble_is_that_of_the_naive_twin(given, d):
+    X = wild(1_500, d)
+    X[:, 0] += np.random.default_rng(1).normal(size=len(X)).cumsum()
+    np.testing.assert_allclose(OnlineEnsemble(**given).process(X), naive_ensemble(X, **given),
+                               rtol=1e-5, atol=1e-7)
+
+
+def naive_period(x, known=0):
+    """The period that predicts ranks best, of a short series: NumPy and a profile for each."""
+    r = rankdata(x) - (len(x) + 1) / 2
+    t = np.arange(len(x)) - (len(x) - 1) / 2
+    r = r - t * (t @ r) / (t @ t)
+    power = np.mean(r**2)
+    acf = np.array([np.mean(r[:len(r) - k] * r[k:]) / power for k in range(len(r) // 2 + 1)])
+    peaks = [k for k in range(24, len(acf) - 1) if acf[k - 1] <= acf[k] > acf[k + 1]
+             and acf[k] > max(0.1, 0.1 + acf[1:k + 1].min())]
+    best = {}
+    for centre in [known, *peaks[:9]] if known else peaks[:9]:
+        gains = {}
+        for near in np.round(centre * (1 + 0.005 * np.arange(-10, 11))):
+            phases = min(48, int(near))
+            phase = (np.arange(len(r)) / near % 1 * phases).astype(int)
+            past = [[] for _ in range(phases)]
+            errors = []
+            for p, value in zip(phase, r, strict=True):
+                errors.append(value - sum(past[p]) / (len(past[p]) + 1))
+                past[p].append(value)
+            gains[near] = 1 - np.mean(np.square(errors)) / power
+        best[centre] = max(gains.items(), key=lambda item: item[1])
+    enough = max([0.85 * max((gain for _, gain in best.values()), default=0), 0.05])
+    return next((int(near) for near, gain in best.values() if gain >= enough), 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_period_is_that_of_the_naive_twin(seed):
+    rng = np.random.default_rng(seed)
+    x = daily(1_200, int(rng.integers(24, 300)), 2.0, seed) * (seed != 5) + rng.normal(size=1_200)
+    for known in (0, 100):
+        assert find_period(x, known) == naive_period(x, known)
 
 
 # -- the z-score -------------------------------------------------------------------------------

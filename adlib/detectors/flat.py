@@ -24,7 +24,7 @@ from adlib.base import OnlineDetector, Scores
 Values = NDArray[np.float64]
 Record = Any  # inside a kernel: the fields of a dtype as attributes
 
-# signatures of the five kernels; read-only arrays: they take frozen rows too
+# signatures of kernels; read-only arrays: they take frozen rows too
 ROW, STATE = Array(float64, 1, "C", readonly=True), float64[::1]
 SCORE_ONE, LEARN_ONE, PROCESS_ONE = float64(ROW, ROW), void(ROW, STATE), float64(ROW, STATE)
 SCORE_ROWS, PROCESS_ROWS = STATE(ROW, ROW), STATE(ROW, STATE)
@@ -109,11 +109,12 @@ def is_count(values: Any) -> bool:
 
 
 class FlatStateDetector(OnlineDetector):
-    """An `OnlineDetector` made of five kernels over ``state_``.
+    """An `OnlineDetector` made of four kernels over ``state_``.
 
     A subclass sets ``_kernels`` and makes ``state_`` in ``_reset``; it begins with the numbers that
     ``_head`` names, of which the kernels change those in ``_learned`` alone. Rows are checked by
-    the kernels of one row; those of many trust their input.
+    the kernels of one row; those of many trust their input. A row's score is the largest of its
+    contributions, unless ``_score`` says otherwise.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class FlatStateDetector(OnlineDetector):
         See `adlib.Detector`.
     """
 
-    _kernels: ClassVar[dict[str, Callable[..., Any]]]
+    _kernels: ClassVar[dict[str, Callable[..., Any]]]  # score_one, learn_one, process_one and _rows
     _head: ClassVar[np.dtype]
     _learned: ClassVar[tuple[str, ...]]
     state_: Values
@@ -206,5 +207,5 @@ class FlatStateDetector(OnlineDetector):
         return self._k_process_rows(X.ravel(), self.state_)
 
     def _score(self, X: Values) -> Scores:
-        return self._k_score_rows(X.ravel(), self.state_)
+        return self._contributions(X).max(axis=1)
 

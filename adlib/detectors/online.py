@@ -20,6 +20,7 @@ from numba.core.types import int64 as i8
 from numba.core.types import void
 
 from adlib.arguments import listed, whole
+from adlib.base import Scores
 from adlib.deprecation import renamed
 from adlib.detectors.flat import (
     LEARN_ONE,
@@ -388,15 +389,6 @@ def _process_rows(x: Values, state: Values) -> Values:
     return scores
 
 
-@jit(SCORE_ROWS)
-def _score_rows(x: Values, state: Values) -> Values:
-    d = int(_head_at(state, 0).n_features)
-    scores = np.empty(len(x) // d)
-    for i in range(len(scores)):
-        scores[i] = _score_row(part(x, i * d, (d,)), state)
-    return scores
-
-
 @jit(SCORE_FEATURES)
 def _score_features(X: Values, state: Values) -> Values:
     head = _head_at(state, 0)
@@ -533,7 +525,7 @@ class SeasonalZScore(_Seasonal):
 
     _learned = ("seen", "next_look")
     _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
-                "process_rows": _process_rows, "score_rows": _score_rows}
+                "process_rows": _process_rows}
 
     def __init__(self, *, period: int | None = None, memory: int = 30, release: int | None = 200,
                  warm_up: int = 50, min_scale: float = 1e-12, window: int = 2_000, **base: Any):
@@ -852,11 +844,6 @@ def _ensemble_score_one(x: Values, state: Values) -> float:
     return _judge_row(checked(x, _head_at(state, 0).n_features), state)
 
 
-@jit(LEARN_ONE)
-def _ensemble_learn_one(x: Values, state: Values) -> None:
-    _judge_and_learn_row(checked(x, _head_at(state, 0).n_features), state)
-
-
 @jit(PROCESS_ONE)
 def _ensemble_process_one(x: Values, state: Values) -> float:
     return _judge_and_learn_row(checked(x, _head_at(state, 0).n_features), state)
@@ -969,9 +956,8 @@ class OnlineEnsemble(_Seasonal):
 
     _n_views, _n_joint, _assumed_period = _VIEWS_SIZE, _LIMIT_SIZE, _DAY
     _learned = ("seen", "next_look", "last_over", "peak", "daily")
-    _kernels = {"score_one": _ensemble_score_one, "learn_one": _ensemble_learn_one,
-                "process_one": _ensemble_process_one, "process_rows": _ensemble_process_rows,
-                "score_rows": _ensemble_score_rows}
+    _kernels = {"score_one": _ensemble_score_one, "learn_one": _ensemble_process_one,
+                "process_one": _ensemble_process_one, "process_rows": _ensemble_process_rows}
 
     @renamed(rest="refractory", age="horizon")
     def __init__(self, *, period: int | None = None, refractory: int | None = 40,
@@ -1011,3 +997,6 @@ class OnlineEnsemble(_Seasonal):
 
     def _contributions(self, X: Values) -> Values:
         return _ensemble_score_features(X, self.state_)
+
+    def _score(self, X: Values) -> Scores:
+        return _ensemble_score_rows(X.ravel(), self.state_)

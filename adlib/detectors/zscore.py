@@ -17,7 +17,6 @@ from adlib.detectors.flat import (
     PROCESS_ROWS,
     SCORE_FEATURES,
     SCORE_ONE,
-    SCORE_ROWS,
     FlatStateDetector,
     Record,
     Values,
@@ -400,27 +399,17 @@ def _process_rows(x: Values, state: Values) -> Values:
     return scores
 
 
-@jit(SCORE_ROWS)
-def _score_rows(x: Values, state: Values) -> Values:
-    s = _opened(state)
-    d = s.ring.shape[0]
-    scores = np.empty(len(x) // d)
-    for i in range(len(scores)):
-        scores[i] = _score_row(part(x, i * d, (d,)), s)
-    return scores
-
-
 @jit(SCORE_FEATURES)
-def _z_features(X: Values, state: Values) -> Values:
-    """``|z|`` of every feature for every row, against the frozen state."""
+def _z2_features(X: Values, state: Values) -> Values:
+    """Squared z of every feature for every row, against the frozen state."""
     s = _opened(state)
     n = min(int(s.head.seen), s.ring.shape[1])
-    z = np.zeros_like(X)
+    z2 = np.zeros_like(X)
     if n >= s.head.warm_up:
         for i in range(X.shape[0]):
             for j in range(X.shape[1]):
-                z[i, j] = min(np.sqrt(_z2(X[i, j], j, n, s)), _WORST)
-    return z
+                z2[i, j] = _z2(X[i, j], j, n, s)
+    return z2
 
 
 class RollingZScore(FlatStateDetector):
@@ -475,7 +464,7 @@ class RollingZScore(FlatStateDetector):
     _head = HEAD
     _learned = ("seen", "position", "outnumbered", "oldest")
     _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
-                "process_rows": _process_rows, "score_rows": _score_rows}
+                "process_rows": _process_rows}
 
     def __init__(self, *, window: int = 100, warm_up: int = 10, gate: float | None = None,
                  release: int | None = 50, min_scale: float = 1e-12, **base: Any):
@@ -512,7 +501,7 @@ class RollingZScore(FlatStateDetector):
                     and head["oldest"] < max(head["release"], 1))
 
     def _contributions(self, X: Values) -> Values:
-        return _z_features(X, self.state_)
+        return np.minimum(np.sqrt(_z2_features(X, self.state_)), _WORST)
 
     def usual(self) -> tuple[Values, ...]:
         d, w = self.n_features_in_, self.window
