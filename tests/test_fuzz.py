@@ -127,6 +127,9 @@ def metrics():
         "y_true": fixed(lambda rng: [np.arange(60) == 40] * 2, one=[np.arange(60) == 40]),
         "score": fixed(lambda rng: [rng.normal(size=60)] * 2, frame=pd.DataFrame({"a": [1, 2]})),
         "profile": profiles}, lambda r, g: _number_in(0, 100.0001)(r.score, g))
+    yield Target("Metric", lambda **fields: m.Metric("mine", len, **fields), {
+        "needs": choice("score", "flags"), "best": choice("high", "low"), "chance": number(0.5),
+        "perfect": number(1.0)}, lambda r, g: r.name == "mine")
     yield Target("net_benefit", m.net_benefit, {**flags, "threshold": number(0.2),
                                                 "prevalence": number(0.1), **judged},
                  _number_in(-np.inf, 1))
@@ -1109,6 +1112,7 @@ EXEMPT = {
     "detectors.SequenceNet": "a network inside a detector, which checks",
     "detectors.all_detectors": "takes no argument", "detectors.baselines": "takes no argument",
     "detectors.find_detector": "inside compare, which is called",
+    "metrics.all_metrics": "takes no argument",
     "windows.validated": "scikit-learn's validate_data", "files": "inside save and write_report",
     "thresholds.Threshold": "abstract", "thresholds.Adaptive": "abstract",
     "thresholds.Scores": "a type", "thresholds.MIN_EXCEEDANCES": "a number",

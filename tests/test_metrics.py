@@ -33,7 +33,7 @@ from adlib.metrics import (
     vus,
 )
 from adlib.metrics.labels import runs
-from adlib.metrics.reporting import _resamples, _Rows
+from adlib.metrics.reporting import _counts, _Rows
 
 OF_SCORE = [roc_auc, average_precision, best_f1]
 OF_FLAGS = [precision, recall, f1, event_recall, event_precision, event_f1]
@@ -470,7 +470,9 @@ def test_report_block_makes_the_interval_of_a_dependent_series_wider():
 
 @pytest.mark.parametrize("n, block", [(7, 3), (10, 5), (4, 4), (5, 1)])
 def test_resamples_draw_every_row_equally_often_in_whole_blocks(n, block):
-    drawn = np.array([*_resamples(n, block, 4_000, np.random.default_rng(0))])
+    rng = np.random.default_rng(0)
+    drawn = np.array([_counts(n, block, rng.integers(n, size=-(-n // block)))
+                      for _ in range(4_000)])
     assert (drawn.sum(axis=1) == n).all()
     np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.1)
     neighbours = [np.corrcoef(drawn.T)[i, (i + 1) % n] for i in range(n)] if block < n else [1]

@@ -3,15 +3,24 @@
 Rows outside `judged` change nothing, whatever they are flagged, as in `adlib.metrics.event`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from adlib.arguments import number
 from adlib.metrics.event import event_recall, harmonic_mean
 from adlib.metrics.labels import both_classes, labels_and_flags, runs
 from adlib.metrics.point import f1, precision, recall
+from adlib.metrics.record import judges
+
+__all__ = ["composite_f1", "point_adjusted_f1", "point_adjusted_precision",
+           "point_adjusted_recall"]
 
 
-def point_adjusted_precision(y_true, pred, *, k=0.0, judged=None):
+@judges("flags")
+def point_adjusted_precision(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
+                             judged: ArrayLike | None = None) -> float:
     """Precision after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it: see `point_adjusted_f1`.
@@ -40,7 +49,9 @@ def point_adjusted_precision(y_true, pred, *, k=0.0, judged=None):
     return _adjusted(precision, y_true, pred, k, judged)
 
 
-def point_adjusted_recall(y_true, pred, *, k=0.0, judged=None):
+@judges("flags")
+def point_adjusted_recall(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
+                          judged: ArrayLike | None = None) -> float:
     """Recall after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it: see `point_adjusted_f1`.
@@ -70,7 +81,9 @@ def point_adjusted_recall(y_true, pred, *, k=0.0, judged=None):
     return _adjusted(recall, y_true, pred, k, judged)
 
 
-def point_adjusted_f1(y_true, pred, *, k=0.0, judged=None):
+@judges("flags")
+def point_adjusted_f1(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
+                      judged: ArrayLike | None = None) -> float:
     """F1 after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it. One lucky row earns a whole event: flags thrown at
@@ -120,7 +133,8 @@ def point_adjusted_f1(y_true, pred, *, k=0.0, judged=None):
     return _adjusted(f1, y_true, pred, k, judged)
 
 
-def composite_f1(y_true, pred, *, judged=None):
+@judges("flags")
+def composite_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Harmonic mean of the precision of rows and the recall of events (Garg et al., 2021).
 
     Rows pay for false alarms, events need one flag each, so it does not swell with the length
@@ -157,7 +171,8 @@ def composite_f1(y_true, pred, *, judged=None):
     return harmonic_mean(of_rows, of_events)
 
 
-def _adjusted(metric, y_true, pred, k, judged):
+def _adjusted(metric: Callable[..., float], y_true: ArrayLike, pred: ArrayLike, k: float,
+              judged: ArrayLike | None) -> float:
     number(k, "k", least=0, most=100)
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], f"point_adjusted_{metric.__name__}"):

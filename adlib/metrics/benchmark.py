@@ -3,12 +3,16 @@
 NAB has a rule of its own for which rows count, so its score takes no `judged`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import whole
 from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, runs, undefined
+from adlib.metrics.record import Metric, judges, register
+
+__all__ = ["nab_corpus", "nab_score", "ucr_score"]
 
 
 class Weights(NamedTuple):
@@ -26,7 +30,8 @@ PROFILES = {
 }
 
 
-def nab_score(y_true, pred, profile="standard", normalize=True):
+@judges("flags", perfect=100.0)
+def nab_score(y_true: Any, pred: Any, profile: str = "standard", normalize: bool = True) -> float:
     """Early detections minus false positives and misses, as Numenta's benchmark counts them.
 
     Lavin and Ahmad (2015), with the released scorer's constants. Each event is a window. Its
@@ -82,11 +87,12 @@ def nab_score(y_true, pred, profile="standard", normalize=True):
     50.0
     """
     weights = _weights(profile)
-    if not (isinstance(y_true, (list, tuple)) and len(y_true) and np.ndim(y_true[0])):
-        y_true, pred = [y_true], [pred]
-    if len(y_true) != len(pred):
-        raise ValueError(f"pred has {len(pred)} streams, y_true has {len(y_true)}")
-    streams = [labels_and_flags(*stream)[:2] for stream in zip(y_true, pred, strict=True)]
+    several = isinstance(y_true, (list, tuple)) and len(y_true) and np.ndim(y_true[0])
+    truths: list[Any] = list(y_true) if several else [y_true]
+    preds: list[Any] = list(pred) if several else [pred]
+    if len(truths) != len(preds):
+        raise ValueError(f"pred has {len(preds)} streams, y_true has {len(truths)}")
+    streams = [labels_and_flags(*stream)[:2] for stream in zip(truths, preds, strict=True)]
 
     score = sum(_nab_sum(y, flags, weights) for y, flags in streams)
     if not normalize:
@@ -105,7 +111,8 @@ class NabSweep(NamedTuple):
     threshold: float
 
 
-def nab_corpus(y_true, score, profile="standard"):
+def nab_corpus(y_true: list[ArrayLike], score: list[ArrayLike], profile: str = "standard"
+               ) -> NabSweep:
     """NAB score of a corpus at the one threshold that serves it best, as NAB's leaderboard has it.
 
     Exact: every threshold that changes a flag is tried, in n log n for n rows. The threshold is
@@ -167,7 +174,13 @@ def nab_corpus(y_true, score, profile="standard"):
                     float(threshold))
 
 
-def ucr_score(y_true, score, *, tolerance=0, judged=None):
+register(Metric("nab_score@oracle", lambda y_true, score: nab_corpus([y_true], [score]).score,
+                perfect=100.0))
+
+
+@judges("score")
+def ucr_score(y_true: ArrayLike, score: ArrayLike, *, tolerance: int = 0,
+              judged: ArrayLike | None = None) -> float:
     """1 if the highest score lies in the one event or close to it, else 0.
 
     The UCR anomaly archive's question (Wu and Keogh, 2021): "close" is within the event's own
@@ -221,23 +234,23 @@ def ucr_score(y_true, score, *, tolerance=0, judged=None):
     return float(starts[0] - margin <= highest < stops[0] + margin)
 
 
-def _weights(profile):
+def _weights(profile: str) -> Weights:
     name = profile.removesuffix("_rate") if isinstance(profile, str) else None
     if name not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
     return PROFILES[name]
 
 
-def _probation(n_samples):
+def _probation(n_samples: int) -> int:
     return min(int(0.15 * n_samples), 750)
 
 
-def _n_windows(y):
+def _n_windows(y: NDArray[np.bool_]) -> int:
     """Windows with a row after probation."""
     return int(np.sum(runs(y)[1] > _probation(y.size)))
 
 
-def _nab_sum(y, pred, weights):
+def _nab_sum(y: NDArray[np.bool_], pred: NDArray[np.bool_], weights: Weights) -> float:
     """NAB's unnormalised score of one stream."""
     starts, stops = runs(y)
     last = np.append(-np.inf, stops - 1)  # before any window: one that ended long ago
@@ -257,7 +270,8 @@ def _nab_sum(y, pred, weights):
     )
 
 
-def _nab_steps(y, score, weights):
+def _nab_steps(y: NDArray[np.bool_], score: NDArray[np.float64], weights: Weights
+               ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scores at which NAB's sum changes as the threshold falls, and by how much each time."""
     starts, stops = runs(y)
     last = np.append(-np.inf, stops - 1)
@@ -280,6 +294,6 @@ def _nab_steps(y, score, weights):
     return np.concatenate(levels), np.concatenate(gains)
 
 
-def _sigmoid(position):
+def _sigmoid(position: Any) -> NDArray[np.float64]:
     """NAB's scaled sigmoid: near 1 at a window's start (-1), 0 at its end (0), then below 0."""
     return np.where(position > 3, -1.0, -np.tanh(2.5 * position))

@@ -5,12 +5,18 @@ will be used: the first does not depend on it, the second takes it as an argumen
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from adlib.arguments import number
 from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores
+from adlib.metrics.record import judges
+
+__all__ = ["net_benefit", "sensitivity_at_specificity"]
 
 
-def sensitivity_at_specificity(y_true, score, specificity=0.95, *, judged=None):
+@judges("score", chance=0.05)
+def sensitivity_at_specificity(y_true: ArrayLike, score: ArrayLike, specificity: float = 0.95, *,
+                               judged: ArrayLike | None = None) -> float:
     """Share of the anomalies found when at most ``1 - specificity`` of the normal rows are flagged.
 
     A point of the ROC curve, chosen for what false alarms cost (the area averages over cuts that
@@ -63,7 +69,10 @@ def sensitivity_at_specificity(y_true, score, specificity=0.95, *, judged=None):
     return float((score[y] > normal[spared - 1]).mean()) if spared else 1.0
 
 
-def net_benefit(y_true, pred, threshold, *, prevalence=None, judged=None):
+# one missed case weighs as much as nine needless actions; a perfect test gets the prevalence
+@judges("flags", settings={"threshold": 0.1}, perfect=np.nan)
+def net_benefit(y_true: ArrayLike, pred: ArrayLike, threshold: float, *,
+                prevalence: float | None = None, judged: ArrayLike | None = None) -> float:
     """True positives per person, less the false ones at the price that `threshold` puts on them.
 
     Who acts from a risk of ``threshold`` on says that one missed case weighs as much as ``(1 -

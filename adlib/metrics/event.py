@@ -5,9 +5,10 @@ flagged: an event keeps its start and stays one event across them, two events th
 separate stay two, and flags on both sides of them are one alarm.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import times
 from adlib.durations import seconds
@@ -20,11 +21,16 @@ from adlib.metrics.labels import (
     undefined,
 )
 from adlib.metrics.point import ratio
+from adlib.metrics.record import Metric, judges, register
+
+__all__ = ["alarm_count", "alarms_per_day", "detection_delay", "event_f1", "event_precision",
+           "event_recall"]
 
 DAY = 86_400.0  # seconds
 
 
-def event_recall(y_true, pred, *, judged=None):
+@judges("flags")
+def event_recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Share of the events with at least one flagged row.
 
     One flag is enough, so a detector that flags at random finds the long events: read it
@@ -57,7 +63,9 @@ def event_recall(y_true, pred, *, judged=None):
     return _event_metric(y_true, pred, judged, "event_recall")
 
 
-def event_precision(y_true, pred, *, judged=None):
+@judges("flags")
+def event_precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
+                    ) -> float:
     """Found events over found events and false alarms, times the share of normal rows left quiet.
 
     A false alarm is a run of flags that touches no event. The factor (1 - false-positive rate)
@@ -87,7 +95,8 @@ def event_precision(y_true, pred, *, judged=None):
     return _event_metric(y_true, pred, judged, "event_precision")
 
 
-def event_f1(y_true, pred, *, judged=None):
+@judges("flags")
+def event_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Harmonic mean of `event_precision` and `event_recall`.
 
     Parameters
@@ -113,7 +122,8 @@ def event_f1(y_true, pred, *, judged=None):
     return _event_metric(y_true, pred, judged, "event_f1")
 
 
-def detection_delay(y_true, pred, *, judged=None):
+def detection_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
+                    ) -> NDArray[np.float64]:
     """Rows from the start of each event to its first flag; nan for a missed event.
 
     Sum it up with ``np.nanmedian``, and never without `event_recall`: a detector that finds
@@ -145,7 +155,15 @@ def detection_delay(y_true, pred, *, judged=None):
     return delay
 
 
-def alarm_count(pred, *, judged=None):
+def _median_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+    delay = detection_delay(y_true, pred, judged=judged)
+    return float(np.median(found)) if (found := delay[~np.isnan(delay)]).size else np.nan
+
+
+register(Metric("detection_delay", _median_delay, "flags", "low"))
+
+
+def alarm_count(pred: ArrayLike, *, judged: ArrayLike | None = None) -> int:
     """Number of alarms, right or wrong; consecutive flags are one alarm.
 
     Parameters
@@ -173,7 +191,12 @@ def alarm_count(pred, *, judged=None):
     return len(runs(pred[checked_judged(judged, pred.size)])[0])
 
 
-def alarms_per_day(pred, *, interval=None, time=None, judged=None):
+register(Metric("alarm_count", lambda y_true, pred, judged=None: alarm_count(pred, judged=judged),
+                "flags", "low"))
+
+
+def alarms_per_day(pred: ArrayLike, *, interval: Any = None, time: ArrayLike | None = None,
+                   judged: ArrayLike | None = None) -> float:
     """Alarms, right or wrong, that a person on watch gets in 24 hours.
 
     Watched time is the number of judged rows times the (median) interval between rows: a
@@ -211,7 +234,11 @@ def alarms_per_day(pred, *, interval=None, time=None, judged=None):
     return ratio(alarm_count(pred[judged]) * DAY, judged.sum() * seconds)
 
 
-def interval_seconds(interval, time, n_samples):
+register(Metric("alarms_per_day", lambda y_true, pred, interval, judged=None: alarms_per_day(
+    pred, interval=interval, judged=judged), "flags", "low"))
+
+
+def interval_seconds(interval: Any, time: ArrayLike | None, n_samples: int) -> float:
     """Seconds between two rows, from a stated interval or the median step of `time`."""
     if (interval is None) == (time is None):
         raise ValueError("give either interval (seconds between rows) or time, not both or none")
@@ -226,13 +253,13 @@ def interval_seconds(interval, time, n_samples):
 class Match(NamedTuple):
     """What `match` found; row numbers count judged rows only."""
 
-    event_row: np.ndarray  # (n_events,) first judged row of each event
-    delay: np.ndarray  # (n_events,) rows to its first flag, nan = missed
-    alarm_row: np.ndarray  # (n_alarms,) first row of each alarm
-    false_alarm: np.ndarray  # (n_alarms,) True where it touches no event
+    event_row: NDArray[np.intp]  # (n_events,) first judged row of each event
+    delay: NDArray[np.float64]  # (n_events,) rows to its first flag, nan = missed
+    alarm_row: NDArray[np.intp]  # (n_alarms,) first row of each alarm
+    false_alarm: NDArray[np.bool_]  # (n_alarms,) True where it touches no event
 
 
-def match(y, pred, judged):
+def match(y: NDArray[np.bool_], pred: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Match:
     """Match events with alarms, in time linear in the rows."""
     starts, stops = runs(y)
     event = np.full(y.size, -1)  # the number of its event for each row, -1 = normal
@@ -252,7 +279,8 @@ def match(y, pred, judged):
     return Match(inside[first], delay[seen], alarm_start, ~touches)
 
 
-def event_rates(n_found, n_events, n_false_alarms, false_positive_rate):
+def event_rates(n_found: float, n_events: float, n_false_alarms: float, false_positive_rate: float
+                ) -> dict[str, float]:
     """Every event metric from its counts (which a resample may weight)."""
     recall = ratio(n_found, n_events)
     quiet = 1.0 - (0.0 if np.isnan(false_positive_rate) else false_positive_rate)
@@ -264,12 +292,13 @@ def event_rates(n_found, n_events, n_false_alarms, false_positive_rate):
     }
 
 
-def harmonic_mean(precision, recall):
+def harmonic_mean(precision: float, recall: float) -> float:
     """F1 of a precision and a recall, 0 if both are 0."""
     return ratio(2 * precision * recall, precision + recall, 0.0)
 
 
-def _event_metric(y_true, pred, judged, metric):
+def _event_metric(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None, metric: str
+                  ) -> float:
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], metric):
         return np.nan

@@ -4,11 +4,12 @@ import sys
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import numeric
 
 
-def checked_flags(values, name="y_true"):
+def checked_flags(values: ArrayLike, name: str = "y_true") -> NDArray[np.bool_]:
     """Cast 0/1 labels of any type to a boolean array.
 
     Parameters
@@ -51,7 +52,8 @@ def checked_flags(values, name="y_true"):
     return array.astype(bool)
 
 
-def labels_and_scores(y_true, score, judged=None):
+def labels_and_scores(y_true: ArrayLike, score: ArrayLike, judged: ArrayLike | None = None
+                      ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
     """Cast labels, scores and the mask of judged rows; refuse NaN in a judged row.
 
     Infinite scores are fine: only their order counts.
@@ -84,7 +86,8 @@ def labels_and_scores(y_true, score, judged=None):
     return y, score, judged
 
 
-def labels_and_flags(y_true, pred, judged=None):
+def labels_and_flags(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None = None
+                     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
     """Cast labels, a prediction and the mask of judged rows to booleans of one length.
 
     Examples
@@ -97,7 +100,7 @@ def labels_and_flags(y_true, pred, judged=None):
     return y, pred, checked_judged(judged, y.size)
 
 
-def checked_judged(judged, n_samples):
+def checked_judged(judged: ArrayLike | None, n_samples: int) -> NDArray[np.bool_]:
     """Cast the mask of judged rows; ``None`` means that every row counts.
 
     Raises
@@ -118,7 +121,7 @@ def checked_judged(judged, n_samples):
     return judged
 
 
-def both_classes(y, metric):
+def both_classes(y: NDArray[np.bool_], metric: str) -> bool:
     """Tell whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
 
     Examples
@@ -132,7 +135,7 @@ def both_classes(y, metric):
     return False
 
 
-def undefined(metric, why):
+def undefined(metric: str, why: str) -> float:
     """Warn that `metric` is nan because the judged rows hold `why`; return nan."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals["__name__"].startswith("adlib.metrics"):
@@ -141,7 +144,8 @@ def undefined(metric, why):
     return np.nan
 
 
-def runs(flags, *labels):
+def runs(flags: NDArray[np.bool_], *labels: NDArray
+         ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Half-open intervals of consecutive true rows: events in labels, alarms in flags.
 
     Parameters
@@ -171,14 +175,14 @@ def runs(flags, *labels):
     return starts[there], stops[there]
 
 
-def _vector(values, name):
+def _vector(values: ArrayLike, name: str) -> NDArray:
     array = numeric(values, name)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be a non-empty one-dimensional array, got {array.shape}")
     return array
 
 
-def _same_length(array, name, n_samples):
+def _same_length(array: NDArray, name: str, n_samples: int) -> NDArray:
     if array.size != n_samples:
         raise ValueError(f"{name} has {array.size} rows, y_true has {n_samples}")
     return array

@@ -1,11 +1,20 @@
 """Metrics that judge every row by itself; the order of the rows does not matter."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, undefined
+from adlib.metrics.record import judges
+
+__all__ = ["average_precision", "best_f1", "confusion_matrix", "f1", "false_positive_rate",
+           "precision", "recall", "roc_auc"]
+
+Rows = NDArray[np.intp]
+Floats = NDArray[np.float64]
 
 
-def roc_auc(y_true, score, *, judged=None):
+@judges("score")
+def roc_auc(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Chance that an anomalous row scores above a normal one, ties counting half.
 
     Equals the area under the ROC curve (Hanley and McNeil, 1982). A random or a constant
@@ -40,7 +49,9 @@ def roc_auc(y_true, score, *, judged=None):
     return float(area_roc(*curve(y, score))) if both_classes(y, "roc_auc") else np.nan
 
 
-def average_precision(y_true, score, *, judged=None):
+@judges("score")
+def average_precision(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None
+                      ) -> float:
     """Precision averaged over the recall steps of all thresholds; rows that tie enter together.
 
     The step-wise sum of scikit-learn's ``average_precision_score``, never the trapezoid, which
@@ -70,7 +81,8 @@ def average_precision(y_true, score, *, judged=None):
     return float(area_pr(*curve(y, score))) if both_classes(y, "average_precision") else np.nan
 
 
-def best_f1(y_true, score, *, judged=None):
+@judges("score", name="f1@oracle")
+def best_f1(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """F1 at the *oracle* threshold: the best of all thresholds, chosen with the test labels.
 
     No detector in use can know that threshold. Show it as ``f1@oracle``, beside its random
@@ -101,7 +113,8 @@ def best_f1(y_true, score, *, judged=None):
     return float(highest_f1(*curve(y, score))) if both_classes(y, "best_f1") else np.nan
 
 
-def confusion_matrix(y_true, pred, *, judged=None):
+def confusion_matrix(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
+                     ) -> NDArray[np.int64]:
     """Rows counted by truth and flag: ``[[tn, fp], [fn, tp]]``, as scikit-learn lays it out.
 
     Parameters
@@ -131,7 +144,8 @@ def confusion_matrix(y_true, pred, *, judged=None):
     return np.bincount(2 * y + pred, minlength=4).reshape(2, 2)
 
 
-def precision(y_true, pred, *, judged=None):
+@judges("flags")
+def precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Share of the flagged rows that are anomalous; 0 if none is flagged.
 
     Parameters
@@ -157,7 +171,8 @@ def precision(y_true, pred, *, judged=None):
     return _thresholded(y_true, pred, judged, "precision")
 
 
-def recall(y_true, pred, *, judged=None):
+@judges("flags")
+def recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Share of the anomalous rows that are flagged.
 
     Parameters
@@ -183,7 +198,8 @@ def recall(y_true, pred, *, judged=None):
     return _thresholded(y_true, pred, judged, "recall")
 
 
-def f1(y_true, pred, *, judged=None):
+@judges("flags")
+def f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
     """Harmonic mean of precision and recall at the threshold that made `pred`.
 
     It moves with the share of anomalies, so values of two data sets do not compare: flagging
@@ -212,7 +228,9 @@ def f1(y_true, pred, *, judged=None):
     return _thresholded(y_true, pred, judged, "f1")
 
 
-def false_positive_rate(y_true, pred, *, judged=None):
+@judges("flags", best="low")
+def false_positive_rate(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
+                        ) -> float:
     """Share of the normal rows that are flagged: what a calibrated `alpha` promises.
 
     Parameters
@@ -241,17 +259,20 @@ def false_positive_rate(y_true, pred, *, judged=None):
     return rates(0, fp, 0, tn)["false_positive_rate"]
 
 
-def _judged_scores(y_true, score, judged):
+def _judged_scores(y_true: ArrayLike, score: ArrayLike, judged: ArrayLike | None
+                   ) -> tuple[NDArray[np.bool_], Floats]:
     y, score, judged = labels_and_scores(y_true, score, judged)
     return y[judged], score[judged]
 
 
-def _judged_flags(y_true, pred, judged):
+def _judged_flags(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None
+                  ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     return y[judged], pred[judged]
 
 
-def _thresholded(y_true, pred, judged, metric):
+def _thresholded(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None, metric: str
+                 ) -> float:
     y, pred = _judged_flags(y_true, pred, judged)
     if not both_classes(y, metric):
         return np.nan
@@ -259,7 +280,7 @@ def _thresholded(y_true, pred, judged, metric):
     return rates(tp, fp, fn, tn)[metric]
 
 
-def rates(tp, fp, fn, tn):
+def rates(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
     """Every thresholded point metric from the four counts (which a resample may weight)."""
     return {
         "precision": ratio(tp, tp + fp, 0.0),
@@ -269,12 +290,12 @@ def rates(tp, fp, fn, tn):
     }
 
 
-def ratio(part, whole, empty=np.nan):
+def ratio(part: float, whole: float, empty: float = np.nan) -> float:
     """`part / whole`, or `empty` where there is no whole."""
     return float(part / whole) if whole else empty
 
 
-def curve(y, score):
+def curve(y: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
     """True and false positives at the thresholds that the areas need, from the highest score down.
 
     Returns
@@ -286,14 +307,14 @@ def curve(y, score):
     return counted(np.flatnonzero(y[order]), last)
 
 
-def descending(score):
+def descending(score: Floats) -> tuple[Rows, Rows]:
     """The rows from the highest score down, and the last position of each group of ties."""
     order = np.argsort(-score, kind="stable")
     ranked = score[order]
     return order, np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
 
 
-def telling(at, last):
+def telling(at: Rows, last: Rows) -> Rows:
     """Ends of the groups of ties that hold an anomaly, of those just before, and the last end.
 
     Between them only normal rows pass: recall stays, precision falls, and the ROC curve runs level.
@@ -311,28 +332,28 @@ def telling(at, last):
     return last[kept[kept >= 0]]
 
 
-def counted(at, last):
+def counted(at: Rows, last: Rows) -> tuple[Floats, Floats]:
     """`curve` from the positions of the anomalies, see `telling`."""
     ends = telling(at, last)
     tp = np.searchsorted(at, ends, "right").astype(np.float64)
     return tp, ends + 1 - tp
 
 
-def area_roc(tp, fp):
+def area_roc(tp: Floats, fp: Floats) -> float:
     """Area under the ROC curve by trapezoids, which is what lets ties count half."""
     before = np.append(0.0, tp[:-1])
-    wins = np.diff(fp, prepend=0.0) @ (before + tp) / 2
+    wins = float(np.diff(fp, prepend=0.0) @ (before + tp) / 2)
     return ratio(wins, tp[-1] * fp[-1])
 
 
-def area_pr(tp, fp):
+def area_pr(tp: Floats, fp: Floats) -> float:
     """Average precision: steps of recall times the precision they end at."""
     flagged = tp + fp
     at = flagged > 0  # a resample may leave out the highest rows
     steps = np.diff(tp[at], prepend=0.0)
-    return ratio(steps @ (tp[at] / flagged[at]), tp[-1])
+    return ratio(float(steps @ (tp[at] / flagged[at])), tp[-1])
 
 
-def highest_f1(tp, fp):
+def highest_f1(tp: Floats, fp: Floats) -> float:
     """Largest F1 along the curve."""
     return np.max(2 * tp / (tp + fp + tp[-1])) if tp[-1] else np.nan

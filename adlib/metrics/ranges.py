@@ -5,11 +5,20 @@ apart: there is no `judged` here. Cut a recovery out of the series before, or us
 `adlib.metrics.event`, which can skip rows.
 """
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import number, one_of
 from adlib.metrics.event import harmonic_mean
 from adlib.metrics.labels import both_classes, labels_and_flags, runs
+from adlib.metrics.record import judges
+
+__all__ = ["affiliation_f1", "affiliation_precision", "affiliation_recall", "range_f1",
+           "range_precision", "range_recall"]
+
+Cardinality = str | Callable[[int], float]
 
 BIAS = {  # weight of the i-th row (from 1) of a range of `length` rows
     "flat": lambda i, length: np.ones_like(i),
@@ -23,7 +32,9 @@ CARDINALITY = {  # share left to a range that meets `n` > 1 ranges of the other 
 }
 
 
-def range_precision(y_true, pred, *, bias="flat", cardinality="reciprocal"):
+@judges("flags")
+def range_precision(y_true: ArrayLike, pred: ArrayLike, *, bias: str = "flat",
+                    cardinality: Cardinality = "reciprocal") -> float:
     """How much of an alarm lies in events, averaged over alarms whatever their length.
 
     Tatbul et al. (2018), section 4.3: the weighted share of each alarm that is anomalous,
@@ -64,7 +75,9 @@ def range_precision(y_true, pred, *, bias="flat", cardinality="reciprocal"):
     return _range_metric(y_true, pred, 0.0, bias, cardinality, "range_precision")
 
 
-def range_recall(y_true, pred, *, alpha=0.0, bias="flat", cardinality="reciprocal"):
+@judges("flags")
+def range_recall(y_true: ArrayLike, pred: ArrayLike, *, alpha: float = 0.0, bias: str = "flat",
+                 cardinality: Cardinality = "reciprocal") -> float:
     """How much of an event is flagged, averaged over events whatever their length.
 
     Tatbul et al. (2018), section 4.2: ``alpha`` for being seen at all, the rest for the
@@ -102,7 +115,9 @@ def range_recall(y_true, pred, *, alpha=0.0, bias="flat", cardinality="reciproca
     return _range_metric(y_true, pred, alpha, bias, cardinality, "range_recall")
 
 
-def range_f1(y_true, pred, *, alpha=0.0, bias="flat", cardinality="reciprocal"):
+@judges("flags")
+def range_f1(y_true: ArrayLike, pred: ArrayLike, *, alpha: float = 0.0, bias: str = "flat",
+             cardinality: Cardinality = "reciprocal") -> float:
     """Harmonic mean of `range_precision` and `range_recall`, with one bias for both.
 
     Parameters
@@ -129,7 +144,8 @@ def range_f1(y_true, pred, *, alpha=0.0, bias="flat", cardinality="reciprocal"):
     return _range_metric(y_true, pred, alpha, bias, cardinality, "range_f1")
 
 
-def affiliation_precision(y_true, pred):
+@judges("flags")
+def affiliation_precision(y_true: ArrayLike, pred: ArrayLike) -> float:
     """How much nearer to its event a flag lies than a random row does, averaged over events.
 
     Huet, Navarro and Rossi (2022): each event owns the zone of time that is nearest to it. A
@@ -170,7 +186,8 @@ def affiliation_precision(y_true, pred):
     return _affiliation_metric(y_true, pred, "affiliation_precision")
 
 
-def affiliation_recall(y_true, pred):
+@judges("flags")
+def affiliation_recall(y_true: ArrayLike, pred: ArrayLike) -> float:
     """How much nearer to a flag an event lies than a random row does, averaged over events.
 
     Huet, Navarro and Rossi (2022): each instant of an event scores the share of its zone that
@@ -203,7 +220,8 @@ def affiliation_recall(y_true, pred):
     return _affiliation_metric(y_true, pred, "affiliation_recall")
 
 
-def affiliation_f1(y_true, pred):
+@judges("flags")
+def affiliation_f1(y_true: ArrayLike, pred: ArrayLike) -> float:
     """Harmonic mean of `affiliation_precision` and `affiliation_recall`.
 
     Parameters
@@ -231,11 +249,12 @@ def affiliation_f1(y_true, pred):
     return _affiliation_metric(y_true, pred, "affiliation_f1")
 
 
-def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
+def _range_metric(y_true: ArrayLike, pred: ArrayLike, alpha: float, bias: str,
+                  cardinality: Cardinality, metric: str) -> float:
     number(alpha, "alpha", least=0, most=1)
     one_of(bias, "bias", BIAS)
-    known = isinstance(cardinality, str) and cardinality in CARDINALITY
-    if not (known or callable(cardinality)):
+    share = CARDINALITY.get(cardinality) if isinstance(cardinality, str) else cardinality
+    if not callable(share):
         raise ValueError(
             f"cardinality must be one of {', '.join(CARDINALITY)} or a function of the number "
             f"of overlapping ranges, got {cardinality!r}"
@@ -243,16 +262,16 @@ def _range_metric(y_true, pred, alpha, bias, cardinality, metric):
     y, pred, _ = labels_and_flags(y_true, pred)
     if not both_classes(y, metric):
         return np.nan
-    rules = BIAS[bias], CARDINALITY[cardinality] if known else cardinality
     if metric == "range_precision":
-        return _overlap(pred, y, 0.0, *rules)
-    recall = _overlap(y, pred, alpha, *rules)
+        return _overlap(pred, y, 0.0, BIAS[bias], share)
+    recall = _overlap(y, pred, alpha, BIAS[bias], share)
     if metric == "range_recall":
         return recall
-    return harmonic_mean(_overlap(pred, y, 0.0, *rules), recall)
+    return harmonic_mean(_overlap(pred, y, 0.0, BIAS[bias], share), recall)
 
 
-def _overlap(flags, others, alpha, weigh, share):
+def _overlap(flags: NDArray[np.bool_], others: NDArray[np.bool_], alpha: float,
+             weigh: Callable[..., NDArray], share: Callable[[int], float]) -> float:
     """Mean score of the ranges of `flags` against those of `others`."""
     starts, stops = runs(flags)
     if starts.size == 0:
@@ -272,7 +291,7 @@ def _overlap(flags, others, alpha, weigh, share):
     return float(np.mean(alpha * (n_met > 0) + (1 - alpha) * factor[which] * covered))
 
 
-def _affiliation_metric(y_true, pred, metric):
+def _affiliation_metric(y_true: ArrayLike, pred: ArrayLike, metric: str) -> float:
     y, pred, _ = labels_and_flags(y_true, pred)
     if not both_classes(y, metric):
         return np.nan
@@ -282,7 +301,7 @@ def _affiliation_metric(y_true, pred, metric):
     return precision if metric == "affiliation_precision" else recall
 
 
-def _affiliation(y, pred):
+def _affiliation(y: NDArray[np.bool_], pred: NDArray[np.bool_]) -> tuple[float, float]:
     """Precision and recall as exact integrals, in time linear in the rows.
 
     Both integrands are linear between known instants: borders of zones, events and alarms,
@@ -305,7 +324,7 @@ def _affiliation(y, pred):
     zone = np.searchsorted(middles, at)
     start, stop, left, right = starts[zone], stops[zone], left[zone], right[zone]
 
-    def further(low, high):  # share of the zone outside (low, high)
+    def further(low: NDArray, high: NDArray) -> NDArray:  # share of the zone outside (low, high)
         return 1 - (np.minimum(high, right) - np.maximum(low, left)) / (right - left)
 
     later = np.searchsorted(flag_starts, at)

@@ -1,11 +1,15 @@
 """Every metric at once, each beside the value that a random score gets and an interval."""
 
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, generator, number, whole
-from adlib.metrics.event import DAY, event_rates, interval_seconds, match
+from adlib.metrics.event import DAY, Match, event_rates, interval_seconds, match
 from adlib.metrics.labels import both_classes, labels_and_scores, runs
 from adlib.metrics.point import (
     area_pr,
@@ -17,12 +21,26 @@ from adlib.metrics.point import (
     ratio,
     telling,
 )
+from adlib.metrics.record import METRICS, Metric, chosen, is_named
 from adlib.metrics.volume import ranked, volumes
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def report(y_true, score, *, threshold=None, threshold_source=None, time=None, interval=None,
-           judged=None, kind=None, block=None, window=None, n_random=100, n_bootstrap=500,
-           random_state=0):
+__all__ = ["report"]
+
+Floats = NDArray[np.float64]
+Values = dict[str, float]
+USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "precision", "recall",
+         "f1", "false_positive_rate", "alarms_per_day", "event_recall", "event_precision",
+         "event_f1", "detection_delay")  # from one sort and one matching, for all replicates
+
+
+def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = None,
+           threshold_source: str | None = None, time: ArrayLike | None = None, interval: Any = None,
+           judged: ArrayLike | None = None, kind: ArrayLike | None = None, block: int | None = None,
+           window: int | None = None, n_random: int = 100, n_bootstrap: int = 500,
+           random_state: Any = 0, metrics: Any = None) -> "pd.DataFrame":
     """Table of metrics, each value next to its random-score value and a 95 % interval.
 
     Threshold-free metrics lead: VUS-PR for a series, average precision for a table. The name of a
@@ -62,12 +80,16 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     n_bootstrap : int
         Resamples behind the interval; 0 leaves it out.
     random_state : int, numpy.random.Generator or None
+    metrics : str, Metric or list of these, optional
+        Names (`all_metrics`), with or without what follows the ``@``, and `Metric` records of your
+        own. Default: the usual ones, of which VUS and event metrics need a series.
 
     Returns
     -------
     pandas.DataFrame
         Columns ``metric, value, random, above_chance, low, high``. ``above_chance`` is (value -
-        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best. ``low`` and
+        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best (else see
+        `Metric`: which end is best and what chance gets stand there, not in the name). ``low`` and
         ``high`` are the 2.5 and 97.5 % points of a circular block bootstrap of the judged rows
         (Politis and Romano, 1992) with the score, the threshold and the matching of events kept:
         they hold the luck of the test rows, not that of training. Few events make them too
@@ -86,49 +108,82 @@ def report(y_true, score, *, threshold=None, threshold_source=None, time=None, i
     >>> table.set_index("metric").value.round(2).head(4).to_dict()
     {'average_precision': 0.83, 'roc_auc': 0.75, 'f1@oracle': 0.8, 'precision@calibration': 1.0}
     """
-    import pandas as pd
-
     y, score, judged = labels_and_scores(y_true, score, judged)
-    if threshold is not None:
-        number(threshold, "threshold", most=np.inf)
-        if not isinstance(threshold_source, str) or threshold_source in ("", "oracle"):
-            raise ValueError(
-                "threshold must come with threshold_source (such as 'calibration', not 'oracle'), "
-                f"got {threshold_source!r}")
+    _check_threshold(threshold, threshold_source)
     n_random = whole(n_random, "n_random", 0)
     n_bootstrap = whole(n_bootstrap, "n_bootstrap", 0)
+    names, records = (None, []) if metrics is None else chosen(metrics)
     seconds = None
     if time is not None or interval is not None:
         seconds = interval_seconds(interval, time, y.size)
     block = _block(block, y, judged, series=seconds is not None)
     both_classes(y[judged], "most of the report")  # one warning for all of it
-
-    if window is None:
-        starts, stops = runs(y)
-        window = min(100, int(np.median(stops - starts))) if starts.size else 0
-    window = whole(window, "window", 0)
+    window = _usual_width(y) if window is None else whole(window, "window", 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
+    facts = {"time": time, "interval": seconds, "kind": kind, "window": window, "judged": judged}
+    given = {name: fact if name in ("interval", "window") else np.asarray(fact)
+             for name, fact in facts.items() if fact is not None}
+    own = _Own(y, score, threshold, threshold_source, given,
+               [m for m in records if m.name not in USUAL])
     n = int(judged.sum())
     rng = generator(random_state)
     (value,) = rows.batch(weights=np.ones((1, n)))
-    shuffles = (rng.permutation(n) for _ in range(n_random))
-    shuffled = [v for some in _chunks(shuffles, n) for v in rows.batch(permutations=some)]
-    weights = _resamples(n, block, n_bootstrap, rng)
-    resampled = [v for some in _chunks(weights, n) for v in rows.batch(weights=some)]
-    table = pd.DataFrame({"metric": list(value), "value": list(value.values())})
-    table["random"] = _column(value, shuffled, lambda v: v.mean())
-    best_is_one = ~table.metric.str.contains("false_positive|alarms_per_day|delay")
-    room = (1 - table.random).where(best_is_one & (table.random < 1))
-    table["above_chance"] = (table.value - table.random) / room
-    table["low"] = _column(value, resampled, lambda v: np.percentile(v, 2.5))
-    table["high"] = _column(value, resampled, lambda v: np.percentile(v, 97.5))
-    return table
+    value |= own.values()
+    shuffled, resampled = [], []
+    for some in _chunks((rng.permutation(n) for _ in range(n_random)), n):
+        shuffled += [usual | own.shuffled(order) for usual, order in zip(
+            rows.batch(permutations=some), some, strict=True)]
+    draws = (rng.integers(n, size=-(-n // block)) for _ in range(n_bootstrap))
+    for some in _chunks(draws, n):
+        weights = np.stack([_counts(n, block, starts) for starts in some])
+        resampled += [usual | own.resampled(block, starts) for usual, starts in zip(
+            rows.batch(weights=weights), some, strict=True)]
+    return _table(value, rows.records | own.records, shuffled, resampled, names)
+
+
+def _check_threshold(threshold: float | None, source: str | None) -> None:
+    if threshold is None:
+        return
+    number(threshold, "threshold", most=np.inf)
+    if not isinstance(source, str) or source in ("", "oracle"):
+        raise ValueError("threshold must come with threshold_source (such as 'calibration', not "
+                         f"'oracle'), got {source!r}")
+
+
+def _usual_width(y: NDArray[np.bool_]) -> int:
+    starts, stops = runs(y)
+    return min(100, int(np.median(stops - starts))) if starts.size else 0
+
+
+def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
+           resampled: list[Values], names: list[str] | None) -> "pd.DataFrame":
+    """A line per metric that was asked for."""
+    import pandas as pd
+
+    if unknown := [name for name in names or [] if not any(
+            is_named(known, [name]) for known in (*value, *METRICS))]:
+        raise ValueError(f"unknown metrics {unknown}; there are {sorted({*value, *METRICS})}")
+    lines = []
+    for name, found in value.items():
+        if names is not None and not is_named(name, names):
+            continue
+        record = records[name]
+        random = record.chance if isinstance(record.chance, (int, float)) else _summary(
+            shuffled, name, np.mean)
+        lines.append({"metric": name, "value": found, "random": random,
+                      "above_chance": record.above_chance(found, random),
+                      "low": _summary(resampled, name, lambda v: np.percentile(v, 2.5)),
+                      "high": _summary(resampled, name, lambda v: np.percentile(v, 97.5))})
+    columns = ["metric", "value", "random", "above_chance", "low", "high"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 class _Rows:
     """The judged rows, sorted and matched once, for values over many weights or shuffles."""
 
-    def __init__(self, y, score, judged, threshold, source, seconds, series, kind, window):
+    def __init__(self, y: NDArray[np.bool_], score: Floats, judged: NDArray[np.bool_],
+                 threshold: float | None, source: str | None, seconds: float | None, series: bool,
+                 kind: ArrayLike | None, window: int):
         self.y_all, self.judged, self.y = y, judged, y[judged]
         self.window, self.bins = window, ranked(score, judged, 250) if series else None
         self.order, self.last = descending(score[judged])
@@ -146,19 +201,21 @@ class _Rows:
             self.of_kind = {name: np.flatnonzero(kind == name)
                             for name in np.unique(kind[self.anomalies]) if name}
         self.matched = self._match(self.flags)
+        self.records = {row_name(METRICS[name], source): METRICS[name] for name in USUAL}
+        self.records |= {f"recall[{name}]@{source}": METRICS["recall"] for name in self.of_kind}
 
-    def _match(self, flags):
+    def _match(self, flags: NDArray[np.bool_]) -> Match:
         pred = np.zeros(self.y_all.size, dtype=bool)
         pred[self.judged] = flags
         return match(self.y_all, pred, self.judged)
 
-    def batch(self, weights=None, permutations=None):
+    def batch(self, weights: Any = None, permutations: Any = None) -> list[Values]:
         """Metrics with row i counted ``weights[k, i]`` times, or the score of another row."""
         if permutations is None:
             found = [self._values(weight, None) for weight in weights]
         else:
             found = [self._values(self.once, p) for p in permutations]
-        if not self.series:
+        if self.bins is None:
             return found
         if not self.y.any() or self.y.all():
             return [{"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
@@ -176,7 +233,7 @@ class _Rows:
         return [{"vus_pr": p, "vus_roc": r} | values
                 for values, r, p in zip(found, roc, pr, strict=True)]
 
-    def _values(self, weight, permutation):
+    def _values(self, weight: Floats, permutation: NDArray | None) -> Values:
         y, matched, flags = self.y, self.matched, self.flags
         if permutation is None:
             tp = np.cumsum(np.append(0.0, weight[self.order[self.at]]))
@@ -202,12 +259,12 @@ class _Rows:
                 out |= {name + at: v for name, v in self._events(matched, weight, alarms).items()}
             for name, of_kind in self.of_kind.items():
                 times = weight[of_kind]
-                out[f"recall[{name}]{at}"] = ratio(times @ flags[of_kind], times.sum())
+                out[f"recall[{name}]{at}"] = ratio(float(times @ flags[of_kind]), times.sum())
         if tp[-1] == 0 or fp[-1] == 0:  # no anomaly, or only anomalies
             out = {name: alarms.get(name, np.nan) for name in out}
         return out
 
-    def _events(self, matched, weight, alarms):
+    def _events(self, matched: Match, weight: Floats, alarms: Values) -> Values:
         found = np.isfinite(matched.delay)
         times = weight[matched.event_row]
         false_alarms = weight[matched.alarm_row[matched.false_alarm]].sum()
@@ -217,7 +274,53 @@ class _Rows:
         return rates_ | {"detection_delay": float(np.median(delays)) if delays.size else np.nan}
 
 
-def _block(block, y, judged, series):
+class _Own:
+    """Metrics beside the usual ones, each by its own function."""
+
+    def __init__(self, y: NDArray[np.bool_], score: Floats, threshold: float | None,
+                 source: str | None, given: dict[str, Any], metrics: list[Metric]):
+        self.y, self.score, self.given = y, score, given
+        self.threshold = np.inf if threshold is None else threshold
+        self.records = {row_name(m, source): m for m in metrics if not m.lacks(given)
+                        and (m.needs == "score" or threshold is not None)}
+        self.at = np.flatnonzero(given["judged"])
+
+    def values(self, y: NDArray[np.bool_] | None = None, score: Floats | None = None,
+               **given: Any) -> Values:
+        y, score = self.y if y is None else y, self.score if score is None else score
+        return {name: metric(y, score if metric.needs == "score" else score > self.threshold,
+                             **(self.given | given)) for name, metric in self.records.items()}
+
+    def shuffled(self, order: NDArray[np.intp]) -> Values:
+        """With the scores of the judged rows in another order."""
+        if not self.records:
+            return {}
+        score = self.score.copy()
+        score[self.at] = score[self.at[order]]
+        with warnings.catch_warnings(action="ignore"):
+            return self.values(score=score)
+
+    def resampled(self, block: int, starts: NDArray[np.int64]) -> Values:
+        """Of judged rows drawn in blocks, as if they had come in that order."""
+        if not self.records:
+            return {}
+        rows = (starts[:, None] + np.arange(block)).ravel()[:self.at.size]
+        at = self.at[rows % self.at.size]
+        given = {"judged": np.ones(at.size, dtype=bool)}
+        if "time" in self.given:
+            given["time"] = self.given["time"][self.at]  # which runs on
+        if "kind" in self.given:
+            given["kind"] = self.given["kind"][at]
+        with warnings.catch_warnings(action="ignore"):  # a resample may lack an event
+            return self.values(self.y[at], self.score[at], **given)
+
+
+def row_name(metric: Metric, source: str | None) -> str:
+    """What a table calls a metric: with the source of the threshold, where it hangs on one."""
+    return metric.name if metric.needs == "score" else f"{metric.name}@{source}"
+
+
+def _block(block: int | None, y: NDArray[np.bool_], judged: NDArray[np.bool_], series: bool) -> int:
     n = int(judged.sum())
     if block is None:
         if not series:
@@ -231,33 +334,26 @@ def _block(block, y, judged, series):
     return block
 
 
-def _chunks(arrays, n):
+def _chunks(arrays: Iterable[NDArray], n: int) -> Iterator[NDArray]:
     """Stack as many replicates as fit into some 16 MB."""
     arrays = iter(arrays)
     while some := list(islice(arrays, max(1, 2_000_000 // n))):
         yield np.stack(some)
 
 
-def _resamples(n, block, n_bootstrap, rng):
-    """How often each of `n` rows is drawn, in blocks that wrap around the end."""
-    length = np.full(-(-n // block), block)
+def _counts(n: int, block: int, starts: NDArray[np.int64]) -> Floats:
+    """How often each of `n` rows is drawn by blocks that wrap around the end."""
+    length = np.full(starts.size, block)
     length[-1] -= length.sum() - n
-    for _ in range(n_bootstrap):
-        starts = rng.integers(n, size=length.size)
-        steps = np.bincount(starts, minlength=n + block)
-        steps -= np.bincount(starts + length, minlength=n + block)
-        covered = np.cumsum(steps)
-        covered[:block] += covered[n:]
-        yield covered[:n].astype(np.float64)
+    steps = np.bincount(starts, minlength=n + block)
+    steps -= np.bincount(starts + length, minlength=n + block)
+    covered = np.cumsum(steps)
+    covered[:block] += covered[n:]
+    return covered[:n].astype(np.float64)
 
 
-def _column(value, replicates, summary):
-    """`summary` of each metric over the replicates in which it is defined."""
-    column = []
-    for name, v in value.items():
-        drawn = np.array([r[name] for r in replicates])
-        drawn = drawn[np.isfinite(drawn)]
-        # A median delay exists for shuffles even where the detector itself found nothing.
-        defined = drawn.size and not (np.isnan(v) and "delay" not in name)
-        column.append(float(summary(drawn)) if defined else np.nan)
-    return column
+def _summary(replicates: list[Values], name: str, summary: Callable[[Floats], Any]) -> float:
+    """`summary` of a metric over the replicates in which it is defined."""
+    drawn = np.array([replicate[name] for replicate in replicates])
+    drawn = drawn[np.isfinite(drawn)]
+    return float(summary(drawn)) if drawn.size else np.nan

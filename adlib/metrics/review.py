@@ -5,12 +5,21 @@ nothing else is; a row that would have been first tomorrow does not help today.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, floats, whole
 from adlib.metrics.labels import labels_and_scores, undefined
+from adlib.metrics.record import judges
+
+__all__ = ["precision_at_capacity", "value_at_capacity"]
+
+REVIEWS = 10  # in a comparison, where nobody says how many; the rows are then one period
 
 
-def value_at_capacity(y_true, score, capacity, *, period=None, value=None, judged=None):
+@judges("score", settings={"capacity": REVIEWS})
+def value_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
+                      period: ArrayLike | None = None, value: ArrayLike | None = None,
+                      judged: ArrayLike | None = None) -> float:
     """Share of the anomalies' value among the `capacity` highest scores of each period.
 
     The value is what an anomaly costs if nobody looks: the amount of a fraudulent payment, the
@@ -68,7 +77,10 @@ def value_at_capacity(y_true, score, capacity, *, period=None, value=None, judge
     return float((share[y] * value[y]).sum() / value[y].sum())
 
 
-def precision_at_capacity(y_true, score, capacity, *, period=None, judged=None):
+@judges("score", settings={"capacity": REVIEWS})
+def precision_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
+                          period: ArrayLike | None = None, judged: ArrayLike | None = None
+                          ) -> float:
     """Share of anomalies among the `capacity` rows of each period that are reviewed.
 
     What the reviewers see: one divided by it is the number of cases opened per anomaly found. At a
@@ -114,7 +126,9 @@ def precision_at_capacity(y_true, score, capacity, *, period=None, judged=None):
     return float(share[y].sum() / n_reviews)
 
 
-def _reviewed(y_true, score, capacity, period, judged, value=None):
+def _reviewed(y_true: ArrayLike, score: ArrayLike, capacity: int, period: ArrayLike | None,
+              judged: ArrayLike | None, value: ArrayLike | None = None
+              ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray, int]:
     """Labels, share of each row that is reviewed, values and number of reviews; judged rows."""
     capacity = whole(capacity, "capacity", 1)
     y, score, judged = labels_and_scores(y_true, score, judged)

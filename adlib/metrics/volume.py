@@ -6,12 +6,17 @@ and counts, in O(n log n + width * (events + width * thresholds)).
 """
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import whole
 from adlib.metrics.labels import both_classes, labels_and_scores, runs
+from adlib.metrics.record import judges
+
+__all__ = ["vus", "vus_pr", "vus_roc"]
 
 
-def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
+def vus(y_true: ArrayLike, score: ArrayLike, window: int = 100, n_thresholds: int | None = 250, *,
+        judged: ArrayLike | None = None) -> tuple[float, float]:
     """Volumes under the ROC and the precision-recall surface, in one pass.
 
     For every width w = 0 .. `window`, rows up to w // 2 outside an event count partly, by the
@@ -77,7 +82,9 @@ def vus(y_true, score, window=100, n_thresholds=250, *, judged=None):
     return float(roc[0]), float(pr[0])
 
 
-def vus_roc(y_true, score, window=100, n_thresholds=250, *, judged=None):
+@judges("score")
+def vus_roc(y_true: ArrayLike, score: ArrayLike, window: int = 100,
+            n_thresholds: int | None = 250, *, judged: ArrayLike | None = None) -> float:
     """Volume under the ROC surface; see `vus`, which gives both for the price of one.
 
     Parameters
@@ -98,7 +105,9 @@ def vus_roc(y_true, score, window=100, n_thresholds=250, *, judged=None):
     return vus(y_true, score, window, n_thresholds, judged=judged)[0]
 
 
-def vus_pr(y_true, score, window=100, n_thresholds=250, *, judged=None):
+@judges("score")
+def vus_pr(y_true: ArrayLike, score: ArrayLike, window: int = 100,
+           n_thresholds: int | None = 250, *, judged: ArrayLike | None = None) -> float:
     """Volume under the precision-recall surface; see `vus`.
 
     With ``window=0``, one event and ``n_thresholds=None`` it is `average_precision`, to the last
@@ -122,7 +131,8 @@ def vus_pr(y_true, score, window=100, n_thresholds=250, *, judged=None):
     return vus(y_true, score, window, n_thresholds, judged=judged)[1]
 
 
-def ranked(score, judged, n_thresholds):
+def ranked(score: NDArray[np.float64], judged: NDArray[np.bool_], n_thresholds: int | None
+           ) -> tuple[NDArray[np.int64], int]:
     """For each row the first of the falling thresholds that it reaches, and their number."""
     values = score if judged.all() else score[judged]
     if n_thresholds is None:
@@ -136,7 +146,9 @@ def ranked(score, judged, n_thresholds):
     return np.where(judged, first, count), count  # a row that is not judged reaches none
 
 
-def volumes(y, first, count, window, weights=None):
+def volumes(y: NDArray[np.bool_], first: NDArray[np.int64], count: int, window: int,
+            weights: NDArray[np.float64] | None = None
+            ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The areas of all widths, averaged, for a batch of scores or of resamples.
 
     Parameters
@@ -163,7 +175,7 @@ def volumes(y, first, count, window, weights=None):
     half = window // 2
     at = np.arange(n_batch)[:, None] * (count + 1)  # each score has its own bins
 
-    def histogram(bins, weight, depth=1):
+    def histogram(bins: NDArray, weight: NDArray, depth: int = 1) -> NDArray:
         """Weights by bin; the last one, of rows that reach no threshold, is dropped."""
         size = n_batch * (count + 1) * depth
         counted = np.bincount(bins.ravel(), weight.ravel(), size)
@@ -190,7 +202,7 @@ def volumes(y, first, count, window, weights=None):
     # an event is there as often as the most frequent of its judged rows
     copies = np.maximum.reduceat(np.where(within < count, counted, 0.0), begins, axis=1)
     gaps = starts[1:] - stops[:-1] + 1
-    roc = pr = 0.0
+    roc, pr = np.zeros(n_batch), np.zeros(n_batch)
     for width in range(window + 1):
         h = width // 2
         if width % 2 == 0:
@@ -207,11 +219,11 @@ def volumes(y, first, count, window, weights=None):
             if now.size:
                 partly[now] = False
                 full += histogram(bins[:, now], weight[:, now])[..., 0]
-                if tabled:
+                if table is not None:
                     table -= histogram(bins[:, now] * (half + 1) + near[now], weight[:, now],
                                        half + 1)
         slope = np.sqrt(1 - np.arange(h + 1) / max(width, 1))
-        if tabled:
+        if table is not None:
             soft = table[..., 1:h + 1] @ slope[1:]
         else:
             here = partly & (near <= h)
@@ -229,7 +241,8 @@ def volumes(y, first, count, window, weights=None):
     return roc / (window + 1), pr / (window + 1)
 
 
-def _buffer(y, starts, stops, half):
+def _buffer(y: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64], half: int
+            ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Normal rows within `half` of an event, with their distances to the two nearest events."""
     edge = np.zeros(y.size + 1, dtype=np.int64)
     np.add.at(edge, np.maximum(starts - half, 0), 1)
