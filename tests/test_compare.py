@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
@@ -14,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from adlib.base import Detector, OnlineDetector
 from adlib.compare import compare, score_cell
 from adlib.datasets import Dataset
-from adlib.detectors import MaxAbsZ, baselines
+from adlib.detectors import Ensemble, MaxAbsZ, baselines
 from adlib.metrics import average_precision, false_positive_rate, report, roc_auc
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
@@ -123,12 +124,33 @@ def test_a_cell_by_hand(data):
     np.testing.assert_allclose(cell.calibrate, expected[CUT:END])
     np.testing.assert_allclose(cell.test, expected[END:])
     assert cell.test_rows == slice(END, N)
-    assert cell.threshold == Conformal(0.1, block="auto").fit(cell.calibrate).value_
-
-
-def test_rows_without_time_are_calibrated_as_exchangeable():
-    cell = score_cell(Distance(), make_data(timed=False), alpha=0.1)
     assert cell.threshold == Conformal(0.1).fit(cell.calibrate).value_
+
+
+@pytest.mark.parametrize("model", [
+    Distance(), Distance(window=8), RunningMean(), Distance(threshold=2.5), Ensemble(),
+    Distance(threshold=Conformal(0.2)), make_pipeline(StandardScaler(), Distance(window=3)),
+], ids=str)
+def test_the_threshold_is_what_the_detector_itself_calibrates(data, model):
+    cell = score_cell(model, data, alpha=0.1)
+    own = clone(model)
+    core = own[-1] if hasattr(own, "steps") else own
+    core.alpha = 0.1
+    if isinstance(core, Ensemble):
+        core.random_state = 0
+    else:  # no part of the training rows is held out: the calibration rows are
+        core.calibration = None
+    own.fit(data.X[:CUT])
+    core.calibrate(data.X[CUT:END] if core is own else own[:-1].transform(data.X[CUT:END]))
+    assert cell.threshold == core.threshold_
+    assert cell.calibrate.size == END - CUT - core.context_
+
+
+@pytest.mark.parametrize("model, block", [(IsolationForest(random_state=0), None), (make_pipeline(
+    Windows(8), IsolationForest(random_state=0)), "auto")], ids=["rows", "windows"])
+def test_a_foreign_estimator_is_calibrated_as_ours_are(data, model, block):
+    cell = score_cell(model, data, alpha=0.1)
+    assert cell.threshold == Conformal(0.1, block=block).fit(cell.calibrate).value_
 
 
 @pytest.mark.parametrize(
@@ -404,10 +426,10 @@ def test_a_failing_detector_is_a_row_with_its_reason(data):
 
 
 def test_names_may_carry_parameters():
-    from adlib.compare.protocol import _labelled
+    from adlib.compare.models import named_detectors
 
     text = ["KNN(window=10, method='mean')", "OneClassSVM(nu=0.1)", "KNN"]
-    models = _labelled(text)
+    models = named_detectors(text)
     assert list(models) == text
     assert models[text[0]].get_params()["window"] == 10 and models[text[0]].method == "mean"
     assert models[text[1]][-1].nu == 0.1
@@ -438,9 +460,9 @@ def test_exit_in_a_detector_does_not_end_the_run():
 
 
 def test_look_backs_of_a_pipeline_add_up():
-    from adlib.compare.protocol import _lookback
+    from adlib.compare.protocol import lookback
 
-    assert _lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
+    assert lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
 
 
 def test_seeds_and_datasets_are_checked():

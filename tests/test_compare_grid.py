@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from adlib.base import Detector
 from adlib.compare import cells, compare, grid, workers
 from adlib.compare.cells import described
-from adlib.compare.protocol import _ignores_seed, _labelled
+from adlib.compare.models import ignores_seed, named_detectors
 from adlib.datasets import Dataset, make_sine
 from adlib.detectors import KNN, AutoEncoder, MaxAbsZ, RollingZScore
 
@@ -187,7 +187,7 @@ def test_no_cell_runs_what_is_left_out_of_the_code_version():
         assert imported.search(line)
     assert not imported.search("from adlib.metrics import report")
     parts = ("base.py", "training.py", "thresholds/*.py", "detectors/*.py", "metrics/*.py",
-             "datasets/*.py", "compare/[cgpw]*.py")
+             "datasets/*.py", "compare/[gmw]*.py", "compare/protocol.py")
     ran = [path for part in parts for path in root.glob(part)]
     assert len(ran) > 30 and not [path for path in ran if imported.search(path.read_text())]
 
@@ -321,7 +321,7 @@ def test_a_class_without_a_file_is_told_from_its_next_version():
 
 def test_parameters_tell_models_apart():
     texts = ["KNN", "KNN(window=2)", "KNN(window=3)", "OneClassSVM", "OneClassSVM(nu=0.2)"]
-    models = [described(model) for model in _labelled(texts).values()]
+    models = [described(model) for model in named_detectors(texts).values()]
     assert all(models.count(model) == 1 for model in models)
     json.dumps(models)
 
@@ -367,9 +367,10 @@ def test_a_detector_without_random_state_is_fitted_once(monkeypatch):
 
 
 def test_only_what_is_known_to_ignore_the_seed_is_fitted_once():
-    known = _labelled(["KNN", "RollingZScore", "OneClassSVM", "IsolationForest", "RandomScore"])
-    assert [_ignores_seed(m) for m in known.values()] == [True, True, True, False, False]
-    assert not _ignores_seed(AutoEncoder()) and not _ignores_seed(Counted())
+    names = ["KNN", "RollingZScore", "OneClassSVM", "IsolationForest", "RandomScore"]
+    found = [ignores_seed(model) for model in named_detectors(names).values()]
+    assert found == [True, True, True, False, False]
+    assert not ignores_seed(AutoEncoder()) and not ignores_seed(Counted())
 
 
 def test_a_generator_is_drawn_anew_for_every_seed(log):

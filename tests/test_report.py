@@ -154,7 +154,7 @@ def test_an_earlier_report_is_replaced_and_nothing_else(table, sets, tmp_path):
         write_report(table, folder / "notes.txt")
 
 
-@pytest.mark.parametrize("step", ["_figures", "_manifest", "_sections"])
+@pytest.mark.parametrize("step", ["_figures", "_manifest", "sections"])
 def test_whatever_fails_leaves_the_earlier_report(table, tmp_path, monkeypatch, step):
     folder = tmp_path / "report"
     write_report(table, folder, title="first")

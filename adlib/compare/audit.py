@@ -1,11 +1,13 @@
 """Audit of published scores: what a figure on them can mean, and what speaks against it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, kstest, poisson
 
 from adlib.arguments import column, floats, generator, number, whole
@@ -30,6 +32,8 @@ LEAKED = 0.01  # share of the test windows that may be in the training part
 CROSSING = 0.05  # share of the test rows whose window may reach over a border
 ROUNDING = 0.005  # of a claimed figure
 CLAIMS = ("average_precision", "roc_auc", "f1", "point_adjusted_f1")
+Scores = NDArray[np.float64]
+Result = tuple[str, float, float, str]  # what a `Finding` holds beside the name of its check
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,11 @@ class Audit:
         return "\n".join([f"audit: {head}", *body])
 
 
-def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=None, claimed=None,
-          window=None, session=None, series=True, n_random=99, n_bootstrap=200,
-          random_state=0) -> Audit:
+def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayLike | None = None,
+          threshold: float | None = None, predictions: ArrayLike | None = None,
+          claimed: Mapping[str, float] | None = None, window: int | None = None,
+          session: ArrayLike | None = None, series: bool = True, n_random: int = 99,
+          n_bootstrap: int = 200, random_state: Any = 0) -> Audit:
     """Check what a figure computed from these scores and labels can mean.
 
     For scores from any tool, a paper's released ones for instance. Nothing is refitted, so a
@@ -163,24 +169,25 @@ def audit(scores, labels, *, train_end=0, X=None, threshold=None, predictions=No
     >>> audit(y + chance, y).ok
     True
     """
-    case = _Case(scores, labels, train_end, X, threshold, predictions, claimed, window, session,
-                 series, n_random, n_bootstrap, random_state)
+    case = Case(scores, labels, train_end, X, session, series)
+    case.judge(threshold, predictions, claimed, window)
+    case.measure(whole(n_random, "n_random", 19), n_bootstrap, generator(random_state))
     findings = []
     for name, (check, *needs) in CHECKS.items():
         lacking = [NEEDS[need] for need in needs if not case.has(need)]
-        result = _unchecked("; ".join(lacking)) if lacking else check(case)
+        result = _unchecked("; ".join(lacking)) if lacking or check is None else check(case)
         findings.append(Finding(name, *result))
     return Audit(tuple(findings))
 
 
-class _Case:
+class Case:
     """The arguments, checked once and cut into training and test."""
 
-    def __init__(self, scores, labels, train_end, X, threshold, predictions, claimed, window,
-                 session, series, n_random, n_bootstrap, random_state):
+    def __init__(self, scores: ArrayLike, labels: ArrayLike, train_end: int, X: ArrayLike | None,
+                 session: ArrayLike | None, series: bool):
         y = checked_flags(labels, "labels")
         n, start = y.size, whole(train_end, "train_end", 0)
-        self.y_train, self.y, self.start = y[:start], y[start:], start
+        self.y_train, self.y, self.start, self.series = y[:start], y[start:], start, series
         if not self.y.any() or self.y.all():
             what = "no anomaly" if not self.y.any() else "nothing but anomalies"
             raise ValueError(f"labels: the {n - start} test rows hold {what}: nothing to audit")
@@ -191,43 +198,42 @@ class _Case:
         self.s, self.t = self.score[self.known], self.y[self.known]  # what can be judged
         if not self.t.any() or self.t.all():
             raise ValueError("scores are NaN on all anomalous or all normal test rows")
-        self.X = None if X is None else floats(X, "X")
-        self.session = None if session is None else column(session, "session", n)
-        if self.X is not None and (self.X.ndim not in (1, 2) or len(self.X) != n
-                                   or not self.X.size):
-            raise ValueError(f"X has shape {self.X.shape}, labels has {n} rows")
-        if self.X is not None:
-            self.X = np.clip(self.X.reshape(n, -1), -1e150, 1e150)  # NaN stays
-        self.threshold, self.flags = threshold, None
+        # what was not given is None; a check says what it needs and is not called without
+        self.X: Any = None if X is None else _clipped(X, n)
+        self.session: Any = None if session is None else column(session, "session", n)
+        self.events = runs(self.y)
+
+    def judge(self, threshold: float | None, predictions: ArrayLike | None,
+              claimed: Mapping[str, float] | None, window: int | None) -> None:
+        """Add what was decided, claimed and looked back on."""
+        self.threshold = threshold
+        self.flags: Any = None
         if threshold is not None:
             number(threshold, "threshold", most=np.inf)
-        if threshold is not None and predictions is not None:
-            raise ValueError("give threshold or predictions, not both")
-        if threshold is not None:
             self.flags = self.s > threshold
-        elif predictions is not None:
+        if predictions is not None:
+            if threshold is not None:
+                raise ValueError("give threshold or predictions, not both")
             flags = checked_flags(predictions, "predictions")
-            self.flags = _test_part("predictions", flags, n, start)[self.known]
-        if claimed is not None and not isinstance(claimed, Mapping):
-            raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {claimed!r}")
-        self.claimed = dict({} if claimed is None else claimed)
-        if odd := {k: v for k, v in self.claimed.items()
-                   if k not in CLAIMS or isinstance(v, str) or not 0 <= v <= 1}:
-            raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {odd}")
-        self.window = None if window is None else whole(window, "window", 1)
-        self.series, self.n_random = series, whole(n_random, "n_random", 19)
-        self.rng = generator(random_state)
-        self.events = runs(self.y)
+            n = self.start + self.y.size
+            self.flags = _test_part("predictions", flags, n, self.start)[self.known]
+        self.claimed = _checked_claims(claimed)
+        self.window: Any = None if window is None else whole(window, "window", 1)
+
+    def measure(self, n_random: int, n_bootstrap: int, rng: np.random.Generator) -> None:
+        """Add the headline metric, and what the same scores get where they know nothing."""
+        self.n_random, self.rng = n_random, rng
         width = min(100, int(np.median(self.events[1] - self.events[0])))
-        self.name = "VUS-PR" if series else "average precision"
-        self.headline = average_precision if not series else partial(vus_pr, window=width)
+        self.name = "VUS-PR" if self.series else "average precision"
+        self.headline: Callable[..., float] = (
+            partial(vus_pr, window=width) if self.series else average_precision)
         self.value = self.headline(self.t, self.s)
-        self.lines = report(self.t, self.s, interval=1 if series else None, window=width,
-                            n_random=0, n_bootstrap=n_bootstrap, random_state=self.rng)
-        self.random = self._shifted(width) if series else self._shuffled()
+        self.lines = report(self.t, self.s, interval=1 if self.series else None, window=width,
+                            n_random=0, n_bootstrap=n_bootstrap, random_state=rng)
+        self.random = self._shifted(width) if self.series else self._shuffled()
         self.p = (1 + (self.random >= self.value).sum()) / (1 + self.random.size)
 
-    def _shifted(self, width):
+    def _shifted(self, width: int) -> Scores:
         """VUS-PR of the scores moved in time: as smooth as they are, and blind to the events."""
         n = self.s.size
         first, count = ranked(self.s, np.ones(n, dtype=bool), 250)
@@ -236,46 +242,63 @@ class _Case:
         moved = (np.stack([np.roll(first, k) for k in some]) for some in parts)
         return np.concatenate([volumes(self.t, some, count, width)[1] for some in moved])
 
-    def _shuffled(self):
+    def _shuffled(self) -> Scores:
         return np.array([average_precision(self.t, self.rng.permutation(self.s))
                          for _ in range(self.n_random)])
 
-    def borders(self):
+    def borders(self) -> list[int]:
         """Rows with which the test or another recording begins."""
-        begin = [] if self.session is None else runs(np.ones(self.session.size, bool),
+        begin: Any = [] if self.session is None else runs(np.ones(self.session.size, bool),
                                                      self.session)[0]
         return sorted({*map(int, begin), self.start} - {0})
 
-    def has(self, need):
+    def has(self, need: str) -> Any:
         return {"series": self.series, "table": not self.series, "X": self.X is not None,
                 "history": self.start, "border": self.borders(), "flags": self.flags is not None,
                 "window": self.window, "unit": self.window or not self.series,
                 "detector": False}[need]
 
 
-def _test_part(name, values, n, start):
+def _clipped(X: ArrayLike, n: int) -> NDArray[np.float64]:
+    X = floats(X, "X")
+    if X.ndim not in (1, 2) or len(X) != n or not X.size:
+        raise ValueError(f"X has shape {X.shape}, labels has {n} rows")
+    return np.clip(X.reshape(n, -1), -1e150, 1e150)  # NaN stays
+
+
+def _checked_claims(claimed: Mapping[str, float] | None) -> dict[str, float]:
+    if claimed is not None and not isinstance(claimed, Mapping):
+        raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {claimed!r}")
+    found = dict({} if claimed is None else claimed)
+    if odd := {k: v for k, v in found.items()
+               if k not in CLAIMS or isinstance(v, str) or not 0 <= v <= 1}:
+        raise ValueError(f"claimed must map {CLAIMS} to figures in [0, 1], got {odd}")
+    return found
+
+
+def _test_part(name: str, values: NDArray, n: int, start: int) -> NDArray:
     if values.ndim != 1 or len(values) not in (n, n - start):
         raise ValueError(f"{name} must have one value for each of the {n} rows or of the "
                          f"{n - start} test rows, got shape {values.shape}")
     return values[len(values) - (n - start):]
 
 
-def _found(failed, value, reference, sentence):
+def _found(failed: Any, value: Any, reference: Any, sentence: str) -> Result:
     return FAILED if failed else PASSED, float(value), float(reference), sentence
 
 
-def _unchecked(sentence, reference=np.nan):
+def _unchecked(sentence: str, reference: Any = np.nan) -> Result:
     return SKIPPED, np.nan, float(reference), sentence
 
 
-def _missing(case):
+def missing_scores(case: Case) -> Result:
     n = int((~case.known).sum())
     return _found(n, n, 0, (
         f"{n} of {case.score.size} test rows have no score (NaN)"
         + "; the other checks leave them out, and whoever leaves out hard rows gains" * (n > 0)))
 
 
-def _ties(case):
+def ties(case: Case) -> Result:
     order = np.unique(case.s, return_inverse=True)[1]
     low, high = (average_precision(case.t, 2 * order + sign * case.t) for sign in (-1, 1))
     return _found(high - low > TIES, high - low, TIES, (
@@ -284,7 +307,7 @@ def _ties(case):
         f"can hide its luck in more than {TIES}"))
 
 
-def _stuck(case):
+def stuck_scores(case: Case) -> Result:
     starts, stops = runs(np.ones(case.s.size, dtype=bool), case.s)
     longest = int((stops - starts).max())
     limit = max(STUCK * case.s.size, 10)
@@ -293,7 +316,7 @@ def _stuck(case):
         f"{STUCK:.0%} a detector has stopped looking, or its scores were filled in"))
 
 
-def _chance(case):
+def chance_level(case: Case) -> Result:
     lines = case.lines.set_index("metric")
     line, auc = lines.iloc[0], lines.value["roc_auc"]  # the headline comes first
     how = "shifted in time" if case.series else "shuffled"
@@ -305,7 +328,7 @@ def _chance(case):
         f"{LUCK} is not told from chance"))
 
 
-def _one_liners(case):
+def _one_liners(case: Case) -> dict[str, Scores]:
     """Scores anybody could write down, of the test rows, by what they are."""
     start = case.start
     known = np.isfinite(case.X)
@@ -324,7 +347,7 @@ def _one_liners(case):
     return {name: score[start:][case.known] for name, score in found.items()}
 
 
-def _trivial(case):
+def triviality(case: Case) -> Result:
     found = _one_liners(case)
     # the five of highest average precision: VUS costs more than a sort
     best = sorted(found, key=lambda name: -average_precision(case.t, found[name]))[:5]
@@ -337,7 +360,7 @@ def _trivial(case):
         "of skill (Wu and Keogh 2021)"))
 
 
-def _density(case):
+def density(case: Case) -> Result:
     share = case.y.mean()
     return _found(share > DENSE, share, DENSE, (
         f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of their "
@@ -345,7 +368,7 @@ def _density(case):
         "and Keogh 2021)"))
 
 
-def _position(case):
+def position(case: Case) -> Result:
     starts, stops = case.events
     n, row = case.y.size, np.arange(case.y.size, dtype=float)[case.known]
     p = kstest(starts / np.maximum(n - (stops - starts), 1), "uniform").pvalue
@@ -358,7 +381,7 @@ def _position(case):
         "a score that drifts finds them (Wu and Keogh 2021)"))
 
 
-def _events(case):
+def number_of_anomalies(case: Case) -> Result:
     k = case.events[0].size if case.series else int(case.y.sum())
     what = "events" if case.series else "anomalous rows"
     lowest = beta.ppf(0.025, k, 1)  # Clopper and Pearson, all k found
@@ -367,31 +390,43 @@ def _events(case):
         f"least {lowest:.2f} (95 %), and an interval wider than {WIDE} ranks nobody"))
 
 
-def _threshold(case):
+def chosen_threshold(case: Case) -> Result:
     best, got = best_f1(case.t, case.s), f1(case.t, case.flags)
-    n, k, false = int(case.flags.sum()), int(case.t.sum()), int((case.flags & ~case.t).sum())
-    # A cut that knows no test label has about Poisson many false alarms.
-    luck = poisson.pmf(false, false) / 2 if false else 1.0
-    at_best, exact, why = got >= best - 1e-12, None, ""
-    if case.threshold is not None and best < 1 and 2 * np.unique(case.s).size > case.s.size:
-        exact = partial(np.isclose, case.threshold, rtol=1e-9, atol=0)
-    if exact and exact(np.quantile(case.s, 1 - case.t.mean())):
-        why = "the quantile of the test scores at exactly the share of anomalies"
-    elif exact and at_best and exact(case.s).any() and not exact(case.train_score).any():
-        why = "itself a test score, and the best of all"
-    elif at_best and luck <= LUCK:
-        why = f"the best among {false} false alarms, which luck gives with p = {luck:.2f} at most"
-    elif n == k and 2 * luck <= LUCK:
-        why = f"such that exactly as many rows are flagged as there are anomalies ({k})"
-    told = f"it is {why}, so it was chosen with the labels" if why else (
+    false = int((case.flags & ~case.t).sum())
+    at_best = got >= best - 1e-12
+    why = _exact_cut(case, at_best, best) or _lucky_cut(case, at_best, false)
+    said = f"it is {why}, so it was chosen with the labels" if why else (
         f"with {false} false alarms luck can do that" if at_best else
         "no sign that it was chosen with the labels")
     return _found(why, got, best, (
         f"F1 at the given cut is {got:.3f}, at the best that knows the test labels {best:.3f}; "
-        + told))
+        + said))
 
 
-def _point_adjusted(t, s):
+def _exact_cut(case: Case, at_best: bool, best: float) -> str:
+    """What only a cut that knows the test labels hits to the last digit, or nothing."""
+    if case.threshold is None or best == 1 or 2 * np.unique(case.s).size <= case.s.size:
+        return ""
+    exact = partial(np.isclose, case.threshold, rtol=1e-9, atol=0)
+    if exact(np.quantile(case.s, 1 - case.t.mean())):
+        return "the quantile of the test scores at exactly the share of anomalies"
+    if at_best and exact(case.s).any() and not exact(case.train_score).any():
+        return "itself a test score, and the best of all"
+    return ""
+
+
+def _lucky_cut(case: Case, at_best: bool, false: int) -> str:
+    """What a cut that knows no test label rarely is: its false alarms are about Poisson."""
+    luck = poisson.pmf(false, false) / 2 if false else 1.0
+    n, k = int(case.flags.sum()), int(case.t.sum())
+    if at_best and luck <= LUCK:
+        return f"the best among {false} false alarms, which luck gives with p = {luck:.2f} at most"
+    if n == k and 2 * luck <= LUCK:
+        return f"such that exactly as many rows are flagged as there are anomalies ({k})"
+    return ""
+
+
+def _point_adjusted(t: NDArray[np.bool_], s: Scores) -> float:
     """Best point-adjusted F1: each event's rows take its highest score."""
     starts, stops = runs(t)
     adjusted = s.copy()
@@ -399,7 +434,7 @@ def _point_adjusted(t, s):
     return best_f1(t, adjusted)
 
 
-def _adjustment(case):
+def point_adjustment(case: Case) -> Result:
     random = np.mean([_point_adjusted(case.t, case.rng.random(case.t.size)) for _ in range(20)])
     plain = best_f1(case.t, case.s)
     said = f"a random score gets a point-adjusted F1 of {random:.2f}"
@@ -408,15 +443,15 @@ def _adjustment(case):
         return _found(True, claim, plain, (
             f"the claimed F1 {claim:.3f} is above {plain:.3f}, the best at any threshold; adjusted "
             f"it is up to {_point_adjusted(case.t, case.s):.3f}, and {said}: {why}"))
-    claim = case.claimed.get("point_adjusted_f1")
-    if claim is None:
+    adjusted = case.claimed.get("point_adjusted_f1")
+    if adjusted is None:
         return _unchecked(f"{said} here: hold any adjusted figure against it; {why}", random)
-    return _found(random >= NEAR * claim, claim, random, (
-        f"the claimed point-adjusted F1 is {claim:.3f}, without adjustment the best is "
+    return _found(random >= NEAR * adjusted, adjusted, random, (
+        f"the claimed point-adjusted F1 is {adjusted:.3f}, without adjustment the best is "
         f"{plain:.3f}, and {said} on these labels; {why}"))
 
 
-def _claims(case):
+def claims(case: Case) -> Result:
     got = {"average_precision": average_precision(case.t, case.s),
            "roc_auc": roc_auc(case.t, case.s)}
     if case.flags is not None:
@@ -431,13 +466,13 @@ def _claims(case):
         "than rounding"))
 
 
-def _codes(X):
+def _codes(X: NDArray[np.float64]) -> NDArray[np.int64]:
     """A number for each row, equal where all columns are."""
     rows = np.ascontiguousarray(X + 0.0)  # -0.0 and 0.0 are equal
     return np.unique(rows.view(f"V{rows.strides[0]}").ravel(), return_inverse=True)[1]
 
 
-def _leak(case):
+def leakage(case: Case) -> Result:
     length, half = case.window if case.series else 1, case.start // 2
     if min(half, case.y.size) < length:
         return _unchecked(f"the parts are too short for windows of {length} rows")
@@ -459,7 +494,7 @@ def _leak(case):
         f"half {usual:.1%} lie in its first); a detector that remembers them is not tested"))
 
 
-def _straddling(case):
+def straddling_windows(case: Case) -> Result:
     borders = case.borders()
     row = np.arange(case.start, case.start + case.y.size)
     last = np.append(-np.inf, borders)[np.searchsorted(borders, row, side="right")]
@@ -470,7 +505,7 @@ def _straddling(case):
         "or where the jump between recordings is itself an anomaly"))
 
 
-def _repeats(case):
+def repeated_rows(case: Case) -> Result:
     _, group, size = np.unique(_codes(case.X[case.start :]), return_inverse=True,
                                return_counts=True)
     copies = 1 - size.size / group.size
@@ -481,7 +516,7 @@ def _repeats(case):
         "each copy counts as evidence of its own, which it is not"))
 
 
-def _cut_events(case):
+def cut_events(case: Case) -> Result:
     borders, y = case.borders(), np.concatenate((case.y_train, case.y))
     cut = [b for b in borders if y[b - 1] and y[b]]
     where = f" (first: row {cut[0]}): part of one was training, or two count as one" if cut else ""
@@ -490,7 +525,7 @@ def _cut_events(case):
         + where))
 
 
-def _training(case):
+def training_labels(case: Case) -> Result:
     n = int(case.y_train.sum())
     return _found(n, n / case.start, 0, (
         f"{n} of {case.start} training rows are labelled anomalous; above 0 nobody can claim to "
@@ -509,22 +544,22 @@ NEEDS = {
     "detector": "whether a row's score depends on the rows judged with it needs the detector: "
                 "score half of the rows again and compare",
 }
-CHECKS = {  # and what each needs
-    "missing scores": (_missing,),
-    "ties": (_ties,),
-    "stuck scores": (_stuck, "series"),
-    "chance level": (_chance,),
-    "triviality": (_trivial, "X"),
-    "density": (_density,),
-    "position": (_position, "series"),
-    "number of anomalies": (_events,),
-    "threshold": (_threshold, "flags"),
-    "point adjustment": (_adjustment, "series"),
-    "claims": (_claims,),
-    "leakage": (_leak, "X", "history", "unit"),
-    "straddling windows": (_straddling, "window", "border"),
-    "repeated rows": (_repeats, "table", "X"),
-    "cut events": (_cut_events, "series", "border"),
-    "training labels": (_training, "history"),
+CHECKS: dict[str, tuple[Any, ...]] = {  # and what each needs
+    "missing scores": (missing_scores,),
+    "ties": (ties,),
+    "stuck scores": (stuck_scores, "series"),
+    "chance level": (chance_level,),
+    "triviality": (triviality, "X"),
+    "density": (density,),
+    "position": (position, "series"),
+    "number of anomalies": (number_of_anomalies,),
+    "threshold": (chosen_threshold, "flags"),
+    "point adjustment": (point_adjustment, "series"),
+    "claims": (claims,),
+    "leakage": (leakage, "X", "history", "unit"),
+    "straddling windows": (straddling_windows, "window", "border"),
+    "repeated rows": (repeated_rows, "table", "X"),
+    "cut events": (cut_events, "series", "border"),
+    "training labels": (training_labels, "history"),
     "batch dependence": (None, "detector"),
 }

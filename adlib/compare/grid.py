@@ -9,32 +9,32 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from adlib.arguments import instance, listed, whole
+from adlib.arguments import listed, whole
 from adlib.arguments import path as as_path
 from adlib.base import OnlineDetector
 from adlib.datasets import Dataset
+from adlib.metrics import Metric, all_metrics
+from adlib.metrics.record import chosen, is_named
 from adlib.thresholds import check_alpha
 
 from .cells import FACTS, METRIC, Store, code_version, described
-from .protocol import (
+from .models import (
     ORACLE,
-    _baselines,
-    _core,
-    _gap,
-    _ignores_seed,
-    _is_named,
-    _labelled,
-    _metric_names,
-    _parameters,
-    _untrained,
+    baseline_detectors,
+    core,
+    ignores_seed,
+    named_detectors,
+    parameters_of,
+    untrained_copies,
 )
+from .protocol import metric_names, purge_gap
 from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]
 
 
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
-            seeds: Iterable[int] = (0, 1, 2), *, metrics: Iterable[str] | None = None,
+            seeds: Iterable[int] = (0, 1, 2), *, metrics: Any = None,
             alpha: float = 0.05, baselines: bool = True, n_jobs: int = 1,
             results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
             scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
@@ -56,11 +56,15 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     seeds : iterable of int
         Each is given as ``random_state`` wherever a detector has one. A detector of adlib or
         scikit-learn without any is fitted once for all seeds that share the data.
-    metrics : iterable of str, optional
-        Metrics to keep, as `adlib.metrics.report` names them, with or without what follows the
-        ``@``; default: all.
+    metrics : str, Metric or list of these, optional
+        Names (`adlib.metrics.all_metrics`), with or without what follows the ``@``, and
+        `adlib.metrics.Metric` records of your own; default: those that `adlib.metrics.report`
+        gives.
     alpha : float
-        False-alarm budget per row, in (0, 1), of the threshold that all detectors share.
+        False-alarm budget per row, in (0, 1). Each detector takes its threshold by its own rule
+        from the same calibration rows, as `adlib.Detector.calibrate` does; what is foreign gets
+        the rule that adlib's detectors have by default. One with a ``threshold`` of its own, a
+        number or a rule with its own budget, is judged by that.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
         always-anomalous, always-normal, an untrained copy of each network among the detectors
@@ -136,78 +140,41 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     """
     check_alpha(alpha)
     check_time_limit(time_limit)
-    chosen = [metrics] if isinstance(metrics, str) else None if metrics is None else [
-        instance(name, "metrics", str) for name in listed(metrics, "metrics")]
-    if chosen == []:
-        raise ValueError("metrics must name one at least, got none")
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or not (
-            n_jobs and abs(n_jobs) < 10_000):
-        raise ValueError(f"n_jobs must be a whole number of processes, or -1, got {n_jobs!r}")
+    _check_jobs(n_jobs)
     n_random, n_bootstrap = whole(n_random, "n_random", 0), whole(n_bootstrap, "n_bootstrap", 0)
-    models = _labelled(detectors)
-    roles = dict.fromkeys(models, "detector")
-    if baselines:
-        fixed = _baselines() | _untrained(models)
-        if clash := [m for m in models if m in fixed and repr(models[m]) != repr(fixed[m])]:
-            raise ValueError(f"{clash} are names of baselines: give your detectors other labels")
-        models = models | fixed
-        roles |= dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
-    seeds = list(seeds) if np.iterable(seeds) else [seeds]
-    integers = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
-    if not seeds or not integers or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be different integers from 0 on, at least one, got {seeds}")
-    seeds = [int(seed) for seed in seeds]
+    asked, own = (None, []) if metrics is None else chosen(metrics)
+    models, roles = _roster(detectors, baselines)
+    seeds = _checked_seeds(seeds)
     drawn = _drawn(datasets, seeds)
     if not drawn or not models:
         raise ValueError(f"compare needs detectors, and data sets with different names; got "
                          f"{list(models)} and {list(drawn)}")
-
-    wanted = {data: _metric_names(data, chosen) for sets in drawn.values() for data in sets}
-    if chosen is not None and (odd := [
-        m for m in chosen if not any(_is_named(name, [m]) for w in wanted.values() for name in w)
-    ]):
-        known = sorted(set(_metric_names(next(iter(wanted)), None)))
-        raise ValueError(f"unknown metrics {odd}; there are {known}")
-
-    purge = {data: _gap(models.values(), data) for data in wanted}
-    cells = [
-        _Cell(label, name, data, seed)
-        for label, (name, sets) in product(models, drawn.items())
-        for seed, data in zip(seeds, sets, strict=True)
-        if roles[label] != "oracle" or data.oracle is not None
-    ]
-    tasks: dict[tuple, list[int]] = {}  # cells that one fit serves
-    for i, cell in enumerate(cells):
-        once = _ignores_seed(models[cell.detector])
-        tasks.setdefault((cell.detector, cell.data, None if once else cell.seed), []).append(i)
+    wanted = {data: metric_names(data, asked, own) for sets in drawn.values() for data in sets}
+    _check_known(asked, wanted)
+    purge = {data: purge_gap(models.values(), data) for data in wanted}
+    cells = _cells(models, roles, drawn, seeds)
     found: dict[int, dict[str, Any]] = {}
     if results_dir is not None:
-        folder = as_path(results_dir, "results_dir")
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(f"results_dir is no folder: {folder}")
-        store = Store(folder)
+        store = _store(results_dir)
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
-        made_of = _ingredients(cells, models, protocol, purge, wanted)
-        for i, ingredients in enumerate(made_of):
-            if (old := store.read(ingredients)) and _still_holds(old, time_limit):
-                found[i] = old
-
-    open_ = [left for members in tasks.values() if (left := [i for i in members if i not in found])]
-    todo = [
-        Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in members), alpha,
-             purge[cell.data], wanted[cell.data], n_random, n_bootstrap)
-        for members in open_ for cell in [cells[members[0]]]
+        made_of = _ingredients(cells, models, protocol, purge, wanted, own)
+        found = _finished(store, made_of, time_limit)
+    groups = _sharing_a_fit(cells, models, found)
+    tasks = [
+        Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in group), alpha,
+             purge[cell.data], wanted[cell.data], tuple(own), n_random, n_bootstrap)
+        for group in groups for cell in [cells[group[0]]]
     ]
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
-        for task, results in run(todo, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
-            for i, outcome in zip(open_[task], results, strict=True):
+        for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
+            for i, outcome in zip(groups[task], results, strict=True):
                 found[i] = outcome
                 if results_dir is not None:
                     store.write(made_of[i], outcome)
             bar.update(len(results))
-    about = {label: {"online": "yes" if isinstance(_core(model), OnlineDetector) else "no",
-                     "parameters": _parameters(model)} for label, model in models.items()}
+    about = {label: {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
+                     "parameters": parameters_of(model)} for label, model in models.items()}
     return pd.DataFrame([
         row for i, cell in enumerate(cells)
         for row in _rows(cell, roles[cell.detector], wanted[cell.data], found[i],
@@ -220,6 +187,76 @@ class _Cell(NamedTuple):
     dataset: str
     data: Dataset
     seed: int
+
+
+def _check_jobs(n_jobs: Any) -> None:
+    counts = isinstance(n_jobs, (int, np.integer)) and not isinstance(n_jobs, bool)
+    if not counts or not n_jobs or abs(n_jobs) >= 10_000:
+        raise ValueError(f"n_jobs must be a whole number of processes, or -1, got {n_jobs!r}")
+
+
+def _checked_seeds(seeds: Any) -> list[int]:
+    seeds = list(seeds) if np.iterable(seeds) else [seeds]
+    integers = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in seeds)
+    if not seeds or not integers or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be different integers from 0 on, at least one, got {seeds}")
+    return [int(seed) for seed in seeds]
+
+
+def _roster(detectors: Any, baselines: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Detectors and the rows beside them by label, and the role of each."""
+    models = named_detectors(detectors)
+    roles = dict.fromkeys(models, "detector")
+    if not baselines:
+        return models, roles
+    fixed = baseline_detectors() | untrained_copies(models)
+    if clash := [m for m in models if m in fixed and repr(models[m]) != repr(fixed[m])]:
+        raise ValueError(f"{clash} are names of baselines: give your detectors other labels")
+    return models | fixed, roles | dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
+
+
+def _check_known(asked: list[str] | None, wanted: dict[Dataset, list[str]]) -> None:
+    there = {name for names in wanted.values() for name in names}
+    if odd := [m for m in asked or [] if not any(is_named(name, [m]) for name in there)]:
+        known = {*metric_names(next(iter(wanted)), None, []), *all_metrics()}
+        raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
+
+
+def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[Dataset]],
+           seeds: list[int]) -> list[_Cell]:
+    """Every detector on every data set with every seed."""
+    return [
+        _Cell(label, name, data, seed)
+        for label, (name, sets) in product(models, drawn.items())
+        for seed, data in zip(seeds, sets, strict=True)
+        if roles[label] != "oracle" or data.oracle is not None
+    ]
+
+
+def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, Any]
+                   ) -> list[list[int]]:
+    """Numbers of the cells that are still to do, those together that one fit serves."""
+    groups: dict[tuple, list[int]] = {}
+    for i, cell in enumerate(cells):
+        if i not in found:
+            once = ignores_seed(models[cell.detector])
+            key = (cell.detector, cell.data, None if once else cell.seed)
+            groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def _store(results_dir: Any) -> Store:
+    folder = as_path(results_dir, "results_dir")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"results_dir is no folder: {folder}")
+    return Store(folder)
+
+
+def _finished(store: Store, made_of: list[dict[str, Any]], time_limit: float | None
+              ) -> dict[int, dict[str, Any]]:
+    """Outcomes of cells that an earlier run has left."""
+    read = {i: store.read(ingredients) for i, ingredients in enumerate(made_of)}
+    return {i: old for i, old in read.items() if old and _still_holds(old, time_limit)}
 
 
 def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
@@ -242,8 +279,12 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
     return drawn
 
 
-def _ingredients(cells, models, protocol, purge, wanted) -> list[dict[str, Any]]:
+def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str, Any],
+                 purge: dict[Dataset, int], wanted: dict[Dataset, list[str]], own: list[Metric]
+                 ) -> list[dict[str, Any]]:
     """All that the outcome of each cell depends on."""
+    if theirs := [metric for metric in own if all_metrics().get(metric.name) != metric]:
+        protocol = protocol | {"own metrics": [described(metric) for metric in theirs]}
     looks = {label: described(model) for label, model in models.items()}
     prints = {data: data.fingerprint for data in wanted}
     return [
@@ -261,7 +302,8 @@ def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
     return time_limit is not None and time_limit <= outcome["time_limit"]
 
 
-def _rows(cell, role, metrics, outcome, about) -> list[dict[str, Any]]:
+def _rows(cell: _Cell, role: str, metrics: list[str], outcome: dict[str, Any],
+          about: dict[str, str]) -> list[dict[str, Any]]:
     nothing = dict.fromkeys(METRIC, np.nan)
     key = {"detector": cell.detector, "role": role, "dataset": cell.dataset, "seed": cell.seed}
     facts = {name: outcome[name] for name in FACTS}

@@ -1,14 +1,12 @@
 """The report of a comparison: one page that needs no network, its table, figures and origin."""
 
-import base64
 import hashlib
 import io
 import json
 import os
 import platform
 import re
-import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, PackageLoader, Template, select_autoescape
 
 from adlib.arguments import instance, listed
 from adlib.arguments import path as as_path
@@ -24,66 +23,25 @@ from adlib.datasets import Dataset
 from adlib.files import replaced_file, replaced_folder
 from adlib.thresholds import check_alpha
 
-from .audit import FAILED, Audit
+from .audit import Audit
+from .provenance import ROOT, git
+from .sections import CELL, Findings, interval_over, per_set, sections
 from .statistics import (
     HEADLINES,
-    _headline_name,
-    _headlines,
-    by_kind,
+    Ranking,
     checked_table,
+    headline_name,
+    headlines,
     rank_detectors,
     summarise,
-    triviality,
     verdict,
 )
 from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]
 
-ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ("adlib", "numpy", "scipy", "pandas", "scikit-learn", "torch", "matplotlib")
-AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_day",
-                "event_recall", "detection_delay")
 _COMMIT = re.compile(r"at commit \w+")  # of the leaderboard
-CELL = ["detector", "dataset", "seed"]
-READING = (
-    "The first rows of each set are history: detectors fit on its first part, the last part (or a "
-    "recording of its own) gives the threshold. All other rows are the test. Labels are read by "
-    "the metrics alone.",
-    "VUS-PR (series) and average precision (tables) lead: they need no threshold, and 1 is a "
-    "perfect ranking. Read each value beside its random one, which the same scores get when they "
-    "are shuffled.",
-    "A bar or interval is 95 %. The ranking says which luck it holds: another test recording for "
-    "the same fitted models, or another choice of data sets and seeds.",
-    "A leader is named only where the data bear it out: on one set by intervals that do not "
-    "overlap, on several by paired tests. Otherwise there is no winner, however the table is "
-    "sorted.",
-    "A baseline near the top means that the set is easy, and cannot show what a more elaborate "
-    "detector is worth. The oracle knows how the data were made and has no rank.",
-    "Whatever ends in @calibration depends on the threshold from the calibration rows; @oracle "
-    "marks a threshold that knew the test labels, which nobody has.",
-    "The audit looks for what can speak against a figure. A failed check says where to look; a "
-    "passed one is no proof.",
-)
-STYLE = """
-:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: auto; padding: 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 2.2rem; border-top: 1px solid #999;
-  padding-top: .6rem }
-.verdict { font-size: 1.1rem; border-left: .3rem solid #1f6fb2; padding-left: .8rem }
-nav a { margin-right: 1rem } figure { margin: 1rem 0 } img { max-width: 100%; background: #fff }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums }
-caption { text-align: left; color: GrayText; padding: .3rem 0 }
-th, td { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right } td.n { white-space: nowrap }
-thead th { border-bottom: 1px solid #999 }
-tbody tr:nth-child(even) { background: #8881 }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem }
-@media print { body { max-width: none; font-size: 10pt } nav { display: none }
-  .wide { overflow: visible } section, figure, tr { break-inside: avoid } section.long {
-  break-inside: auto } }
-"""
 
 
 def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
@@ -150,9 +108,10 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     figures = _figures(table, summary, ranking)
     manifest = _manifest(table, datasets, parameters, started)
     files = ["index.html", "manifest.json", "table.csv", *figures]
-    sections = _sections(table, summary, ranking, datasets, figures, audits or {},
-                         unlabelled or {})
-    page = _page(title, said, sections, manifest)
+    found = Findings(table, summary, ranking, datasets, figures, audits or {})
+    page = _template("report.html.j2").render(
+        title=title, said=said, sections=sections(found, unlabelled or {}),
+        origin=json.dumps(manifest, indent=1, ensure_ascii=False))
     with replaced_folder(folder, marker=None) as draft:  # _check_replaceable has looked
         for name, png in figures.items():
             (draft / name).write_bytes(png)
@@ -199,31 +158,19 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path lies in no folder: {path}")
     table = table[table.metric.isin(HEADLINES)]
-    headline = _headline_name(_headlines(table))
+    headline = headline_name(headlines(table))
     summary, ranking = summarise(table), rank_detectors(table)
     lines = summary[summary.metric == headline]
-    over = _interval_over(lines)
-    lines = lines[["rank", "detector", "role", "mean", "low", "high", "random", "wins"]]
-    per_set = _per_set(ranking)
-    seeds = ", ".join(map(str, sorted(table.seed.unique())))
-    code = _git("log", "-1", "--format=%h", "--", "adlib") or "unknown"
-    failed = table.loc[table.status != "ok"].drop_duplicates(CELL)
-    text = [
-        f"# {escape(title, False)}", escape(verdict(table), False),
-        f"![Detectors from best to worst with 95 % intervals]({path.with_suffix('.png').name})",
-        f"Headline metric, mean over {len(per_set)} data sets and their seeds; the 95 % interval "
-        f"is over {over}, and `random` is what a shuffled score gets.",
-        _markdown(lines, rank="{:.0f}", wins="{:.3g}"),
-        "## By data set", "VUS-PR for a series, average precision for a table; means over seeds.",
-        _markdown(per_set.T.rename_axis("detector").reset_index()),
-        "## Where it comes from",
-        "\n".join(escape(f"* {data.name}: {len(data)} rows x {data.n_features}, history "
-                         f"{data.train_end}; {data.source}. SHA-256 {data.fingerprint[:16]}", False)
-                  for data in datasets),
-        f"Seeds {seeds}; threshold at alpha = {alpha}; adlib's code at commit {code}; "
-        f"{len(failed)} cells failed. `make refresh` writes this file.",
-    ]
-    new = "\n\n".join(text) + "\n"
+    values = per_set(ranking)
+    shown = ["rank", "detector", "role", "mean", "low", "high", "random", "wins"]
+    new = _template("leaderboard.md.j2").render(
+        title=title, verdict=verdict(table), figure=path.with_suffix(".png").name,
+        n_sets=len(values), over=interval_over(lines),
+        ranking=_cells(lines[shown], rank="{:.0f}", wins="{:.3g}"),
+        per_set=_cells(values.T.rename_axis("detector").reset_index()), datasets=datasets,
+        seeds=", ".join(map(str, sorted(table.seed.unique()))), alpha=alpha,
+        commit=git("log", "-1", "--format=%h", "--", "adlib", root=ROOT) or "unknown",
+        n_failed=len(table.loc[table.status != "ok"].drop_duplicates(CELL)))
     if path.exists():  # a commit that changed no number leaves the file at the one that made it
         old = path.read_text(encoding="utf-8")
         if re.sub(_COMMIT, "", old) == re.sub(_COMMIT, "", new):
@@ -241,7 +188,7 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
 # -- what is in the page --------------------------------------------------------------------------
 
 
-def _said(table):
+def _said(table: pd.DataFrame) -> str:
     if missing := {*CELL, "role", "metric", "value", "status", "reason"} - set(table.columns):
         raise ValueError(f"table must be one of compare, it lacks {sorted(missing)}")
     heads = table[table.metric.isin(HEADLINES)]
@@ -250,121 +197,18 @@ def _said(table):
         "which injected anomalies they find is all that these data tell.")
 
 
-def _interval_over(lines):
-    return " / ".join(lines.interval_over[lines["rank"].notna()].unique())
-
-
-def _sections(table, summary, ranking, datasets, figures, audits, unlabelled):
-    """Heading and content (HTML) of each section; what says nothing here is left out."""
-    headline = _headline_name(_headlines(table))
-    cells, sections = table.drop_duplicates(CELL), []
-
-    def add(heading, *parts):
-        if parts := [part for part in parts if part]:
-            sections.append((heading, "".join(parts)))
-
-    for name, found in unlabelled.items():
-        add(f"Without labels: {name}", _p(found.caveat), _html(found.ranking, (
-            f"injected: {found.metric} of the injected anomalies; same...: share of the top "
-            f"{found.top:.0%} of the test rows")),
-            _html(found.agreement, "Share of the top rows in common", index=True),
-            "".join(_p(f"Not injected: {why}") for why in found.refused.values()))
-    lines = summary[summary.metric == headline].drop(columns="metric")
-    if lines["rank"].notna().any():
-        add("Ranking", _figure(figures, "ranking.png", "Detectors from best to worst: mean, 95 % "
-                               "interval, and what a random score gets"),
-            _html(lines.drop(columns="interval_over"),
-                  f"{headline}, best first; the interval (low to high) is over "
-                  f"{_interval_over(lines)}"))
-    add("Are the differences more than chance?",
-        _figure(figures, "critical_difference.png",
-                "Average ranks; a bar joins detectors that a paired test does not tell apart"))
-    sets = triviality(table)
-    per_set = _per_set(ranking)
-    per_set = per_set if len(per_set) > per_set.shape[1] else per_set.T.rename_axis("detector")
-    facts = pd.DataFrame([data.describe() for data in datasets])
-    long = ["rows per kind", "steps off the median", "source"]
-    facts = facts.drop(columns=long, errors="ignore")
-    add("By data set",
-        _html(per_set, "Headline metric, means over seeds", index=True) if per_set.size else "",
-        _html(facts, "What the sets hold"),
-        "".join(_p(f"Source: {source}") for source in {data.source: 0 for data in datasets}))
-    if len(sets) and sets.best.notna().any():
-        trivial = sets.dataset[sets.trivial].tolist()
-        add("How easy the sets are", _p(
-            f"Trivial, because a one-liner reaches 95 % of the best detector: {', '.join(trivial)}."
-            if trivial else "On no set does a one-liner of this table reach 95 % of the best "
-            "detector; the audit tries more of them."),
-            _html(sets, "The best detector and the best one-liner"))
-    add("Audit", *_audit(audits))
-    wide = summary[summary.metric.isin([f"{m}@calibration" for m in AT_THRESHOLD])]
-    if len(wide):
-        shown = wide.pivot(index="detector", columns="metric", values="mean")
-        shown = shown.reindex(index=wide.detector.unique(), columns=[
-            f"{m}@calibration" for m in AT_THRESHOLD if f"{m}@calibration" in shown])
-        shown = shown.dropna(axis="columns", how="all")
-        names = {m: m.split("@")[0] for m in shown}
-        if summary["rank"].isna().all():
-            names["false_positive_rate@calibration"] = "share of test rows flagged"
-        add("At the threshold", _html(shown.rename(columns=names), (
-            "Means over sets and seeds, at the threshold from the calibration rows; alarms per day "
-            "and delays (rows) of sets of different pace do not mix well"), index=True))
-    kinds = by_kind(table)
-    if len(kinds):
-        shown = kinds.pivot(index="detector", columns="kind", values="recall")
-        add("By kind of anomaly", _html(shown.reindex(kinds.detector.unique()), (
-            "Share of the rows of each kind that are flagged, beside the false alarms above"),
-            index=True))
-    if summary["rank"].isna().all():  # without labels each cell says so: once, above, is enough
-        cells = cells.assign(reason=cells.reason.where(cells.status != "ok", ""))
-    bad = cells[cells.reason != ""].groupby(["status", "detector", "reason"], sort=False)
-    bad = bad.agg(data_sets=("dataset", "nunique"), cells=("seed", "size")).reset_index()
-    add("Failures and warnings", _p(
-        f"{len(cells)} cells; {(cells.status != 'ok').sum()} failed or ran out of time, "
-        f"{((cells.status == 'ok') & (cells.reason != '')).sum()} with a warning."),
-        _html(bad, "What was said") if len(bad) else "")
-    good = cells[cells.status == "ok"]
-    cost = good.groupby("detector", sort=False).agg(
-        online=("online", "first"), fit_s=("fit_s", "mean"), score_s=("score_s", "mean"),
-        peak_memory_mib=("peak_memory_mib", "max"), parameters=("parameters", "first"))
-    add("Time and memory", _html(cost, "Seconds are means over cells, memory is the highest; both "
-                                 "depend on the machine and on what else ran", index=True))
-    add("How to read it", "<ul>" + "".join(f"<li>{escape(t)}</li>" for t in READING) + "</ul>")
-    return sections
-
-
-def _audit(audits):
-    if not audits:
-        return
-    yield _p("What can speak against the figures of the best detector of each set.")
-    failed = [{"data set": name, "check": f.check, "what was found": f.sentence}
-              for name, audit in audits.items() for f in audit.findings if f.status == FAILED]
-    clean = [name for name, audit in audits.items() if audit.ok]
-    if failed:
-        yield _html(pd.DataFrame(failed), "Checks that failed")
-    if clean:
-        yield _p(f"No check failed on {', '.join(clean)}.")
-    count = pd.DataFrame({name: audit.table().status.value_counts()
-                          for name, audit in audits.items()}).T.fillna(0).astype(int)
-    yield _html(count.rename_axis("data set"), "Number of checks", index=True)
-
-
-def _per_set(ranking):
-    """Headline of each data set (rows) and detector, means over seeds, best detector first."""
-    return ranking.values.rename_axis(index="data set", columns=None)
-
-
-def _figures(table, summary, ranking):
+def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking) -> dict[str, bytes]:
     """PNG by file name: what can be drawn of this table."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from adlib import plots
 
-    headline, found = _headline_name(_headlines(table)), {}
+    headline = headline_name(headlines(table))
+    found: dict[str, bytes] = {}
     n = int((summary.metric == headline).sum())
 
-    def drawn(size, draw):
+    def drawn(size: tuple[float, float], draw: Callable[[Any], Any]) -> bytes:
         figure = Figure(figsize=size, dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.subplots())
@@ -382,86 +226,44 @@ def _figures(table, summary, ranking):
     return found
 
 
-# -- HTML, everything from outside escaped --------------------------------------------------------
+# -- templates ------------------------------------------------------------------------------------
 
 
-def _p(text):
-    return f"<p>{escape(text)}</p>"
+def _template(name: str) -> Template:
+    """A template of this package; in HTML everything that it is given is escaped."""
+    environment = Environment(loader=PackageLoader("adlib.compare"), keep_trailing_newline=True,
+                              autoescape=select_autoescape(["html.j2"]))
+    environment.filters["plain"] = _plain
+    return environment.get_template(name)
 
 
-def _figure(figures, name, text):
-    if name not in figures:
-        return ""
-    data = base64.b64encode(figures[name]).decode()
-    return (f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{escape(text)}</figcaption></figure>")
+def _plain(text: str) -> str:
+    """Text in Markdown that no name can turn into HTML."""
+    return escape(text, False)
 
 
-def _html(frame, caption, index=False):
-    """A frame as a table; the first column, or the index, heads the rows."""
-    if not len(frame):
-        return ""
-    frame = frame.rename_axis(frame.index.name or " ").reset_index() if index else frame
-    head = "".join(f'<th scope="col"{" class=n" * (column.dtype.kind in "if" and i > 0)}>'
-                   f"{escape(str(name))}</th>" for i, (name, column) in enumerate(frame.items()))
-    digits = [3 * (column.dtype.kind == "f" and (column.dropna() % 1 != 0).any())
-              for _, column in frame.items()]
-    rows = []
-    for values in frame.itertuples(index=False, name=None):
-        first, *rest = map(_text, values, digits)
-        numbers = [isinstance(v, (int, float, np.number)) for v in values[1:]]
-        cells = "".join(f"<td{' class=n' * n}>{t}</td>" for n, t in zip(numbers, rest, strict=True))
-        rows.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
-    return (f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr>'
-            f"</thead><tbody>{''.join(rows)}</tbody></table></div>")
-
-
-def _text(value, digits):
-    if isinstance(value, (bool, np.bool_)):
-        return "yes" if value else "no"
-    if value is None or isinstance(value, (float, np.floating)):
-        return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
-    return escape(str(value))
-
-
-def _markdown(frame, **formats):
-    """A frame as a Markdown table, two digits; what a name could break is escaped."""
-    def text(column, value):
+def _cells(frame: pd.DataFrame, **formats: str) -> list[list[str]]:
+    """Texts of a Markdown table, its head first; what a name could break is escaped."""
+    def text(column: str, value: Any) -> str:
         if isinstance(value, (float, np.floating)):
             return "" if np.isnan(value) else formats.get(column, "{:.2f}").format(value)
-        return escape(str(value), False).replace("|", "\\|").replace("\n", " ")
+        return _plain(str(value)).replace("|", "\\|").replace("\n", " ")
 
-    rows = [[text(c, v) for c, v in zip(frame, row, strict=True)]
-            for row in frame.itertuples(index=False, name=None)]
-    head = [text("", str(c)) for c in frame]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
-
-
-def _page(title, said, sections, manifest):
-    links = "".join(f'<a href="#s{i}">{escape(h)}</a> ' for i, (h, _) in enumerate(sections))
-    body = "".join(f'<section class="long" id="s{i}"><h2>{escape(heading)}</h2>{content}</section>'
-                   for i, (heading, content) in enumerate(sections))
-    origin = json.dumps(manifest, indent=1, ensure_ascii=False)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
-        f'<h1>{escape(title)}</h1><p class="verdict">{escape(said)}</p>'
-        f'<nav aria-label="Sections">{links}</nav>{body}'
-        f'<section class="long"><h2>Where it comes from</h2><pre>{escape(origin)}</pre></section>'
-        f"</main></body></html>\n"
-    )
+    return [[text("", str(name)) for name in frame],
+            *([text(name, value) for name, value in zip(frame, row, strict=True)]
+              for row in frame.itertuples(index=False, name=None))]
 
 
 # -- origin and files -----------------------------------------------------------------------------
 
 
-def _manifest(table, datasets, parameters, started):
+def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[str, Any] | None,
+              started: datetime | None) -> dict[str, Any]:
     lock, ended = ROOT / "requirements.lock", datetime.now(UTC)
-    status = _git("status", "--porcelain", "--untracked-files=no")
+    status = git("status", "--porcelain", "--untracked-files=no", root=ROOT)
     parameters = {str(k): _shareable(v) for k, v in (parameters or {}).items()}
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD", root=ROOT),
         "dirty": None if status is None else bool(status),
         "requirements_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()
         if lock.exists() else None,
@@ -481,7 +283,7 @@ def _manifest(table, datasets, parameters, started):
     }
 
 
-def _shareable(value):
+def _shareable(value: Any) -> Any:
     """A parameter as JSON; of a path on this machine only its last part."""
     if isinstance(value, (str, os.PathLike)):
         value = os.fspath(value)
@@ -493,26 +295,14 @@ def _shareable(value):
     return value if isinstance(value, (bool, int, float, type(None))) else str(value)
 
 
-def _version(name):
+def _version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def _git(*command):
-    """What git says about the code that runs here; None outside a clone."""
-    if not (ROOT / ".git").exists():
-        return None
-    try:
-        run = subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True,
-                             check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return run.stdout.strip()
-
-
-def _check_replaceable(folder):
+def _check_replaceable(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():

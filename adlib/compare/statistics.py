@@ -1,10 +1,13 @@
 """What a comparison allows to say: means with intervals, paired tests, and a verdict in words."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from adlib.arguments import generator, instance, require_extra, whole
 from adlib.detectors import baselines
@@ -112,12 +115,12 @@ def summarise(
     generator(random_state)
     if table.empty:
         raise ValueError("table has no rows to summarise")
-    metrics = _headlines(table)
-    name = _headline_name(metrics)
+    metrics = headlines(table)
+    name = headline_name(metrics)
     if name == MIXED:
         table = pd.concat([table, _headline_cells(table, metrics).assign(metric=MIXED)])
-    failed = table[table.status != "ok"].groupby("detector")[["dataset", "seed"]]
-    failed = {detector: len(cells.drop_duplicates()) for detector, cells in failed}
+    bad = table[table.status != "ok"].groupby("detector")[["dataset", "seed"]]
+    failed = {detector: len(cells.drop_duplicates()) for detector, cells in bad}
     lines = []
     key = ["detector", "role", "metric"]
     for (detector, role, metric), cells in table.groupby(key, sort=False):
@@ -189,7 +192,7 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
     posthoc_wilcoxon = require_extra("scikit_posthocs", "notebooks").posthoc_wilcoxon
 
     table = checked_table(table, intervals=False)
-    metrics = _headlines(table)
+    metrics = headlines(table)
     values = _values(table[~table.detector.isin(CHANCE)], metrics)
     values = values[values.mean().sort_values(ascending=False, kind="stable").index]
     names, columns = values.columns, values.to_numpy().T
@@ -233,7 +236,7 @@ def triviality(table: pd.DataFrame) -> pd.DataFrame:
     [['MaxAbsZ', 0.975, True]]
     """
     table = checked_table(table, intervals=False)
-    metrics = _headlines(table)
+    metrics = headlines(table)
     cells = _headline_cells(table, metrics)
     means = cells.groupby(["dataset", "detector"]).value.agg(lambda v: v.mean(skipna=False))
     models = set(cells.detector[cells.role == "detector"])
@@ -333,7 +336,7 @@ def verdict(table: pd.DataFrame) -> str:
     table = checked_table(table)
     if table.empty:
         return "Nothing can be ranked: the table has no rows."
-    headline = _headline_name(_headlines(table))
+    headline = headline_name(headlines(table))
     words = HEADLINES.get(headline, "headline metric")
     summary = summarise(table)
     lines = summary[(summary.metric == headline) & summary["rank"].notna()].sort_values("rank")
@@ -355,7 +358,7 @@ def verdict(table: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _by_intervals(lines):
+def _by_intervals(lines: pd.DataFrame) -> str:
     best, others = lines.iloc[0], lines.iloc[1:]
     rivals = others.detector[others.high >= best.low]
     span = f"{best.low:.2f} to {best.high:.2f}"
@@ -368,7 +371,7 @@ def _by_intervals(lines):
     return f"{best.detector} leads: its interval ({span}) lies above all others."
 
 
-def _by_pairs(ranking):
+def _by_pairs(ranking: Ranking) -> str:
     n, best = len(ranking.values), ranking.values.columns[0]
     if len(ranking.values.columns) == 1:
         return f"{best} stands alone: there is nothing to compare it with."
@@ -389,12 +392,12 @@ def _by_pairs(ranking):
             f"{ranking.wins[best]:.3g}.")
 
 
-def _listed(names):
+def _listed(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def checked_table(table, *, intervals=True):
+def checked_table(table: pd.DataFrame, *, intervals: bool = True) -> pd.DataFrame:
     """A table of `compare` with what its readers need, in a plain index."""
     instance(table, "table", pd.DataFrame)
     wanted = {"detector", "role", "dataset", "seed", "metric", "value", "status"}
@@ -411,22 +414,23 @@ def checked_table(table, *, intervals=True):
     return table.assign(**numbers).reset_index(drop=True)
 
 
-def _headlines(table):
+def headlines(table: pd.DataFrame) -> pd.Series:
     """Headline metric of each data set: the first one of `HEADLINES` that it has."""
     found = table[table.metric.isin(HEADLINES)].groupby("dataset", sort=False).metric.unique()
     return found.map(lambda there: next(metric for metric in HEADLINES if metric in there))
 
 
-def _headline_name(metrics):
+def headline_name(metrics: pd.Series) -> str:
+    """What the headline metrics of several data sets are called together."""
     names = metrics.unique()
     return MIXED if len(names) > 1 else names[0] if len(names) else "average_precision"
 
 
-def _headline_cells(table, metrics):
+def _headline_cells(table: pd.DataFrame, metrics: pd.Series) -> pd.DataFrame:
     return table[table.metric == table.dataset.map(metrics)]
 
 
-def _values(table, metrics):
+def _values(table: pd.DataFrame, metrics: pd.Series) -> pd.DataFrame:
     """Headline by data set and ranked detector, mean over seeds; no gap is left in it."""
     cells = _headline_cells(table, metrics)
     cells = cells[cells.role != "oracle"]
@@ -438,17 +442,18 @@ def _values(table, metrics):
     return values.round(9)  # level is level: the order of adding must not decide who is better
 
 
-def _ranks_and_wins(values):
+def _ranks_and_wins(values: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     ranks = values.rank(axis=1, ascending=False)
     best = values.eq(values.max(axis=1), axis=0)
     return ranks.mean(), best.div(best.sum(axis=1), axis=0).sum()
 
 
-def _n_pairs(values):
+def _n_pairs(values: pd.DataFrame) -> int:
     return values.shape[1] * (values.shape[1] - 1) // 2
 
 
-def _interval(per_set, n_bootstrap, random_state):
+def _interval(per_set: list[NDArray[np.float64]], n_bootstrap: int, random_state: Any
+              ) -> dict[str, float]:
     """Data sets resampled, and within each drawn one its seeds; alike for every detector."""
     rng = generator(random_state)  # whatever else is in the table
     draws = np.empty((n_bootstrap, len(per_set)))

@@ -13,7 +13,8 @@ from adlib.datasets import Dataset, inject
 from adlib.thresholds import check_alpha
 
 from .grid import compare
-from .protocol import _gap, _ignores_seed, _labelled, score_cell
+from .models import ignores_seed, named_detectors
+from .protocol import purge_gap, score_cell
 from .statistics import HEADLINES, summarise
 
 __all__ = ["Unlabelled", "rank_unlabelled"]
@@ -128,35 +129,18 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     instance(dataset, "dataset", Dataset)
     kinds = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
     strength = listed(strength, "strength")
-    seeds, models = [int(seed) for seed in seeds], _labelled(detectors)
+    seeds, models = [int(seed) for seed in seeds], named_detectors(detectors)
     bare = replace(dataset, y=None, kind=None, strength=None, channel=None, oracle=None)
     length = length if length is not None else ((10, 30) if bare.time is not None else (4, 4))
     refused: dict[str, str] = {}
     drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}
     if not all(data.y.any() for data in drawn.values()):
         raise ValueError(f"{dataset.name}: nothing could be injected: {refused}")
-
     cells = compare(models, drawn.get, seeds, alpha=alpha, **options)
-    summary = summarise(cells)
-    metric = next(name for name in HEADLINES if (summary.metric == name).any())
-    lines = summary[(summary.metric == metric) & (summary.role != "oracle")]
-    ranking = lines[["rank", "detector", "role", "mean", "low", "high", "random"]]
-    ranking = ranking.rename(columns={"mean": "injected"}).reset_index(drop=True)
-
-    purge = _gap(models.values(), bare)
-    first, steady = {}, {}
-    for label, model in models.items():
-        once = _ignores_seed(model)
-        full = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
-        less = [_scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds]
-        first[label] = full[0]
-        steady[label] = (1.0 if once else _mean_overlap(full, top),
-                         _mean_overlap([full[0], *less], top))
-    agreement = pd.DataFrame({a: {b: _overlap(first[a], first[b], top) for b in first}
-                              for a in first})
+    metric, ranking = _ranked(cells)
+    steadiness, agreement = _steadiness(models, bare, seeds, top)
+    ranking = ranking.join(steadiness, on="detector")
     others = agreement.mask(np.eye(len(agreement), dtype=bool)).mean()
-    for k, column in enumerate(("same_over_seeds", "same_over_rows")):
-        ranking[column] = ranking.detector.map({label: of[k] for label, of in steady.items()})
     ranking["same_as_others"] = ranking.detector.map(others)
 
     used = [kind for kind in kinds if kind not in refused]
@@ -164,6 +148,33 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
               f"rows of {dataset.name}, and nothing else. How well the detectors find what really "
               "goes wrong there, no figure without labels can say.")
     return Unlabelled(ranking, agreement, cells, metric, top, refused, caveat)
+
+
+def _ranked(cells: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The headline metric on the injected anomalies, and who finds them best."""
+    summary = summarise(cells)
+    metric = next(name for name in HEADLINES if (summary.metric == name).any())
+    lines = summary[(summary.metric == metric) & (summary.role != "oracle")]
+    ranking = lines[["rank", "detector", "role", "mean", "low", "high", "random"]]
+    return metric, ranking.rename(columns={"mean": "injected"}).reset_index(drop=True)
+
+
+def _steadiness(models: dict[str, Any], bare: Dataset, seeds: list[int], top: float
+                ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Shares of the top rows in common: with other seeds or rows, and between detectors."""
+    purge = purge_gap(models.values(), bare)
+    first, steady = {}, {}
+    for label, model in models.items():
+        once = ignores_seed(model)
+        full = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
+        less = [_scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds]
+        first[label] = full[0]
+        steady[label] = (1.0 if once else _mean_overlap(full, top),
+                         _mean_overlap([full[0], *less], top))
+    columns = ["same_over_seeds", "same_over_rows"]
+    agreement = {a: {b: _overlap(first[a], first[b], top) for b in first} for a in first}
+    return (pd.DataFrame.from_dict(steady, orient="index", columns=columns),
+            pd.DataFrame(agreement))
 
 
 def _injected(bare: Dataset, kinds: list[str], strength: list[float], length: tuple[int, int],

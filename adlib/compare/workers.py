@@ -18,6 +18,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from adlib.datasets import Dataset
+from adlib.metrics import Metric
 
 from .protocol import judge_cell, score_cell
 
@@ -36,6 +37,7 @@ class Task(NamedTuple):
     alpha: float
     purge: int
     metrics: list[str]
+    own: tuple[Metric, ...]
     n_random: int
     n_bootstrap: int
 
@@ -109,7 +111,8 @@ def _judged(task: Task, facts: dict[str, Any], cell: Any, seed: int) -> dict[str
     if cell is None:
         return facts | {"metrics": {}}
     with _caught(facts) as facts:
-        table = judge_cell(task.dataset, cell, task.purge, n_random=task.n_random,
+        asked = [*task.metrics, *task.own] if task.own else None
+        table = judge_cell(task.dataset, cell, task.purge, n_random=task.n_random, metrics=asked,
                            n_bootstrap=task.n_bootstrap, random_state=seed)
         found = table.set_index("metric").to_dict("index")
         facts["metrics"] = {name: found[name] for name in task.metrics if name in found}
@@ -235,7 +238,8 @@ def _client(scheduler: Any) -> Iterator[Any]:
         yield client
 
 
-def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Iterator[tuple]:
+def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any
+             ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     with _client(scheduler) as client:
         lost = yield from _submitted(client, dict(enumerate(tasks)), time_limit)
         # what died with its workers once more, alone: a cell that kills them takes no other along
@@ -246,7 +250,8 @@ def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any) -> Ite
                 yield i, [blank for _ in tasks[i].seeds]
 
 
-def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None) -> Generator:
+def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None
+               ) -> Generator[tuple[int, list[dict[str, Any]]], None, dict[int, Any]]:
     """Run tasks and yield their outcomes; returns why others were lost."""
     from distributed import as_completed
 
@@ -258,9 +263,10 @@ def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None) ->
     # a copy on every worker: what dies with one of them is still there
     copies = client.scatter(list(datasets.values()), broadcast=True, hash=False)
     shared = dict(zip(datasets, copies, strict=True))
+    nowhere: Any = None  # the data set travels once, on its own
     jobs = {
-        client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=None), time_limit,
-                      pure=False): i
+        client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=nowhere),
+                      time_limit, pure=False): i
         for i, task in tasks.items()
     }
     lost = {}
@@ -282,5 +288,6 @@ def _remote(dataset: Dataset, task: Task, time_limit: float | None) -> list[dict
     with _taken:
         # Dask forbids its workers children, lest they stay behind: this one ends by its alarm, or
         # when it has been idle for a while
-        multiprocessing.current_process()._config["daemon"] = False
+        current = multiprocessing.current_process()
+        current._config["daemon"] = False  # type: ignore[attr-defined]  # no public switch
         return _killable.outcomes(task, time_limit)

@@ -1,7 +1,7 @@
 """What a metric is to a comparison: a record, so that nothing is guessed from its name."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -77,7 +77,7 @@ class Metric:
         if self.perfect is not None and self.perfect == self.perfect:
             number(self.perfect, "perfect")
 
-    def lacks(self, given: Mapping[str, Any]) -> list[str]:
+    def lacks(self, given: Container[str]) -> list[str]:
         """Parameters that the function requires and nobody gives."""
         rest = list(inspect.signature(self.function).parameters.values())[2:]
         return [p.name for p in rest if p.default is p.empty and p.name not in given

@@ -1,0 +1,157 @@
+"""Which detectors take part: every accepted way to name one, the baselines beside them."""
+
+import ast
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from adlib.base import Detector
+from adlib.detectors import all_detectors, baselines, find_detector
+
+ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that look at nothing
+ORACLE = "Oracle"
+# Scaling is part of a method that measures distances; without it the last two are straw men.
+SKLEARN = {
+    "EllipticEnvelope": ("covariance", {}, False),
+    "IsolationForest": ("ensemble", {}, False),
+    "LocalOutlierFactor": ("neighbors", {"novelty": True}, True),
+    "OneClassSVM": ("svm", {}, True),
+}
+
+
+def named_detectors(detectors: Any) -> dict[str, Any]:
+    """Every accepted way to name detectors, as {label: unfitted instance}.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, what is no detector, or two of one label.
+
+    Examples
+    --------
+    >>> list(named_detectors(["KNN", {"mine": "KNN(window=3)"}]))
+    ['KNN', 'mine']
+    """
+    if isinstance(detectors, Mapping):
+        return {str(label): build(detector) for label, detector in detectors.items()}
+    is_pair = isinstance(detectors, tuple) and len(detectors) == 2 and isinstance(detectors[0], str)
+    if is_pair and not isinstance(detectors[1], str):
+        return {detectors[0]: build(detectors[1])}
+    if not isinstance(detectors, (list, tuple, set)):
+        model = build(detectors)
+        return {detectors if isinstance(detectors, str) else _label(model): model}
+    models: dict[str, Any] = {}
+    for one in detectors:
+        named = named_detectors(one)
+        if both := models.keys() & named.keys():
+            raise ValueError(f"two detectors are labelled {sorted(both)[0]!r}: name them (label, "
+                             f"detector)")
+        models |= named
+    return models
+
+
+def build(detector: Any) -> Any:
+    """An unfitted instance of what a text, a class or an instance names."""
+    if isinstance(detector, str):
+        return detector if detector in ALWAYS or detector == ORACLE else _by_name(detector)
+    model = detector() if isinstance(detector, type) else detector
+    if not hasattr(model, "fit"):
+        raise ValueError(f"a detector needs a fit method, got {model!r}")
+    return model
+
+
+def _by_name(text: str) -> Any:
+    name, parameters = _parsed(text)
+    if name in SKLEARN:
+        module, fixed, scaled = SKLEARN[name]
+        model = getattr(import_module(f"sklearn.{module}"), name)(**fixed)
+        if scaled:
+            from sklearn.preprocessing import StandardScaler
+
+            model = make_pipeline(StandardScaler(), model)
+    else:
+        try:
+            model = find_detector(name)()
+        except ValueError:
+            known = sorted(SKLEARN | all_detectors() | baselines())
+            near = [other for other in known if other.lower() == name.lower()]
+            hint = f", did you mean {near[0]!r}?" if near else ";"
+            raise ValueError(f"unknown detector {text!r}{hint} there are {known}") from None
+    core(model).set_params(**parameters)
+    return model
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of "KNN" or "KNN(window=10)", with literals for values."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
+        pass  # not of that form: the whole text is then an unknown name
+    return text, {}
+
+
+def _label(model: Any) -> str:
+    if isinstance(model, Pipeline):
+        return " > ".join(type(step).__name__ for _, step in model.steps)
+    if type(model).__repr__ is object.__repr__:
+        return type(model).__name__
+    return " ".join(repr(model).split()).removesuffix("()")  # shows parameters that were changed
+
+
+def baseline_detectors() -> dict[str, Any]:
+    """The rows that every table needs, by name."""
+    models: dict[str, Any] = {name: cls() for name, cls in baselines().items()}
+    models["PCAReconstruction"] = build("PCAReconstruction")
+    return models | {name: name for name in ALWAYS} | {ORACLE: ORACLE}
+
+
+def untrained_copies(models: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of each network as it is before the first epoch: what training has to beat."""
+    copies = {}
+    for label, model in models.items():
+        if isinstance(core(model), Detector) and "epochs" in core(model).get_params():
+            copies[f"{label} untrained"] = copy = clone(model)
+            core(copy).set_params(epochs=0)
+    return copies
+
+
+def core(model: Any) -> Any:
+    """What detects: the last step of a Pipeline, or the model itself."""
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def random_states(model: Any) -> list[str]:
+    """Parameters, nested ones too, that take a seed."""
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    return [name for name in params if name.split("__")[-1] == "random_state"]
+
+
+def ignores_seed(model: Any) -> bool:
+    """Whether every seed gives the same scores, as far as we know the classes."""
+    if isinstance(model, str):
+        return True
+    params = model.get_params().values() if hasattr(model, "get_params") else ()
+    parts = [model, *(part for part in params if hasattr(part, "get_params"))]
+    known = all(type(part).__module__.split(".")[0] in ("adlib", "sklearn") for part in parts)
+    return known and not random_states(model)
+
+
+def parameters_of(model: Any) -> str:
+    """All parameters in one line, those of nested estimators with them; the seed is a column."""
+    if not hasattr(model, "get_params"):
+        return ""
+    steps = model.steps if isinstance(model, Pipeline) else [("", model)]
+    texts = []
+    for _, step in steps:
+        own = step.get_params(deep=False) if hasattr(step, "get_params") else {}
+        pairs = (f"{k}={' '.join(repr(v).split())}" for k, v in sorted(own.items())
+                 if k != "random_state")
+        texts.append(re.sub(r" at 0x[0-9a-f]+", "", ", ".join(pairs)))
+    return " > ".join(texts)

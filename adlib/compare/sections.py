@@ -1,0 +1,226 @@
+"""What stands in a report: a function per section, each giving texts, tables and figures.
+
+Nothing is escaped here: the template does that for everything.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from adlib.datasets import Dataset
+
+from .audit import FAILED, Audit
+from .statistics import Ranking, by_kind, headline_name, headlines, triviality
+from .unlabelled import Unlabelled
+
+AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_day",
+                "event_recall", "detection_delay")
+CELL = ["detector", "dataset", "seed"]
+
+
+class Table(NamedTuple):
+    """Texts of a table, and which of them are numbers; the first of each row heads it."""
+
+    caption: str
+    head: list[tuple[str, bool]]
+    rows: list[list[tuple[str, bool]]]
+
+
+class Figure(NamedTuple):
+    """A PNG as base64, and what it shows in words."""
+
+    text: str
+    data: str
+
+
+Blocks = Iterator[str | Table | Figure | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that a report is made of."""
+
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    ranking: Ranking
+    datasets: list[Dataset]
+    figures: Mapping[str, bytes]
+    audits: Mapping[str, Audit]
+
+    @property
+    def ranks_nobody(self) -> bool:
+        return bool(self.summary["rank"].isna().all())
+
+    def figure(self, name: str, text: str) -> Figure | None:
+        png = self.figures.get(name)
+        return None if png is None else Figure(text, base64.b64encode(png).decode())
+
+
+def sections(found: Findings, unlabelled: Mapping[str, Unlabelled]) -> list[tuple[str, list[Any]]]:
+    """Heading and blocks of each section; what says nothing here is left out."""
+    parts = [(f"Without labels: {name}", without_labels(what))
+             for name, what in unlabelled.items()]
+    parts += [(heading, section(found)) for heading, section in SECTIONS.items()]
+    written = [(heading, [block for block in blocks if block]) for heading, blocks in parts]
+    return [(heading, blocks) for heading, blocks in written if blocks]
+
+
+def without_labels(what: Unlabelled) -> Blocks:
+    yield what.caveat
+    yield table(what.ranking, f"injected: {what.metric} of the injected anomalies; same...: share "
+                              f"of the top {what.top:.0%} of the test rows")
+    yield table(what.agreement, "Share of the top rows in common", index=True)
+    for why in what.refused.values():
+        yield f"Not injected: {why}"
+
+
+def best_first(found: Findings) -> Blocks:
+    headline = headline_name(headlines(found.table))
+    lines = found.summary[found.summary.metric == headline].drop(columns="metric")
+    if lines["rank"].isna().all():
+        return
+    yield found.figure("ranking.png", "Detectors from best to worst: mean, 95 % interval, and what "
+                                      "a random score gets")
+    yield table(lines.drop(columns="interval_over"),
+                f"{headline}, best first; the interval (low to high) is over "
+                f"{interval_over(lines)}")
+
+
+def beyond_chance(found: Findings) -> Blocks:
+    yield found.figure("critical_difference.png", "Average ranks; a bar joins detectors that a "
+                                                  "paired test does not tell apart")
+
+
+def by_data_set(found: Findings) -> Blocks:
+    values = per_set(found.ranking)
+    values = values if len(values) > values.shape[1] else values.T.rename_axis("detector")
+    if values.size:
+        yield table(values, "Headline metric, means over seeds", index=True)
+    facts = pd.DataFrame([data.describe() for data in found.datasets])
+    long = ["rows per kind", "steps off the median", "source"]
+    yield table(facts.drop(columns=long, errors="ignore"), "What the sets hold")
+    for source in dict.fromkeys(data.source for data in found.datasets):
+        yield f"Source: {source}"
+
+
+def how_easy(found: Findings) -> Blocks:
+    sets = triviality(found.table)
+    if not len(sets) or sets.best.isna().all():
+        return
+    trivial = sets.dataset[sets.trivial].tolist()
+    yield (f"Trivial, because a one-liner reaches 95 % of the best detector: {', '.join(trivial)}."
+           if trivial else "On no set does a one-liner of this table reach 95 % of the best "
+           "detector; the audit tries more of them.")
+    yield table(sets, "The best detector and the best one-liner")
+
+
+def audited(found: Findings) -> Blocks:
+    audits = found.audits
+    if not audits:
+        return
+    yield "What can speak against the figures of the best detector of each set."
+    failed = [{"data set": name, "check": f.check, "what was found": f.sentence}
+              for name, audit in audits.items() for f in audit.findings if f.status == FAILED]
+    yield table(pd.DataFrame(failed), "Checks that failed")
+    if clean := [name for name, audit in audits.items() if audit.ok]:
+        yield f"No check failed on {', '.join(clean)}."
+    count = pd.DataFrame({name: audit.table().status.value_counts()
+                          for name, audit in audits.items()}).T.fillna(0).astype(int)
+    yield table(count.rename_axis("data set"), "Number of checks", index=True)
+
+
+def at_the_threshold(found: Findings) -> Blocks:
+    rows = [f"{metric}@calibration" for metric in AT_THRESHOLD]
+    wide = found.summary[found.summary.metric.isin(rows)]
+    if wide.empty:
+        return
+    shown = wide.pivot(index="detector", columns="metric", values="mean")
+    shown = shown.reindex(index=wide.detector.unique(),
+                          columns=[row for row in rows if row in shown])
+    shown = shown.dropna(axis="columns", how="all")
+    names = {row: row.split("@")[0] for row in rows}
+    if found.ranks_nobody:
+        names["false_positive_rate@calibration"] = "share of test rows flagged"
+    yield table(shown.rename(columns=names), (
+        "Means over sets and seeds, at the threshold from the calibration rows; alarms per day "
+        "and delays (rows) of sets of different pace do not mix well"), index=True)
+
+
+def kinds_of_anomaly(found: Findings) -> Blocks:
+    kinds = by_kind(found.table)
+    if len(kinds):
+        shown = kinds.pivot(index="detector", columns="kind", values="recall")
+        yield table(shown.reindex(kinds.detector.unique()), (
+            "Share of the rows of each kind that are flagged, beside the false alarms above"),
+            index=True)
+
+
+def failures(found: Findings) -> Blocks:
+    cells = found.table.drop_duplicates(CELL)
+    if found.ranks_nobody:  # without labels each cell says so: once, above, is enough
+        cells = cells.assign(reason=cells.reason.where(cells.status != "ok", ""))
+    failed, warned = cells.status != "ok", (cells.status == "ok") & (cells.reason != "")
+    yield (f"{len(cells)} cells; {failed.sum()} failed or ran out of time, {warned.sum()} with a "
+           "warning.")
+    alike = cells[cells.reason != ""].groupby(["status", "detector", "reason"], sort=False)
+    bad = alike.agg(data_sets=("dataset", "nunique"), cells=("seed", "size"))
+    yield table(bad.reset_index(), "What was said")
+
+
+def time_and_memory(found: Findings) -> Blocks:
+    cells = found.table.drop_duplicates(CELL)
+    cost = cells[cells.status == "ok"].groupby("detector", sort=False).agg(
+        online=("online", "first"), fit_s=("fit_s", "mean"), score_s=("score_s", "mean"),
+        peak_memory_mib=("peak_memory_mib", "max"), parameters=("parameters", "first"))
+    yield table(cost, "Seconds are means over cells, memory is the highest; both depend on the "
+                      "machine and on what else ran", index=True)
+
+
+SECTIONS = {
+    "Ranking": best_first,
+    "Are the differences more than chance?": beyond_chance,
+    "By data set": by_data_set,
+    "How easy the sets are": how_easy,
+    "Audit": audited,
+    "At the threshold": at_the_threshold,
+    "By kind of anomaly": kinds_of_anomaly,
+    "Failures and warnings": failures,
+    "Time and memory": time_and_memory,
+}
+
+
+def interval_over(lines: pd.DataFrame) -> str:
+    """Which luck the intervals of a summary hold."""
+    return " / ".join(lines.interval_over[lines["rank"].notna()].unique())
+
+
+def per_set(ranking: Ranking) -> pd.DataFrame:
+    """Headline of each data set (rows) and detector, means over seeds, best detector first."""
+    return ranking.values.rename_axis(index="data set", columns=None)
+
+
+def table(frame: pd.DataFrame, caption: str, index: bool = False) -> Table | None:
+    """A frame as texts; the first column, or the index, heads the rows. None where it is empty."""
+    if not len(frame):
+        return None
+    frame = frame.rename_axis(str(frame.index.name or " ")).reset_index() if index else frame
+    head = [(str(name), column.dtype.kind in "if" and i > 0)
+            for i, (name, column) in enumerate(frame.items())]
+    digits = [3 * int(column.dtype.kind == "f" and bool((column.dropna() % 1 != 0).any()))
+              for _, column in frame.items()]
+    rows = [[(_text(value, n), isinstance(value, (int, float, np.number)))
+             for value, n in zip(values, digits, strict=True)]
+            for values in frame.itertuples(index=False, name=None)]
+    return Table(caption, head, rows)
+
+
+def _text(value: Any, digits: int) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if value is None or isinstance(value, (float, np.floating)):
+        return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+    return str(value)
