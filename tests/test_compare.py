@@ -16,7 +16,16 @@ from adlib.base import Detector, OnlineDetector
 from adlib.compare import compare, score_cell
 from adlib.datasets import Dataset
 from adlib.detectors import Ensemble, MaxAbsZ, baselines
-from adlib.metrics import average_precision, false_positive_rate, report, roc_auc
+from adlib.metrics import (
+    Metric,
+    affiliation_f1,
+    all_metrics,
+    average_precision,
+    false_positive_rate,
+    nab_score,
+    report,
+    roc_auc,
+)
 from adlib.thresholds import Conformal
 from adlib.windows import Windows
 
@@ -360,6 +369,79 @@ def test_ways_to_name_detectors(data, detectors, labels):
     table = quick(detectors, data, metrics="roc_auc")
     assert table.detector.tolist() == labels
     assert (table.status == "ok").all(), table.reason.tolist()
+
+
+# --- metrics --------------------------------------------------------------------------------
+
+
+def test_every_metric_of_adlib_can_be_compared(data):
+    table = quick(Distance, data, metrics=[*all_metrics()], n_bootstrap=3)
+    assert (table.status == "ok").all(), table.reason.unique()
+    found = {name.split("@")[0].split("[")[0] for name in table.metric}
+    assert found == {name.split("@")[0] for name in all_metrics()}
+    one_event_only = table[table.metric != "ucr_score"]
+    assert one_event_only.value.notna().all(), one_event_only[one_event_only.value.isna()].metric
+    cell, rows = score_cell(Distance(), data), slice(END, N)
+    y, judged = data.y[rows], data.judged[rows]
+    flags = cell.test[judged] > cell.threshold
+    assert value(table, "affiliation_f1@calibration") == affiliation_f1(y[judged], flags)
+    assert value(table, "nab_score@calibration") == nab_score(y[judged], flags)
+
+
+OUTSIDE = """
+import numpy as np
+from adlib.metrics import Metric
+
+
+def top_share(y_true, score):
+    return float(y_true[np.argsort(-score)[:10]].mean())
+
+
+def quiet_hours(y_true, flags, time):
+    return float((~flags).sum() * np.diff(time[:2])[0] / np.timedelta64(1, "h"))
+
+
+METRICS = [Metric("top_share", top_share), Metric("quiet", quiet_hours, "flags", "low", 9.5)]
+"""
+
+
+def test_metrics_from_a_file_outside(data, tmp_path, monkeypatch):
+    (tmp_path / "my_metrics.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    from my_metrics import METRICS
+
+    table = quick([Distance, Broken], data, metrics=[*METRICS, "roc_auc"])
+    good = table[table.detector == "Distance"].set_index("metric")
+    assert list(good.index) == ["roc_auc", "top_share", "quiet@calibration"]
+    assert good.value["top_share"] > good.random["top_share"]
+    assert good.random["quiet@calibration"] == 9.5 and np.isnan(good.above_chance.iloc[-1])
+    assert table[table.detector == "Broken"].metric.tolist() == list(good.index)
+    plain = make_data("plain", timed=False)  # where nobody knows the time, its metric is left out
+    table = quick(Distance, [data, plain], metrics=METRICS)
+    assert table[table.dataset == "plain"].metric.tolist() == ["top_share"]
+    with pytest.raises(ValueError, match="metrics .'quiet'. need what no data set here has"):
+        quick(Distance, plain, metrics=METRICS)
+
+
+def test_a_changed_metric_is_computed_anew(data, tmp_path):
+    def first(y_true, score):
+        return 1.0
+
+    def second(y_true, score):
+        return 2.0
+
+    tables = [quick(Distance, data, metrics=Metric("mine", function), results_dir=tmp_path)
+              for function in (first, second, first)]
+    assert [table.value.item() for table in tables] == [1.0, 2.0, 1.0]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_metric_that_fails_is_a_failed_cell(data):
+    def broken(y_true, score):
+        raise ZeroDivisionError("no rows at night")
+
+    (row,) = quick(Distance, data, metrics=Metric("broken", broken)).itertuples()
+    assert (row.status, row.reason) == ("failed", "ZeroDivisionError: no rows at night")
 
 
 # --- baselines ------------------------------------------------------------------------------

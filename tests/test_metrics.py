@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -581,3 +582,107 @@ def test_report_refuses_what_it_cannot_name(stream):
 def test_every_public_metric_is_exported_and_documented():
     for name in metrics.__all__:
         assert ">>>" in getattr(metrics, name).__doc__, name
+
+
+# --- records ----------------------------------------------------------------------------------
+
+APART = {"Metric", "all_metrics", "report"}  # no metrics
+MANY_VALUES = {"confusion_matrix", "vus"}  # four counts; two areas, each a metric of its own
+OTHER_NAMES = {"best_f1": "f1@oracle", "nab_corpus": "nab_score@oracle"}
+
+
+def test_every_function_that_judges_a_detector_has_a_record():
+    judging = set(metrics.__all__) - APART - MANY_VALUES
+    assert {OTHER_NAMES.get(name, name) for name in judging} == set(metrics.all_metrics())
+
+
+@pytest.mark.parametrize("metric", metrics.all_metrics().values(), ids=lambda m: m.name)
+def test_a_record_states_the_end_that_a_perfect_detector_reaches(metric):
+    y = binary(600, [(200, 210), (400, 410)])
+    score = np.random.default_rng(0).random(600)
+    given = {"window": 10, "interval": 60.0, "judged": np.ones(600, bool)}
+
+    def value(score):
+        return metric(y, score if metric.needs == "score" else score > 0.9, **given)
+
+    with warnings.catch_warnings(action="ignore"):  # ucr_score wants one event
+        perfect, chance = value(y + 0.0), value(score)
+    assert np.isnan(perfect) or (perfect >= chance if metric.best == "high" else perfect <= chance)
+    if isinstance(metric.chance, float):
+        many = [value(np.random.default_rng(seed).random(600)) for seed in range(300)]
+        assert np.mean(many) == pytest.approx(metric.chance, abs=0.02)
+
+
+def test_a_metric_from_outside_stands_in_the_report(stream):
+    def misses(y_true, flags):  # low is best
+        return float(np.mean(~flags[y_true]))
+
+    def at_night(y_true, score, time, judged):
+        return float(score[judged & (time.astype("M8[h]").astype(int) % 24 < 6)].max())
+
+    own = [metrics.Metric("misses", misses, needs="flags", best="low", perfect=0.0),
+           metrics.Metric("at_night", at_night, chance=0.25, perfect=np.nan)]
+    table = make_report(stream, metrics=[*own, "recall"])
+    assert {"recall@calibration", "misses@calibration", "at_night"} <= set(table.index)
+    recall_row, row = table.loc["recall@calibration"], table.loc["misses@calibration"]
+    assert row.value == pytest.approx(1 - recall_row.value)
+    assert row.random == pytest.approx(1 - recall_row.random)
+    assert row.above_chance == pytest.approx(recall_row.above_chance)
+    assert row.low < row.value < row.high
+    night = table.loc["at_night"]
+    assert night.random == 0.25 and np.isnan(night.above_chance)
+    assert "at_night" not in make_report(stream, metrics=own, time=None).index  # it needs the time
+
+
+def test_the_usual_metrics_stay_as_they_are_beside_others(stream):
+    usual = make_report(stream)
+    more = make_report(stream, metrics=[*dict.fromkeys(
+        name.split("@")[0].split("[")[0] for name in usual.index), "range_f1"])
+    assert "range_f1@calibration" in more.index
+    there = [name for name in usual.index if name in more.index]
+    assert len(there) >= len(usual) - 2
+    pd.testing.assert_frame_equal(more.loc[there], usual.loc[there])
+
+
+def test_a_kind_may_be_called_like_a_metric(stream):
+    """Direction and chance are of the record, not of words in a name."""
+    kind = np.where(stream["kind"] == "shift", "delay", stream["kind"])
+    plain, odd = make_report(stream), make_report(stream | {"kind": kind})
+    pd.testing.assert_series_equal(odd.loc["recall[delay]@calibration"],
+                                   plain.loc["recall[shift]@calibration"], check_names=False)
+    assert odd.above_chance["recall[delay]@calibration"] > 0
+    assert np.isnan(odd.above_chance["detection_delay@calibration"])
+
+
+def test_resamples_of_a_metric_from_outside_are_those_of_the_usual_ones(stream):
+    own = metrics.Metric("mine", lambda y, score, judged: roc_auc(y, score, judged=judged))
+    table = make_report(stream, metrics=["roc_auc", own])
+    ours, mine = table.loc["roc_auc"], table.loc["mine"]
+    np.testing.assert_allclose(mine.to_numpy(float), ours.to_numpy(float), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"name": ""}, "name of a Metric must be a text, got ''"),
+        ({"function": 3}, "function of Metric 'x' must be callable, got 3"),
+        ({"needs": "labels"}, "needs must be one of 'score', 'flags', got 'labels'"),
+        ({"best": "up"}, "best must be one of 'high', 'low', got 'up'"),
+        ({"chance": "none"}, "chance must be a number"),
+    ],
+)
+def test_a_record_says_what_is_wrong(fields, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        metrics.Metric(**({"name": "x", "function": f1} | fields))
+
+
+def test_what_is_asked_for_is_a_name_or_a_record(stream):
+    for wrong, message in (
+            (["accuracy"], "unknown metrics .'accuracy'.; there are"), ([], "must name one"),
+            ([3], "must be names or of type Metric, got 3"), (7, "metrics must be a list, got 7"),
+            ([metrics.Metric("f1@oracle", f1)], "two records named 'f1@oracle'"),
+            ([metrics.Metric("x", f1), metrics.Metric("x", recall)], "two records named 'x'")):
+        with pytest.raises((TypeError, ValueError), match=message):
+            make_report(stream, metrics=wrong)
+    with pytest.raises(TypeError, match="metric 'x' must give one number, gave array"):
+        make_report(stream, metrics=metrics.Metric("x", lambda y, score: score))

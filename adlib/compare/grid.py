@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,8 +149,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     if not drawn or not models:
         raise ValueError(f"compare needs detectors, and data sets with different names; got "
                          f"{list(models)} and {list(drawn)}")
-    wanted = {data: metric_names(data, asked, own) for sets in drawn.values() for data in sets}
-    _check_known(asked, wanted)
+    wanted = {data: metric_names(data, asked, own) for data in chain(*drawn.values())}
+    _check_known(asked, own, wanted)
     purge = {data: purge_gap(models.values(), data) for data in wanted}
     cells = _cells(models, roles, drawn, seeds)
     found: dict[int, dict[str, Any]] = {}
@@ -160,11 +160,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         made_of = _ingredients(cells, models, protocol, purge, wanted, own)
         found = _finished(store, made_of, time_limit)
     groups = _sharing_a_fit(cells, models, found)
-    tasks = [
-        Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in group), alpha,
-             purge[cell.data], wanted[cell.data], tuple(own), n_random, n_bootstrap)
-        for group in groups for cell in [cells[group[0]]]
-    ]
+    firsts = [cells[group[0]] for group in groups]
+    tasks = [Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in group), alpha,
+                  purge[cell.data], wanted[cell.data], tuple(own), n_random, n_bootstrap)
+             for cell, group in zip(firsts, groups, strict=True)]
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
         for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
@@ -175,11 +174,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
             bar.update(len(results))
     about = {label: {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
                      "parameters": parameters_of(model)} for label, model in models.items()}
-    return pd.DataFrame([
-        row for i, cell in enumerate(cells)
-        for row in _rows(cell, roles[cell.detector], wanted[cell.data], found[i],
-                         about[cell.detector])
-    ])
+    rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i], about[cell.detector])
+            for i, cell in enumerate(cells))
+    return pd.DataFrame(list(chain.from_iterable(rows)))
 
 
 class _Cell(NamedTuple):
@@ -215,11 +212,16 @@ def _roster(detectors: Any, baselines: bool) -> tuple[dict[str, Any], dict[str, 
     return models | fixed, roles | dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
 
 
-def _check_known(asked: list[str] | None, wanted: dict[Dataset, list[str]]) -> None:
+def _check_known(asked: list[str] | None, own: list[Metric], wanted: dict[Dataset, list[str]]
+                 ) -> None:
     there = {name for names in wanted.values() for name in names}
-    if odd := [m for m in asked or [] if not any(is_named(name, [m]) for name in there)]:
-        known = {*metric_names(next(iter(wanted)), None, []), *all_metrics()}
-        raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
+    odd = [m for m in asked or [] if not any(is_named(name, [m]) for name in there)]
+    if not odd:
+        return
+    if all(any(is_named(metric.name, [name]) for metric in own) for name in odd):
+        raise ValueError(f"metrics {odd} need what no data set here has, such as the time of rows")
+    known = {*metric_names(next(iter(wanted)), None, []), *all_metrics()}
+    raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
 
 
 def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[Dataset]],

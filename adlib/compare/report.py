@@ -249,8 +249,9 @@ def _cells(frame: pd.DataFrame, **formats: str) -> list[list[str]]:
             return "" if np.isnan(value) else formats.get(column, "{:.2f}").format(value)
         return _plain(str(value)).replace("|", "\\|").replace("\n", " ")
 
-    return [[text("", str(name)) for name in frame],
-            *([text(name, value) for name, value in zip(frame, row, strict=True)]
+    names = [str(name) for name in frame]
+    return [[text("", name) for name in names],
+            *([text(name, value) for name, value in zip(names, row, strict=True)]
               for row in frame.itertuples(index=False, name=None))]
 
 

@@ -120,7 +120,7 @@ def summarise(
     if name == MIXED:
         table = pd.concat([table, _headline_cells(table, metrics).assign(metric=MIXED)])
     bad = table[table.status != "ok"].groupby("detector")[["dataset", "seed"]]
-    failed = {detector: len(cells.drop_duplicates()) for detector, cells in bad}
+    failed = {str(detector): len(cells.drop_duplicates()) for detector, cells in bad}
     lines = []
     key = ["detector", "role", "metric"]
     for (detector, role, metric), cells in table.groupby(key, sort=False):
@@ -137,14 +137,14 @@ def summarise(
                 line |= _interval(per_set, n_bootstrap, random_state)
         line["interval_over"] = "datasets and seeds" if len(per_set) > 1 else "test rows"
         line |= {"n_datasets": len(per_set), "n_seeds": cells.seed.nunique(),
-                 "n_failed": failed.get(detector, 0)}
+                 "n_failed": failed.get(str(detector), 0)}
         lines.append(line)
     out = pd.DataFrame(lines)
     values = _values(table, metrics)
     ranks, wins = _ranks_and_wins(values)
     place = values.mean().rank(ascending=False, method="min")
     out.insert(0, "rank", out.detector.map(place))
-    at = out.columns.get_loc("n_datasets")
+    at = list(out.columns).index("n_datasets")
     out.insert(at, "wins", out.detector.map(wins))
     out.insert(at, "average_rank", out.detector.map(ranks))
     return out.sort_values("rank", kind="stable", na_position="last", ignore_index=True)
@@ -238,11 +238,11 @@ def triviality(table: pd.DataFrame) -> pd.DataFrame:
     table = checked_table(table, intervals=False)
     metrics = headlines(table)
     cells = _headline_cells(table, metrics)
-    means = cells.groupby(["dataset", "detector"]).value.agg(lambda v: v.mean(skipna=False))
+    means = cells.groupby(["dataset", "detector"]).value.agg(_mean_of_all)
     models = set(cells.detector[cells.role == "detector"])
     lines = []
     for dataset, metric in metrics.items():
-        values = means[dataset].dropna()
+        values = means.xs(dataset).dropna()
         best = values[values.index.isin(models)].sort_values(ascending=False)
         simple = values[values.index.isin(ONE_LINERS)].sort_values(ascending=False)
         both = len(best) and len(simple) and best.iloc[0] > 0
@@ -286,17 +286,17 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
     [['A', 'detector', 'spike', 0.9, 0.06, 1, 0.05]]
     """
     table = checked_table(table, intervals=False)
-    rates = table[table.metric == "false_positive_rate@calibration"]
-    rates = rates.set_index(["detector", "dataset", "seed"]).value.rename("false_positive_rate")
+    alarms = table[table.metric == "false_positive_rate@calibration"]
+    rates = alarms.set_index(["detector", "dataset", "seed"]).value.rename("false_positive_rate")
     kinds = table.metric.str.extract(r"^recall\[(.*)\]@", expand=False)
     cells = table.assign(kind=kinds)[kinds.notna()]
     cells = cells.groupby(["dataset", "kind"]).filter(lambda part: part.value.notna().any())
     cells = cells.join(rates, on=["detector", "dataset", "seed"])
     wanted = ["value", "random", "false_positive_rate"]
-    per_set = cells.groupby(["detector", "role", "kind", "dataset"], sort=False)[wanted]
-    per_set = per_set.agg(lambda v: v.mean(skipna=False)).reset_index()
-    groups = per_set.groupby(["detector", "role", "kind"], sort=False)
-    out = groups[wanted].agg(lambda v: v.mean(skipna=False)).rename(columns={"value": "recall"})
+    key = ["detector", "role", "kind"]
+    seeds = cells.groupby([*key, "dataset"], sort=False)[wanted]
+    groups = seeds.agg(_mean_of_all).reset_index().groupby(key, sort=False)
+    out = groups[wanted].agg(_mean_of_all).rename(columns={"value": "recall"})
     out.insert(2, "n_datasets", groups.size())
     return out.reset_index()
 
@@ -392,6 +392,11 @@ def _by_pairs(ranking: Ranking) -> str:
             f"{ranking.wins[best]:.3g}.")
 
 
+def _mean_of_all(values: pd.Series) -> float:
+    """nan where one of them is."""
+    return float(values.mean(skipna=False))
+
+
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -435,7 +440,7 @@ def _values(table: pd.DataFrame, metrics: pd.Series) -> pd.DataFrame:
     cells = _headline_cells(table, metrics)
     cells = cells[cells.role != "oracle"]
     values = cells.pivot_table("value", "dataset", "detector", sort=False, dropna=False,
-                               aggfunc=lambda v: v.mean(skipna=False))
+                               aggfunc=_mean_of_all)
     values = values.dropna(how="all")  # a set without anomalies ranks nobody
     failed = table.detector[table.status != "ok"]
     values = values.dropna(axis=1).drop(columns=failed, errors="ignore").astype(float)

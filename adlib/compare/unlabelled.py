@@ -130,13 +130,14 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     kinds = [kinds] if isinstance(kinds, str) else listed(kinds, "kinds")
     strength = listed(strength, "strength")
     seeds, models = [int(seed) for seed in seeds], named_detectors(detectors)
-    bare = replace(dataset, y=None, kind=None, strength=None, channel=None, oracle=None)
+    labels: dict[str, Any] = dict.fromkeys(("y", "kind", "strength", "channel", "oracle"))
+    bare = replace(dataset, **labels)
     length = length if length is not None else ((10, 30) if bare.time is not None else (4, 4))
     refused: dict[str, str] = {}
     drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}
     if not all(data.y.any() for data in drawn.values()):
         raise ValueError(f"{dataset.name}: nothing could be injected: {refused}")
-    cells = compare(models, drawn.get, seeds, alpha=alpha, **options)
+    cells = compare(models, drawn.__getitem__, seeds, alpha=alpha, **options)
     metric, ranking = _ranked(cells)
     steadiness, agreement = _steadiness(models, bare, seeds, top)
     ranking = ranking.join(steadiness, on="detector")
@@ -209,8 +210,8 @@ def _without_some(dataset: Dataset, seed: int) -> Dataset:
     length = int(LEFT_OUT * start)
     at = int(np.random.default_rng(seed).integers(start - length + 1))
     rows = np.r_[:at, at + length : len(dataset)]
-    arrays = {f.name: value[rows] for f in fields(dataset)
-              if isinstance(value := getattr(dataset, f.name), np.ndarray)}
+    arrays: Any = {f.name: value[rows] for f in fields(dataset)
+                   if isinstance(value := getattr(dataset, f.name), np.ndarray)}
     return replace(dataset, **arrays, train_end=dataset.train_end - length,
                    calibrate_start=start - length)
 
@@ -220,7 +221,8 @@ def _overlap(a: np.ndarray | None, b: np.ndarray | None, top: float) -> float:
     if a is None or b is None:
         return np.nan
     k = max(1, round(top * a.size))
-    return len(np.intersect1d(*(np.argsort(-s, kind="stable")[:k] for s in (a, b)))) / k
+    highest, others = (np.argsort(-s, kind="stable")[:k] for s in (a, b))
+    return len(np.intersect1d(highest, others)) / k
 
 
 def _mean_overlap(scores: list[np.ndarray | None], top: float) -> float:

@@ -121,23 +121,16 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     window = _usual_width(y) if window is None else whole(window, "window", 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
     facts = {"time": time, "interval": seconds, "kind": kind, "window": window, "judged": judged}
-    given = {name: fact if name in ("interval", "window") else np.asarray(fact)
-             for name, fact in facts.items() if fact is not None}
-    own = _Own(y, score, threshold, threshold_source, given,
-               [m for m in records if m.name not in USUAL])
-    n = int(judged.sum())
+    own = _Own(y, score, threshold, threshold_source, facts,
+               [record for record in records if record.name not in USUAL])
     rng = generator(random_state)
-    (value,) = rows.batch(weights=np.ones((1, n)))
+    (value,) = rows.batch(weights=np.ones((1, int(judged.sum()))))
     value |= own.values()
-    shuffled, resampled = [], []
-    for some in _chunks((rng.permutation(n) for _ in range(n_random)), n):
-        shuffled += [usual | own.shuffled(order) for usual, order in zip(
-            rows.batch(permutations=some), some, strict=True)]
-    draws = (rng.integers(n, size=-(-n // block)) for _ in range(n_bootstrap))
-    for some in _chunks(draws, n):
-        weights = np.stack([_counts(n, block, starts) for starts in some])
-        resampled += [usual | own.resampled(block, starts) for usual, starts in zip(
-            rows.batch(weights=weights), some, strict=True)]
+    known = {*value, *METRICS, *(record.name for record in records)}
+    if odd := [name for name in names or [] if not any(is_named(row, [name]) for row in known)]:
+        raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
+    shuffled = _shuffled(rows, own, n_random, rng)
+    resampled = _resampled(rows, own, block, n_bootstrap, rng)
     return _table(value, rows.records | own.records, shuffled, resampled, names)
 
 
@@ -160,9 +153,6 @@ def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
     """A line per metric that was asked for."""
     import pandas as pd
 
-    if unknown := [name for name in names or [] if not any(
-            is_named(known, [name]) for known in (*value, *METRICS))]:
-        raise ValueError(f"unknown metrics {unknown}; there are {sorted({*value, *METRICS})}")
     lines = []
     for name, found in value.items():
         if names is not None and not is_named(name, names):
@@ -278,7 +268,9 @@ class _Own:
     """Metrics beside the usual ones, each by its own function."""
 
     def __init__(self, y: NDArray[np.bool_], score: Floats, threshold: float | None,
-                 source: str | None, given: dict[str, Any], metrics: list[Metric]):
+                 source: str | None, facts: dict[str, Any], metrics: list[Metric]):
+        given = {name: fact if np.ndim(fact) == 0 else np.asarray(fact)
+                 for name, fact in facts.items() if fact is not None}
         self.y, self.score, self.given = y, score, given
         self.threshold = np.inf if threshold is None else threshold
         self.records = {row_name(m, source): m for m in metrics if not m.lacks(given)
@@ -318,6 +310,26 @@ class _Own:
 def row_name(metric: Metric, source: str | None) -> str:
     """What a table calls a metric: with the source of the threshold, where it hangs on one."""
     return metric.name if metric.needs == "score" else f"{metric.name}@{source}"
+
+
+def _shuffled(rows: _Rows, own: _Own, n_random: int, rng: np.random.Generator) -> list[Values]:
+    """All metrics of shuffled scores."""
+    orders = (rng.permutation(rows.y.size) for _ in range(n_random))
+    return [usual | own.shuffled(order) for some in _chunks(orders, rows.y.size)
+            for usual, order in zip(rows.batch(permutations=some), some, strict=True)]
+
+
+def _resampled(rows: _Rows, own: _Own, block: int, n_bootstrap: int, rng: np.random.Generator
+               ) -> list[Values]:
+    """All metrics of judged rows that are drawn in blocks."""
+    n = rows.y.size
+    draws = (rng.integers(n, size=-(-n // block)) for _ in range(n_bootstrap))
+    found: list[Values] = []
+    for some in _chunks(draws, n):
+        weights = np.stack([_counts(n, block, starts) for starts in some])
+        found += [usual | own.resampled(block, starts) for usual, starts in zip(
+            rows.batch(weights=weights), some, strict=True)]
+    return found
 
 
 def _block(block: int | None, y: NDArray[np.bool_], judged: NDArray[np.bool_], series: bool) -> int:
