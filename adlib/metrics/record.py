@@ -98,7 +98,18 @@ class Metric:
         return float(value)
 
     def above_chance(self, value: float, random: float) -> float:
-        """Share of the way from chance (0) to perfect (1); nan where there is no such way."""
+        """Share of the way from chance (0) to perfect (1).
+
+        Parameters
+        ----------
+        value, random : float
+            Of the detector, and of a score that knows nothing.
+
+        Returns
+        -------
+        float
+            nan where there is no such way.
+        """
         usual = 1.0 if self.best == "high" else np.nan
         way = (usual if self.perfect is None else self.perfect) - random
         there = way > 0 if self.best == "high" else way < 0
