@@ -43,7 +43,7 @@ GENERATORS = (make_fraud, make_intrusion, make_manufacturing, make_medical)
 
 def models(seed: int) -> dict[str, object]:
     """The detectors that get feedback."""
-    return {"Ensemble": Ensemble(random_state=seed, calibration=None), "KNN": KNN(calibration=None),
+    return {"Ensemble": Ensemble(random_state=seed), "KNN": KNN(calibration=None),
             "RandomFeatureAE": RandomFeatureAE(random_state=seed, calibration=None)}
 
 

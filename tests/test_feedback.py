@@ -71,7 +71,7 @@ def test_verdicts_raise_what_is_true_and_lower_what_is_false(model):
 def test_one_wrong_verdict_moves_a_score_within_its_bound(model):
     X, y = rows(30, 6) * 3, (np.arange(30) % 3 == 0).astype(float)
     right = model.learn(X, y).anomaly_score(X)
-    _, Z = model._describe(X)
+    _, Z = model.describe(X)
     size = np.sqrt(np.diag(model._kernel(Z, Z)))
     for i in range(0, 30, 7):
         turned = np.where(np.arange(30) == i, 1 - y, y)

@@ -1123,7 +1123,7 @@ EXEMPT = {
     **dict.fromkeys((
         "base.Detection", "base.Plan", "compare.Audit", "compare.CellScores", "compare.Finding",
         "compare.Ranking", "compare.Unlabelled", "thresholds.Discoveries", "feedback.Alert",
-        "feedback.Pattern", "explain.Explanation"), "a result"),
+        "feedback.Pattern", "feedback.Described", "explain.Explanation"), "a result"),
     **dict.fromkeys((
         "thresholds.CalibrationWarning", "detectors.MemberWarning", "training.TrainingWarning"),
         "a warning"),

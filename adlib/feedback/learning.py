@@ -7,18 +7,24 @@ nobody chose hold it down, and the threshold is set anew on such rows only.
 import time
 import warnings
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 from scipy.spatial.distance import cdist
 from scipy.special import expit
-from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, number, positions, whole
-from adlib.base import Detection, Detector, Scores, anomaly_score
+from adlib.base import (
+    N_FOLDS_EXPENSIVE,
+    Detection,
+    Detector,
+    Scores,
+    anomaly_score,
+    split_folds,
+)
 from adlib.scaling import center_scale, standardise
 from adlib.thresholds import Calibration
 from adlib.windows import Windows
@@ -26,11 +32,25 @@ from adlib.windows import Windows
 Matrix = NDArray[np.float64]
 
 _GROUND = 200  # normal rows that hold the correction down
-_FOLDS = 5
 # Prior variances of the correction in squared units of log-odds: a shift for all rows, a tilt
 # along the features, a bump around single rows.
 _SHIFT, _TILT, _BUMP = 4.0, 4.0, 16.0
 _CAP = 4.0  # log(1 + deviations): 54 of them
+
+
+class Described(NamedTuple):
+    """Rows as `Reviewed` sees them: what they score, and what they are like.
+
+    Attributes
+    ----------
+    odds : ndarray of shape (n_samples,)
+        The detector's own score as log-odds: 0 at its threshold.
+    rows : ndarray of shape (n_samples, n_columns)
+        Standardised and log-compressed: what alikeness is measured on.
+    """
+
+    odds: Scores
+    rows: Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +193,15 @@ class Reviewed(Detector):
         self.scale_ = Calibration().fit(anomaly_score(self.detector, X)[context:])
         # the detector's own decision is the origin: surprise -log(alpha) at its conformal cut
         self.center_, self.spread_ = center_scale(self._summary(X)[context:])
-        odds, rows = (part[context:] for part in self._describe(X))
+        odds, rows = (part[context:] for part in self.describe(X))
         # ordered: what lies near a ground row in time is near it in value, and too low to calibrate
         n = max(len(odds) // 2, 1) if self.is_ordered else len(odds)
         chosen = np.sort(rng.permutation(n)[:_GROUND])
         self.prior_ = odds
-        self.ground_ = (odds[chosen], rows[chosen])
+        self.ground_ = Described(odds[chosen], rows[chosen])
         start = min(n + context, len(odds) - 1) if self.is_ordered else 0
         judged = np.arange(start, len(odds))
-        self.held_out_ = (odds[judged], rows[judged])
+        self.held_out_ = Described(odds[judged], rows[judged])
         self.is_ground_ = np.isin(judged, chosen)
         gaps = cdist(self.ground_[1], self.ground_[1])
         self.length_ = float(np.median(gaps[gaps > 0])) if gaps.any() else 1.0
@@ -196,13 +216,25 @@ class Reviewed(Detector):
         self.anchors_, self.pull_ = np.empty((0, len(self.center_))), np.empty(0)
         self.n_verdicts_ = 0
 
-    def _describe(self, X: Matrix) -> tuple[Scores, Matrix]:
-        """Prior log-odds (n,), and rows as the kernel compares them (n, n_columns)."""
+    def describe(self, X: ArrayLike) -> Described:
+        """Scores and features of rows as verdicts are learned from them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Each row with its predecessors where the detector looks back.
+
+        Returns
+        -------
+        Described
+        """
+        check_is_fitted(self, "spread_")
+        X = self.validate(X, reset=False)
         surprise = self.scale_.surprise(anomaly_score(self.detector, X)) + np.log(self.alpha)
         odds = np.where(surprise > 1, 1 + np.log(np.maximum(surprise, 1)), surprise)
         Z = standardise(self._summary(X), self.center_, self.spread_)
         # capped: no single wild value may tilt the whole correction
-        return odds, np.sign(Z) * np.minimum(np.log1p(np.abs(Z)), _CAP)
+        return Described(odds, np.sign(Z) * np.minimum(np.log1p(np.abs(Z)), _CAP))
 
     def _summary(self, X: Matrix) -> Matrix:
         """The row; where the detector looks back, mean and deviation of what it sees."""
@@ -240,14 +272,11 @@ class Reviewed(Detector):
         if y.shape != (len(X),) or not np.isin(y[~np.isnan(y)], (0, 1)).all():
             raise ValueError(f"y must hold 1 (true), 0 (false) or NaN for each of {len(X)} rows, "
                              f"got shape {y.shape} with values {np.unique(y)[:5].tolist()}")
-        odds, rows = (part[~np.isnan(y)] for part in self._describe(X))
-        return self._learn(odds, rows, y[~np.isnan(y)])
-
-    def _learn(self, odds: Scores, rows: Matrix, y: Scores) -> Self:
+        odds, rows = (part[~np.isnan(y)] for part in self.describe(X))
+        y = y[~np.isnan(y)]
         if not len(y):
             self._forget()
-            self.calibrate_scores(self.prior_)
-            return self
+            return self.calibrate_scores(self.prior_)
         m = np.concatenate([odds, self.ground_[0]])
         anchors = np.vstack([rows, self.ground_[1]])
         target = np.concatenate([y, np.zeros(len(m) - len(y))])
@@ -255,15 +284,18 @@ class Reviewed(Detector):
         self.anchors_, self.pull_, self.n_verdicts_ = anchors, _mode(K, m, target), len(y)
         held_out = self._corrected(*self.held_out_)
         if self.is_ground_.any():  # no row may be judged by a correction that it has shaped
-            crossed, n = np.empty(len(m) - len(y)), len(y)
-            folds = KFold(min(_FOLDS, len(crossed)), shuffle=True, random_state=self.seed_)
-            for kept, out in folds.split(crossed) if len(crossed) > 1 else ():
-                on = np.concatenate([np.arange(n), n + kept])
-                crossed[out] = m[n + out] + K[np.ix_(n + out, on)] @ _mode(
-                    K[np.ix_(on, on)], m[on], target[on])
-            held_out[self.is_ground_] = crossed
-        self.calibrate_scores(held_out)
-        return self
+            held_out[self.is_ground_] = self._cross_corrected(K, m, target)
+        return self.calibrate_scores(held_out)
+
+    def _cross_corrected(self, K: Matrix, m: Scores, target: Scores) -> Scores:
+        """Scores of the ground rows, the last ones, each by a correction made without its fold."""
+        n = self.n_verdicts_
+        crossed = np.empty(len(m) - n)
+        for kept, out in split_folds(len(crossed), N_FOLDS_EXPENSIVE, self.seed_):
+            on = np.concatenate([np.arange(n), n + kept])
+            crossed[out] = m[n + out] + K[np.ix_(n + out, on)] @ _mode(
+                K[np.ix_(on, on)], m[on], target[on])
+        return crossed
 
     def _kernel(self, A: Matrix, B: Matrix) -> Matrix:
         bump = np.exp(-0.5 * (cdist(A, B) / self.length_) ** 2)
@@ -273,7 +305,7 @@ class Reviewed(Detector):
         return odds + self._kernel(rows, self.anchors_) @ self.pull_ if len(self.pull_) else odds
 
     def _score(self, X: Matrix) -> Scores:
-        return self._corrected(*self._describe(X))
+        return self._corrected(*self.describe(X))
 
     # -- what to ask --------------------------------------------------------------------------
 
@@ -299,7 +331,7 @@ class Reviewed(Detector):
         ndarray of int, shape (at most k,)
         """
         check_is_fitted(self, "anchors_")
-        odds, rows = self._describe(self.validate(X, reset=False))
+        odds, rows = self.describe(X)
         return next_questions(odds, rows / self.length_, k, asked=asked)
 
     # -- what to keep quiet about -------------------------------------------------------------
@@ -325,7 +357,7 @@ class Reviewed(Detector):
         check_is_fitted(self, "anchors_")
         number(until, "until", most=np.inf)
         instance(id, "id", (str, type(None)))
-        odds, rows = self._describe(self.validate(X, reset=False))
+        odds, rows = self.describe(X)
         nearest = cdist(rows[-1:], np.vstack([self.held_out_[1], self.ground_[1]])).min()
         key = f"pattern {len(self.patterns_) + 1}" if id is None else id
         # strength is the detector's own: what experts say later must not widen what is hidden
@@ -340,12 +372,14 @@ class Reviewed(Detector):
             raise KeyError(f"no pattern {id!r}; there are {list(self.patterns_)}")
         self.patterns_ = {key: found for key, found in self.patterns_.items() if key != id}
 
-    def suppressed(self, X: ArrayLike, *, now: float | None = None) -> NDArray[np.bool_]:
-        """Which rows an ignored pattern keeps quiet at the time ``now`` (POSIX; default: clock).
+    def suppressed(self, X: ArrayLike | Described, *, now: float | None = None
+                   ) -> NDArray[np.bool_]:
+        """Which rows an ignored pattern keeps quiet at the time ``now``.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or Described
+            Rows that `describe` has seen are not scored again.
         now : float, optional
             POSIX seconds; default: the clock.
 
@@ -354,9 +388,7 @@ class Reviewed(Detector):
         ndarray of bool, shape (n_samples,)
         """
         check_is_fitted(self, "anchors_")
-        return self._suppressed(*self._describe(self.validate(X, reset=False)), now)
-
-    def _suppressed(self, odds: Scores, rows: Matrix, now: float | None) -> NDArray[np.bool_]:
+        odds, rows = X if isinstance(X, Described) else self.describe(X)
         now, found = time.time() if now is None else now, np.zeros(len(odds), dtype=bool)
         for pattern in self.patterns_.values():
             if now < pattern.until:
@@ -454,7 +486,8 @@ def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayL
         if not (np.abs(values) < 1e150).all():
             raise ValueError(f"{name} must be finite and below 1e150")
     worth, gap = expit(scores), np.full(len(X), 3.0)
-    free, chosen = np.ones(len(X), dtype=bool), []
+    free = np.ones(len(X), dtype=bool)
+    chosen: list[int] = []
     queue = list(asked)
     while len(chosen) < min(k, len(X) - len(set(asked.tolist()))):
         for i in queue:

@@ -5,14 +5,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import matplotlib.figure
 import numpy as np
-from numpy.typing import ArrayLike
+from jinja2 import Environment, PackageLoader
+from numpy.typing import ArrayLike, NDArray
 
 from adlib import plots
 from adlib.arguments import instance, listed, one_of, positions, whole
@@ -20,6 +20,8 @@ from adlib.explain import explain
 from adlib.feedback.learning import Reviewed, next_questions
 from adlib.realtime.store import AlertStore
 
+# names of features come from data: as text, never as markup
+_PAGES = Environment(loader=PackageLoader("adlib.feedback"), autoescape=True)
 Verdict = Literal["true", "false", "known", "ignore", "withdrawn"]
 
 _TABLE = """
@@ -176,7 +178,8 @@ def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
     ValueError
         When the rows of an answer have another width than the model.
     """
-    X, y = [], []
+    X: list[tuple[float, ...]] = []
+    y: list[float] = []
     answers = [instance(answer, "answers", Answer) for answer in listed(answers, "answers")]
     width = model.n_features_in_
     if odd := [a.target for a in answers if a.verdict in ("true", "false", "ignore")
@@ -271,7 +274,7 @@ class ReviewSession:
         self.model, self.store, self.clock = model, store, clock
         self.stream, self.who = stream, who
         self.X, self.explaining = model.validate(X, reset=False), explaining
-        self._described = model._describe(self.X)  # scores of a network are made once
+        self._described = model.describe(self.X)  # scores of a network are made once
         n = len(self.X)
         self.targets = [f"row {i}" for i in range(n)] if targets is None else listed(
             targets, "targets")
@@ -295,19 +298,21 @@ class ReviewSession:
             asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
             closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
             if len(closed) < len(self.X):
-                odds, described = self._described
-                quiet = self.model._suppressed(odds, described, self.clock())
+                quiet = self.model.suppressed(self._described, now=self.clock())
+                odds, rows = self._described
                 odds = np.where(quiet, -50.0, odds)  # asked last, as there is no point
                 open_ = np.setdiff1d(np.arange(len(self.X)), closed)
                 at = np.concatenate([asked, open_])
-                (pick,) = next_questions(odds[at], described[at] / self.model.length_, 1,
+                (pick,) = next_questions(odds[at], rows[at] / self.model.length_, 1,
                                          asked=np.arange(len(asked)))
                 self._current = self._alert(int(at[pick]))
         return self._current
 
+    def _with_past(self, row: int) -> NDArray[np.float64]:
+        return self.X[max(0, row - self.model.context_):row + 1]
+
     def _alert(self, row: int) -> Alert:
-        score = float(self.model._corrected(*(part[[row]] for part in self._described))[0]
-                      - self.model.threshold_)
+        score = float(self.model.anomaly_score(self._with_past(row))[-1] - self.model.threshold_)
         return Alert(row, self.targets[row], score, score > 0,
                      self._explained(row).sentences()[0])
 
@@ -353,8 +358,7 @@ class ReviewSession:
         return self._current
 
     def _store(self, row: int, verdict: Verdict, note: str, until: float) -> None:
-        first = max(0, row - self.model.context_)
-        rows = tuple(map(tuple, self.X[first:row + 1].tolist()))
+        rows = tuple(map(tuple, self._with_past(row).tolist()))
         self.store.record(Answer(self.targets[row], verdict, rows, self.who, note, self.clock(),
                                  until, self.stream))
         teach(self.model, self.store.answers(stream=self.stream))
@@ -385,8 +389,9 @@ class ReviewSession:
         head, bar = w.HTML(), w.IntProgress(max=self.budget, layout={"width": "99%"})
         picture = w.Image(format="png")
         note = w.Text(placeholder="note", layout={"width": "99%"})
-        labels = {"true": "True alarm", "false": "False alarm", "known": "Known cause",
-                  "ignore": "Ignore pattern"}
+        labels: dict[Verdict, str] = {
+            "true": "True alarm", "false": "False alarm", "known": "Known cause",
+            "ignore": "Ignore pattern"}
         buttons = {verdict: w.Button(description=text) for verdict, text in labels.items()}
         back = w.Button(description="Undo", icon="undo")
 
@@ -395,11 +400,9 @@ class ReviewSession:
             picture.layout.display = "none" if alert is None else ""
             if alert is None:
                 head.value = "<b>No open alert.</b>"
-            else:  # names of features come from data: as text, never as markup
+            else:
                 picture.value = _png(self.figure(alert))
-                head.value = (f"<b>{escape(alert.target)}</b> · score {alert.score:+.1f} "
-                              f"({'flagged' if alert.is_anomaly else 'not flagged'})<br>"
-                              f"{escape(alert.sentence)}")
+                head.value = _PAGES.get_template("alert.html.j2").render(alert=alert)
             for button in buttons.values():
                 button.disabled = alert is None
             back.disabled = not done
