@@ -71,8 +71,9 @@ def same(table, other):
     pd.testing.assert_frame_equal(table.drop(columns=MEASURED), other.drop(columns=MEASURED))
 
 
-def started(*arguments):
-    environment = os.environ | {"PYTHONPATH": str(HERE)}  # the detectors above live in this file
+def started(*arguments, folder):
+    environment = os.environ | {  # the detectors above live in this file
+        "PYTHONPATH": str(HERE), "DASK_TEMPORARY_DIRECTORY": str(folder)}
     return subprocess.Popen([sys.executable, "-m", *arguments], env=environment,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
 
@@ -83,11 +84,12 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dask")
     file = folder / "scheduler.json"
     scheduler = started("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0",
-                        "--no-dashboard", "--scheduler-file", str(file))  # fmt: skip
+                        "--no-dashboard", "--scheduler-file", str(file),
+                        folder=folder)  # fmt: skip
     crew = [
         started("distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads",
                 str(threads), "--no-nanny", "--no-dashboard", "--host", "127.0.0.1",
-                "--local-directory", str(folder))
+                "--local-directory", str(folder), folder=folder)
         for threads in (1, 2)
     ]  # fmt: skip
     try:
