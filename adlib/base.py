@@ -74,7 +74,7 @@ class Plan(NamedTuple):
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
-def overflows() -> np.errstate:
+def _overflows() -> np.errstate:
     """Silence of what is clipped to the largest score or refused as NaN afterwards."""
     return np.errstate(over="ignore", invalid="ignore")
 
@@ -269,7 +269,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 raise ValueError(f"window={self.window} needs more than {self.context_} rows to "
                                  f"fit, got {len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
-            with overflows():
+            with _overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
                 self.calibrate_scores(held_out)
@@ -410,7 +410,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
             rows = X[first:start + step]
-            with overflows():
+            with _overflows():
                 score = self._checked(self._score(self.windowed(rows)), len(rows))
             parts.append(score[start - first:])
         return np.concatenate(parts)
@@ -485,7 +485,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self, "n_features_in_")
         X = self.validate(X, reset=False)
-        with overflows():
+        with _overflows():
             parts = np.asarray(self._contributions(self.windowed(X)), dtype=np.float64)
         return parts.reshape(len(X), -1, self.n_features_in_)
 
@@ -559,7 +559,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
                 and X.flags.c_contiguous and X.shape[1] == self.n_features_in_ and len(X)
                 and not hasattr(self, "feature_names_in_")):
-            with overflows():
+            with _overflows():
                 if np.isfinite(X.sum()):
                     return X
         _refuse_odd(X)
@@ -687,7 +687,7 @@ class OnlineDetector(Detector):
         X = self.validate(X, reset=first)
         if first:
             self._start(X.shape[1])
-        with overflows():
+        with _overflows():
             return self._checked(self._process(X), len(X))
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
