@@ -30,6 +30,8 @@ from adlib.thresholds import (
 )
 from adlib.windows import Windows, check_window, validated
 
+__all__ = ["Detection", "Detector", "OnlineDetector", "anomaly_score"]
+
 FEW_ROWS = 1_000  # below it a held-out fifth is too noisy a calibration
 MANY_ROWS = 10_000  # above it cross-fitting is not worth its time, however fast the training
 N_FOLDS, N_FOLDS_EXPENSIVE = 10, 5  # more folds train on more rows, and stray less from alpha

@@ -20,6 +20,8 @@ from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.scaling import center_scale, standardise
 from adlib.windows import TimeFeatures, Windows, windows
 
+__all__ = ["explain"]
+
 if TYPE_CHECKING:
     import pandas as pd
 

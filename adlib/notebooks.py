@@ -18,6 +18,8 @@ from typing import Any
 
 from adlib.files import replaced_file
 
+__all__ = ["ParameterError", "record", "report_folder", "setup"]
+
 ROOT = Path(__file__).resolve().parents[1]
 _CHAPTERS = str(ROOT / "notebooks")
 if Path(_CHAPTERS, "exercises").is_dir() and _CHAPTERS not in sys.path:

@@ -28,6 +28,8 @@ from adlib.base import Detector
 from adlib.detectors import find_detector
 from adlib.files import replaced_folder
 
+__all__ = ["load", "save"]
+
 FORMAT = 1
 
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know

@@ -26,6 +26,8 @@ require_extra("torch", "deep")
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+__all__ = ["DeepDetector", "ReconstructionDetector", "TrainingWarning", "mlp", "seeded", "train"]
+
 Losses = Callable[[nn.Module, Tensor], Iterator[tuple[nn.Module, Tensor]]]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

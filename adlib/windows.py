@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from adlib.arguments import column, floats, number, times, whole
 from adlib.durations import seconds
 
+__all__ = ["TimeFeatures", "Windows", "windows"]
+
 MAX_BYTES = 2 * 1024**3
 
 

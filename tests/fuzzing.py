@@ -12,8 +12,8 @@ import re
 import signal
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,8 @@ from sklearn.exceptions import NotFittedError
 
 from adlib.notebooks import ROOT
 
-SECONDS = 20  # after which a try counts as a hang
+# after which a try counts as a hang: of the processor, and for one that waits for ever
+LIMITS = ((signal.ITIMER_PROF, signal.SIGPROF, 20), (signal.ITIMER_REAL, signal.SIGALRM, 600))
 DOCUMENTED = (ValueError, TypeError, NotFittedError, FileNotFoundError, FileExistsError, KeyError,
               NotImplementedError, IndexError)
 # where an error may come from besides adlib: scikit-learn's checks of arrays and parameters
@@ -288,7 +289,22 @@ def snapshot(value: Any) -> Any:
 
 
 def _hang(signum: int, frame: Any) -> None:
-    raise TimeoutError(f"no answer in {SECONDS} s")
+    limit = next(seconds for _, known, seconds in LIMITS if known == signum)
+    raise TimeoutError(f"no answer in {limit} s")
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """A TimeoutError inside the block when it takes too long, on a busy machine or not."""
+    previous = [signal.signal(signum, _hang) for _, signum, _ in LIMITS]
+    for timer, _, seconds in LIMITS:
+        signal.setitimer(timer, seconds)
+    try:
+        yield
+    finally:
+        for (timer, signum, _), handler in zip(LIMITS, previous, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(signum, handler)
 
 
 def spoiled(target: Target, which: tuple[tuple[str, str], ...], seed: int) -> dict[str, Any]:
@@ -316,33 +332,27 @@ def attempt(target: Target, which: tuple[tuple[str, str], ...] = (), seed: int =
         return Violation((target.name, what, at, *(a for a, _ in which)),
                          f"{told}: {what}: {detail}")
 
-    previous = signal.signal(signal.SIGALRM, _hang)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
     outcome = "result"
-    try:
-        with warnings.catch_warnings(record=True) as caught, redirect_stdout(io.StringIO()), \
-                redirect_stderr(io.StringIO()):
-            warnings.simplefilter("always")
+    with _limited(), warnings.catch_warnings(record=True) as caught, \
+            redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("always")
+        try:
+            result = target.call(**given)
+        except TimeoutError as error:
+            raise broken("hang", str(error)) from error
+        except MemoryError as error:
+            if not any(spoil in HUGE or spoil == "1e300" for _, spoil in which):
+                raise broken("MemoryError", str(error)) from error
+            outcome = "refusal"
+        except Exception as error:
+            _judge(target, error, which, broken)
+            outcome = "refusal"
+        else:
             try:
-                result = target.call(**given)
-            except TimeoutError as error:
-                raise broken("hang", str(error)) from error
-            except MemoryError as error:
-                if not any(spoil in HUGE or spoil == "1e300" for _, spoil in which):
-                    raise broken("MemoryError", str(error)) from error
-                outcome = "refusal"
-            except Exception as error:
-                _judge(target, error, which, broken)
-                outcome = "refusal"
-            else:
-                try:
-                    target.check(result, given)
-                except (AssertionError, TypeError, ValueError, AttributeError) as error:
-                    shown = traceback.format_exception_only(error)[-1].strip()
-                    raise broken("result", f"{shown}; got {str(result)[:200]}") from error
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+                target.check(result, given)
+            except (AssertionError, TypeError, ValueError, AttributeError) as error:
+                shown = traceback.format_exception_only(error)[-1].strip()
+                raise broken("result", f"{shown}; got {str(result)[:200]}") from error
     for warning in caught:
         if issubclass(warning.category, RuntimeWarning):
             at = f"{warning.filename.split('site-packages/')[-1]}:{warning.lineno}"

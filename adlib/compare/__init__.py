@@ -12,6 +12,5 @@ from .report import write_leaderboard, write_report
 from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 from .unlabelled import Unlabelled, rank_unlabelled
 
-__all__ = ["Audit", "CellScores", "Finding", "Ranking", "Unlabelled", "audit", "by_kind", "compare",
-           "rank_detectors", "rank_unlabelled", "score_cell", "summarise", "triviality", "verdict",
-           "write_leaderboard", "write_report"]
+__all__ = ["audit", "by_kind", "compare", "rank_detectors", "rank_unlabelled", "score_cell",
+           "summarise", "triviality", "verdict", "write_leaderboard", "write_report"]

@@ -25,8 +25,6 @@ __all__ = [
     "ANOMALY_KINDS",
     "KINDS",
     "Dataset",
-    "Event",
-    "Splits",
     "card",
     "inject",
     "injector",

@@ -3,5 +3,4 @@
 from adlib.feedback.learning import Described, Pattern, Reviewed, next_questions
 from adlib.feedback.review import Alert, Answer, FeedbackStore, ReviewSession, teach
 
-__all__ = ["Alert", "Answer", "Described", "FeedbackStore", "Pattern", "ReviewSession", "Reviewed",
-           "next_questions", "teach"]
+__all__ = ["Answer", "FeedbackStore", "ReviewSession", "Reviewed", "next_questions", "teach"]

@@ -39,7 +39,8 @@ _PUBLIC = {
     "source": "sources",
 }
 
-__all__ = list(_PUBLIC)
+_INTERNAL = {"AlertManager", "AlertStore", "QualityEvent", "StreamProcessor"}
+__all__ = sorted(_PUBLIC.keys() - _INTERNAL)
 
 
 def __getattr__(name: str) -> Any:
@@ -50,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -41,7 +41,6 @@ from adlib.thresholds.rules import (
     fit_pareto,
 )
 
-__all__ = ["MIN_EXCEEDANCES", "POT", "SPOT", "Adaptive", "Calibration", "CalibrationWarning",
-           "Conformal", "Discoveries", "ExchangeabilityTest", "Fixed", "OnlineFDR", "Quantile",
-           "Scores", "Sigma", "Threshold", "Tracking", "as_scores", "benjamini_hochberg",
-           "check_alpha", "decide", "effective_size", "fit_pareto", "severity"]
+__all__ = ["POT", "SPOT", "Calibration", "CalibrationWarning", "Conformal", "ExchangeabilityTest",
+           "Fixed", "OnlineFDR", "Quantile", "Sigma", "Threshold", "Tracking", "benjamini_hochberg",
+           "effective_size", "severity"]
