@@ -221,7 +221,7 @@ def test_own_sources_keep_their_promises(tmp_path):
 def test_former_names_work_for_one_release():
     from adlib.realtime import elastic, notify
 
-    with pytest.warns(FutureWarning, match=r"now adlib\.realtime\.channels\.judge_status"):
+    with pytest.warns(FutureWarning, match=r"now adlib\.realtime\.doors\.http\.judge_status"):
         assert notify.judge_status(503, "", None) == Outcome("retry", "HTTP 503")
     with pytest.warns(FutureWarning, match="doors"):
         assert notify.SlackConfig.__name__ == "SlackConfig"

@@ -18,7 +18,8 @@ import pytest
 from pydantic import ValidationError
 from realtime_servers import SECRET_PATH, MailServer, SlackServer
 
-from adlib.realtime.channels import Outcome, retry_after
+from adlib.realtime.channels import Outcome
+from adlib.realtime.doors.http import retry_after
 from adlib.realtime.doors.mail import EmailConfig
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.doors.slack import slack_message

@@ -33,8 +33,8 @@ _PUBLIC = {
     "Source": "sources",
     "StreamProcessor": "windows",
     "Verdict": "events",
-    "check_channel": "conformance",
-    "check_source": "conformance",
+    "check_channel": "doors.conformance",
+    "check_source": "doors.conformance",
     "replay": "sources",
     "source": "sources",
 }

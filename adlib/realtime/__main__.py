@@ -10,13 +10,11 @@ import json
 import logging
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from adlib.realtime import alerts_cli
 from adlib.realtime.doors.records import TIMES
@@ -125,6 +123,7 @@ def _fit(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
+    from adlib.realtime.doors.http import served
     from adlib.realtime.sources import open_source
 
     config = EngineConfig.from_any(args.config)
@@ -141,7 +140,7 @@ def _run(args: argparse.Namespace) -> int:
                 if args.all or window["is_anomaly"]:
                     print(json.dumps(window), flush=True)
 
-    with _metrics(engine, args.metrics), contextlib.suppress(asyncio.CancelledError):
+    with served(engine.metrics_text, args.metrics), contextlib.suppress(asyncio.CancelledError):
         asyncio.run(judge())
     print(f"stopped after sample {engine.position}", file=sys.stderr)
     return 0
@@ -155,35 +154,6 @@ def _receivers(alerts: Any) -> str:
     return (f"incidents are kept in {alerts.storage.path} and "
             + (f"sent to {' and '.join(channels)}" if channels
                else "sent to nobody (no alert_config.notification)"))
-
-
-@contextlib.contextmanager
-def _metrics(engine: Any, port: int | None) -> Any:
-    """Prometheus text over HTTP while the block runs."""
-    if port is None:
-        yield
-        return
-
-    class Quiet(WSGIRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    def answer(_: Any, start: Any) -> list[bytes]:
-        start("200 OK", [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")])
-        return [engine.metrics_text().encode()]
-
-    try:
-        server = make_server("127.0.0.1", port, answer, handler_class=Quiet)
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"--metrics {port}: cannot listen on this port "
-                         f"({getattr(error, 'strerror', None) or error})") from None
-    with server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
 
 
 def _backtest(args: argparse.Namespace) -> int:

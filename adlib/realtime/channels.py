@@ -1,19 +1,15 @@
-"""Receivers of messages: what one has to offer, and what its answers mean.
+"""Receivers of messages: what one has to offer.
 
 A receiver never sees the engine: what is to be sent lies in the outbox of the alert store, and
 `adlib.realtime.NotificationService` hands it over, again where it must.
 """
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Literal, Protocol, runtime_checkable
 
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow
-
-LONGEST_WAIT = 86_400.0  # seconds; no Retry-After is believed beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,27 +87,3 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Close the connections; the next `send` may open them again. Default: nothing."""
-
-
-def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for (a number or a date), None if it says nothing.
-
-    Examples
-    --------
-    >>> retry_after("30", now=0.0), retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=0.0)
-    (30.0, 60.0)
-    >>> retry_after("soon", now=0.0)
-    """
-    if header is None:
-        return None
-    with suppress(ValueError, OverflowError):
-        wait = (int(header) if header.strip().isdecimal()
-                else parsedate_to_datetime(header).timestamp() - now)
-        return float(min(max(wait, 0), LONGEST_WAIT))
-    return None
-
-
-def judge_status(status: int, detail: str, wait: float | None) -> Outcome:
-    """What an HTTP status other than success means: 408, 429 and 5xx may pass, the rest not."""
-    passing = status in (408, 429) or status >= 500
-    return Outcome("retry" if passing else "dead", f"HTTP {status} {detail}".strip(), wait)

@@ -70,7 +70,7 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
     X = floats(X_history, "X_history", "(n_samples, n_features)")
     features = _features(config, X, getattr(X_history, "columns", ()))
     cut = _cut(config, X)
-    valid = np.isfinite(X).all(axis=1)
+    valid = np.asarray(np.isfinite(X).all(axis=1))
     filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
     past = filled[:cut][valid[:cut]]
     names, ensemble = _trained(config, past)

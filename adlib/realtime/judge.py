@@ -22,7 +22,7 @@ from adlib.explain import explain
 from adlib.realtime.calibration import WindowCalibration, window_maxima
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
-from adlib.realtime.events import QualityEvent, Verdict, severity_of
+from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
@@ -116,7 +116,7 @@ class Judge:
             old = min(len(member.tail), block.n_old)
             scores[block.n_old - old:block.n_old, j] = member.tail[len(member.tail) - old:]
             job = jobs.get(member)
-            fault: BaseException | str = "still busy"
+            fault: BaseException | str | None = "still busy"
             if job is not None and job in done:
                 member.running, fault = None, job.exception()
                 if fault is None:
@@ -144,8 +144,8 @@ class Judge:
                 quality: list[QualityEvent]) -> None:
         stream = self._config.stream
         member.failures += 1
-        kind, detail = ("detector_slow", fault) if isinstance(fault, str) else (
-            "detector_failed", f"{type(fault).__name__}: {fault}")
+        kind: QualityKind = "detector_slow" if isinstance(fault, str) else "detector_failed"
+        detail = fault if isinstance(fault, str) else f"{type(fault).__name__}: {fault}"
         if member.failures >= self._config.max_failures:
             member.off = True
             detail += f"; switched off after {member.failures} failures in a row"

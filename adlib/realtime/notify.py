@@ -259,7 +259,7 @@ class NotificationService:
 
 
 __getattr__ = moved(__name__, {
-    **{name: f"adlib.realtime.channels:{name}"
+    **{name: f"adlib.realtime.doors.http:{name}"
        for name in ("LONGEST_WAIT", "judge_status", "retry_after")},
     **{name: f"adlib.realtime.doors.slack:{name}"
        for name in ("SlackChannel", "SlackConfig", "slack_message")},

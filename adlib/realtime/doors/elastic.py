@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adlib.arguments import require_extra
-from adlib.realtime.channels import Channel, Outcome, judge_status, retry_after
+from adlib.realtime.channels import Channel, Outcome
+from adlib.realtime.doors.http import judge_status, retry_after
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow, StorageConfig
 

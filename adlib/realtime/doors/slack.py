@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from adlib.arguments import require_extra
-from adlib.realtime.channels import Channel, Outcome, judge_status, retry_after
+from adlib.realtime.channels import Channel, Outcome
+from adlib.realtime.doors.http import judge_status, retry_after
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import IncidentEvent
 from adlib.realtime.settings import Settings
