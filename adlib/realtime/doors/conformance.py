@@ -61,7 +61,7 @@ def check_source(source_factory: Callable[[], Source], *, rows: int = 1_000,
     --------
     >>> class Backwards:
     ...     async def samples(self, *, features=None, position=-1):
-    ...         for seq in (3, 2, 1):
+    ...         for seq in (3, 2):
     ...             yield Sample(seq, None, [1.0])
     >>> check_source(Backwards)
     Traceback (most recent call last):
