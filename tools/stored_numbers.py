@@ -109,7 +109,7 @@ def near(stored: str, computed: str, tolerance: Mapping[str, Any] | None = None)
 def _read(number: str) -> tuple[Decimal, Decimal]:
     """Value of a printed number and the unit of its last digit."""
     value = Decimal(number.rstrip(" %").replace(",", ""))
-    return value, Decimal(1).scaleb(value.as_tuple().exponent)
+    return value, Decimal(1).scaleb(int(value.as_tuple().exponent))
 
 
 def settle(stored: str, computed: str, tolerance: Mapping[str, Any] | None = None) -> str:
@@ -190,12 +190,12 @@ def _texts(outputs: Sequence[Any]) -> Iterator[tuple[str, Any, str]]:
                 yield mime, output["data"], mime
 
 
-def pytest_itemcollected(item):
+def pytest_itemcollected(item: Any) -> None:
     if isinstance(item, IPyNbCell):
         item.compare_outputs = partial(_compare, item)
 
 
-def _compare(item, computed, stored):
+def _compare(item: Any, computed: Any, stored: Any) -> bool:
     """In place of nbval's comparison, which then judges and reports what does not agree."""
     tolerance = item.cell.metadata.get("tolerance")
     if tolerance is not None:
