@@ -334,7 +334,7 @@ class Reviewed(Detector):
         odds, rows = self.describe(X)
         return next_questions(odds, rows / self.length_, k, asked=asked)
 
-    # -- what to keep quiet about -------------------------------------------------------------
+    # -- what to suppress ---------------------------------------------------------------------
 
     def ignore(self, X: ArrayLike, *, until: float = np.inf, who: str = "", note: str = "",
                id: str | None = None) -> Pattern:
@@ -374,7 +374,7 @@ class Reviewed(Detector):
 
     def suppressed(self, X: ArrayLike | Described, *, now: float | None = None
                    ) -> NDArray[np.bool_]:
-        """Which rows an ignored pattern keeps quiet at the time ``now``.
+        """Which rows an ignored pattern suppresses at the time ``now``.
 
         Parameters
         ----------

@@ -298,9 +298,9 @@ class ReviewSession:
             asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
             closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
             if len(closed) < len(self.X):
-                quiet = self.model.suppressed(self._described, now=self.clock())
+                ignored = self.model.suppressed(self._described, now=self.clock())
                 odds, rows = self._described
-                odds = np.where(quiet, -50.0, odds)  # asked last, as there is no point
+                odds = np.where(ignored, -50.0, odds)  # asked last, as there is no point
                 open_ = np.setdiff1d(np.arange(len(self.X)), closed)
                 at = np.concatenate([asked, open_])
                 (pick,) = next_questions(odds[at], rows[at] / self.model.length_, 1,
@@ -386,7 +386,7 @@ class ReviewSession:
         """
         import ipywidgets as w
 
-        head, bar = w.HTML(), w.IntProgress(max=self.budget, layout={"width": "99%"})
+        head, progress = w.HTML(), w.IntProgress(max=self.budget, layout={"width": "99%"})
         picture = w.Image(format="png")
         note = w.Text(placeholder="note", layout={"width": "99%"})
         labels: dict[Verdict, str] = {
@@ -406,7 +406,7 @@ class ReviewSession:
             for button in buttons.values():
                 button.disabled = alert is None
             back.disabled = not done
-            bar.value, bar.description = done, f"{done} / {self.budget}"
+            progress.value, progress.description = done, f"{done} / {self.budget}"
 
         def clicked(verdict: Verdict) -> Callable[[Any], None]:
             def act(_: Any) -> None:
@@ -424,7 +424,7 @@ class ReviewSession:
             button.on_click(clicked(verdict))
         back.on_click(undone)
         show()
-        box = w.VBox([bar, head, picture, note, w.HBox([*buttons.values(), back])])
+        box = w.VBox([progress, head, picture, note, w.HBox([*buttons.values(), back])])
         return box.add_class("adlib-review")
 
 
