@@ -15,7 +15,6 @@ import multiprocessing
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from adlib.compare.provenance import git
 from adlib.files import replaced_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -346,11 +346,7 @@ def _key_figure(nb: Any) -> str:
 
 def _origin(root: Path) -> str:
     """Which code, when and on what: a number without its origin is worth little."""
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # an archive, not a clone
-        commit = "unknown"
+    commit = git("describe", "--always", "--dirty", root=root) or "unknown"
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"Commit {commit}, {when}, Python {platform.python_version()}, {platform.machine()}."
 

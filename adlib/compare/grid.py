@@ -153,27 +153,27 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     _check_known(asked, own, wanted)
     purge = {data: purge_gap(models.values(), data) for data in wanted}
     cells = _cells(models, roles, drawn, seeds)
-    found: dict[int, dict[str, Any]] = {}
+    kept = None
     if results_dir is not None:
-        store = _store(results_dir)
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
-        made_of = _ingredients(cells, models, protocol, purge, wanted, own)
-        found = _finished(store, made_of, time_limit)
+        kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
+    found = kept.found(time_limit) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
-    firsts = [cells[group[0]] for group in groups]
-    tasks = [Task(models[cell.detector], cell.data, tuple(cells[i].seed for i in group), alpha,
-                  purge[cell.data], wanted[cell.data], tuple(own), n_random, n_bootstrap)
-             for cell, group in zip(firsts, groups, strict=True)]
+    tasks = []
+    for group in groups:
+        first = cells[group[0]]
+        data = first.data
+        tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
+                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
         for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
-            for i, outcome in zip(groups[task], results, strict=True):
-                found[i] = outcome
-                if results_dir is not None:
-                    store.write(made_of[i], outcome)
-            bar.update(len(results))
-    about = {label: {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
-                     "parameters": parameters_of(model)} for label, model in models.items()}
+            new = dict(zip(groups[task], results, strict=True))
+            found |= new
+            if kept:
+                kept.write(new)
+            bar.update(len(new))
+    about = {label: _about(model) for label, model in models.items()}
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i], about[cell.detector])
             for i, cell in enumerate(cells))
     return pd.DataFrame(list(chain.from_iterable(rows)))
@@ -247,18 +247,23 @@ def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, 
     return list(groups.values())
 
 
-def _store(results_dir: Any) -> Store:
-    folder = as_path(results_dir, "results_dir")
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"results_dir is no folder: {folder}")
-    return Store(folder)
+class _Kept:
+    """Finished cells in the folder of results, by their number in this run."""
 
+    def __init__(self, results_dir: Any, made_of: list[dict[str, Any]]):
+        folder = as_path(results_dir, "results_dir")
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"results_dir is no folder: {folder}")
+        self.store, self.made_of = Store(folder), made_of
 
-def _finished(store: Store, made_of: list[dict[str, Any]], time_limit: float | None
-              ) -> dict[int, dict[str, Any]]:
-    """Outcomes of cells that an earlier run has left."""
-    read = {i: store.read(ingredients) for i, ingredients in enumerate(made_of)}
-    return {i: old for i, old in read.items() if old and _still_holds(old, time_limit)}
+    def found(self, time_limit: float | None) -> dict[int, dict[str, Any]]:
+        """Outcomes that an earlier run has left."""
+        read = {i: self.store.read(ingredients) for i, ingredients in enumerate(self.made_of)}
+        return {i: old for i, old in read.items() if old and _still_holds(old, time_limit)}
+
+    def write(self, new: dict[int, dict[str, Any]]) -> None:
+        for i, outcome in new.items():
+            self.store.write(self.made_of[i], outcome)
 
 
 def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
@@ -302,6 +307,11 @@ def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
     if outcome["status"] != "timed out":
         return True
     return time_limit is not None and time_limit <= outcome["time_limit"]
+
+
+def _about(model: Any) -> dict[str, str]:
+    return {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
+            "parameters": parameters_of(model)}
 
 
 def _rows(cell: _Cell, role: str, metrics: list[str], outcome: dict[str, Any],

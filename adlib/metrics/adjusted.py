@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from adlib.arguments import number
 from adlib.metrics.event import event_recall, harmonic_mean
-from adlib.metrics.labels import both_classes, labels_and_flags, runs
+from adlib.metrics.labels import Mask, both_classes, labels_and_flags, runs
 from adlib.metrics.point import f1, precision, recall
 from adlib.metrics.record import judges
 
@@ -20,7 +20,7 @@ __all__ = ["composite_f1", "point_adjusted_f1", "point_adjusted_precision",
 
 @judges("flags")
 def point_adjusted_precision(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
-                             judged: ArrayLike | None = None) -> float:
+                             judged: Mask = None) -> float:
     """Precision after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it: see `point_adjusted_f1`.
@@ -51,7 +51,7 @@ def point_adjusted_precision(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0
 
 @judges("flags")
 def point_adjusted_recall(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
-                          judged: ArrayLike | None = None) -> float:
+                          judged: Mask = None) -> float:
     """Recall after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it: see `point_adjusted_f1`.
@@ -83,7 +83,7 @@ def point_adjusted_recall(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
 
 @judges("flags")
 def point_adjusted_f1(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
-                      judged: ArrayLike | None = None) -> float:
+                      judged: Mask = None) -> float:
     """F1 after every event with enough flagged rows counts as flagged throughout.
 
     .. warning:: Never rank detectors by it. One lucky row earns a whole event: flags thrown at
@@ -134,7 +134,7 @@ def point_adjusted_f1(y_true: ArrayLike, pred: ArrayLike, *, k: float = 0.0,
 
 
 @judges("flags")
-def composite_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def composite_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Harmonic mean of the precision of rows and the recall of events (Garg et al., 2021).
 
     Rows pay for false alarms, events need one flag each, so it does not swell with the length
@@ -172,7 +172,7 @@ def composite_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None
 
 
 def _adjusted(metric: Callable[..., float], y_true: ArrayLike, pred: ArrayLike, k: float,
-              judged: ArrayLike | None) -> float:
+              judged: Mask) -> float:
     number(k, "k", least=0, most=100)
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], f"point_adjusted_{metric.__name__}"):

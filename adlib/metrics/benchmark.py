@@ -6,10 +6,19 @@ NAB has a rule of its own for which rows count, so its score takes no `judged`.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from adlib.arguments import whole
-from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, runs, undefined
+from adlib.metrics.labels import (
+    Flags,
+    Floats,
+    Mask,
+    both_classes,
+    labels_and_flags,
+    labels_and_scores,
+    runs,
+    undefined,
+)
 from adlib.metrics.record import Metric, judges, register
 
 __all__ = ["nab_corpus", "nab_score", "ucr_score"]
@@ -180,7 +189,7 @@ register(Metric("nab_score@oracle", lambda y_true, score: nab_corpus([y_true], [
 
 @judges("score")
 def ucr_score(y_true: ArrayLike, score: ArrayLike, *, tolerance: int = 0,
-              judged: ArrayLike | None = None) -> float:
+              judged: Mask = None) -> float:
     """1 if the highest score lies in the one event or close to it, else 0.
 
     The UCR anomaly archive's question (Wu and Keogh, 2021): "close" is within the event's own
@@ -245,12 +254,12 @@ def _probation(n_samples: int) -> int:
     return min(int(0.15 * n_samples), 750)
 
 
-def _n_windows(y: NDArray[np.bool_]) -> int:
+def _n_windows(y: Flags) -> int:
     """Windows with a row after probation."""
     return int(np.sum(runs(y)[1] > _probation(y.size)))
 
 
-def _nab_sum(y: NDArray[np.bool_], pred: NDArray[np.bool_], weights: Weights) -> float:
+def _nab_sum(y: Flags, pred: Flags, weights: Weights) -> float:
     """NAB's unnormalised score of one stream."""
     starts, stops = runs(y)
     last = np.append(-np.inf, stops - 1)  # before any window: one that ended long ago
@@ -270,8 +279,7 @@ def _nab_sum(y: NDArray[np.bool_], pred: NDArray[np.bool_], weights: Weights) ->
     )
 
 
-def _nab_steps(y: NDArray[np.bool_], score: NDArray[np.float64], weights: Weights
-               ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _nab_steps(y: Flags, score: Floats, weights: Weights) -> tuple[Floats, Floats]:
     """Scores at which NAB's sum changes as the threshold falls, and by how much each time."""
     starts, stops = runs(y)
     last = np.append(-np.inf, stops - 1)
@@ -294,6 +302,6 @@ def _nab_steps(y: NDArray[np.bool_], score: NDArray[np.float64], weights: Weight
     return np.concatenate(levels), np.concatenate(gains)
 
 
-def _sigmoid(position: Any) -> NDArray[np.float64]:
+def _sigmoid(position: Any) -> Floats:
     """NAB's scaled sigmoid: near 1 at a window's start (-1), 0 at its end (0), then below 0."""
     return np.where(position > 3, -1.0, -np.tanh(2.5 * position))

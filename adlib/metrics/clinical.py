@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adlib.arguments import number
-from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores
+from adlib.metrics.labels import Mask, both_classes, labels_and_flags, labels_and_scores
 from adlib.metrics.record import judges
 
 __all__ = ["net_benefit", "sensitivity_at_specificity"]
@@ -16,7 +16,7 @@ __all__ = ["net_benefit", "sensitivity_at_specificity"]
 
 @judges("score", chance=0.05)
 def sensitivity_at_specificity(y_true: ArrayLike, score: ArrayLike, specificity: float = 0.95, *,
-                               judged: ArrayLike | None = None) -> float:
+                               judged: Mask = None) -> float:
     """Share of the anomalies found when at most ``1 - specificity`` of the normal rows are flagged.
 
     A point of the ROC curve, chosen for what false alarms cost (the area averages over cuts that
@@ -72,7 +72,7 @@ def sensitivity_at_specificity(y_true: ArrayLike, score: ArrayLike, specificity:
 # one missed case weighs as much as nine needless actions; a perfect test gets the prevalence
 @judges("flags", settings={"threshold": 0.1}, perfect=np.nan)
 def net_benefit(y_true: ArrayLike, pred: ArrayLike, threshold: float, *,
-                prevalence: float | None = None, judged: ArrayLike | None = None) -> float:
+                prevalence: float | None = None, judged: Mask = None) -> float:
     """True positives per person, less the false ones at the price that `threshold` puts on them.
 
     Who acts from a risk of ``threshold`` on says that one missed case weighs as much as ``(1 -

@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from adlib.arguments import times
 from adlib.durations import seconds
 from adlib.metrics.labels import (
+    Flags,
+    Floats,
+    Mask,
     both_classes,
     checked_flags,
     checked_judged,
@@ -30,7 +33,7 @@ DAY = 86_400.0  # seconds
 
 
 @judges("flags")
-def event_recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def event_recall(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Share of the events with at least one flagged row.
 
     One flag is enough, so a detector that flags at random finds the long events: read it
@@ -64,8 +67,7 @@ def event_recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None
 
 
 @judges("flags")
-def event_precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
-                    ) -> float:
+def event_precision(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Found events over found events and false alarms, times the share of normal rows left quiet.
 
     A false alarm is a run of flags that touches no event. The factor (1 - false-positive rate)
@@ -96,7 +98,7 @@ def event_precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | N
 
 
 @judges("flags")
-def event_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def event_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Harmonic mean of `event_precision` and `event_recall`.
 
     Parameters
@@ -122,8 +124,7 @@ def event_f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = N
     return _event_metric(y_true, pred, judged, "event_f1")
 
 
-def detection_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
-                    ) -> NDArray[np.float64]:
+def detection_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> Floats:
     """Rows from the start of each event to its first flag; nan for a missed event.
 
     Sum it up with ``np.nanmedian``, and never without `event_recall`: a detector that finds
@@ -155,7 +156,7 @@ def detection_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | N
     return delay
 
 
-def _median_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def _median_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     delay = detection_delay(y_true, pred, judged=judged)
     return float(np.median(found)) if (found := delay[~np.isnan(delay)]).size else np.nan
 
@@ -163,7 +164,7 @@ def _median_delay(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | Non
 register(Metric("detection_delay", _median_delay, "flags", "low"))
 
 
-def alarm_count(pred: ArrayLike, *, judged: ArrayLike | None = None) -> int:
+def alarm_count(pred: ArrayLike, *, judged: Mask = None) -> int:
     """Number of alarms, right or wrong; consecutive flags are one alarm.
 
     Parameters
@@ -196,7 +197,7 @@ register(Metric("alarm_count", lambda y_true, pred, judged=None: alarm_count(pre
 
 
 def alarms_per_day(pred: ArrayLike, *, interval: Any = None, time: ArrayLike | None = None,
-                   judged: ArrayLike | None = None) -> float:
+                   judged: Mask = None) -> float:
     """Alarms, right or wrong, that a person on watch gets in 24 hours.
 
     Watched time is the number of judged rows times the (median) interval between rows: a
@@ -254,12 +255,12 @@ class Match(NamedTuple):
     """What `match` found; row numbers count judged rows only."""
 
     event_row: NDArray[np.intp]  # (n_events,) first judged row of each event
-    delay: NDArray[np.float64]  # (n_events,) rows to its first flag, nan = missed
+    delay: Floats  # (n_events,) rows to its first flag, nan = missed
     alarm_row: NDArray[np.intp]  # (n_alarms,) first row of each alarm
-    false_alarm: NDArray[np.bool_]  # (n_alarms,) True where it touches no event
+    false_alarm: Flags  # (n_alarms,) True where it touches no event
 
 
-def match(y: NDArray[np.bool_], pred: NDArray[np.bool_], judged: NDArray[np.bool_]) -> Match:
+def match(y: Flags, pred: Flags, judged: Flags) -> Match:
     """Match events with alarms, in time linear in the rows."""
     starts, stops = runs(y)
     event = np.full(y.size, -1)  # the number of its event for each row, -1 = normal
@@ -297,8 +298,7 @@ def harmonic_mean(precision: float, recall: float) -> float:
     return ratio(2 * precision * recall, precision + recall, 0.0)
 
 
-def _event_metric(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None, metric: str
-                  ) -> float:
+def _event_metric(y_true: ArrayLike, pred: ArrayLike, judged: Mask, metric: str) -> float:
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     if not both_classes(y[judged], metric):
         return np.nan

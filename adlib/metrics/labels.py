@@ -8,8 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import numeric
 
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Mask = ArrayLike | None  # rows that count; None: all of them
 
-def checked_flags(values: ArrayLike, name: str = "y_true") -> NDArray[np.bool_]:
+
+def checked_flags(values: ArrayLike, name: str = "y_true") -> Flags:
     """Cast 0/1 labels of any type to a boolean array.
 
     Parameters
@@ -52,8 +56,8 @@ def checked_flags(values: ArrayLike, name: str = "y_true") -> NDArray[np.bool_]:
     return array.astype(bool)
 
 
-def labels_and_scores(y_true: ArrayLike, score: ArrayLike, judged: ArrayLike | None = None
-                      ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
+def labels_and_scores(y_true: ArrayLike, score: ArrayLike, judged: Mask = None
+                      ) -> tuple[Flags, Floats, Flags]:
     """Cast labels, scores and the mask of judged rows; refuse NaN in a judged row.
 
     Infinite scores are fine: only their order counts.
@@ -86,8 +90,8 @@ def labels_and_scores(y_true: ArrayLike, score: ArrayLike, judged: ArrayLike | N
     return y, score, judged
 
 
-def labels_and_flags(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None = None
-                     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+def labels_and_flags(y_true: ArrayLike, pred: ArrayLike, judged: Mask = None
+                     ) -> tuple[Flags, Flags, Flags]:
     """Cast labels, a prediction and the mask of judged rows to booleans of one length.
 
     Examples
@@ -100,7 +104,7 @@ def labels_and_flags(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | Non
     return y, pred, checked_judged(judged, y.size)
 
 
-def checked_judged(judged: ArrayLike | None, n_samples: int) -> NDArray[np.bool_]:
+def checked_judged(judged: Mask, n_samples: int) -> Flags:
     """Cast the mask of judged rows; ``None`` means that every row counts.
 
     Raises
@@ -121,7 +125,7 @@ def checked_judged(judged: ArrayLike | None, n_samples: int) -> NDArray[np.bool_
     return judged
 
 
-def both_classes(y: NDArray[np.bool_], metric: str) -> bool:
+def both_classes(y: Flags, metric: str) -> bool:
     """Tell whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
 
     Examples
@@ -144,8 +148,7 @@ def undefined(metric: str, why: str) -> float:
     return np.nan
 
 
-def runs(flags: NDArray[np.bool_], *labels: NDArray
-         ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def runs(flags: Flags, *labels: NDArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Half-open intervals of consecutive true rows: events in labels, alarms in flags.
 
     Parameters

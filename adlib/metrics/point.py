@@ -3,18 +3,25 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adlib.metrics.labels import both_classes, labels_and_flags, labels_and_scores, undefined
+from adlib.metrics.labels import (
+    Flags,
+    Floats,
+    Mask,
+    both_classes,
+    labels_and_flags,
+    labels_and_scores,
+    undefined,
+)
 from adlib.metrics.record import judges
 
 __all__ = ["average_precision", "best_f1", "confusion_matrix", "f1", "false_positive_rate",
            "precision", "recall", "roc_auc"]
 
 Rows = NDArray[np.intp]
-Floats = NDArray[np.float64]
 
 
 @judges("score")
-def roc_auc(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def roc_auc(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = None) -> float:
     """Chance that an anomalous row scores above a normal one, ties counting half.
 
     Equals the area under the ROC curve (Hanley and McNeil, 1982). A random or a constant
@@ -50,8 +57,7 @@ def roc_auc(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = N
 
 
 @judges("score")
-def average_precision(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None
-                      ) -> float:
+def average_precision(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = None) -> float:
     """Precision averaged over the recall steps of all thresholds; rows that tie enter together.
 
     The step-wise sum of scikit-learn's ``average_precision_score``, never the trapezoid, which
@@ -82,7 +88,7 @@ def average_precision(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike 
 
 
 @judges("score", name="f1@oracle")
-def best_f1(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def best_f1(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = None) -> float:
     """F1 at the *oracle* threshold: the best of all thresholds, chosen with the test labels.
 
     No detector in use can know that threshold. Show it as ``f1@oracle``, beside its random
@@ -113,7 +119,7 @@ def best_f1(y_true: ArrayLike, score: ArrayLike, *, judged: ArrayLike | None = N
     return float(highest_f1(*curve(y, score))) if both_classes(y, "best_f1") else np.nan
 
 
-def confusion_matrix(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
+def confusion_matrix(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None
                      ) -> NDArray[np.int64]:
     """Rows counted by truth and flag: ``[[tn, fp], [fn, tp]]``, as scikit-learn lays it out.
 
@@ -145,7 +151,7 @@ def confusion_matrix(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | 
 
 
 @judges("flags")
-def precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def precision(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Share of the flagged rows that are anomalous; 0 if none is flagged.
 
     Parameters
@@ -172,7 +178,7 @@ def precision(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = 
 
 
 @judges("flags")
-def recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def recall(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Share of the anomalous rows that are flagged.
 
     Parameters
@@ -199,7 +205,7 @@ def recall(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = Non
 
 
 @judges("flags")
-def f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -> float:
+def f1(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Harmonic mean of precision and recall at the threshold that made `pred`.
 
     It moves with the share of anomalies, so values of two data sets do not compare: flagging
@@ -229,8 +235,7 @@ def f1(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None) -
 
 
 @judges("flags", best="low")
-def false_positive_rate(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike | None = None
-                        ) -> float:
+def false_positive_rate(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None) -> float:
     """Share of the normal rows that are flagged: what a calibrated `alpha` promises.
 
     Parameters
@@ -259,20 +264,17 @@ def false_positive_rate(y_true: ArrayLike, pred: ArrayLike, *, judged: ArrayLike
     return rates(0, fp, 0, tn)["false_positive_rate"]
 
 
-def _judged_scores(y_true: ArrayLike, score: ArrayLike, judged: ArrayLike | None
-                   ) -> tuple[NDArray[np.bool_], Floats]:
+def _judged_scores(y_true: ArrayLike, score: ArrayLike, judged: Mask) -> tuple[Flags, Floats]:
     y, score, judged = labels_and_scores(y_true, score, judged)
     return y[judged], score[judged]
 
 
-def _judged_flags(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None
-                  ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _judged_flags(y_true: ArrayLike, pred: ArrayLike, judged: Mask) -> tuple[Flags, Flags]:
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     return y[judged], pred[judged]
 
 
-def _thresholded(y_true: ArrayLike, pred: ArrayLike, judged: ArrayLike | None, metric: str
-                 ) -> float:
+def _thresholded(y_true: ArrayLike, pred: ArrayLike, judged: Mask, metric: str) -> float:
     y, pred = _judged_flags(y_true, pred, judged)
     if not both_classes(y, metric):
         return np.nan
@@ -295,7 +297,7 @@ def ratio(part: float, whole: float, empty: float = np.nan) -> float:
     return float(part / whole) if whole else empty
 
 
-def curve(y: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
+def curve(y: Flags, score: Floats) -> tuple[Floats, Floats]:
     """True and false positives at the thresholds that the areas need, from the highest score down.
 
     Returns

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import number, one_of
 from adlib.metrics.event import harmonic_mean
-from adlib.metrics.labels import both_classes, labels_and_flags, runs
+from adlib.metrics.labels import Flags, both_classes, labels_and_flags, runs
 from adlib.metrics.record import judges
 
 __all__ = ["affiliation_f1", "affiliation_precision", "affiliation_recall", "range_f1",
@@ -270,7 +270,7 @@ def _range_metric(y_true: ArrayLike, pred: ArrayLike, alpha: float, bias: str,
     return harmonic_mean(_overlap(pred, y, 0.0, BIAS[bias], share), recall)
 
 
-def _overlap(flags: NDArray[np.bool_], others: NDArray[np.bool_], alpha: float,
+def _overlap(flags: Flags, others: Flags, alpha: float,
              weigh: Callable[..., NDArray], share: Callable[[int], float]) -> float:
     """Mean score of the ranges of `flags` against those of `others`."""
     starts, stops = runs(flags)
@@ -301,7 +301,7 @@ def _affiliation_metric(y_true: ArrayLike, pred: ArrayLike, metric: str) -> floa
     return precision if metric == "affiliation_precision" else recall
 
 
-def _affiliation(y: NDArray[np.bool_], pred: NDArray[np.bool_]) -> tuple[float, float]:
+def _affiliation(y: Flags, pred: Flags) -> tuple[float, float]:
     """Precision and recall as exact integrals, in time linear in the rows.
 
     Both integrands are linear between known instants: borders of zones, events and alarms,

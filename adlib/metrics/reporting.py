@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, generator, number, whole
 from adlib.metrics.event import DAY, Match, event_rates, interval_seconds, match
-from adlib.metrics.labels import both_classes, labels_and_scores, runs
+from adlib.metrics.labels import Flags, Floats, Mask, both_classes, labels_and_scores, runs
 from adlib.metrics.point import (
     area_pr,
     area_roc,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-Floats = NDArray[np.float64]
 Values = dict[str, float]
 USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "precision", "recall",
          "f1", "false_positive_rate", "alarms_per_day", "event_recall", "event_precision",
@@ -38,7 +37,7 @@ USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "prec
 
 def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = None,
            threshold_source: str | None = None, time: ArrayLike | None = None, interval: Any = None,
-           judged: ArrayLike | None = None, kind: ArrayLike | None = None, block: int | None = None,
+           judged: Mask = None, kind: ArrayLike | None = None, block: int | None = None,
            window: int | None = None, n_random: int = 100, n_bootstrap: int = 500,
            random_state: Any = 0, metrics: Any = None) -> "pd.DataFrame":
     """Table of metrics, each value next to its random-score value and a 95 % interval.
@@ -143,7 +142,7 @@ def _check_threshold(threshold: float | None, source: str | None) -> None:
                          f"'oracle'), got {source!r}")
 
 
-def _usual_width(y: NDArray[np.bool_]) -> int:
+def _usual_width(y: Flags) -> int:
     starts, stops = runs(y)
     return min(100, int(np.median(stops - starts))) if starts.size else 0
 
@@ -171,7 +170,7 @@ def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
 class _Rows:
     """The judged rows, sorted and matched once, for values over many weights or shuffles."""
 
-    def __init__(self, y: NDArray[np.bool_], score: Floats, judged: NDArray[np.bool_],
+    def __init__(self, y: Flags, score: Floats, judged: Flags,
                  threshold: float | None, source: str | None, seconds: float | None, series: bool,
                  kind: ArrayLike | None, window: int):
         self.y_all, self.judged, self.y = y, judged, y[judged]
@@ -194,7 +193,7 @@ class _Rows:
         self.records = {row_name(METRICS[name], source): METRICS[name] for name in USUAL}
         self.records |= {f"recall[{name}]@{source}": METRICS["recall"] for name in self.of_kind}
 
-    def _match(self, flags: NDArray[np.bool_]) -> Match:
+    def _match(self, flags: Flags) -> Match:
         pred = np.zeros(self.y_all.size, dtype=bool)
         pred[self.judged] = flags
         return match(self.y_all, pred, self.judged)
@@ -267,7 +266,7 @@ class _Rows:
 class _Own:
     """Metrics beside the usual ones, each by its own function."""
 
-    def __init__(self, y: NDArray[np.bool_], score: Floats, threshold: float | None,
+    def __init__(self, y: Flags, score: Floats, threshold: float | None,
                  source: str | None, facts: dict[str, Any], metrics: list[Metric]):
         given = {name: fact if np.ndim(fact) == 0 else np.asarray(fact)
                  for name, fact in facts.items() if fact is not None}
@@ -277,8 +276,7 @@ class _Own:
                         and (m.needs == "score" or threshold is not None)}
         self.at = np.flatnonzero(given["judged"])
 
-    def values(self, y: NDArray[np.bool_] | None = None, score: Floats | None = None,
-               **given: Any) -> Values:
+    def values(self, y: Flags | None = None, score: Floats | None = None, **given: Any) -> Values:
         y, score = self.y if y is None else y, self.score if score is None else score
         return {name: metric(y, score if metric.needs == "score" else score > self.threshold,
                              **(self.given | given)) for name, metric in self.records.items()}
@@ -332,7 +330,7 @@ def _resampled(rows: _Rows, own: _Own, block: int, n_bootstrap: int, rng: np.ran
     return found
 
 
-def _block(block: int | None, y: NDArray[np.bool_], judged: NDArray[np.bool_], series: bool) -> int:
+def _block(block: int | None, y: Flags, judged: Flags, series: bool) -> int:
     n = int(judged.sum())
     if block is None:
         if not series:

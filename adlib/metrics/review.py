@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, floats, whole
-from adlib.metrics.labels import labels_and_scores, undefined
+from adlib.metrics.labels import Flags, Floats, Mask, labels_and_scores, undefined
 from adlib.metrics.record import judges
 
 __all__ = ["precision_at_capacity", "value_at_capacity"]
@@ -19,7 +19,7 @@ REVIEWS = 10  # in a comparison, where nobody says how many; the rows are then o
 @judges("score", settings={"capacity": REVIEWS})
 def value_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
                       period: ArrayLike | None = None, value: ArrayLike | None = None,
-                      judged: ArrayLike | None = None) -> float:
+                      judged: Mask = None) -> float:
     """Share of the anomalies' value among the `capacity` highest scores of each period.
 
     The value is what an anomaly costs if nobody looks: the amount of a fraudulent payment, the
@@ -79,7 +79,7 @@ def value_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
 
 @judges("score", settings={"capacity": REVIEWS})
 def precision_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
-                          period: ArrayLike | None = None, judged: ArrayLike | None = None
+                          period: ArrayLike | None = None, judged: Mask = None
                           ) -> float:
     """Share of anomalies among the `capacity` rows of each period that are reviewed.
 
@@ -127,8 +127,8 @@ def precision_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
 
 
 def _reviewed(y_true: ArrayLike, score: ArrayLike, capacity: int, period: ArrayLike | None,
-              judged: ArrayLike | None, value: ArrayLike | None = None
-              ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray, int]:
+              judged: Mask, value: ArrayLike | None = None
+              ) -> tuple[Flags, Floats, NDArray, int]:
     """Labels, share of each row that is reviewed, values and number of reviews; judged rows."""
     capacity = whole(capacity, "capacity", 1)
     y, score, judged = labels_and_scores(y_true, score, judged)

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import whole
-from adlib.metrics.labels import both_classes, labels_and_scores, runs
+from adlib.metrics.labels import Flags, Floats, Mask, both_classes, labels_and_scores, runs
 from adlib.metrics.record import judges
 
 __all__ = ["vus", "vus_pr", "vus_roc"]
 
 
 def vus(y_true: ArrayLike, score: ArrayLike, window: int = 100, n_thresholds: int | None = 250, *,
-        judged: ArrayLike | None = None) -> tuple[float, float]:
+        judged: Mask = None) -> tuple[float, float]:
     """Volumes under the ROC and the precision-recall surface, in one pass.
 
     For every width w = 0 .. `window`, rows up to w // 2 outside an event count partly, by the
@@ -84,7 +84,7 @@ def vus(y_true: ArrayLike, score: ArrayLike, window: int = 100, n_thresholds: in
 
 @judges("score")
 def vus_roc(y_true: ArrayLike, score: ArrayLike, window: int = 100,
-            n_thresholds: int | None = 250, *, judged: ArrayLike | None = None) -> float:
+            n_thresholds: int | None = 250, *, judged: Mask = None) -> float:
     """Volume under the ROC surface; see `vus`, which gives both for the price of one.
 
     Parameters
@@ -107,7 +107,7 @@ def vus_roc(y_true: ArrayLike, score: ArrayLike, window: int = 100,
 
 @judges("score")
 def vus_pr(y_true: ArrayLike, score: ArrayLike, window: int = 100,
-           n_thresholds: int | None = 250, *, judged: ArrayLike | None = None) -> float:
+           n_thresholds: int | None = 250, *, judged: Mask = None) -> float:
     """Volume under the precision-recall surface; see `vus`.
 
     With ``window=0``, one event and ``n_thresholds=None`` it is `average_precision`, to the last
@@ -131,8 +131,7 @@ def vus_pr(y_true: ArrayLike, score: ArrayLike, window: int = 100,
     return vus(y_true, score, window, n_thresholds, judged=judged)[1]
 
 
-def ranked(score: NDArray[np.float64], judged: NDArray[np.bool_], n_thresholds: int | None
-           ) -> tuple[NDArray[np.int64], int]:
+def ranked(score: Floats, judged: Flags, n_thresholds: int | None) -> tuple[NDArray[np.int64], int]:
     """For each row the first of the falling thresholds that it reaches, and their number."""
     values = score if judged.all() else score[judged]
     if n_thresholds is None:
@@ -146,9 +145,9 @@ def ranked(score: NDArray[np.float64], judged: NDArray[np.bool_], n_thresholds: 
     return np.where(judged, first, count), count  # a row that is not judged reaches none
 
 
-def volumes(y: NDArray[np.bool_], first: NDArray[np.int64], count: int, window: int,
-            weights: NDArray[np.float64] | None = None
-            ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
+            weights: Floats | None = None
+            ) -> tuple[Floats, Floats]:
     """The areas of all widths, averaged, for a batch of scores or of resamples.
 
     Parameters
@@ -241,7 +240,7 @@ def volumes(y: NDArray[np.bool_], first: NDArray[np.int64], count: int, window: 
     return roc / (window + 1), pr / (window + 1)
 
 
-def _buffer(y: NDArray[np.bool_], starts: NDArray[np.int64], stops: NDArray[np.int64], half: int
+def _buffer(y: Flags, starts: NDArray[np.int64], stops: NDArray[np.int64], half: int
             ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Normal rows within `half` of an event, with their distances to the two nearest events."""
     edge = np.zeros(y.size + 1, dtype=np.int64)
