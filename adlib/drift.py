@@ -318,6 +318,8 @@ class DriftMonitor(BaseEstimator):
         self._run = run_lengths(x[None], self._last, self._run)[0]
         self._last = x
         hung = self._run >= self._longest + self.stuck
+        if not hung.any() and not self._hung.any():  # mostly
+            return False
         fresh, freed = hung & ~self._hung, self._hung & ~hung
         self._hung = hung
         if freed.any():
@@ -491,15 +493,18 @@ def run_lengths(X: Rows, before: Rows, lengths: NDArray[Any], known: NDArray[np.
     >>> run_lengths(X, np.array([5.0]), np.array([3]))[:, 0].tolist()
     [4, 5, 1]
     """
-    changed = np.vstack([before, X[:-1]]) != X
+    changed = np.empty(X.shape, bool)
+    np.not_equal(X[0], before, out=changed[0])
+    np.not_equal(X[1:], X[:-1], out=changed[1:])
     if known is not None:
         changed |= ~known
     found = np.ones(X.shape, lengths.dtype)
-    resting = np.flatnonzero(~changed.all(axis=0))  # mostly none
-    if len(resting):
-        index = np.arange(len(X))[:, None]
-        last = np.maximum.accumulate(np.where(changed[:, resting], index, -1), axis=0)
-        found[:, resting] = np.where(last < 0, lengths[resting] + index + 1, index - last + 1)
+    if changed.all():  # mostly
+        return found
+    resting = np.flatnonzero(~changed.all(axis=0))
+    index = np.arange(len(X))[:, None]
+    last = np.maximum.accumulate(np.where(changed[:, resting], index, -1), axis=0)
+    found[:, resting] = np.where(last < 0, lengths[resting] + index + 1, index - last + 1)
     return found
 
 

@@ -9,7 +9,7 @@ from scipy.stats import binom, ks_2samp
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from adlib.drift import ENGINES, DriftMonitor
+from adlib.drift import ENGINES, DriftMonitor, longest_runs, run_lengths
 
 N = 600  # reference rows
 
@@ -225,6 +225,25 @@ def test_the_trail_is_plain():
     drift = monitor.trail_[0]
     assert drift["distance"].keys() == drift["limit"].keys() == set(drift["signals"])
     assert all(drift["distance"][name] > drift["limit"][name] for name in drift["signals"])
+
+
+def test_resting_rows_are_counted_across_chunks_and_filled_values_break_them():
+    rng = np.random.default_rng(0)
+    X, known = rng.integers(0, 2, (60, 3)).astype(float), rng.random((60, 3)) > 0.1
+    naive = np.ones((60, 3), int)
+    for t in range(1, 60):
+        for j in range(3):
+            if known[t, j] and X[t, j] == X[t - 1, j]:
+                naive[t, j] = naive[t - 1, j] + 1
+    for step in (1, 7, 60):
+        before, lengths, found = np.full(3, np.nan), np.zeros(3, int), []
+        for i in range(0, 60, step):
+            found.append(run_lengths(X[i:i + step], before, lengths, known[i:i + step]))
+            before, lengths = X[i:i + step][-1], found[-1][-1]
+        np.testing.assert_array_equal(np.vstack(found), naive)
+    everything = run_lengths(X, np.full(3, np.nan), np.zeros(3, int))
+    np.testing.assert_array_equal(longest_runs(X), everything.max(axis=0))
+    assert longest_runs(np.full((5, 1), 2.0)).tolist() == [np.inf]
 
 
 # ------------------------------------------------------------------ determinism, state, errors
