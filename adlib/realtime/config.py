@@ -111,12 +111,12 @@ class _GroupConfig(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        _check_parameters(self.detector, self.model_extra, type(self).model_fields)
+        _check_parameters(self.detector, self.model_extra or {}, type(self).model_fields)
         return self
 
     def build(self, random_state: int | None) -> BaseEstimator:
         """A new detector."""
-        return _build(self.detector, self.model_extra, random_state)
+        return _build(self.detector, self.model_extra or {}, random_state)
 
 
 class DeepConfig(_GroupConfig):
@@ -143,7 +143,7 @@ class StatConfig(_GroupConfig):
 
     def build(self, random_state: int | None) -> BaseEstimator:
         """A new detector; members get their weights and seeds from it."""
-        extra = {"alpha": self.alpha, "calibration": "split", **self.model_extra}
+        extra = {"alpha": self.alpha, "calibration": "split", **(self.model_extra or {})}
         if self.members is not None:
             extra["members"] = [(m.build(None), m.weight) for m in self.members]
         if self.weights is not None:

@@ -45,5 +45,5 @@ class Counters:
             self.windows.labels(self.stream, kind).inc()
         for event in events:
             self.events.labels(self.stream, event.kind).inc()
-        for event in quality:
-            self.quality.labels(self.stream, event.kind).inc()
+        for fault in quality:
+            self.quality.labels(self.stream, fault.kind).inc()

@@ -249,13 +249,15 @@ class RealTimeAnomalyDetector:
             stack.callback(self.close)
             stack.callback(worker.stop)
             await asyncio.wrap_future(worker.submit(self._open_store))
+            samples: Any = source
             if isinstance(source, Source):
-                source = await stack.enter_async_context(contextlib.aclosing(source.samples(
-                    features=self.features_, position=self._processor.position)))
+                samples = source.samples(features=self.features_,
+                                         position=self._processor.position)
+                await stack.enter_async_context(contextlib.aclosing(samples))
             inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)
             stack.push_async_callback(_cancel, loop.create_task(
-                inbox.fill(source, config.batch_windows * config.stride)))
+                inbox.fill(samples, config.batch_windows * config.stride)))
             stack.push_async_callback(_cancel, loop.create_task(self._respond(done)))
             if self._service is not None:
                 await stack.enter_async_context(self._service)
@@ -303,7 +305,7 @@ class RealTimeAnomalyDetector:
         if self.store is not None:
             self._manager.apply(self.store.operator_state(stream, before))
         verdicts, quality = self.judge(items, flush=flush)
-        quality += [QualityEvent(stream, "dropped", item.seq, last_of(item),
+        quality += [QualityEvent(stream, "dropped", int(item.seq or 0), last_of(item),
                                  time_of(item, config.sampling_period), "the queue was full")
                     for item in lost]
         events, found = [], []

@@ -80,7 +80,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """This record in plain JSON types; NaN becomes None."""
-        return _plain(asdict(self))
+        return _plain(asdict(self))  # type: ignore[call-overload]  # subclasses are dataclasses
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:

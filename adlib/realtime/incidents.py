@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, model_validator
 
@@ -147,14 +147,16 @@ class AlertManager:
         if track.incident is None:
             return self._debounce(track, verdict)
         if verdict.is_anomaly:
-            return self._grow(track, verdict)
+            return self._grow(track, track.incident, verdict)
         track.quiet += 1
-        return self._close(track, verdict.time) if track.quiet >= self.config.close_after else []
+        if track.quiet < self.config.close_after:
+            return []
+        return self._close(track, track.incident, verdict.time)
 
     def incident(self, stream: str) -> Incident | None:
         """The open incident of a stream, as of its last window, or None."""
         track = self._tracks.get(instance(stream, "stream", str))
-        return track and track.incident
+        return None if track is None else track.incident
 
     def acknowledge(self, incident_id: str) -> bool:
         """Stop the repeats of an open incident; False when no open incident has this id."""
@@ -210,7 +212,7 @@ class AlertManager:
             rest["notified_at"] = rest.pop("told_at")
         return _Track(
             recent=deque(map(Verdict.from_dict, recent), maxlen=self.config.open_within),
-            incident=incident and Incident.from_dict(incident), **rest)
+            incident=Incident.from_dict(incident) if incident else None, **rest)
 
     def _debounce(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
         track.recent.append(verdict)
@@ -226,51 +228,54 @@ class AlertManager:
             peak_score=peak.score, n_windows=len(flagged), top_features=peak.top_features,
             state="open", acknowledged=False)
         track.quiet, track.n, track.notified_at = 0, 0, None
-        return self._event(track, "open", verdict.time, self._may_notify(track, verdict.time))
+        return self._event(track, track.incident, "open", verdict.time,
+                           self._may_notify(track, track.incident, verdict.time))
 
-    def _grow(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
-        before, now = track.incident, verdict.time
-        peak = {} if verdict.score <= before.peak_score else {
+    def _grow(self, track: _Track, before: Incident, verdict: Verdict) -> list[IncidentEvent]:
+        now = verdict.time
+        peak: dict[str, Any] = {} if verdict.score <= before.peak_score else {
             "peak_score": verdict.score, "top_features": verdict.top_features}
         track.quiet = 0
         track.incident = incident = replace(
             before, end=verdict.end, last_at=now, n_windows=before.n_windows + 1,
             severity=max(before.severity, verdict.severity, key=_level), **peak)
         if incident.severity != before.severity:
-            return self._event(track, "escalate", now, self._may_notify(track, now))
+            return self._event(track, incident, "escalate", now,
+                               self._may_notify(track, incident, now))
         every = self.config.repeat_interval
         due = track.notified_at is None or (every is not None and now - track.notified_at >= every)
-        if due and not incident.acknowledged and self._may_notify(track, now):
-            return self._event(track, "repeat", now, True)
+        if due and not incident.acknowledged and self._may_notify(track, incident, now):
+            return self._event(track, incident, "repeat", now, True)
         if now - track.stored_at >= self.config.update_interval:
-            return self._event(track, "update", now, False)
+            return self._event(track, incident, "update", now, False)
         return []
 
-    def _close(self, track: _Track, now: float) -> list[IncidentEvent]:
-        track.incident = replace(track.incident, state="closed", closed_at=now)
+    def _close(self, track: _Track, last: Incident, now: float) -> list[IncidentEvent]:
+        closed = replace(last, state="closed", closed_at=now)
         if reported := track.notified_at is not None:
             track.cool_until = now + self.config.cooldown
-            track.cool_severity = track.incident.severity
-        notify = reported and not self._silenced(track.incident, now)
-        events = self._event(track, "close", now, notify)
+            track.cool_severity = closed.severity
+        notify = reported and not self._silenced(closed, now)
+        events = self._event(track, closed, "close", now, notify)
         track.incident = None
         return events
 
-    def _event(self, track: _Track, kind: EventKind, now: float,
+    @staticmethod
+    def _event(track: _Track, incident: Incident, kind: EventKind, now: float,
                notify: bool) -> list[IncidentEvent]:
-        event = IncidentEvent(kind, track.incident, now, notify, track.n)
+        event = IncidentEvent(kind, incident, now, notify, track.n)
         track.n += 1
         track.stored_at = now
         if notify:
             track.notified_at = now
         return [event]
 
-    def _may_notify(self, track: _Track, now: float) -> bool:
-        level = _level(track.incident.severity)
+    def _may_notify(self, track: _Track, incident: Incident, now: float) -> bool:
+        level = _level(incident.severity)
         cooling = (track.cool_until is not None and now < track.cool_until
                    and level <= _level(track.cool_severity))
         return (level >= _level(self.config.min_severity) and not cooling
-                and not self._silenced(track.incident, now))
+                and not self._silenced(incident, now))
 
     def _silenced(self, incident: Incident, now: float) -> bool:
         leading = incident.top_features[0][0] if incident.top_features else ""
@@ -332,8 +337,8 @@ class Responses:
             For an unknown severity or kind.
         """
         kinds = frozenset([kind] if isinstance(kind, str) else kind)
-        if unknown := kinds - set(EventKind.__args__):
-            raise ValueError(f"kind must be among {EventKind.__args__}, got {sorted(unknown)}")
+        if unknown := kinds - set(get_args(EventKind)):
+            raise ValueError(f"kind must be among {get_args(EventKind)}, got {sorted(unknown)}")
         if severity is not None and severity not in SEVERITIES:
             raise ValueError(f"severity must be one of {SEVERITIES}, got {severity!r}")
 

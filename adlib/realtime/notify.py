@@ -59,7 +59,8 @@ class NotificationConfig(Settings):
         if not isinstance(given, Mapping):
             return given
         names = given.keys() - cls.model_fields.keys()
-        kinds = {name: (_kind(name) | None, ...) for name in names & registered(CHANNELS).keys()}
+        kinds: dict[str, Any] = {
+            name: (_kind(name) | None, ...) for name in names & registered(CHANNELS).keys()}
         receivers: Any = create_model("Receivers", __base__=Settings, **kinds)
         checked = receivers.model_validate({name: given[name] for name in names})
         return {**dict.fromkeys(BUILT_IN[CHANNELS]), **given, **dict(checked)}

@@ -468,10 +468,10 @@ class AlertStore:
             Dead letters that were changed.
         """
         state = "discarded" if discard else "pending"
-        where, values = "state = 'dead'", ()
+        where, values = "state = 'dead'", list[str]()
         if ids is not None:
             ids = [instance(one, "ids", str) for one in listed(ids, "ids")]
-            where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", tuple(ids)
+            where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", ids
         with self._transaction() as db:
             return db.execute(f"UPDATE outbox SET state = ?, attempts = 0, due = 0 WHERE {where}",
                               (state, *values)).rowcount
@@ -606,7 +606,8 @@ def _bound(record: Verdict | QualityEvent | Incident | IncidentEvent) -> dict[st
 
 
 def _row(values: tuple) -> OutboxRow:
-    return OutboxRow(*values[:4], json.loads(values[4]), *values[5:])
+    ident, channel, key, when, body, *delivery = values
+    return OutboxRow(ident, channel, key, when, json.loads(body), *delivery)
 
 
 def _dump(record: Any) -> str:

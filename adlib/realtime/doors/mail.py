@@ -116,8 +116,8 @@ class EmailChannel(Channel):
         return mail
 
     def _judge(self, error: Any) -> Outcome:
-        state = "retry" if 400 <= error.code < 500 else "dead"
-        return Outcome(state, f"SMTP {error.code} {self._clean(error.message)}")
+        return Outcome("retry" if 400 <= error.code < 500 else "dead",
+                       f"SMTP {error.code} {self._clean(error.message)}")
 
     def _clean(self, text: str) -> str:
         password = self._config.password
