@@ -30,6 +30,7 @@ from adlib.detectors.flat import (
     record,
 )
 
+# outnumbered: flagged rows less unflagged ones; oldest: of `recent`, the next to be replaced
 HEAD = np.dtype(fields("robust window warm_up gate release min_scale seen position outnumbered "
                        "oldest n_features", spare=5))
 _RING = HEAD.itemsize // 8  # where what follows the head begins
