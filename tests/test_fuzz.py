@@ -88,6 +88,19 @@ def _anything(result, args):
 def metrics():
     from adlib import metrics as m
 
+    own = list(_metrics_with_targets(m))
+    yield from own
+    tried = {target.name for target in own}
+    for name, metric in m.all_metrics().items():  # a new one needs its record alone
+        if name in m.__all__ and name not in tried:
+            truth, judged = list(inspect.signature(getattr(m, name)).parameters)[:2]
+            yield Target(name, getattr(m, name), {
+                truth: labels(), judged: vector() if metric.needs == "score" else labels()},
+                _number_in(-np.inf, np.inf))
+
+
+def _metrics_with_targets(m):
+    """Those that take more than labels and scores, or are known to lie in an interval."""
     unit = _number_in(-1e-9, 1 + 1e-9)
     flags = {"y_true": labels(), "pred": labels()}
     scored = {"y_true": labels(), "score": vector()}
