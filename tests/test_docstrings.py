@@ -34,8 +34,9 @@ def public():
     for module in conf.modules():
         for name in conf.names(module):
             value = getattr(import_module(module), name)
-            if get_origin(value) is not None or not callable(value):
-                continue  # a constant or an alias of a type
+            keys = inspect.isclass(value) and issubclass(value, dict)
+            if get_origin(value) is not None or not callable(value) or keys:
+                continue  # a constant, an alias of a type, or a dict of results
             found[f"{module}.{name}"] = value
             if inspect.isclass(value) and not issubclass(value, BaseException):
                 for attribute, member in vars(value).items():

@@ -71,6 +71,11 @@ class Channel(Protocol):
         """Messages that a batch causes; pure, since it runs in the commit and after a crash again.
 
         Default: the event itself, for each event that people are notified of.
+
+        Parameters
+        ----------
+        events : iterable of IncidentEvent
+        verdicts : iterable of Verdict
         """
         for event in events:
             if event.notify:
