@@ -6,10 +6,9 @@ text: the engine reports it as poison, and it keeps its place in the stream.
 """
 
 import asyncio
-import math
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
@@ -226,16 +225,6 @@ def split_spec(spec: str, options: Collection[str]) -> tuple[str, dict[str, str]
         raise ValueError(f"source {scheme} has no option {min(unknown)!r}, it has "
                          f"{', '.join(sorted(options))}")
     return rest, given
-
-
-def positive(options: dict[str, str], name: str, default: float | None = None) -> float | None:
-    """An option that is a number above 0."""
-    if name not in options:
-        return default
-    with suppress(ValueError):
-        if 0 < (value := float(options[name])) < math.inf:
-            return value
-    raise ValueError(f"{name} must be a number above 0, got {options[name]!r}")
 
 
 def masked(url: str) -> str:

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from adlib.arguments import require_extra
-from adlib.realtime.doors.records import Record, Records, grouped, poison
-from adlib.realtime.sources import Source, masked, positive, split_spec
+from adlib.realtime.doors.records import Record, Records, grouped, poison, positive
+from adlib.realtime.sources import Source, masked, split_spec
 from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)

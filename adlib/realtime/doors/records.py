@@ -124,3 +124,13 @@ def _sample(run: list[Record], numbered: bool,
     stamped = any(record.time is not None for record in run)
     times = np.array([math.nan if record.time is None else record.time for record in run])
     return Sample(seq, times if stamped else None, np.array([record.values for record in run]), ack)
+
+
+def positive(options: dict[str, str], name: str, default: float | None = None) -> float | None:
+    """An option that is a number above 0."""
+    if name not in options:
+        return default
+    with suppress(ValueError):
+        if 0 < (value := float(options[name])) < math.inf:
+            return value
+    raise ValueError(f"{name} must be a number above 0, got {options[name]!r}")
