@@ -388,41 +388,6 @@ def test_every_metric_of_adlib_can_be_compared(data):
     assert value(table, "nab_score@calibration") == nab_score(y[judged], flags)
 
 
-OUTSIDE = """
-import numpy as np
-from adlib.metrics import Metric
-
-
-def top_share(y_true, score):
-    return float(y_true[np.argsort(-score)[:10]].mean())
-
-
-def quiet_hours(y_true, flags, time):
-    return float((~flags).sum() * np.diff(time[:2])[0] / np.timedelta64(1, "h"))
-
-
-METRICS = [Metric("top_share", top_share), Metric("quiet", quiet_hours, "flags", "low", 9.5)]
-"""
-
-
-def test_metrics_from_a_file_outside(data, tmp_path, monkeypatch):
-    (tmp_path / "my_metrics.py").write_text(OUTSIDE)
-    monkeypatch.syspath_prepend(tmp_path)
-    from my_metrics import METRICS
-
-    table = quick([Distance, Broken], data, metrics=[*METRICS, "roc_auc"])
-    good = table[table.detector == "Distance"].set_index("metric")
-    assert list(good.index) == ["roc_auc", "top_share", "quiet@calibration"]
-    assert good.value["top_share"] > good.random["top_share"]
-    assert good.random["quiet@calibration"] == 9.5 and np.isnan(good.above_chance.iloc[-1])
-    assert table[table.detector == "Broken"].metric.tolist() == list(good.index)
-    plain = make_data("plain", timed=False)  # where nobody knows the time, its metric is left out
-    table = quick(Distance, [data, plain], metrics=METRICS)
-    assert table[table.dataset == "plain"].metric.tolist() == ["top_share"]
-    with pytest.raises(ValueError, match="metrics .'quiet'. need what no data set here has"):
-        quick(Distance, plain, metrics=METRICS)
-
-
 def test_a_changed_metric_is_computed_anew(data, tmp_path):
     def first(y_true, score):
         return 1.0

@@ -1,9 +1,8 @@
-"""Sources and receivers from outside: one file, the public API, a check that says what is wrong."""
+"""Sources and receivers: what their checks say is wrong, and what registered ones may not do."""
 
 import asyncio
 import subprocess
 import sys
-import textwrap
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -19,66 +18,8 @@ from adlib.realtime import (
     check_channel,
     check_source,
     replay,
-    source,
 )
 from adlib.realtime import registry as doors
-from adlib.realtime.config import ConfigError, EngineConfig
-
-OUTSIDE = textwrap.dedent('''
-    """A source and a receiver that adlib knows nothing of."""
-
-    import numpy as np
-
-    from adlib.realtime import Channel, Outcome, Sample, Source
-
-
-    class Plant(Source):
-        """Rows of a simulated plant; row 900 on is a fault."""
-
-        def __init__(self, spec="plant:"):
-            self.n = int(spec.partition(":")[2] or 1000)
-            self.acknowledged = []
-
-        async def samples(self, *, features=None, position=-1):
-            rng = np.random.default_rng(1)
-            X = rng.normal(size=(self.n, 2))
-            X[900:] += 8
-
-            async def acknowledge(seq):
-                self.acknowledged.append(seq)
-
-            for seq in range(position + 1, self.n):
-                yield Sample(seq, float(seq), X[seq], lambda seq=seq: acknowledge(seq))
-
-
-    class Pager(Channel):
-        name = "pager"
-
-        def __init__(self, options=None, store=None, **_):
-            self.options, self.sent = options, []
-
-        async def send(self, rows):
-            self.sent += [row.body["kind"] for row in rows]
-            return [Outcome("sent") for _ in rows]
-''')
-
-
-@pytest.fixture
-def outside(tmp_path, monkeypatch):
-    (tmp_path / "outside.py").write_text(OUTSIDE)
-    monkeypatch.syspath_prepend(tmp_path)
-    import outside
-    yield outside
-    del sys.modules["outside"]
-
-
-@pytest.fixture
-def installed(outside, monkeypatch):
-    """As a package would register them."""
-    points = {doors.SOURCES: [EntryPoint("plant", "outside:Plant", doors.SOURCES)],
-              doors.CHANNELS: [EntryPoint("pager", "outside:Pager", doors.CHANNELS)]}
-    monkeypatch.setattr(doors, "entry_points", lambda group: points[group])
-    return outside
 
 
 def config(tmp_path, **alerts):
@@ -94,32 +35,6 @@ def fitted(settings, **kwargs):
 
 async def judged(engine, samples):
     return [window async for window in engine.process_stream(samples)]
-
-
-def test_both_pass_their_checks_and_work_in_an_engine_without_being_registered(outside, tmp_path):
-    check_source(outside.Plant)
-    check_channel(outside.Pager())
-    assert isinstance(outside.Plant(), Source) and isinstance(outside.Pager(), Channel)
-    plant, pager = outside.Plant(), outside.Pager()
-    engine = fitted(config(tmp_path), channels=[pager])
-    windows = asyncio.run(judged(engine, plant))
-    assert windows[-1]["is_anomaly"] and pager.sent[0] == "open"
-    assert plant.acknowledged == list(range(1000))
-    again = RealTimeAnomalyDetector.load(engine.save(tmp_path / "m"), config(tmp_path))
-    assert asyncio.run(judged(again, outside.Plant("plant:1040")))[0]["start"] == 985  # goes on
-
-
-def test_both_are_found_by_name(installed, tmp_path):
-    settings = config(tmp_path, notification={"pager": {"room": 7}})
-    engine = fitted(settings)
-    assert engine.config.alert_config.notification.pager == {"room": 7}
-    windows = asyncio.run(judged(engine, source("plant:1000")))
-    assert len(windows) == 197
-    assert {(row.channel, row.state) for row in engine.store.outbox()} == {("pager", "sent")}
-    with pytest.raises(ConfigError, match="notification.pagr: unknown key, did you mean 'pager'"):
-        EngineConfig.from_any(config(tmp_path, notification={"pagr": {}}))
-    with pytest.raises(ValueError, match="did you mean 'plant'"):
-        source("plnt:1000")
 
 
 def test_adlibs_own_names_cannot_be_taken(monkeypatch):

@@ -1,8 +1,6 @@
 """The training loop by hand-made networks, and the guards of the detectors that use it."""
 
-import importlib
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ import torch
 from torch import nn
 
 import adlib.training
-from adlib.checks import check_detector
 from adlib.detectors import GAN, VAE, AutoEncoder
-from adlib.metrics import roc_auc
 from adlib.training import DeepDetector, TrainingWarning, mlp, pick_device, seeded, train
 
 ROWS = torch.linspace(-1, 1, 40).reshape(40, 1)
@@ -330,24 +326,3 @@ def test_windows_are_a_view(given):
 
 
 # -- a detector that rebuilds nothing -----------------------------------------------------------
-
-
-@pytest.fixture
-def outside(monkeypatch):
-    """A detector in a file of its own, which is no part of adlib."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "data" / "outside"))
-    return importlib.import_module("diffusion_time").DiffusionTime
-
-
-def test_a_network_without_errors_of_its_values_passes_the_suite(outside):
-    assert "contributions" in check_detector(outside(epochs=5))
-
-
-def test_diffusion_time_finds_rows_off_a_curve(outside):
-    rng = np.random.default_rng(0)
-    t = rng.uniform(-3, 3, size=(1_000, 1))
-    X = np.hstack([t, np.sin(t)]) + 0.05 * rng.normal(size=(1_000, 2))
-    strange = np.arange(1_000) >= 950
-    X[strange] = rng.uniform(-3, 3, size=(50, 2))
-    detector = outside(random_state=0).fit(X[:700])
-    assert roc_auc(strange[700:], detector.anomaly_score(X[700:])) > 0.8
