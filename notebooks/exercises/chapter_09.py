@@ -12,7 +12,7 @@ from adlib.realtime.events import Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from exercises import exercise, require
 
-AN_HOUR = 2  # false wakes that are accepted
+AN_HOUR = 2  # false pages that are accepted
 
 
 @exercise("09.1")
@@ -130,12 +130,12 @@ def a_budget_chosen_before_it_is_judged(settings):
         require(False, f"the engine would not take these settings: {why}")
     false = outcome.summary["false_pages_per_day"] / 24
     found, faults = outcome.summary["found"], outcome.summary["faults"]
-    said = f"in sessions 5 to 7 {false:.1f} false wakes an hour, {found} of {faults} faults found"
+    said = f"in sessions 5 to 7 {false:.1f} false pages an hour, {found} of {faults} faults found"
     require(false <= AN_HOUR, f"{said}; your colleagues accept {AN_HOUR}. What looked good on "
             "sessions 2 to 4 may have been chance: compare `by_chance`")
     grid = sessions.compare([{"alpha": alpha} for alpha in (0.02, 0.01, 0.005, 0.002)])
     possible = grid.found[grid.false_pages_per_day <= 24 * AN_HOUR].max()
-    require(found >= possible, f"{said}; for no more false wakes {possible:.0f} can be found")
+    require(found >= possible, f"{said}; for no more false pages {possible:.0f} can be found")
     return f"Right for the future too: {said}."
 
 

@@ -94,7 +94,7 @@ def _():
     return {"alpha": 0.03, "open_after": 7, "open_within": 9}
 
 
-@a_budget_chosen_before_it_is_judged.mistake("a budget at which nobody is ever woken")
+@a_budget_chosen_before_it_is_judged.mistake("a budget at which nobody is ever paged")
 def _():
     return {"alpha": 1e-9}
 
