@@ -28,8 +28,6 @@ from adlib.thresholds import CalibrationWarning
 
 __all__ = ["check_detector", "detector_checks"]
 
-__all__ = ["check_detector", "detector_checks"]
-
 SKLEARN_WINDOW = 4  # rows: half of scikit-learn's shortest test data is left for training
 RTOL = 1e-5  # float32 networks in batches of different size agree no better
 Check = Callable[[Detector], None]

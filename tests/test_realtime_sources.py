@@ -14,8 +14,8 @@ import pytest
 from nats_server import NatsServer, needs_nats
 
 from adlib.realtime.doors import files, jetstream
-from adlib.realtime.sources import replay, source
-from adlib.realtime.windows import StreamProcessor
+from adlib.realtime.sources import paced, replay, source
+from adlib.realtime.windows import Sample, StreamProcessor
 
 
 def collect(iterator, most=None):
@@ -118,6 +118,17 @@ def test_speed_plays_rows_when_their_time_has_come(tmp_path, monkeypatch):
     assert all(at > 2 * x / 200 - 0.005 for at, x in seen)  # never early
     monkeypatch.setattr(asyncio, "sleep", None)  # as fast as possible: nobody waits
     assert [x for _, x in asyncio.run(run(f"csv:{path}"))] == list(range(50))
+
+
+def test_rows_without_number_or_time_are_paced_as_they_come():
+    async def unnumbered():
+        yield Sample(None, None, np.eye(3))
+        yield Sample(None, None, np.ones(3))
+
+    played = collect(paced(unnumbered(), 200.0))
+    assert {s.seq for s in played} == {None}
+    np.testing.assert_array_equal(np.vstack([s.values for s in played]),
+                                  np.vstack([np.eye(3), np.ones(3)]))
 
 
 def test_replay_numbers_rows_and_reads_datetimes():

@@ -49,9 +49,10 @@ class Inbox:
         if n <= most:
             return (sample if sample.seq is not None else
                     Sample(seq, sample.time, sample.values, sample.ack),)
+        rows: Any = sample.values
         stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
         return [Sample(seq + at, None if sample.time is None else stamps[at:at + most],
-                       sample.values[at:at + most], sample.ack if at + most >= n else None)
+                       rows[at:at + most], sample.ack if at + most >= n else None)
                 for at in range(0, n, most)]
 
     async def _put(self, sample: Sample) -> None:
@@ -76,11 +77,11 @@ class Inbox:
         """Remember what was dropped; neighbours become one, or overload would fill the memory."""
         before = self.lost[-1] if self.lost else None
         if before is not None and not before.ack and last_of(before) + 1 == sample.seq:
-            self.lost[-1] = Sample(before.seq, before.time,
-                                   _Dropped(length_of(before) + length_of(sample)), sample.ack)
+            rows = np.empty((length_of(before) + length_of(sample), 0))
+            self.lost[-1] = Sample(before.seq, before.time, rows, sample.ack)
         else:
-            self.lost.append(Sample(sample.seq, sample.time, _Dropped(length_of(sample)),
-                                    sample.ack))
+            rows = np.empty((length_of(sample), 0))  # how many, not what they were
+            self.lost.append(Sample(sample.seq, sample.time, rows, sample.ack))
 
     async def _wait(self, wanted: int, seconds: float | None) -> None:
         """Until so many rows are there, the source has ended, or the time is over."""
@@ -100,7 +101,8 @@ class Inbox:
         await self._wait(1, None)
         if self.samples and (left := self.samples[0][1] + patience - time.perf_counter()) > 0:
             await self._wait(min(most, self.limit), left)
-        taken, rows = [], 0
+        taken: list[Sample] = []
+        rows = 0
         first = self.samples[0][1] if self.samples else time.perf_counter()
         while self.samples and (not taken or rows + length_of(self.samples[0][0]) <= most):
             taken.append(self.samples.popleft()[0])
@@ -115,13 +117,6 @@ class Inbox:
             raise self.fault
 
 
-class _Dropped:
-    """Stands for the values of dropped samples."""
-
-    def __init__(self, n: int):
-        self.shape = (n, 0)
-
-
 def length_of(sample: Sample) -> int:
     try:
         shape = getattr(sample.values, "shape", None) or np.shape(sample.values)
@@ -131,8 +126,8 @@ def length_of(sample: Sample) -> int:
 
 
 def last_of(sample: Sample) -> int:
-    return int(sample.seq) + length_of(sample) - 1
+    return int(sample.seq or 0) + length_of(sample) - 1
 
 
 def time_of(sample: Sample, period: float) -> float:
-    return sample.seq * period if sample.time is None else float(np.ravel(sample.time)[0])
+    return (sample.seq or 0) * period if sample.time is None else float(np.ravel(sample.time)[0])

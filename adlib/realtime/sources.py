@@ -121,7 +121,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
 
     async def samples() -> AsyncIterator[Sample]:
         done = position() if position is not None else -1
-        async with aclosing(found.samples(features=names, position=done)) as given:
+        given = found.samples(features=names, position=done)
+        async with aclosing(given):  # type: ignore[type-var]  # as check_source demands
             async for sample in given:
                 yield sample
 
@@ -175,19 +176,19 @@ def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | N
     first = whole(first, "first", 0)
     if values.ndim != 2:
         raise ValueError(f"values must have shape (n_samples, n_features), got {values.shape}")
+    stamps = None
     if time is not None:
-        kind = getattr(getattr(time, "dtype", None), "kind", "")
-        time = times(time, "time") if kind == "M" else floats(time, "time")
-        if time.dtype.kind == "M":
-            time = (time - np.datetime64(0, "s")) / np.timedelta64(1, "s")
-        if time.shape != values.shape[:1]:
-            raise ValueError(f"time must have shape {values.shape[:1]}, got {time.shape}")
+        dated = getattr(getattr(time, "dtype", None), "kind", "") == "M"
+        stamps = floats(time, "time") if not dated else (
+            times(time, "time") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+        if stamps.shape != values.shape[:1]:
+            raise ValueError(f"time must have shape {values.shape[:1]}, got {stamps.shape}")
     if speed is not None:
         number(speed, "speed", above=0)
 
     async def rows() -> AsyncIterator[Sample]:
         if len(values):
-            yield Sample(first, time, values)
+            yield Sample(first, stamps, values)
 
     return paced(rows(), speed)
 
@@ -235,14 +236,16 @@ def masked(url: str) -> str:
 async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIterator[Sample]:
     """Each row when its time has come; rows that are due together stay together."""
     loop = asyncio.get_running_loop()
-    zero = None
+    zero, after = None, 0
     async for sample in samples:
         if speed is None:
             yield sample
             continue
         rows = np.atleast_2d(sample.values) if not isinstance(sample.values, str) else None
         n = 1 if rows is None else len(rows)
-        stamps = sample.time if sample.time is not None else sample.seq + np.arange(n)
+        first = after if sample.seq is None else sample.seq
+        after = first + n
+        stamps = sample.time if sample.time is not None else np.arange(first, after)
         due = np.broadcast_to(np.asarray(stamps, dtype=np.float64), (n,)) / speed
         if zero is None:
             zero = loop.time() - due[0]
@@ -253,6 +256,6 @@ async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIte
             late = np.flatnonzero(~(due[at:] + zero <= loop.time()))
             end = at + max(int(late[0]) if len(late) else n - at, 1)
             yield sample if rows is None else Sample(
-                sample.seq + at, None if sample.time is None else sample.time[at:end],
-                rows[at:end])
+                None if sample.seq is None else first + at,
+                None if sample.time is None else sample.time[at:end], rows[at:end])
             at = end

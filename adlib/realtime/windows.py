@@ -155,7 +155,7 @@ class StreamProcessor:
         self.stuck = None if stuck is None else floats(stuck, "stuck")
         self.stream = stream
         self.features = None if features is None else [str(f) for f in listed(features, "features")]
-        if None not in (self.features, self.n_features) and len(self.features) != self.n_features:
+        if n_features is not None and self.features and len(self.features) != n_features:
             raise ValueError(f"features must name {self.n_features} features, got {features!r}")
         self._first: int | None = None
         self._next = 0
@@ -324,7 +324,7 @@ class StreamProcessor:
                 self._next = seq + len(rows)
 
     def _old(self, start: int, end: int, time: Any) -> QualityEvent:
-        late = start < self._first or any(a <= end and start <= b for a, b in self._gaps)
+        late = start < (self._first or 0) or any(a <= end and start <= b for a, b in self._gaps)
         return self._event("late" if late else "duplicate", start, end, time,
                            f"{end - start + 1} samples skipped")
 
@@ -337,7 +337,7 @@ class StreamProcessor:
     # -- windows out --------------------------------------------------------------------------
 
     def _assemble(self, parts: list[tuple], events: list[QualityEvent]) -> Block:
-        d = self.n_features
+        d = self.n_features or 0
         n = sum(len(rows) for _, _, rows, _ in parts)
         seq, time, values = np.empty(n, np.int64), np.empty(n), np.full((n, d), np.nan)
         real, news, stamped = np.empty(n, bool), np.empty(n, bool), np.empty(n, bool)
@@ -404,7 +404,7 @@ class StreamProcessor:
                                       f"missing: {self._names(missing[i])}"))
         filled = np.where(last < 0, self._filled, values[np.maximum(last, 0),
                                                          np.arange(values.shape[1])])
-        valid = (absent <= self.hold).all(axis=1) & np.isfinite(filled).all(axis=1)
+        valid = np.logical_and.reduce((absent <= self.hold) & np.isfinite(filled), axis=1)
         self._absent = absent[-1]
         self._filled = filled[-1].copy()
         return np.nan_to_num(filled, nan=0.0), valid
@@ -421,7 +421,7 @@ class StreamProcessor:
             length = int(same[i][onset[i]].max())
             events.append(self._event("stuck", seq[i] - length + 1, seq[i], time[i],
                                       f"no change for {length} samples: {self._names(onset[i])}"))
-        return (same > self.stuck).any(axis=1)
+        return np.logical_or.reduce(same > self.stuck, axis=1)
 
     def _names(self, which: NDArray[np.bool_]) -> str:
         known = self.features if self.features and len(self.features) == len(which) else [
