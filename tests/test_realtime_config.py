@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import traceback
 
 import pytest
@@ -94,6 +95,13 @@ def test_detectors_by_name_by_module_and_with_parameters():
         "members": ["IsolationForest", {"detector": "KNN", "weight": 3}]}}).stat_config.build(1)
     assert [weight for _, weight in members.members] == [1.0, 3.0] and members.random_state == 1
     assert find_class("VAE").__name__ == "VAE"
+    assert find_class("OneClassSVM").__module__ == "adlib.detectors.voting"
+    for name, hint in (("IsolationForst", "did you mean 'IsolationForest'?"),
+                       ("Committee", "name one of adlib's"), ("find_detector", "unknown detector"),
+                       ("sklearn.svm:OneClassSvm", "cannot be imported"),
+                       ("..svm:X", "cannot be imported"), (":X", "unknown detector")):
+        with pytest.raises(ValueError, match=re.escape(hint)):
+            find_class(name)
 
 
 def test_environment_fills_in_secrets(monkeypatch, tmp_path):

@@ -73,7 +73,7 @@ def find_detector(name: str) -> type[Detector]:
     """
     found = _find(_SOURCE[name]) if name in _SOURCE else {}
     if name not in found:
-        known = {other.lower(): other for other in _SOURCE}
+        known = {other.lower(): other for other in _SOURCE.keys() - _INTERNAL}
         near = get_close_matches(str(name).lower(), known, n=1)
         hint = f", did you mean {known[near[0]]!r}?" if near else "; see adlib.all_detectors()"
         raise ValueError(f"unknown detector {name!r}{hint}")

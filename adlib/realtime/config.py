@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from adlib import detectors
 from adlib.durations import seconds
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
@@ -41,20 +42,15 @@ def find_class(name: str) -> type[BaseEstimator]:
     ('KNN', 'OneClassSVM')
     """
     module, _, attribute = name.rpartition(":")
-    if not module:
-        from adlib import detectors
-
-        known = [key for key in detectors.__all__ if key[0].isupper()]
-        if name in _CLASSICAL:
-            module, attribute = _CLASSICAL[name], name
-        elif name in known:
-            module = "adlib.detectors"
-        else:
-            raise ValueError(f"unknown detector {name!r}{nearest(name, [*known, *_CLASSICAL])}; "
-                             f"name one of adlib's or 'module:Class'")
+    own = not module and name not in _CLASSICAL
+    if own and name not in detectors.__all__:
+        raise ValueError(f"unknown detector {name!r}"
+                         f"{nearest(name, [*detectors.__all__, *_CLASSICAL])}; name one of "
+                         f"adlib's or 'module:Class'")
     try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        found = (detectors.find_detector(name) if own else
+                 getattr(import_module(module or _CLASSICAL[name]), attribute))
+    except (ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"detector {name!r} cannot be imported: {error}") from None
     if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
         raise ValueError(f"detector {name!r} is no estimator class")
