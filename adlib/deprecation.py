@@ -90,6 +90,80 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
     return __getattr__
 
 
+def former(instead: str) -> Callable[[F], F]:
+    """A function, or a property's getter, that only remains under its former name.
+
+    Parameters
+    ----------
+    instead : str
+        What to use in its place.
+
+    Returns
+    -------
+    callable
+        Decorator: every call warns.
+
+    Examples
+    --------
+    >>> @former("total")
+    ... def summed(values):
+    ...     return sum(values)
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     summed([1, 2])
+    3
+    >>> str(said[0].message)
+    'summed is now total, and will be removed in the next release'
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            _warn(f"{function.__qualname__} is now {instead}", stacklevel=3)
+            return function(*args, **kwargs)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+class RenamedKeys(dict[str, Any]):
+    """A dictionary whose values are found under former keys too, with a warning.
+
+    Parameters
+    ----------
+    values : mapping
+    names : mapping of str to str
+        Present key of each former one.
+
+    Examples
+    --------
+    >>> figures = RenamedKeys({"pages": 3}, {"wakes": "pages"})
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     figures["wakes"]
+    3
+    >>> str(said[0].message)
+    "'wakes' is now called 'pages', and will be removed in the next release"
+    >>> list(figures), figures.both()
+    (['pages'], {'pages': 3, 'wakes': 3})
+    """
+
+    def __init__(self, values: Mapping[str, Any], names: Mapping[str, str]):
+        super().__init__(values)
+        self.names = names
+
+    def __missing__(self, key: str) -> Any:
+        if self.names.get(key) not in self:
+            raise KeyError(key)
+        _warn(f"{key!r} is now called {self.names[key]!r}", stacklevel=3)
+        return self[self.names[key]]
+
+    def both(self) -> dict[str, Any]:
+        """The values under present and former keys: for tables and files, which cannot warn."""
+        return {**self, **{old: self[new] for old, new in self.names.items() if new in self}}
+
+
 def _warn(message: str, stacklevel: int = 4) -> None:
     warnings.warn(f"{message}, and will be removed in the next release", FutureWarning,
                   stacklevel=stacklevel)

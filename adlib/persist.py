@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,7 @@ from adlib import thresholds, windows
 from adlib.arguments import listed, require_extra
 from adlib.arguments import path as as_path
 from adlib.base import Detector
+from adlib.deprecation import former
 from adlib.detectors import find_detector
 from adlib.files import replaced_folder
 
@@ -139,6 +141,12 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
         raise ValueError(f"{folder} is damaged: {error} is missing") from error
     except Exception as error:  # whatever a damaged file may cause in the libraries that read it
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+@former("adlib.files.replaced_folder(path, 'model.json')")
+def new_folder(path: Path, what: str) -> AbstractContextManager[Path]:
+    """Former name of `adlib.files.replaced_folder`; ``what`` is the stem of the JSON file."""
+    return replaced_folder(path, f"{what}.json")
 
 
 class _Refused(ValueError):

@@ -38,7 +38,7 @@ from adlib.detectors import (
     SeasonalZScore,
     Voting,
 )
-from adlib.persist import load, save
+from adlib.persist import load, new_folder, save
 from adlib.realtime import RealTimeAnomalyDetector
 from adlib.thresholds import POT
 from adlib.windows import Windows
@@ -594,3 +594,15 @@ def test_a_tampered_checkpoint_runs_nothing(tmp_path, data):
 if __name__ == "__main__":
     _freeze(FROZEN)
     _freeze_engine(FROZEN)
+
+
+def test_a_new_folder_is_found_under_its_former_name(tmp_path):
+    for _ in range(2):  # new, and in the place of another one
+        with pytest.warns(FutureWarning, match=r"new_folder is now adlib\.files\.replaced_folder"):
+            draft = new_folder(tmp_path / "mine", "model")
+        with draft as folder:
+            (folder / "model.json").write_text("{}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "model.json"]
+    with (pytest.warns(FutureWarning), pytest.raises(FileExistsError, match="not a saved engine"),
+          new_folder(tmp_path / "mine", "engine")):
+        pass

@@ -1,5 +1,6 @@
 """Backtests, and the command line."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -82,6 +83,26 @@ def test_settings_are_replayed_without_scoring(scored, monkeypatch):
         scored.replay(alhpa=0.1)
     with pytest.raises(ValueError, match="open_after"):
         scored.replay(open_after=9)
+
+
+def test_pages_are_found_under_their_former_names_too(scored):
+    outcome = scored.replay()
+    with pytest.warns(FutureWarning, match=r"wakes is now Outcome\.pages"):
+        assert outcome.wakes == outcome.pages
+    for name in ("wakes_per_day", "false_wakes_per_day"):
+        now = name.replace("wakes", "pages")
+        with pytest.warns(FutureWarning, match=f"'{name}' is now called '{now}'"):
+            assert outcome.summary[name] == outcome.summary[now]
+    with pytest.raises(KeyError, match="wakes_per_week"):
+        outcome.summary["wakes_per_week"]
+    table = scored.compare([{"alpha": 0.05}, {"alpha": 0.01}])
+    assert [*table][-2:] == ["wakes_per_day", "false_wakes_per_day"]
+    assert (table["wakes_per_day"] == table["pages_per_day"]).all()
+    assert (table["false_wakes_per_day"] == table["false_pages_per_day"]).all()
+    unlabelled = dataclasses.replace(scored, _faults=None)
+    assert [*unlabelled.compare([{}])][-1] == "wakes_per_day"
+    with pytest.raises(KeyError, match="false_wakes_per_day"):
+        unlabelled.replay().summary["false_wakes_per_day"]
 
 
 def test_labels_change_no_score_and_fitted_stays_as_it_is():
@@ -180,7 +201,7 @@ def test_fit_counts_rows_with_missing_values(place, capsys):
     assert "of 3 features (3 rows lack values): model" in capsys.readouterr().out
 
 
-def test_backtest_prints_what_would_have_woken_you(place, capsys):
+def test_backtest_prints_what_would_have_paged_you(place, capsys):
     command = ["backtest", "config.yaml", "all.csv", "--labels", "fault", "--set", "alpha=0.05"]
     assert main(command) == 0
     shown = capsys.readouterr().out
@@ -189,7 +210,9 @@ def test_backtest_prints_what_would_have_woken_you(place, capsys):
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [o["summary"]["found"] for o in found["outcomes"]] == [3, 3]
-    assert found["outcomes"][0]["pages"]
+    configured = found["outcomes"][0]
+    assert configured["pages"] and configured["pages"] == configured["wakes"]
+    assert configured["summary"]["pages_per_day"] == configured["summary"]["wakes_per_day"]
 
 
 @pytest.mark.parametrize(("command", "message"), [

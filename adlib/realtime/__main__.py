@@ -132,9 +132,10 @@ def _run(args: argparse.Namespace) -> int:
     print(_receivers(config.alert_config), file=sys.stderr)
 
     async def judge() -> None:
-        stop = asyncio.current_task().cancel
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
         for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stop)
+            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
         async with contextlib.aclosing(engine.process_stream(samples)) as windows:
             async for window in windows:
                 if args.all or window["is_anomaly"]:
@@ -170,9 +171,10 @@ def _backtest(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({
             "days": test.days, "quality": [event.to_dict() for event in test.quality],
-            "outcomes": [{"settings": o.settings, "summary": o.summary,
+            "outcomes": [{"settings": o.settings, "summary": o.summary.both(),
                           "incidents": [incident.to_dict() for incident in o.incidents],
-                          "pages": [{"time": page.time, "id": page.id} for page in o.pages]}
+                          **dict.fromkeys(("pages", "wakes"), [  # "wakes": for one release
+                              {"time": page.time, "id": page.id} for page in o.pages])}
                          for o in outcomes]}))
         return 0
     print(f"{len(test.verdicts)} windows, {test.days:.3g} days, {len(test.quality)} data-quality "

@@ -4,7 +4,6 @@ Samples are scored once; any number of budgets, debounces and cooldowns are then
 verdicts. It is how to choose them before going live.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from adlib.deprecation import RenamedKeys, former
 from adlib.metrics.labels import runs
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
@@ -46,17 +46,6 @@ class Fault:
     delay: float | None
 
 
-class Summary(dict[str, Any]):
-    """Figures by name; former names work for one release, with a warning."""
-
-    def __missing__(self, name: str) -> Any:
-        if name not in _FORMERLY:
-            raise KeyError(name)
-        warnings.warn(f"summary[{name!r}] is now called {_FORMERLY[name]!r}; the former name will "
-                      f"be removed in the next release", FutureWarning, stacklevel=2)
-        return self[_FORMERLY[name]]
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What one setting would have done.
@@ -77,7 +66,8 @@ class Outcome:
         ``flagged`` (share of judged windows), ``incidents``, ``pages_per_day``,
         ``messages_per_day``; with labels ``faults``, ``found``, ``missed``, ``median_delay``
         (seconds), ``false_pages_per_day`` and ``precision`` (of incidents that people are notified
-        of; None where there are none).
+        of; None where there are none). What was ``wakes_per_day`` until now is found under that
+        name too, for one release and with a warning.
     """
 
     settings: dict[str, Any]
@@ -85,13 +75,12 @@ class Outcome:
     events: list[IncidentEvent]
     pages: list[IncidentEvent]
     faults: list[Fault] | None
-    summary: Summary
+    summary: RenamedKeys
 
     @property
+    @former("Outcome.pages")
     def wakes(self) -> list[IncidentEvent]:
         """Former name of ``pages``."""
-        warnings.warn("Outcome.wakes is now called pages; the former name will be removed in the "
-                      "next release", FutureWarning, stacklevel=2)
         return self.pages
 
 
@@ -160,12 +149,18 @@ class Backtest:
             "flagged": float(flagged.sum() / max((~np.isnan(p)).sum(), 1)),
             "incidents": len(ended), "pages_per_day": len(pages) / self.days,
             "messages_per_day": sum(event.notify for event in events) / self.days, **more}
-        return Outcome(settings, list(ended.values()), events, pages, faults, Summary(summary))
+        return Outcome(settings, list(ended.values()), events, pages, faults,
+                       RenamedKeys(summary, _FORMERLY))
 
     def compare(self, settings: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-        """A row for each setting: what it is, and its summary."""
+        """A row for each setting: what it is, and its summary.
+
+        The last columns hold the figures that were renamed once more, under their former names:
+        ``wakes_per_day`` and ``false_wakes_per_day``. They will be removed in the next release.
+        """
         outcomes = [self.replay(**setting) for setting in settings]
-        return pd.DataFrame([{**outcome.settings, **outcome.summary} for outcome in outcomes])
+        return pd.DataFrame([{**outcome.settings, **outcome.summary.both()}
+                             for outcome in outcomes])
 
     def _against_labels(self, incidents: list[Incident], pages: list[IncidentEvent]
                         ) -> tuple[list[Fault] | None, dict[str, Any]]:
@@ -262,7 +257,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
 
 def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None) -> np.ndarray:
     """Time of each row, POSIX seconds."""
-    index = getattr(history, "index", None)
+    index: Any = getattr(history, "index", None)
     if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
         return index.as_unit("ns").asi8 / 1e9
     if time is None:
