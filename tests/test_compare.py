@@ -255,6 +255,20 @@ def test_calibration_leaves_each_recording_its_first_rows():
     assert score_cell(Distance(window=8), data).calibrate.size == 300 - 7 - 7
 
 
+def test_a_committee_is_calibrated_on_the_same_rows_as_others(monkeypatch):
+    calibrated, calibrate_scores = [], Ensemble.calibrate_scores
+
+    def recorded(self, scores):
+        calibrated.append(len(scores))
+        return calibrate_scores(self, scores)
+
+    monkeypatch.setattr(Ensemble, "calibrate_scores", recorded)
+    for window, seen in ((8, 400 - 7 - 7), (1, 400 - 1 - 1)):
+        model = Ensemble(members=[Distance(window=window)])
+        cell = score_cell(model, recordings(calibrate_start=200, train_end=600))
+        assert calibrated[-1] == cell.calibrate.size == seen
+
+
 def test_an_event_ends_with_its_recording():
     found = np.zeros((N, 1))
     found[790:800] = 1  # in the fourth recording, and missed in the fifth

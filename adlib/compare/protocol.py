@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from adlib.arguments import instance
 from adlib.base import Detector, OnlineDetector, Scores, anomaly_score
 from adlib.datasets import Dataset
+from adlib.detectors.committee import Committee
 from adlib.metrics import Metric, report
 from adlib.metrics.labels import runs
 from adlib.metrics.record import is_named
@@ -218,8 +219,12 @@ def _calibrated(model: Any, dataset: Dataset, rows: slice, settled: NDArray[np.b
     if _calibrates_itself(detector):
         context = lookback(model)
         X = _before_core(model, dataset.X[rows.start - context : rows.stop])
-        # without a look-back the first rows of a recording are left out here as well
-        detector.calibrate(X[context - detector.context_ :] if context else X[settled])
+        X = X[context - detector.context_ :]
+        if isinstance(detector, Committee):
+            before = np.zeros(detector.context_, dtype=bool)
+            detector.calibrate(X, judged=np.append(before, settled))
+        else:  # without a look-back the first rows of a recording are left out here as well
+            detector.calibrate(X if context else X[settled])
     else:
         detector.calibrate_scores(scores)
     return float(detector.threshold_)

@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from adlib.arguments import column as per_row
 from adlib.arguments import floats, listed, number
 from adlib.base import (
     FEW_ROWS,
@@ -272,7 +273,7 @@ class Committee(Detector):
 
     # -- calibrate ----------------------------------------------------------------------------
 
-    def calibrate(self, X_normal: ArrayLike) -> Self:
+    def calibrate(self, X_normal: ArrayLike, *, judged: ArrayLike | None = None) -> Self:
         """Replace the held-out scores, and with them threshold, tail scores and severity.
 
         The members' scales stay where there are some: the score means what it meant before.
@@ -282,10 +283,14 @@ class Committee(Detector):
         X_normal : array-like of shape (n_samples, n_features)
             Normal rows that `fit` has not seen. The first rows only serve as context where
             members look back.
+        judged : array-like of bool, shape (n_samples,), optional
+            False on rows that only serve as context, as where another recording begins.
         """
         check_is_fitted(self, "members_")
         X = self.windowed(self.validate(X_normal, reset=False))
-        raw = self._member_scores(X)[self.context_:]
+        counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
+        counts = counts.astype(bool) & (np.arange(len(X)) >= self.context_)
+        raw = self._member_scores(X)[counts]
         with self._all_or_nothing():
             self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
         return self
