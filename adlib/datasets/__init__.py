@@ -1,44 +1,15 @@
 """Labelled data: the container, generators, injectors and loaders."""
 
-from adlib.datasets.dataset import Dataset, Splits
-from adlib.datasets.generators import (
-    make_fraud,
-    make_intrusion,
-    make_manufacturing,
-    make_medical,
-    make_sensor_stream,
-    make_sine,
-    make_telemetry,
-)
-from adlib.datasets.injectors import ANOMALY_KINDS, KINDS, Event, inject, injector
-from adlib.datasets.loaders import (
-    load_adbench,
-    load_nab,
-    load_skab,
-    load_sklearn,
-    load_telemetry,
-)
-from adlib.datasets.sources import card
-from adlib.datasets.tables import load_csv
+# each module lists what it gives; a new generator or loader is added there alone
+from adlib.datasets import dataset, generators, injectors, loaders, sources, tables
+from adlib.datasets.dataset import *  # noqa: F403
+from adlib.datasets.dataset import Splits
+from adlib.datasets.generators import *  # noqa: F403
+from adlib.datasets.injectors import *  # noqa: F403
+from adlib.datasets.injectors import Event
+from adlib.datasets.loaders import *  # noqa: F403
+from adlib.datasets.sources import *  # noqa: F403
+from adlib.datasets.tables import *  # noqa: F403
 
-__all__ = [
-    "ANOMALY_KINDS",
-    "KINDS",
-    "Dataset",
-    "card",
-    "inject",
-    "injector",
-    "load_adbench",
-    "load_csv",
-    "load_nab",
-    "load_skab",
-    "load_sklearn",
-    "load_telemetry",
-    "make_fraud",
-    "make_intrusion",
-    "make_manufacturing",
-    "make_medical",
-    "make_sensor_stream",
-    "make_sine",
-    "make_telemetry",
-]
+__all__ = sorted(name for module in (dataset, generators, injectors, loaders, sources, tables)
+                 for name in module.__all__)

@@ -16,6 +16,8 @@ from adlib.metrics.labels import runs
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["Dataset"]
+
 #: ``kind`` of rows that are neither normal nor anomalous and are left out of every metric.
 RECOVERY = "recovery"
 

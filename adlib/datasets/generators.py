@@ -20,6 +20,9 @@ from adlib.arguments import generator, number, whole
 from adlib.datasets.dataset import Dataset
 from adlib.datasets.injectors import ANOMALY_KINDS, inject, strengths_of
 
+__all__ = ["make_fraud", "make_intrusion", "make_manufacturing", "make_medical",
+           "make_sensor_stream", "make_sine", "make_telemetry"]
+
 RandomState = int | np.random.Generator | None
 
 #: Score an oracle gives to a missing value: beyond anything finite noise reaches.
@@ -558,8 +561,7 @@ def _table(
 
     rows = np.sort(history + rng.choice(n - history, n_anomalies, replace=False))
     kinds = rng.permutation(np.resize(rng.permutation(list(table.anomalies)), n_anomalies))
-    ladder = strengths_of(strength)
-    steps = rng.permutation(np.resize(ladder, n_anomalies))
+    steps = rng.permutation(np.resize(strengths_of(strength), n_anomalies))
     kind, size, channel = np.full(n, "", object), np.zeros(n), np.full(n, "", object)
     for row, k, step in zip(rows, kinds, steps, strict=True):
         direction = _vector(names, table.anomalies[k])

@@ -20,6 +20,8 @@ from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
 from adlib.metrics.labels import runs
 
+__all__ = ["ANOMALY_KINDS", "KINDS", "inject", "injector"]
+
 #: An event of a kind that replaces values must change its channel by this many sd (rms), or it is
 #: placed again: a label on rows that hardly changed would punish detectors for being right.
 MIN_STRENGTH = 0.05

@@ -17,7 +17,10 @@ from adlib.datasets.dataset import Dataset
 from adlib.datasets.sources import ADBENCH, NAB, SKAB, Collection
 from adlib.datasets.tables import inside, read_table, require, windows_of
 
+__all__ = ["load_adbench", "load_nab", "load_skab", "load_sklearn", "load_telemetry"]
+
 PathLike = str | os.PathLike
+
 
 def load_sklearn(
     name: str, *, anomaly_class: int | None = None, random_state: int | None = 0

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from adlib.arguments import path as as_path
 
+__all__ = ["card"]
+
 
 @dataclass(frozen=True)
 class Collection:

@@ -17,9 +17,11 @@ from adlib.arguments import listed, number, one_of
 from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
 
+__all__ = ["load_csv"]
+
 PathLike = str | os.PathLike
 
-#: Words that are understood in a label column without being told which one is normal.
+#: Words that are understood in a label column without `normal_label`.
 NORMAL_WORDS = {"0", "0.0", "false", "no", "n", "normal", "ok", "good", "benign", "inlier"}
 ANOMALY_WORDS = {
     "1", "1.0", "true", "yes", "y", "anomaly", "anomalous", "abnormal", "outlier", "attack",
@@ -280,7 +282,7 @@ def _timestamps(path: Path, column: pd.Series, unit: str | None) -> np.ndarray:
 
 
 def _day_first(path: Path, column: pd.Series) -> bool:
-    """Whether 03/04/2024 is in April: a number above 12 in any row tells, else the dots do."""
+    """Whether 03/04/2024 is in April: decided by a number above 12 in any row, else by dots."""
     parts = column.astype(str).str.extract(DAY_OR_MONTH).dropna().astype(int)
     first, second = parts.max() if len(parts) else (0, 13)
     if max(first, second) > 12:
