@@ -127,9 +127,9 @@ def described(model: Any) -> Any:
     """What a detector is made of, as JSON: its class, its code, its parameters.
 
     Two models of equal description give equal scores on equal data and seed. Code outside adlib and
-    scikit-learn is told by its bytecode, so that a class of a notebook, which has no source file,
-    is told from its next version; comments and line numbers do not count. Followed are base
-    classes, and functions, classes and constants that are used from the same module.
+    scikit-learn is identified by its bytecode, so that a class of a notebook, which has no source
+    file, differs from its next version; comments and line numbers do not count. Base classes are
+    followed, and functions, classes and constants that are used from the same module.
 
     Examples
     --------
@@ -140,14 +140,14 @@ def described(model: Any) -> Any:
     try:
         return _described(model)
     except RecursionError:  # parts that hold each other
-        return uuid.uuid4().hex  # told from everything: computed anew
+        return uuid.uuid4().hex  # equal to nothing else: computed anew
 
 
 @singledispatch
 def _described(value: Any) -> Any:
     cls, own = type(value), hasattr(value, "get_params")
     if not own and not hasattr(value, "__dict__"):
-        return repr(value)  # an address in it tells it from everything
+        return repr(value)  # an address in it makes it equal to nothing else
     if not own and any(getattr(cls, how, None) is not getattr(object, how, None)
                        for how in ("__reduce__", "__reduce_ex__", "__getstate__")):
         try:  # attributes are not all there is to it: a tensor, a partial, a table
@@ -165,15 +165,13 @@ def _(value: np.ndarray) -> Any:
     return [str(value.dtype), list(value.shape), hashlib.sha256(data).hexdigest()]
 
 
-@_described.register(list)
-@_described.register(tuple)
-def _(value: Any) -> Any:
+@_described.register
+def _(value: list | tuple) -> Any:
     return [type(value).__name__, *map(_described, value)]
 
 
-@_described.register(set)
-@_described.register(frozenset)
-def _(value: Any) -> Any:
+@_described.register
+def _(value: set | frozenset) -> Any:
     return [type(value).__name__, *sorted(map(repr, value))]
 
 
@@ -182,9 +180,8 @@ def _(value: dict) -> Any:
     return {repr(k): _described(v) for k, v in value.items()}
 
 
-@_described.register(type)
-@_described.register(FunctionType)
-def _(value: Any) -> Any:
+@_described.register
+def _(value: type | FunctionType) -> Any:
     return [_name(value), _code(value)]
 
 

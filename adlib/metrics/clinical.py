@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adlib.arguments import number
-from adlib.metrics.labels import Mask, both_classes, labels_and_flags, labels_and_scores
+from adlib.metrics.labels import Mask, both_classes
+from adlib.metrics.point import judged_flags, judged_scores
 from adlib.metrics.record import judges
 
 __all__ = ["net_benefit", "sensitivity_at_specificity"]
@@ -59,8 +60,7 @@ def sensitivity_at_specificity(y_true: ArrayLike, score: ArrayLike, specificity:
     (0.5, 1.0)
     """
     number(specificity, "specificity", least=0, most=1)
-    y, score, judged = labels_and_scores(y_true, score, judged)
-    y, score = y[judged], score[judged]
+    y, score = judged_scores(y_true, score, judged)
     if not both_classes(y, "sensitivity_at_specificity"):
         return np.nan
     normal = np.sort(score[~y])
@@ -119,8 +119,7 @@ def net_benefit(y_true: ArrayLike, pred: ArrayLike, threshold: float, *,
     number(threshold, "threshold", above=0, below=1)
     if prevalence is not None:
         number(prevalence, "prevalence", above=0, below=1)
-    y, pred, judged = labels_and_flags(y_true, pred, judged)
-    y, pred = y[judged], pred[judged]
+    y, pred = judged_flags(y_true, pred, judged)
     if not both_classes(y, "net_benefit"):
         return np.nan
     share = y.mean() if prevalence is None else prevalence

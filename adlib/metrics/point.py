@@ -52,7 +52,7 @@ def roc_auc(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = None) -> floa
     >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
     """
-    y, score = _judged_scores(y_true, score, judged)
+    y, score = judged_scores(y_true, score, judged)
     return float(area_roc(*curve(y, score))) if both_classes(y, "roc_auc") else np.nan
 
 
@@ -83,7 +83,7 @@ def average_precision(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = Non
     >>> round(average_precision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
     """
-    y, score = _judged_scores(y_true, score, judged)
+    y, score = judged_scores(y_true, score, judged)
     return float(area_pr(*curve(y, score))) if both_classes(y, "average_precision") else np.nan
 
 
@@ -115,7 +115,7 @@ def best_f1(y_true: ArrayLike, score: ArrayLike, *, judged: Mask = None) -> floa
     >>> best_f1([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.8
     """
-    y, score = _judged_scores(y_true, score, judged)
+    y, score = judged_scores(y_true, score, judged)
     return float(highest_f1(*curve(y, score))) if both_classes(y, "best_f1") else np.nan
 
 
@@ -146,7 +146,7 @@ def confusion_matrix(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = None
     >>> confusion_matrix([0, 0, 1, 1], [0, 1, 0, 1]).tolist()
     [[1, 1], [1, 1]]
     """
-    y, pred = _judged_flags(y_true, pred, judged)
+    y, pred = judged_flags(y_true, pred, judged)
     return np.bincount(2 * y + pred, minlength=4).reshape(2, 2)
 
 
@@ -264,21 +264,23 @@ def false_positive_rate(y_true: ArrayLike, pred: ArrayLike, *, judged: Mask = No
     return rates(0, fp, 0, tn)["false_positive_rate"]
 
 
-def _judged_scores(y_true: ArrayLike, score: ArrayLike, judged: Mask) -> tuple[Flags, Floats]:
+def judged_scores(y_true: ArrayLike, score: ArrayLike, judged: Mask) -> tuple[Flags, Floats]:
+    """Labels and scores of the judged rows."""
     y, score, judged = labels_and_scores(y_true, score, judged)
     return y[judged], score[judged]
 
 
-def _judged_flags(y_true: ArrayLike, pred: ArrayLike, judged: Mask) -> tuple[Flags, Flags]:
+def judged_flags(y_true: ArrayLike, pred: ArrayLike, judged: Mask) -> tuple[Flags, Flags]:
+    """Labels and flags of the judged rows."""
     y, pred, judged = labels_and_flags(y_true, pred, judged)
     return y[judged], pred[judged]
 
 
 def _thresholded(y_true: ArrayLike, pred: ArrayLike, judged: Mask, metric: str) -> float:
-    y, pred = _judged_flags(y_true, pred, judged)
+    y, pred = judged_flags(y_true, pred, judged)
     if not both_classes(y, metric):
         return np.nan
-    (tn, fp), (fn, tp) = np.bincount(2 * y + pred, minlength=4).reshape(2, 2)
+    (tn, fp), (fn, tp) = confusion_matrix(y, pred)
     return rates(tp, fp, fn, tn)[metric]
 
 
