@@ -87,7 +87,7 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
 
 
 def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = None) -> Axes:
-    """Average ranks on one line; a bar joins detectors that are not told apart.
+    """Average ranks on one line; a bar joins detectors that do not differ significantly.
 
     Detectors are blue, baselines grey. Every detector that belongs to a bar has a dot on it: a
     bar may pass below one that does not.
@@ -137,9 +137,9 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
         marker_props={"s": 22}, crossbar_props={"marker": "o", "markersize": 4, "linewidth": 2.5},
     )
     n = len(ranking.values)
-    told = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
-    ax.set_title(f"average rank over {n} data sets, 1 = best{told}\n"
-                 "bars join what a paired Wilcoxon test (Holm) does not tell apart",
+    few = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
+    ax.set_title(f"average rank over {n} data sets, 1 = best{few}\n"
+                 "bars join detectors without a significant difference (paired Wilcoxon, Holm)",
                  fontsize="medium")
     return ax
 
@@ -624,7 +624,7 @@ def _bands(ax: Axes, edge: NDArray, marked: NDArray, colour: str, label: str) ->
 
 def _ticks(ax: Axes, x: NDArray, flags: NDArray, true: NDArray) -> None:
     """A mark per flagged row at the foot of the panel."""
-    # told apart by shape as well: red and green look alike to one reader in twenty
+    # different in shape as well: red and green look alike to one reader in twenty
     for which, colour, marker, label in ((flags & true, HIT, "|", "flagged, right"),
                                          (flags & ~true, FALSE_ALARM, "x",
                                           "flagged, false alarm")):

@@ -324,8 +324,8 @@ def chance_level(case: Case) -> Result:
     span = "" if np.isnan(line.low) else f"95 % interval {line.low:.3f} to {line.high:.3f}; "
     return _found(case.p > LUCK, case.value, random, (
         f"{case.name} is {case.value:.3f} ({span}ROC-AUC {auc:.3f}); the same "
-        f"scores {how} get {random:.3f} and reach it with p = {case.p:.2g}, where above "
-        f"{LUCK} is not told from chance"))
+        f"scores {how} get {random:.3f} and reach it with p = {case.p:.2g}; above {LUCK} it may "
+        "be chance"))
 
 
 def _one_liners(case: Case) -> dict[str, Scores]:

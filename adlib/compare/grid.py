@@ -108,8 +108,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         ``peak_memory_mib`` is by how many MiB the resident memory of the process rose, at most,
         while the detector fitted and scored: the data, which were there before, are not in it;
         libraries that a first cell loads are; pages that an earlier cell left with the allocator
-        can hide a part. NaN where the system cannot tell (other than Linux), and where the process
-        died.
+        can hide a part. NaN where the system does not report it (other than Linux), and where the
+        process died.
 
     Raises
     ------

@@ -194,7 +194,7 @@ def _said(table: pd.DataFrame) -> str:
     heads = table[table.metric.isin(HEADLINES)]
     return verdict(heads) if heads.value.notna().any() else (
         "No labels: no quality is measured here. What the detectors flag, how steady they are and "
-        "which injected anomalies they find is all that these data tell.")
+        "which injected anomalies they find is all that these data show.")
 
 
 def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking) -> dict[str, bytes]:

@@ -91,8 +91,8 @@ def best_first(found: Findings) -> Blocks:
 
 
 def beyond_chance(found: Findings) -> Blocks:
-    yield found.figure("critical_difference.png", "Average ranks; a bar joins detectors that a "
-                                                  "paired test does not tell apart")
+    yield found.figure("critical_difference.png", "Average ranks; a bar joins detectors that do "
+                                                  "not differ significantly in a paired test")
 
 
 def by_data_set(found: Findings) -> Blocks:

@@ -129,9 +129,10 @@ def _caught(before: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
             yield facts
         except (Exception, SystemExit) as error:  # a failed cell is a result; the others go on
             facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    told = [str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
     if facts["status"] == "ok":
-        facts["reason"] = "; ".join(dict.fromkeys([facts["reason"]] * bool(facts["reason"]) + told))
+        messages = [facts["reason"]] * bool(facts["reason"]) + [
+            str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
+        facts["reason"] = "; ".join(dict.fromkeys(messages))
 
 
 def _blank(status: str = "ok", reason: str = "") -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _blank(status: str = "ok", reason: str = "") -> dict[str, Any]:
 
 
 class _Peak:
-    """Highest resident memory of this process since now, where the system can tell (Linux)."""
+    """Highest resident memory of this process since now, where the system reports it (Linux)."""
 
     def __init__(self) -> None:
         self.before = np.nan

@@ -126,7 +126,7 @@ def checked_judged(judged: Mask, n_samples: int) -> Flags:
 
 
 def both_classes(y: Flags, metric: str) -> bool:
-    """Tell whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
+    """Whether `y` has anomalies and normal rows; warn that `metric` is nan if not.
 
     Examples
     --------
