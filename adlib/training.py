@@ -312,6 +312,24 @@ class DeepDetector(Detector):
     weights_ : dict of str to ndarray
         The network's state.
     center_, scale_ : ndarray of shape (n_features,)
+
+    Examples
+    --------
+    A network that tells rows from noise is unsure where rows are rare (Steinwart et al., 2005):
+
+    >>> class AgainstNoise(DeepDetector):
+    ...     def _network(self, n_features):
+    ...         return nn.Sequential(mlp((self.window * n_features, 32)), nn.Linear(32, 1))
+    ...     def _losses(self, net, x):
+    ...         rows = x.flatten(1)
+    ...         noise = 10 * torch.rand_like(rows) - 5
+    ...         yield net, nn.functional.softplus(torch.cat([net(rows), -net(noise)])).mean()
+    ...     def _row_scores(self, net, x):
+    ...         return net(x.flatten(1))[:, 0]
+    >>> X = np.random.default_rng(0).normal([3, -3], 0.1, size=(400, 2))
+    >>> detector = AgainstNoise(epochs=60, learning_rate=0.01, random_state=0).fit(X)
+    >>> detector.detect([[3, -3], [2, -2]]).is_anomaly.tolist()
+    [False, True]
     """
 
     _expensive = True

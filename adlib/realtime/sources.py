@@ -36,6 +36,19 @@ class Source(Protocol):
     ...         for seq in range(position + 1, 10):
     ...             yield Sample(seq, float(seq), [10.0 - seq])
     >>> check_source(Countdown)
+
+    A source that forgets a sample when it is acknowledged, after the commit:
+
+    >>> class Queue(Source):
+    ...     def __init__(self):
+    ...         self.kept = {seq: [float(seq), 1.0] for seq in range(20)}
+    ...     async def samples(self, *, features=None, position=-1):
+    ...         async def forget(seq):
+    ...             del self.kept[seq]
+    ...         for seq in sorted(self.kept):
+    ...             if seq > position:
+    ...                 yield Sample(seq, None, self.kept[seq], lambda seq=seq: forget(seq))
+    >>> check_source(Queue)
     """
 
     def samples(self, *, features: Sequence[str] | None = None,
