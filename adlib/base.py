@@ -419,7 +419,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _checked(self, score: Any, n: int) -> Scores:
         """Hold what a subclass returns to the contract: NaN would count as normal for ever."""
-        score = np.asarray(score, dtype=np.float64)
+        score = np.asarray(score)
+        if score.dtype.kind not in "fiub":
+            raise TypeError(f"{type(self).__name__} must give one score per row, a number, gave "
+                            f"dtype {score.dtype}")
+        score = score.astype(np.float64, copy=False)
         if score.shape != (n,):
             raise ValueError(f"{type(self).__name__} must give one score per row, shape ({n},), "
                              f"gave shape {score.shape}")
@@ -577,6 +581,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
                              f"{rows[0]}, column {name!r}; fill or drop them") from None
 
+    def _check_stored(self) -> None:
+        """Refuse a constructor that forgets a parameter."""
+        names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
+        if missing := sorted(name for name in names if not hasattr(self, name)):
+            raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
+                            f"**base and call super().__init__(**base)")
+
     def check_params(self) -> None:
         """Refuse parameters out of range; called by `fit`. Extend it by those of a subclass.
 
@@ -585,10 +596,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ValueError, TypeError
             One sentence that names the parameter, what it is and what it may be.
         """
-        names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
-        if missing := sorted(name for name in names if not hasattr(self, name)):
-            raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
-                            f"**base and call super().__init__(**base)")
+        self._check_stored()
         check_window(self.window)
         check_alpha(self.alpha)
         one_of(self.calibration, "calibration", ("auto", "split", "cross", None))

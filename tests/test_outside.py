@@ -20,14 +20,17 @@ import pytest
 from adlib import Detector, check_detector, persist
 from adlib.compare import compare
 from adlib.datasets import Dataset
-from adlib.metrics import report, roc_auc
+from adlib.metrics import Metric, report, roc_auc
 from adlib.realtime import (
     Channel,
+    Outcome,
     RealTimeAnomalyDetector,
+    Sample,
     Source,
     check_channel,
     check_source,
     registry,
+    replay,
     source,
 )
 from adlib.realtime.config import ConfigError, EngineConfig
@@ -263,3 +266,114 @@ def test_a_program_in_a_folder_of_its_own(folder):
     assert run.stdout.split() == ["ok"] * 8 + ["True", "open"]
     assert {path.name for path in folder.iterdir()} - {"__pycache__"} == {
         "program.py", *(path.name for path in FILES), "cells", "network", "alerts.db"}
+
+
+# -- what goes wrong: one sentence each ------------------------------------------------------------
+
+
+class Wrong(Detector):
+    gives: object = None
+
+    def _fit(self, X):
+        pass
+
+    def _score(self, X):
+        return self.gives
+
+
+@pytest.mark.parametrize(("gives", "says"), [
+    (["a", "b"], "Wrong must give one score per row, a number, gave dtype <U1"),
+    ([1j, 2j], "Wrong must give one score per row, a number, gave dtype complex128"),
+    (None, "Wrong must give one score per row, a number, gave dtype object"),
+    ([1.0], r"Wrong must give one score per row, shape \(2,\), gave shape \(1,\)"),
+    (np.ones((2, 2)), r"shape \(2,\), gave shape \(2, 2\)"),
+])
+def test_scores_that_are_none(gives, says):
+    detector = Wrong(threshold=1.0, calibration=None).fit(np.eye(2))
+    detector.gives = gives
+    with pytest.raises((TypeError, ValueError), match=says):
+        detector.anomaly_score(np.eye(2))
+
+
+def test_a_constructor_that_forgets_the_base(data):
+    class Forgets(Wrong):
+        def __init__(self, k=3):
+            self.k = k
+
+    for use in (lambda: quick(Forgets, data), lambda: Forgets().fit(data.X)):
+        with pytest.raises(TypeError, match=r"Forgets.__init__ does not set .*super\(\).__init__"):
+            use()
+
+
+def test_a_metric_that_gives_a_vector(data):
+    with pytest.raises(TypeError, match=r"'long' must give one number, gave an array of shape"):
+        report(data.y, data.X[:, 0], metrics=Metric("long", lambda y_true, score: score))
+
+
+class Deaf(Channel):
+    name = "deaf"
+
+    def __init__(self, answer=None, **changes):
+        self.answer = answer
+        vars(self).update(changes)
+
+    async def send(self, rows):
+        return [self.answer for _ in rows]
+
+
+@pytest.mark.parametrize(("channels", "says"), [
+    ([Deaf], "it is an instance, not a class"),
+    ([Deaf(name=None)], "name is a text that is not empty"),
+    ([Deaf(batch=0)], "batch is a whole number of messages, at least 1"),
+    ([Deaf(timeout="soon")], "timeout is a number of seconds above 0"),
+    (Deaf(), "channels must be a list"),
+    ([Deaf(), Deaf()], "two channels are named 'deaf'"),
+])
+def test_channels_that_an_engine_cannot_use(folder, channels, says):
+    with pytest.raises(ValueError, match=says):
+        asyncio.run(judged(fitted(channels=channels), replay(np.ones((30, 2)))))
+
+
+def test_an_answer_that_is_no_outcome_is_tried_again(outside, caplog):
+    with pytest.raises(ValueError, match="state must be one of 'sent', 'retry', 'dead'"):
+        Outcome("ok")
+    with pytest.raises(ValueError, match="retry_after must be a number"):
+        Outcome("retry", None, "soon")
+    engine = fitted(channels=[Deaf("sent")])
+    asyncio.run(judged(engine, outside.plant.Plant()))
+    assert {row.state for row in engine.store.outbox()} == {"pending"}
+    assert "deaf did not take 1 of 1 messages, unforeseen TypeError" in caplog.text
+
+
+@pytest.mark.parametrize("rows", [[1.0], np.ones((3, 2)), "csv:rig.csv", None, Source],
+                         ids=["list", "array", "text", "none", "class"])
+def test_what_is_no_source(folder, rows):
+    with pytest.raises(TypeError, match=r"source must be a Source or .* adlib\.realtime\.replay"):
+        asyncio.run(judged(fitted(), rows))
+
+
+@pytest.mark.parametrize("time", [np.nan, np.inf, np.datetime64("2024-01-01"), "now"], ids=str)
+def test_a_stamp_that_is_no_time_stops_nothing(folder, time):
+    async def samples():
+        for seq, row in enumerate(np.random.default_rng(1).normal(size=(60, 2))):
+            yield Sample(seq, time if seq in (0, 30) else float(seq), row)
+
+    windows = asyncio.run(judged(fitted(), samples()))
+    assert [window["time"] for window in windows[-2:]] == [54.0, 59.0]
+
+
+@pytest.mark.parametrize(("sample", "promise"), [
+    (Sample(0, np.datetime64("2024-01-01"), [1.0]), "times are numbers, POSIX seconds, got 2024"),
+    (Sample(1.5, None, [1.0]), "seq is a whole number or None, got 1.5"),
+    (Sample(0, None, [1.0], lambda: 3), "ack must be a coroutine function without arguments"),
+    (Sample(0, None, [1.0], 3), "ack must be a coroutine function without arguments"),
+])
+def test_samples_that_break_a_promise(sample, promise):
+    class Odd:
+        async def samples(self, *, features=None, position=-1):
+            yield sample
+
+    with pytest.raises(AssertionError, match=promise):
+        check_source(Odd)
+    with pytest.raises(TypeError, match=r"source_factory must be callable.*lambda: Odd\(\.\.\.\)"):
+        check_source(Odd())

@@ -62,6 +62,8 @@ def build(detector: Any) -> Any:
     model = detector() if isinstance(detector, type) else detector
     if not hasattr(model, "fit"):
         raise ValueError(f"a detector needs a fit method, got {model!r}")
+    if isinstance(model, Detector):
+        model._check_stored()
     return model
 
 

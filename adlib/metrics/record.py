@@ -94,7 +94,9 @@ class Metric:
         value = self.function(y, values, **{k: v for k, v in given.items() if k in taken})
         if isinstance(value, bool) or np.ndim(value) or not isinstance(
                 value, (int, float, np.number)):
-            raise TypeError(f"metric {self.name!r} must give one number, gave {value!r}")
+            gave = f"an array of shape {value.shape}" if np.ndim(value) and isinstance(
+                value, np.ndarray) else f"{value!r:.80}"
+            raise TypeError(f"metric {self.name!r} must give one number, gave {gave}")
         return float(value)
 
     def above_chance(self, value: float, random: float) -> float:

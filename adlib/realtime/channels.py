@@ -6,8 +6,9 @@ A receiver never sees the engine: what is to be sent lies in the outbox of the a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from adlib.arguments import number, one_of
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow
 
@@ -30,6 +31,11 @@ class Outcome:
     detail: str | None = None
     retry_after: float | None = None
 
+    def __post_init__(self) -> None:
+        one_of(self.state, "state", ("sent", "retry", "dead"))
+        if self.retry_after is not None:
+            number(self.retry_after, "retry_after", least=0)
+
 
 @runtime_checkable
 class Channel(Protocol):
@@ -39,6 +45,11 @@ class Channel(Protocol):
     ``alert_config.notification``, its class is registered (`adlib.realtime.registry`), is called
     with what stands there and the path of the alert store, and may hold a pydantic model ``Config``
     that checks what stands there.
+
+    A message (`adlib.realtime.store.OutboxRow`) carries what happened, not how to word it. Its
+    ``body`` is a dictionary with ``kind`` ("open", "update", "escalate", "repeat" or "close"),
+    ``time`` and ``incident``, a dictionary of what `Incident` holds. Messages of one ``key``, the
+    incident, come in order, each at least once; a second time it has the same ``id``.
 
     Attributes
     ----------
@@ -92,3 +103,22 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Close the connections; the next `send` may open them again. Default: nothing."""
+
+
+def attribute_faults(channel: Any) -> list[str]:
+    """What an engine cannot work with, as the promises of `Channel` that are broken.
+
+    Examples
+    --------
+    >>> class Numb:
+    ...     name, batch, timeout = "numb", 0, 30.0
+    >>> attribute_faults(Numb())
+    ['batch is a whole number of messages, at least 1']
+    """
+    name, batch, timeout = (getattr(channel, key, None) for key in ("name", "batch", "timeout"))
+    promises = {
+        "it is an instance, not a class": not isinstance(channel, type),
+        "name is a text that is not empty": isinstance(name, str) and name,
+        "timeout is a number of seconds above 0": isinstance(timeout, int | float) and timeout > 0,
+        "batch is a whole number of messages, at least 1": isinstance(batch, int) and batch >= 1}
+    return [promise for promise, holds in promises.items() if not holds]

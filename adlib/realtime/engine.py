@@ -10,7 +10,7 @@ import logging
 import time
 import warnings
 import zlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import NotFittedError
 
-from adlib.arguments import instance, listed
+from adlib.arguments import instance, listed, whole
 from adlib.arguments import path as as_path
 from adlib.realtime import fitted
-from adlib.realtime.channels import Channel
+from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
@@ -85,8 +85,7 @@ class RealTimeAnomalyDetector:
     def __init__(self, config: EngineConfig | Mapping[str, Any] | str | Path, *,
                  channels: Sequence[Channel] = ()):
         self.config = EngineConfig.from_any(config)
-        self.channels = [instance(channel, "channels", Channel)
-                         for channel in listed(channels, "channels")]
+        self.channels = [_receiver(channel) for channel in listed(channels, "channels")]
         if self.channels and self.config.alert_config.storage is None:
             raise ValueError("channels need alert_config.storage: messages are sent from the alert "
                              "store")
@@ -237,6 +236,7 @@ class RealTimeAnomalyDetector:
             When this engine processes a stream already, or stopped in the middle of a batch.
         """
         self._check_fitted()
+        _check_stream(source, start)
         if self._live or self._broken:
             raise RuntimeError("this engine stopped in the middle of a batch: load it again, to go "
                                "on after its last commit" if self._broken else
@@ -346,6 +346,10 @@ class RealTimeAnomalyDetector:
                 self._restore(*saved)
         notification = alerts.notification or NotificationConfig()
         channels = [*open_channels(notification, self.store, alerts.storage), *self.channels]
+        names = [channel.name for channel in channels]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two channels are named {twice.pop()!r}: messages are stored under "
+                             f"the name, so give one of them another")
         if channels:
             self._service = NotificationService(notification, self.store, channels=channels)
 
@@ -437,3 +441,17 @@ async def _cancel(task: asyncio.Task) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _receiver(channel: Any) -> Channel:
+    if faults := attribute_faults(instance(channel, "channels", Channel)):
+        raise ValueError(f"channels holds {channel!r:.80}, which breaks a promise: {faults[0]}")
+    return channel
+
+
+def _check_stream(source: Any, start: Any) -> None:
+    if isinstance(source, type) or not isinstance(source, Source | AsyncIterable):
+        raise TypeError(f"source must be a Source or an async iterator of rows, as "
+                        f"adlib.realtime.replay(X) makes one of an array, got {source!r:.80}")
+    if start is not None:
+        whole(start, "start", 0)

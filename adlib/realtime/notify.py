@@ -224,6 +224,8 @@ class NotificationService:
             outcomes = await channel.send(rows)
             if len(outcomes) != len(rows):
                 raise LookupError
+            if not all(isinstance(outcome, Outcome) for outcome in outcomes):
+                raise TypeError
         except Exception as error:  # not foreseen; its text might hold a secret
             outcomes = [Outcome("retry", f"unforeseen {type(error).__name__}")] * len(rows)
         # One line for what failed in the same way: a bulk request has hundreds of messages.

@@ -53,10 +53,11 @@ class Sample:
         Sequence number of the first row. None: the next one.
     time : float, array of shape (k,) or None
         POSIX seconds. None: sequence number times sampling period, or where others have stamps
-        the time of the sample before.
+        the time of the sample before, as NaN does.
     values : array-like of shape (d,) or (k, d)
-    ack : callable or None
-        Awaited once the effects of the sample are committed, so that its source may forget it.
+    ack : coroutine function or None
+        Called without arguments and awaited once the effects of the sample are committed, so that
+        its source may forget it. See `Source` for an example.
     """
 
     seq: int | None
@@ -280,7 +281,7 @@ class StreamProcessor:
         fault, time = "", None
         try:
             if sample.time is not None:
-                time = np.asarray(sample.time, dtype=np.float64)
+                time = _seconds(sample.time)
             rows = np.asarray(sample.values)
             if isinstance(sample.values, str):
                 raise ValueError(f"not numbers: {sample.values!r}")
@@ -332,6 +333,8 @@ class StreamProcessor:
                ) -> QualityEvent:
         at = (np.ravel(time)[0] if time is not None else
               self._last_time if self._stamped else start * self.period)
+        if not np.isfinite(at):  # stamped without a time, and nothing known yet
+            at = max(self._last_time, 0.0)
         return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
 
     # -- windows out --------------------------------------------------------------------------
@@ -464,3 +467,11 @@ def _one(run: list[Sample]) -> Sample:
 
 
 _ARRAYS = ("seq", "time", "values", "valid", "still", "filled", "absent", "same")
+
+
+def _seconds(stamps: Any) -> Rows:
+    """POSIX seconds; NaN where a stamp is none."""
+    time = np.asarray(stamps)
+    if time.dtype.kind not in "fiub":  # datetime64 has a unit that nobody would see
+        raise TypeError(f"time must be POSIX seconds, got dtype {time.dtype}")
+    return np.where(np.isfinite(time), time, np.nan)

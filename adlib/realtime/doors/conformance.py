@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adlib.realtime.channels import Channel, Outcome
+from adlib.realtime.channels import Channel, Outcome, attribute_faults
 from adlib.realtime.events import Incident, IncidentEvent
 from adlib.realtime.sources import Source
 from adlib.realtime.store import OutboxRow
@@ -27,7 +27,8 @@ class _Findings(list[str]):
 
     def report(self, what: Any) -> None:
         if self:
-            raise AssertionError("\n".join([f"{type(what).__name__} breaks these promises:", *(
+            name = (what if isinstance(what, type) else type(what)).__name__
+            raise AssertionError("\n".join([f"{name} breaks these promises:", *(
                 f"* {promise}" for promise in dict.fromkeys(self))]))
 
 
@@ -68,6 +69,9 @@ def check_source(source_factory: Callable[[], Source], *, rows: int = 1_000,
     AssertionError: Backwards breaks these promises:
     * samples come in the order of their numbers: 2 came after 3
     """
+    if not callable(source_factory):
+        raise TypeError(f"source_factory must be callable, such as the class of the source or "
+                        f"lambda: {type(source_factory).__name__}(...), got {source_factory!r}")
     found, source = _Findings(), source_factory()
     if found.expect(callable(getattr(source, "samples", None)),
                     "it has a method samples(features=None, position=-1)"):
@@ -91,8 +95,15 @@ async def _take(source: Source, position: int, rows: int, timeout: float) -> lis
             except (StopAsyncIteration, TimeoutError):
                 break
             if isinstance(taken[-1], Sample) and taken[-1].ack is not None:
-                await taken[-1].ack()
+                await _acknowledge(taken[-1].ack)
     return taken
+
+
+async def _acknowledge(ack: Any) -> None:
+    done = ack() if callable(ack) else None
+    if not inspect.isawaitable(done):
+        raise TypeError("ack must be a coroutine function without arguments, or None")
+    await done
 
 
 def _length(sample: Any) -> int:
@@ -108,8 +119,12 @@ def _check_samples(taken: Sequence[Any], found: _Findings) -> None:
                             f"Sample, got {type(sample).__name__}"):
             continue
         if sample.seq is not None:
-            found.expect(last is None or sample.seq > last, "samples come in the order of their "
-                         f"numbers: {sample.seq} came after {last}")
+            if isinstance(sample.seq, bool) or not isinstance(sample.seq, int | np.integer):
+                found.append(f"seq is a whole number or None, got {sample.seq!r}")
+                break
+            if not found.expect(last is None or sample.seq > last, "samples come in the order of "
+                                f"their numbers: {sample.seq} came after {last}"):
+                break
             last = sample.seq + _length(sample) - 1
         if not isinstance(sample.values, str):  # text is poison, which is allowed
             values = np.asarray(sample.values)
@@ -118,6 +133,9 @@ def _check_samples(taken: Sequence[Any], found: _Findings) -> None:
         shape = np.shape(sample.time)
         found.expect(sample.time is None or shape in ((), (_length(sample),)),
                      f"time is None, a number or one for each row, got shape {shape}")
+        time = np.asarray(0.0 if sample.time is None else sample.time)
+        found.expect(time.dtype.kind in "fiu",
+                     f"times are numbers, POSIX seconds, got {str(sample.time):.40}")
     numbered = {sample.seq is not None for sample in taken if isinstance(sample, Sample)}
     found.expect(len(numbered) < 2, "all samples have a number, or none has")
 
@@ -179,13 +197,7 @@ def check_channel(channel: Channel) -> None:
     * it has a coroutine method close
     """
     found = _Findings()
-    name, timeout = getattr(channel, "name", None), getattr(channel, "timeout", None)
-    batch = getattr(channel, "batch", None)
-    found.expect(isinstance(name, str) and name, "name is a text that is not empty")
-    found.expect(isinstance(timeout, int | float) and timeout > 0,
-                 "timeout is a number of seconds above 0")
-    found.expect(isinstance(batch, int) and batch >= 1,
-                 "batch is a whole number of messages, at least 1")
+    found += attribute_faults(channel)
     found.expect(callable(getattr(channel, "rows", None)), "it has a method rows")
     for method in ("send", "close"):
         found.expect(inspect.iscoroutinefunction(getattr(channel, method, None)),
