@@ -336,8 +336,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         for train, test in plan.folds:
             part = self._fold()
             part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
-            part._fit(X[train])
-            held_out[test] = part._checked(part._score(X[test]), len(test))
+            part._fit(part.windowed(X[train]))
+            held_out[test] = part._checked(part._score(part.windowed(X[test])), len(test))
         return held_out
 
     def _fold(self) -> Self:
@@ -609,16 +609,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"threshold must be None, a number or a Threshold, got "
                              f"{self.threshold!r}")
 
-    def _check_whole(self, *names: str, least: int = 1) -> None:
-        """Check parameters that are whole numbers."""
+    def _check_whole(self, *names: str, least: int = 1, of: str = "", optional: bool = False
+                     ) -> None:
+        """Check parameters that are whole numbers, or None where they are optional."""
         for name in names:
-            whole(getattr(self, name), name, least)
+            if not optional or getattr(self, name) is not None:
+                whole(getattr(self, name), name, least, of=of)
 
-    def _check_number(self, *names: str, above: float | None = None, least: float = -np.inf,
-                      below: float = np.inf) -> None:
-        """Check parameters that are finite numbers in [least, below) or (above, below)."""
+    def _check_number(self, *names: str, optional: bool = False, **bounds: float) -> None:
+        """Check parameters that are numbers: see `adlib.arguments.number` for the bounds."""
         for name in names:
-            number(getattr(self, name), name, above=above, least=least, below=below)
+            if not optional or getattr(self, name) is not None:
+                number(getattr(self, name), name, **bounds)
 
     def check_loaded(self) -> None:
         """Refuse a state that `fit` cannot have left: a file may hold anything.
@@ -865,10 +867,8 @@ def _like(value: Any, usual: NDArray[Any] | float, name: str) -> NDArray[Any] | 
 
 def _draw_seed(random_state: int | np.random.RandomState | np.random.Generator | None) -> int:
     """One integer from any kind of ``random_state``, leaving NumPy's global state alone."""
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31 - 1))
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**31 - 1))
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return int(np.random.default_rng(random_state).integers(2**31 - 1))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     if isinstance(random_state, (int, np.integer)) and 0 <= random_state < 2**32:

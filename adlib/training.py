@@ -387,8 +387,7 @@ class DeepDetector(Detector):
         self._check_whole("batch_size")
         self._check_number("learning_rate", above=0)
         self._check_number("weight_decay", least=0)
-        if self.patience is not None:
-            self._check_whole("patience")
+        self._check_whole("patience", optional=True)
         pick_device(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -400,7 +399,6 @@ class DeepDetector(Detector):
 
     def _scaled(self, X: NDArray[np.float64], dtype: torch.dtype, limit: float) -> Tensor:
         """Windows (n, window, features) as a view of scaled rows on the device."""
-        X = X if X.ndim == 3 else X[:, None, :]
         single = np.concatenate([X[0, :-1], X[:, -1]])
         Z = np.clip(standardise(single, self.center_, self.scale_), -limit, limit)
         rows = torch.as_tensor(Z, dtype=dtype, device=pick_device(self.device))
@@ -408,7 +406,6 @@ class DeepDetector(Detector):
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.__dict__.pop("_net", None)
-        X = X if X.ndim == 3 else X[:, None, :]
         self.center_, self.scale_ = center_scale(np.concatenate([X[0, :-1], X[:, -1]]), robust=True)
         rows = self._scaled(X, torch.float32, _TRAIN_LIMIT)
         # heavy tails are wide in units of quartiles: in the loss all features weigh alike
@@ -492,11 +489,13 @@ class DeepDetector(Detector):
 class ReconstructionDetector(DeepDetector):
     """Base of networks that rebuild their input: the error of each value is the score.
 
-    Subclasses write ``_errors(net, x)`` instead of ``_row_scores``. A row's score is the mean over
-    its features of squared error in units of the feature's typical one, so that a noisy feature
-    does not drown the rest, plus the penalty a subclass may add. Of a window only the last row is
-    judged, in the light of those before it: errors of the whole window would raise the alarm again
-    for every row that remembers the anomaly.
+    Subclasses write ``_network(n_features)``, and instead of ``_row_scores`` the loss and errors of
+    their own: ``_losses(net, x)`` and ``_errors(net, x)``. By default the network gives back its
+    input, trained on rows to which ``noise`` is added. A row's score is the mean over its features
+    of squared error in units of the feature's typical one, so that a noisy feature does not drown
+    the rest, plus the penalty a subclass may add. Of a window only the last row is judged, in the
+    light of those before it: errors of the whole window would raise the alarm again for every row
+    that remembers the anomaly.
 
     Parameters
     ----------
@@ -511,12 +510,20 @@ class ReconstructionDetector(DeepDetector):
         Mean squared error on training rows.
     """
 
-    @abstractmethod
+    noise: float = 0.0  # on training rows, in robust standard deviations of the features
+
+    def _noised(self, x: Tensor) -> Tensor:
+        return x + self.noise * torch.randn_like(x) if self.noise else x
+
+    def _losses(self, net: nn.Module, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
+        yield net, (self._weight * (net(self._noised(x)) - x) ** 2).mean()
+
     def _errors(self, net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Squared errors (n, window, features), and a penalty (n,) or 0 added to the score.
 
         Nothing is seeded here: what is drawn would depend on a row's place in the batch.
         """
+        return (net(x) - x) ** 2, 0.0
 
     def _last_errors(self, net: nn.Module, x: Tensor
                      ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -596,7 +603,5 @@ class CodeDetector(ReconstructionDetector):
         if not whole or not layers:
             raise ValueError(f"hidden_layers must be a tuple of widths, each a whole number >= 1, "
                              f"got {layers!r}")
-        if self.latent_dim is not None:
-            self._check_whole("latent_dim")
-        if self.ridge is not None:
-            self._check_number("ridge", above=0)
+        self._check_whole("latent_dim", optional=True)
+        self._check_number("ridge", above=0, optional=True)

@@ -142,7 +142,8 @@ def test_both_players_learn():
 def test_a_discriminator_learns_to_refuse_fakes():
     detector = _quick(GAN(), _curve(600), epochs=10, ridge=None)
     net = _net(detector)
-    real = detector._scaled(_curve(400, seed=3), torch.float64, 1e6).flatten(1)
+    real = detector._scaled(
+        detector.windowed(_curve(400, seed=3)), torch.float64, 1e6).flatten(1)
     with seeded(0):
         code = torch.randn(400, 32, dtype=torch.float64)
         swapped = real.gather(0, torch.rand_like(real).argsort(dim=0))
@@ -345,7 +346,7 @@ def test_draws_average_to_their_expectation():
     """With many draws: squared error at the mean plus the variance that the code brings."""
     few, many = (_quick(VAE(samples=samples, hidden_layers=(8,), latent_dim=2, kl_weight=0.0))
                  for samples in (0, 1_000))
-    net, x = _net(many), many._scaled(ROWS, torch.float64, 1e30)
+    net, x = _net(many), many._scaled(many.windowed(ROWS), torch.float64, 1e30)
     errors = [model._errors(net, x)[0].numpy() for model in (few, many)]
     mean, log_var = net.encode(x)
     rng = np.random.default_rng(1)

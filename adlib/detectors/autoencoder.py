@@ -85,13 +85,6 @@ class AutoEncoder(CodeDetector):
     def _latent(self, inputs: int) -> int:
         return self.latent_dim or (32 if self.noise else min(32, max(1, inputs // 2)))
 
-    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-        noised = x + self.noise * torch.randn_like(x) if self.noise else x
-        yield net, (self._weight * (net(noised) - x) ** 2).mean()
-
-    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, float]:
-        return (net(x) - x) ** 2, 0.0
-
     def _finish(self, net: Any, rows: Tensor) -> None:
         inputs = rows[0].numel()
         if not self.noise and (self.skip or self._latent(inputs) >= inputs):
@@ -100,8 +93,7 @@ class AutoEncoder(CodeDetector):
         if self.ridge is None:
             return
         solve_readout(net.readout, rows, self.ridge,
-                      lambda x: net.units(x + self.noise * torch.randn_like(x)),
-                      copies=COPIES if self.noise else 1)
+                      lambda x: net.units(self._noised(x)), copies=COPIES if self.noise else 1)
 
 
 def solve_readout(readout: nn.Linear, rows: Tensor, ridge: float,

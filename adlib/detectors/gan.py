@@ -17,7 +17,7 @@ _NOISE = 0.2  # on the encoder's input, in robust standard deviations, as in Aut
 class GAN(CodeDetector):
     """What the generator cannot produce: reconstruction error, as values and as features.
 
-    A generator turns random codes into rows and a discriminator tells them from real ones
+    A generator turns random codes into rows and a discriminator separates them from real ones
     (Goodfellow et al. 2014). An encoder learns the way back beside them, so that the best code for
     a row is one pass away and not a search (Donahue et al. 2017; Schlegl et al. 2019). A row is
     unusual when the generator cannot produce it from that code: the error counts in the values and

@@ -1,7 +1,6 @@
 """A recurrent network that cleans each row in the light of the rows before it."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,22 +43,12 @@ class SequenceDetector(ReconstructionDetector):
     def check_params(self) -> None:
         super().check_params()
         self._check_number("noise", above=0)
-        if self.ridge is not None:
-            self._check_number("ridge", above=0)
-
-    def _noised(self, x: Tensor) -> Tensor:
-        return x + self.noise * torch.randn_like(x)
-
-    def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:
-        yield net, (self._weight * (net(self._noised(x)) - x) ** 2).mean()
+        self._check_number("ridge", above=0, optional=True)
 
     def _finish(self, net: Any, rows: Tensor) -> None:
         if self.ridge is not None:  # for the last row of each window, which is the one judged
             solve_readout(net.readout, rows, self.ridge,
                           lambda x: net.units(self._noised(x))[:, -1], copies=COPIES, last=True)
-
-    def _errors(self, net: Any, x: Tensor) -> tuple[Tensor, float]:
-        return (net(x) - x) ** 2, 0.0
 
 
 class SequenceNet(nn.Module):
