@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numba
 import numpy as np
 from numba.core.cgutils import unpack_tuple
-from numba.core.types import Array, float64, intp, void
+from numba.core.types import Array, float64, intp
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ Record = Any  # inside a kernel: the fields of a dtype as attributes
 
 # signatures of kernels; read-only arrays: they take frozen rows too
 ROW, STATE = Array(float64, 1, "C", readonly=True), float64[::1]
-SCORE_ONE, LEARN_ONE, PROCESS_ONE = float64(ROW, ROW), void(ROW, STATE), float64(ROW, STATE)
+SCORE_ONE, PROCESS_ONE = float64(ROW, ROW), float64(ROW, STATE)
 SCORE_ROWS, PROCESS_ROWS = STATE(ROW, ROW), STATE(ROW, STATE)
 SCORE_FEATURES = float64[:, ::1](Array(float64, 2, "C", readonly=True), ROW)
 
@@ -109,7 +109,7 @@ def is_count(values: Any) -> bool:
 
 
 class FlatStateDetector(OnlineDetector):
-    """An `OnlineDetector` made of four kernels over ``state_``.
+    """An `OnlineDetector` made of three kernels over ``state_``.
 
     A subclass sets ``_kernels`` and makes ``state_`` in ``_reset``; it begins with the numbers that
     ``_head`` names, of which the kernels change those in ``_learned`` alone. Rows are checked by
@@ -122,7 +122,7 @@ class FlatStateDetector(OnlineDetector):
         See `adlib.Detector`.
     """
 
-    _kernels: ClassVar[dict[str, Callable[..., Any]]]  # score_one, learn_one, process_one and _rows
+    _kernels: ClassVar[dict[str, Callable[..., Any]]]  # score_one, process_one and process_rows
     _head: ClassVar[np.dtype]
     _learned: ClassVar[tuple[str, ...]]
     state_: Values
@@ -142,10 +142,7 @@ class FlatStateDetector(OnlineDetector):
 
     def learn_one(self, x: Values) -> None:
         """Learn one row of shape (n_features,)."""
-        try:
-            self._k_learn_one(x, self.state_)
-        except (TypeError, AttributeError, ValueError):
-            self._k_learn_one(self._row(x), self.state_)
+        self.process_one(x)
 
     def process_one(self, x: Values) -> float:
         """Score one row of shape (n_features,), then learn it."""

@@ -19,11 +19,10 @@ from numba.core.types import float64 as f8
 from numba.core.types import int64 as i8
 from numba.core.types import void
 
-from adlib.arguments import listed, whole
+from adlib.arguments import listed
 from adlib.base import Scores
 from adlib.deprecation import renamed
 from adlib.detectors.flat import (
-    LEARN_ONE,
     PROCESS_ONE,
     PROCESS_ROWS,
     ROW,
@@ -52,6 +51,8 @@ _SETTLED = 50  # rows until a spread is worth believing
 _WORST = 1e150  # a z-score above this would overflow when squared
 _HUGE = 1e300
 
+VIEWS = ("season", "record", "forecast")
+
 _HEAD = np.dtype(fields(
     "n_features seen warm_up min_scale rate release n_recent next_look block assumed_period "
     # of the ensemble; gap: rows within which peaks are one incident, views: a bit for each,
@@ -62,6 +63,18 @@ _SEASON = np.dtype([
     # rows more were far out than near; shift, shift_size: recent mean of residuals and their sizes
     *fields("n centre level spread far shift shift_size last period", spare=7),
     ("usual", "f8", PHASES), ("visits", "f8", PHASES), ("spreads", "f8", PHASES)])
+_LIMIT = np.dtype([
+    # value: the limit; peak_row, top: row and height of the present incident's peak; now, before:
+    # the three largest incidents of the present and of the previous horizon
+    *fields("value peak_row top"), ("now", "f8", 3), ("before", "f8", 3)])
+_VIEWS = np.dtype([
+    # range seen in this and in the previous horizon; the forecast's mean and scale of values, the
+    # last two values, their weights, the weights' covariance, and the mean size of its errors
+    *fields("low high old_low old_high mean scale last last_but_one weight_1 weight_2 cov_11 "
+            "cov_12 cov_22 error", spare=2),
+    *((name, _LIMIT) for name in VIEWS)])
+_LIMIT_SIZE, _VIEWS_SIZE = _LIMIT.itemsize // 8, _VIEWS.itemsize // 8
+_limit_at, _views_at = record(_LIMIT), record(_VIEWS)
 _HEAD_SIZE, _SEASON_SIZE = _HEAD.itemsize // 8, _SEASON.itemsize // 8
 _head_at, _season_at = record(_HEAD), record(_SEASON)
 
@@ -306,9 +319,81 @@ def _renew_period(start: int, past: Values, state: Values, head: Record) -> bool
     return True
 
 
+# -- incidents ---------------------------------------------------------------------------------
+# The limit of a view is its third-largest incident so far: that makes views of any unit comparable,
+# and one wild row cannot move it.
+
+
 @inner
-def _plan_next_look(head: Record) -> None:
-    """A fifth later each time: looks take no share of a long stream."""
+def _set_limit(limit: Record) -> None:
+    """Third-largest of the present and the previous horizon."""
+    i, k, third = 0, 0, 0.0
+    for _ in range(3):
+        if limit.now[i] >= limit.before[k]:
+            third = limit.now[i]
+            i += 1
+        else:
+            third = limit.before[k]
+            k += 1
+    limit.value = third
+
+
+@inner
+def _note(v: float, limit: Record, t: int, gap: float) -> None:
+    """Enter a deviation among the largest; rows of one incident count as one."""
+    if v <= limit.top and v <= limit.now[2]:
+        return
+    place = 3
+    if limit.top > 0 and t - limit.peak_row <= gap:
+        if v <= limit.top:
+            return
+        for i in range(3):
+            if limit.now[i] == limit.top:
+                place = i
+    limit.top = v
+    limit.peak_row = t
+    if place == 3:
+        if v <= limit.now[2]:
+            return
+        place = 2
+    while place > 0 and limit.now[place - 1] < v:
+        limit.now[place] = limit.now[place - 1]
+        place -= 1
+    limit.now[place] = v
+    _set_limit(limit)
+
+
+# -- when the season is another one ------------------------------------------------------------
+
+
+@inner
+def _views_of(start: int, state: Values, head: Record) -> Record:
+    return _views_at(state, start + int(head.block) - _VIEWS_SIZE)
+
+
+@jit(void(f8[::1]))
+def _look_again(state: Values) -> None:
+    """Should a feature's period be another one, learn its profile from the recent past.
+
+    Of the ensemble's first season its limit too. Looks come a fifth later each time: they take no
+    share of a long stream.
+    """
+    head = _head_at(state, 0)
+    t = int(head.seen)
+    for j in range(int(head.n_features)):
+        start = _start_of(j, head)
+        season, past = _season_at(state, start), _recent(start, t, state, head)
+        first = head.views > 0 and season.period == head.assumed_period
+        if not _renew_period(start, past, state, head):
+            continue
+        if first:
+            part(state, start + int(head.block) - len(VIEWS) * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
+        for i in range(len(past)):
+            then = t - len(past) + i
+            usual = _residual(past[i], season, then)
+            if first and i >= head.warm_up:
+                _note(abs(usual), _views_of(start, state, head).season, then, head.gap)
+            _learn(past[i], usual, season, then, head)
     head.next_look = head.seen + min(np.floor(0.2 * head.seen), 8.0 * RECENT)
 
 
@@ -331,21 +416,6 @@ def _score_row(x: Values, state: Values) -> float:
     return worst
 
 
-@jit(void(f8[::1]))
-def _look_for_seasons(state: Values) -> None:
-    """Should a feature's period be another one, learn its profile from the recent past."""
-    head = _head_at(state, 0)
-    t = int(head.seen)
-    for j in range(int(head.n_features)):
-        start = _start_of(j, head)
-        season, past = _season_at(state, start), _recent(start, t, state, head)
-        if _renew_period(start, past, state, head):
-            for i in range(len(past)):
-                then = t - len(past) + i
-                _learn(past[i], _residual(past[i], season, then), season, then, head)
-    _plan_next_look(head)
-
-
 @inner
 def _learn_row(x: Values, state: Values) -> None:
     head = _head_at(state, 0)
@@ -357,17 +427,12 @@ def _learn_row(x: Values, state: Values) -> None:
         _remember(x[j], start, t, state, head)
     head.seen += 1
     if head.n_recent > 0 and head.seen == head.next_look:
-        _look_for_seasons(state)
+        _look_again(state)
 
 
 @jit(SCORE_ONE)
 def _score_one(x: Values, state: Values) -> float:
     return _score_row(checked(x, _head_at(state, 0).n_features), state)
-
-
-@jit(LEARN_ONE)
-def _learn_one(x: Values, state: Values) -> None:
-    _learn_row(checked(x, _head_at(state, 0).n_features), state)
 
 
 @jit(PROCESS_ONE)
@@ -420,17 +485,20 @@ class _Seasonal(FlatStateDetector):
     _n_views = _n_joint = 0  # numbers in the state besides those of seasons
     _assumed_period = 0
 
-    period: int | None
-    memory: int
-    release: int | None
-    warm_up: int
-    min_scale: float
+    def __init__(self, *, period: int | None = None, memory: int = 30, release: int | None = 200,
+                 warm_up: int = 50, min_scale: float = 1e-12, window: int = 2_000, **base: Any):
+        super().__init__(window=window, **base)
+        self.period = period
+        self.memory = memory
+        self.release = release
+        self.warm_up = warm_up
+        self.min_scale = min_scale
 
     def check_params(self) -> None:
         super().check_params()
-        for name, least in (("period", 1), ("memory", 1), ("release", 1), ("warm_up", 2)):
-            if (value := getattr(self, name)) is not None or name in ("memory", "warm_up"):
-                whole(value, name, least, of="rows")
+        self._check_whole("period", "release", of="rows", optional=True)
+        self._check_whole("memory", of="rows")
+        self._check_whole("warm_up", least=2, of="rows")
         self._check_number("min_scale", above=0)
 
     def _reset(self, n_features: int) -> None:
@@ -524,41 +592,16 @@ class SeasonalZScore(_Seasonal):
     """
 
     _learned = ("seen", "next_look")
-    _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
+    _kernels = {"score_one": _score_one, "process_one": _process_one,
                 "process_rows": _process_rows}
-
-    def __init__(self, *, period: int | None = None, memory: int = 30, release: int | None = 200,
-                 warm_up: int = 50, min_scale: float = 1e-12, window: int = 2_000, **base: Any):
-        super().__init__(window=window, **base)
-        self.period = period
-        self.memory = memory
-        self.release = release
-        self.warm_up = warm_up
-        self.min_scale = min_scale
 
     def _contributions(self, X: Values) -> Values:
         return _score_features(X, self.state_)
 
 
 # ==============================================================================================
-# The ensemble. The limit of a view is its third-largest incident so far: that makes views of any
-# unit comparable, and one wild row cannot move it.
+# The ensemble
 # ==============================================================================================
-
-VIEWS = ("season", "record", "forecast")
-
-_LIMIT = np.dtype([
-    # value: the limit; peak_row, top: row and height of the present incident's peak; now, before:
-    # the three largest incidents of the present and of the previous horizon
-    *fields("value peak_row top"), ("now", "f8", 3), ("before", "f8", 3)])
-_VIEWS = np.dtype([
-    # range seen in this and in the previous horizon; the forecast's mean and scale of values, the
-    # last two values, their weights, the weights' covariance, and the mean size of its errors
-    *fields("low high old_low old_high mean scale last last_but_one weight_1 weight_2 cov_11 "
-            "cov_12 cov_22 error", spare=2),
-    *((name, _LIMIT) for name in VIEWS)])
-_LIMIT_SIZE, _VIEWS_SIZE = _LIMIT.itemsize // 8, _VIEWS.itemsize // 8
-_limit_at, _views_at = record(_LIMIT), record(_VIEWS)
 
 _FORGET = 0.999  # a forecast's memory: a thousand rows
 _TRUST = 1.35  # a forecast errs in ways that a season does not: its limit is put a third higher
@@ -566,48 +609,6 @@ _CLIP = 20.0
 _PART = 0.125  # of a limit: the smallest everyday deviation, for what moves rarely
 _BRIEF = 0.125  # weight of a row in the recent mean of everyday deviations
 _DAY = 288  # rows: the period assumed until one is found
-
-
-# -- incidents ---------------------------------------------------------------------------------
-
-
-@inner
-def _set_limit(limit: Record) -> None:
-    """Third-largest of the present and the previous horizon."""
-    i, k, third = 0, 0, 0.0
-    for _ in range(3):
-        if limit.now[i] >= limit.before[k]:
-            third = limit.now[i]
-            i += 1
-        else:
-            third = limit.before[k]
-            k += 1
-    limit.value = third
-
-
-@inner
-def _note(v: float, limit: Record, t: int, gap: float) -> None:
-    """Enter a deviation among the largest; rows of one incident count as one."""
-    if v <= limit.top and v <= limit.now[2]:
-        return
-    place = 3
-    if limit.top > 0 and t - limit.peak_row <= gap:
-        if v <= limit.top:
-            return
-        for i in range(3):
-            if limit.now[i] == limit.top:
-                place = i
-    limit.top = v
-    limit.peak_row = t
-    if place == 3:
-        if v <= limit.now[2]:
-            return
-        place = 2
-    while place > 0 and limit.now[place - 1] < v:
-        limit.now[place] = limit.now[place - 1]
-        place -= 1
-    limit.now[place] = v
-    _set_limit(limit)
 
 
 @inner
@@ -620,11 +621,6 @@ def _turn_limit(limit: Record) -> None:
 
 
 # -- one feature -------------------------------------------------------------------------------
-
-
-@inner
-def _views_of(start: int, state: Values, head: Record) -> Record:
-    return _views_at(state, start + int(head.block) - _VIEWS_SIZE)
 
 
 @inner
@@ -744,28 +740,6 @@ def _rate_and_learn(x: float, start: int, t: int, state: Values, head: Record
     return found
 
 
-@jit(void(f8[::1]))
-def _look_again(state: Values) -> None:
-    """Should a season be another one, learn it and its limit from the recent past."""
-    head = _head_at(state, 0)
-    t = int(head.seen)
-    for j in range(int(head.n_features)):
-        start = _start_of(j, head)
-        season, views = _season_at(state, start), _views_of(start, state, head)
-        past, first = _recent(start, t, state, head), season.period == head.assumed_period
-        if not _renew_period(start, past, state, head):
-            continue
-        if first:
-            part(state, start + int(head.block) - len(VIEWS) * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
-        for i in range(len(past)):
-            then = t - len(past) + i
-            usual = _residual(past[i], season, then)
-            if first and i >= head.warm_up:
-                _note(abs(usual), views.season, then, head.gap)
-            _learn(past[i], usual, season, then, head)
-    _plan_next_look(head)
-
-
 @inner
 def _turn_horizon(views: Record) -> None:
     """What was the present is the past, and what was the past is forgotten."""
@@ -798,9 +772,10 @@ def _judge(over: float, daily: float, head: Record) -> float:
 @jit(SCORE_ONE)
 def _judge_row(x: Values, state: Values) -> float:
     head = _head_at(state, 0)
-    over, daily, d, t = 0.0, 0.0, len(x), int(head.seen)
+    row, over, daily, t = checked(x, head.n_features), 0.0, 0.0, int(head.seen)
+    d = len(row)
     for j in range(d):
-        one, other = _rate_feature(x[j], _start_of(j, head), t, state, head)
+        one, other = _rate_feature(row[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
     if d > 1:
         over /= max(1.0, _joint(state, head).value)
@@ -811,9 +786,10 @@ def _judge_row(x: Values, state: Values) -> float:
 @jit(PROCESS_ONE)
 def _judge_and_learn_row(x: Values, state: Values) -> float:
     head = _head_at(state, 0)
-    over, daily, d, t = 0.0, 0.0, len(x), int(head.seen)
+    row, over, daily, t = checked(x, head.n_features), 0.0, 0.0, int(head.seen)
+    d = len(row)
     for j in range(d):
-        one, other = _rate_and_learn(x[j], _start_of(j, head), t, state, head)
+        one, other = _rate_and_learn(row[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
     joint = _joint(state, head)
     if d > 1:
@@ -837,16 +813,6 @@ def _judge_and_learn_row(x: Values, state: Values) -> float:
             _turn_horizon(_views_of(_start_of(j, head), state, head))
         _turn_limit(joint)
     return score
-
-
-@jit(SCORE_ONE)
-def _ensemble_score_one(x: Values, state: Values) -> float:
-    return _judge_row(checked(x, _head_at(state, 0).n_features), state)
-
-
-@jit(PROCESS_ONE)
-def _ensemble_process_one(x: Values, state: Values) -> float:
-    return _judge_and_learn_row(checked(x, _head_at(state, 0).n_features), state)
 
 
 @jit(PROCESS_ROWS)
@@ -956,30 +922,21 @@ class OnlineEnsemble(_Seasonal):
 
     _n_views, _n_joint, _assumed_period = _VIEWS_SIZE, _LIMIT_SIZE, _DAY
     _learned = ("seen", "next_look", "last_over", "peak", "daily")
-    _kernels = {"score_one": _ensemble_score_one, "learn_one": _ensemble_process_one,
-                "process_one": _ensemble_process_one, "process_rows": _ensemble_process_rows}
+    _kernels = {"score_one": _judge_row, "process_one": _judge_and_learn_row,
+                "process_rows": _ensemble_process_rows}
 
     @renamed(rest="refractory", age="horizon")
-    def __init__(self, *, period: int | None = None, refractory: int | None = 40,
-                 memory: int = 30, release: int | None = 200, warm_up: int = 100,
-                 horizon: int = 2**15,
-                 views: tuple[str, ...] = VIEWS, min_scale: float = 1e-12, window: int = 2_000,
-                 **base: Any):
-        super().__init__(window=window, **base)
-        self.period = period
+    def __init__(self, *, refractory: int | None = 40, warm_up: int = 100, horizon: int = 2**15,
+                 views: tuple[str, ...] = VIEWS, **base: Any):
+        super().__init__(warm_up=warm_up, **base)
         self.refractory = refractory
-        self.memory = memory
-        self.release = release
-        self.warm_up = warm_up
         self.horizon = horizon
         self.views = views
-        self.min_scale = min_scale
 
     def check_params(self) -> None:
         super().check_params()
-        if self.refractory is not None:
-            whole(self.refractory, "refractory", 1, of="rows")
-        whole(self.horizon, "horizon", 2, of="rows")
+        self._check_whole("refractory", of="rows", optional=True)
+        self._check_whole("horizon", least=2, of="rows")
         views = listed(self.views, "views")
         if not views or any(not isinstance(view, str) or view not in VIEWS for view in views):
             raise ValueError(f"views must name some of {', '.join(VIEWS)}, got {self.views!r}")

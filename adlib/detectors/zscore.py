@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from adlib.arguments import number, whole
 from adlib.detectors.flat import (
-    LEARN_ONE,
     PROCESS_ONE,
     PROCESS_ROWS,
     SCORE_FEATURES,
@@ -269,25 +267,12 @@ def _robust_z2(x: float, n: int, ordered: Values, min_scale: float) -> float:
 
 
 @inner
-def _place_of(value: float, ordered: Values) -> int:
-    """Where a value stands, or would, in a full sorted window."""
-    low, high = 0, len(ordered)
-    while low < high:
-        half = (low + high) // 2
-        if ordered[half] < value:
-            low = half + 1
-        else:
-            high = half
-    return low
-
-
-@inner
 def _robust_learn(x: Values, n: int, s: _Rolling) -> None:
     at, w = int(s.head.position), s.ring.shape[1]
     for j in range(len(x)):
         ordered = s.ordered[j]
         # shift the gap that the oldest row leaves towards the place of the new one
-        i = _place_of(s.ring[j, at], ordered) if n == w else n
+        i = np.searchsorted(ordered, s.ring[j, at]) if n == w else n
         while i > 0 and ordered[i - 1] > x[j]:
             ordered[i] = ordered[i - 1]
             i -= 1
@@ -362,13 +347,6 @@ def _score_one(x: Values, state: Values) -> float:
     return _score_row(checked(x, s.head.n_features), s)
 
 
-@jit(LEARN_ONE)
-def _learn_one(x: Values, state: Values) -> None:
-    s = _opened(state)
-    row = checked(x, s.head.n_features)
-    _learn_scored(row, 0.0 if s.head.gate == np.inf else _score_row(row, s), s)
-
-
 @jit(PROCESS_ONE)
 def _process_one(x: Values, state: Values) -> float:
     s = _opened(state)
@@ -427,7 +405,7 @@ class RollingZScore(FlatStateDetector):
     ----------
     window : int
         Learned rows to compare with, at least 2. Short follows a drift faster, long estimates
-        better; where there is a season, a whole one or several tell the most.
+        better; where there is a season, a whole one or several serve best.
     warm_up : int
         Rows to learn before scoring starts, at least 2; earlier rows score 0.
     gate : float or None
@@ -464,7 +442,7 @@ class RollingZScore(FlatStateDetector):
     _robust = False
     _head = HEAD
     _learned = ("seen", "position", "outnumbered", "oldest")
-    _kernels = {"score_one": _score_one, "learn_one": _learn_one, "process_one": _process_one,
+    _kernels = {"score_one": _score_one, "process_one": _process_one,
                 "process_rows": _process_rows}
 
     def __init__(self, *, window: int = 100, warm_up: int = 10, gate: float | None = None,
@@ -477,13 +455,11 @@ class RollingZScore(FlatStateDetector):
 
     def check_params(self) -> None:
         super().check_params()
-        for name, value, low in (("window", self.window, 2), ("warm_up", self.warm_up, 2),
-                                 ("release", 1 if self.release is None else self.release, 1)):
-            whole(value, name, low, of="rows")
+        self._check_whole("window", "warm_up", least=2, of="rows")
+        self._check_whole("release", of="rows", optional=True)
         if self.warm_up > self.window:
             raise ValueError(f"warm_up must not exceed window={self.window}, got {self.warm_up}")
-        if self.gate is not None:
-            number(self.gate, "gate", above=0, most=np.inf)
+        self._check_number("gate", above=0, most=np.inf, optional=True)
         self._check_number("min_scale", above=0)
 
     def _reset(self, n_features: int) -> None:
