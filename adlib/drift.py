@@ -175,9 +175,8 @@ class DriftMonitor(BaseEstimator):
         NotFittedError
             Before `fit`.
         """
-        check_is_fitted(self, "reference_", msg=_UNFITTED)
         X: Any = None if x is None else [x]
-        return self._update(_signals([score], X, self._width - 1)[0])
+        return str(self.process([score], X)[0])
 
     def process(self, scores: ArrayLike, X: ArrayLike | None = None) -> NDArray[np.str_]:
         """Update with each row in order; the verdicts, shape (n_rows,).
@@ -233,10 +232,7 @@ class DriftMonitor(BaseEstimator):
         self._waited = [0] * self._width  # rows since the alarm of a signal, 0: no alarm
         self._engines: list[Any] = [None] * self._width
         self._fed: list[list[float]] = [[] for _ in range(self._width)]
-        self._drifted: list[int] = []  # the signals of the drift we are in
-        self._age = 0  # its rows since the alarm
-        for k in range(self._width):
-            self._start(k)
+        self._settle()
 
     def _ranks(self, k: int, values: Rows) -> Rows:
         """Shares of the reference below the values, ties counted half."""
@@ -335,7 +331,8 @@ class DriftMonitor(BaseEstimator):
 
     def _settle(self) -> None:
         """No drift, no alarm, nothing but the reference in the engines."""
-        self._drifted, self._age = [], 0
+        self._drifted = []  # the signals of the drift we are in
+        self._age = 0  # its rows since the alarm
         for k in range(self._width):
             self._start(k)
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from adlib.arguments import column, floats, number, times, whole
+from adlib.arguments import column, floats, listed, number, times, whole
 from adlib.durations import seconds
 
 __all__ = ["TimeFeatures", "Windows", "windows"]
@@ -252,9 +252,7 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
             When a parameter is out of its range; the message names it.
         """
         for name in ("lags", "differences", "rolling", "statistics", "periods"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not np.iterable(value):
-                raise ValueError(f"{name} must be a list, got {value!r}")
+            listed(getattr(self, name), name)
         for name, least in (("lags", 1), ("differences", 1), ("rolling", 2)):
             for value in getattr(self, name):
                 if check_window(value, name) < least:

@@ -150,8 +150,7 @@ class Committee(Detector):
 
     def check_params(self) -> None:
         super().check_params()
-        if self.n_jobs is not None:
-            number(self.n_jobs, "n_jobs")
+        self._check_number("n_jobs", optional=True)
         if isinstance(self.weights, str) and self.weights not in LEARNED_WEIGHTS:
             raise ValueError(f"weights must be None, one number >= 0 per member, or one of "
                              f"{list(LEARNED_WEIGHTS)}, got {self.weights!r}")
@@ -181,7 +180,7 @@ class Committee(Detector):
     # -- fit ----------------------------------------------------------------------------------
 
     def _n_folds(self, n: int) -> int:
-        # as many whoever the members are: one that fails must not change the others' scales
+        # as many whatever the members are: one that fails must not change the others' scales
         return N_FOLDS if n < FEW_ROWS else N_FOLDS_EXPENSIVE
 
     def _n_held_out(self, n: int) -> int:
@@ -243,7 +242,7 @@ class Committee(Detector):
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""
         keep = [not _is_constant(column) for column in raw.T]
-        if all(keep) or not any(keep):  # where all are constant there is nothing to tell apart
+        if all(keep) or not any(keep):  # where all are constant there is nothing to distinguish
             return raw
         for row in self.report_:
             if row["member"] in self.names_ and not keep[self.names_.index(row["member"])]:

@@ -57,7 +57,7 @@ class Ensemble(Committee):
     ----------
     report_ : list of dict
         ``member``, ``status`` ("ok", "failed", "constant", "unused"), ``reason``, ``weight``. A
-        member that fails, or cannot tell any held-out rows apart, changes nothing else. One that
+        member that fails, or cannot distinguish any held-out rows, changes nothing else. One that
         fails later, while scoring, abstains with a `MemberWarning`.
     members_, names_, weights_ : list, list of str, ndarray
         Those that take part; weights sum to 1.
@@ -82,10 +82,8 @@ class Ensemble(Committee):
     [('KNN', 0.67), ('IsolationForest', 0.33)]
     """
 
-    def __init__(self, *, members: list[Any] | None = None,
-                 weights: list[float] | str | None = None, combine: str = "weighted",
-                 **base: Any):
-        super().__init__(members=members, weights=weights, **base)
+    def __init__(self, *, combine: str = "weighted", **base: Any):
+        super().__init__(**base)
         self.combine = combine
 
     def _default(self) -> list[tuple[Any, float]]:

@@ -1,5 +1,6 @@
 """Distance to the nearest training rows: the strongest simple detector on tables."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -59,39 +60,39 @@ class KNN(Detector):
         self.rows_ = standardise(X, self.center_, self.scale_)
         self._index = NearestNeighbors().fit(self.rows_)
 
-    def _neighbours(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Differences to the k nearest training rows, shape (n, k, features), nearest first."""
+    def _differences(self, X: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+        """From the k nearest training rows, (n, k, features), nearest first, in batches."""
         if "_index" not in self.__dict__:  # not saved: rebuilt from the rows after loading
             self._index = NearestNeighbors().fit(self.rows_)
         k = min(self.n_neighbors, len(self.rows_))
-        return Z[:, None, :] - self.rows_[self._index.kneighbors(Z, k, return_distance=False)]
+        step = max(1, _CHUNK // (int(self.n_neighbors) * X.shape[1]))
+        for start in range(0, len(X), step):
+            Z = standardise(X[start:start + step], self.center_, self.scale_)
+            near = self._index.kneighbors(Z, k, return_distance=False)
+            yield Z[:, None, :] - self.rows_[near]
 
     def _split(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score of each row, split by column."""
-        Z = standardise(X, self.center_, self.scale_)
-        parts = np.empty_like(Z)
-        step = max(1, _CHUNK // (int(self.n_neighbors) * Z.shape[1]))
-        for start in range(0, len(Z), step):
+        parts = []
+        for differences in self._differences(X):
             # distances again from the differences: the search's own come from a matrix product
             # whose last digits depend on the batch
-            squares = self._neighbours(Z[start:start + step]) ** 2
+            squares = differences**2
             distance = np.sqrt(squares.sum(axis=2, keepdims=True))
             shares = np.divide(squares, distance, out=np.zeros_like(squares), where=distance > 0)
             if self.method == "mean":
-                parts[start:start + step] = shares.mean(axis=1)
+                parts.append(shares.mean(axis=1))
             else:
                 furthest = distance.argmax(axis=1)[:, :, None]
-                parts[start:start + step] = np.take_along_axis(shares, furthest, axis=1)[:, 0]
-        return parts
+                parts.append(np.take_along_axis(shares, furthest, axis=1)[:, 0])
+        return np.concatenate(parts)
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return self._split(X).sum(axis=1)
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        Z = standardise(X, self.center_, self.scale_)
-        step = max(1, _CHUNK // (int(self.n_neighbors) * Z.shape[1]))
-        parts = np.concatenate([self._neighbours(Z[start:start + step]).mean(axis=1) ** 2
-                                for start in range(0, len(Z), step)])
+        parts = np.concatenate([differences.mean(axis=1) ** 2
+                                for differences in self._differences(X)])
         total = parts.sum(axis=1, keepdims=True)
         even = np.full_like(parts, 1 / parts.shape[1])
         return np.divide(parts, total, out=even, where=total > 0) * self._score(X)[:, None]

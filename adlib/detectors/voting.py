@@ -90,9 +90,8 @@ class Voting(Committee):
     ([0.0, 1.0], [False, True])
     """
 
-    def __init__(self, *, members: list[Any] | None = None,
-                 weights: list[float] | str | None = None, quorum: float = 0.5, **base: Any):
-        super().__init__(members=members, weights=weights, **base)
+    def __init__(self, *, quorum: float = 0.5, **base: Any):
+        super().__init__(**base)
         self.quorum = quorum
 
     def _default(self) -> list[tuple[Any, float]]:

@@ -296,12 +296,11 @@ class ReviewSession:
         if self._current is None and len(self._given) < self.budget:
             known = {answer.target for answer in self.store.answers(stream=self.stream)}
             asked = np.array([i for i, t in enumerate(self.targets) if t in known], dtype=np.int64)
-            closed = np.union1d(np.setdiff1d(np.arange(len(self.X)), self.rows), asked)
-            if len(closed) < len(self.X):
+            open_ = np.setdiff1d(self.rows, asked)
+            if len(open_):
                 ignored = self.model.suppressed(self._described, now=self.clock())
                 odds, rows = self._described
                 odds = np.where(ignored, -50.0, odds)  # asked last, as there is no point
-                open_ = np.setdiff1d(np.arange(len(self.X)), closed)
                 at = np.concatenate([asked, open_])
                 (pick,) = next_questions(odds[at], rows[at] / self.model.length_, 1,
                                          asked=np.arange(len(asked)))

@@ -116,6 +116,10 @@ class Threshold(BaseEstimator, ABC):
     @abstractmethod
     def _value(self, scores: Scores) -> float: ...
 
+    def _require_some(self, scores: Scores) -> None:
+        if not len(scores):
+            raise ValueError(f"{type(self).__name__} needs at least 1 held-out score, got 0")
+
 
 class Fixed(Threshold):
     """A cut the user states. It promises nothing about false alarms.
@@ -149,7 +153,7 @@ class Sigma(Threshold):
         self.n_sigmas = n_sigmas
 
     def _value(self, scores: Scores) -> float:
-        _require(scores, 1, "Sigma")
+        self._require_some(scores)
         return scores.mean() + number(self.n_sigmas, "n_sigmas") * scores.std()
 
 
@@ -169,7 +173,7 @@ class Quantile(Threshold):
 
     def _value(self, scores: Scores) -> float:
         number(self.q, "q", least=0, most=1)
-        _require(scores, 1, "Quantile")
+        self._require_some(scores)
         return np.quantile(scores, self.q)
 
 
@@ -305,7 +309,7 @@ class POT(Threshold):
 
     def _value(self, scores: Scores) -> float:
         number(self.tail, "tail", above=0, below=1)
-        _require(scores, 1, "POT")
+        self._require_some(scores)
         alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         u = np.quantile(scores, 1 - self.tail)
         if self.per is None:
@@ -438,11 +442,6 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
     if spread <= 0:
         return float(n)
     return float(np.clip(rate * (1 - rate) / spread, 1, n))
-
-
-def _require(scores: Scores, n: int, name: str) -> None:
-    if len(scores) < n:
-        raise ValueError(f"{name} needs at least {n} held-out score, got {len(scores)}")
 
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
