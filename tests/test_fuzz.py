@@ -200,7 +200,7 @@ def thresholds():
     for cls, params in own.items():
         yield Target(cls.__name__, lambda scores, cls=cls, **p: cls(**p).fit(scores).value_,
                      {**scores, **params}, cut, says=(cls.__name__,))
-    budget = {"per": choice("3/hour"), "interval": number("1min"), "rest": number(3)}
+    budget = {"per": choice("3/hour"), "interval": number("1min"), "refractory": number(3)}
     for cls in (t.Conformal, t.POT):
         yield Target(cls.__name__, lambda scores, cls=cls, **p: cls(**p).fit(scores).value_,
                      {"scores": vector(400), **budget}, cut, says=(cls.__name__,))
