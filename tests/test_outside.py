@@ -377,3 +377,30 @@ def test_samples_that_break_a_promise(sample, promise):
         check_source(Odd)
     with pytest.raises(TypeError, match=r"source_factory must be callable.*lambda: Odd\(\.\.\.\)"):
         check_source(Odd())
+
+
+def test_samples_that_are_no_async_generator(folder):
+    class Listed:
+        def samples(self, *, features=None, position=-1):
+            return [Sample(0, None, [1.0, 1.0])]
+
+    class Returned:
+        async def samples(self, *, features=None, position=-1):
+            return [Sample(0, None, [1.0, 1.0])]
+
+    engine = fitted()
+    for cls, gave in ((Listed, "list"), (Returned, "coroutine")):
+        says = rf"samples of {cls.__name__} must be an async generator .*, gave {gave}"
+        with pytest.raises(AssertionError, match=says):
+            check_source(cls)
+        with pytest.raises(TypeError, match=says):
+            asyncio.run(judged(engine.fork(), cls()))
+
+
+def test_a_channel_that_cannot_be_closed_does_not_end_the_stream(outside, caplog):
+    class Stuck(outside.pager.Pager):
+        async def close(self):
+            raise OSError("no")
+
+    assert len(asyncio.run(judged(fitted(channels=[Stuck()]), outside.plant.Plant()))) == 197
+    assert "closing pager: OSError" in caplog.text

@@ -31,7 +31,7 @@ from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
-from adlib.realtime.sources import Source
+from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore
 from adlib.realtime.windows import Sample, StreamProcessor
 from adlib.thresholds import CalibrationWarning
@@ -251,8 +251,7 @@ class RealTimeAnomalyDetector:
             await asyncio.wrap_future(worker.submit(self._open_store))
             samples: Any = source
             if isinstance(source, Source):
-                samples = source.samples(features=self.features_,
-                                         position=self._processor.position)
+                samples = opened(source, self.features_, self._processor.position)
                 await stack.enter_async_context(contextlib.aclosing(samples))
             inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)

@@ -184,7 +184,10 @@ class NotificationService:
     async def close(self) -> None:
         """Close the connections of all channels and the worker's thread."""
         for channel in self.channels:
-            await channel.close()
+            try:
+                await channel.close()
+            except Exception as error:  # the others are closed all the same
+                log.error("closing %s: %s", channel.name, type(error).__name__)
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None

@@ -9,7 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import aclosing
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -64,6 +64,23 @@ class Source(Protocol):
             up to it again is skipped by the engine; nothing after it may be missing.
         """
         ...
+
+
+def opened(source: Source, features: Sequence[str] | None, position: int) -> Any:
+    """The iterator that a source gives, to be closed by ``aclosing``.
+
+    Raises
+    ------
+    TypeError
+        When it is none, as where ``samples`` returns a list.
+    """
+    samples = source.samples(features=features, position=position)
+    if not hasattr(samples, "__aiter__") or not hasattr(samples, "aclose"):
+        if asyncio.iscoroutine(samples):
+            samples.close()
+        raise TypeError(f"samples of {type(source).__name__} must be an async generator (async def "
+                        f"with yield), gave {type(samples).__name__}")
+    return samples
 
 
 def source(spec: str, *, features: Sequence[str] | None = None,

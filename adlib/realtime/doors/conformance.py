@@ -12,7 +12,7 @@ import numpy as np
 
 from adlib.realtime.channels import Channel, Outcome, attribute_faults
 from adlib.realtime.events import Incident, IncidentEvent
-from adlib.realtime.sources import Source
+from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import OutboxRow
 from adlib.realtime.windows import Sample
 
@@ -87,8 +87,7 @@ def check_source(source_factory: Callable[[], Source], *, rows: int = 1_000,
 
 async def _take(source: Source, position: int, rows: int, timeout: float) -> list[Any]:
     taken: list[Any] = []
-    given = source.samples(features=None, position=position)
-    async with aclosing(given) as samples:  # type: ignore[type-var]  # any async iterator
+    async with aclosing(opened(source, None, position)) as samples:
         while sum(map(_length, taken)) < rows:
             try:
                 taken.append(await asyncio.wait_for(anext(samples), timeout))
