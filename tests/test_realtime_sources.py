@@ -14,7 +14,8 @@ import pytest
 from nats_server import NatsServer, needs_nats
 
 from adlib.realtime.doors import files, jetstream
-from adlib.realtime.sources import paced, replay, source
+from adlib.realtime.doors.recorded import paced, replay
+from adlib.realtime.sources import source
 from adlib.realtime.windows import Sample, StreamProcessor
 
 

@@ -35,7 +35,7 @@ _PUBLIC = {
     "Verdict": "events",
     "check_channel": "doors.conformance",
     "check_source": "doors.conformance",
-    "replay": "sources",
+    "replay": "doors.recorded",
     "source": "sources",
 }
 

@@ -1,4 +1,4 @@
-"""Where samples come from: specs, recorded rows, and what a source has to offer.
+"""Where samples come from: specs, and what a source has to offer.
 
 A source yields `Sample` objects. Rows that are there together come together, as one sample of
 several rows: that is faster, and the windows are the same. What cannot be read is handed on as
@@ -12,10 +12,8 @@ from contextlib import aclosing
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from adlib.arguments import floats, instance, listed, number, times, whole
+from adlib.arguments import instance, listed
+from adlib.deprecation import moved
 from adlib.realtime.registry import SOURCES, find, nearest, registered
 from adlib.realtime.windows import Sample
 
@@ -171,58 +169,6 @@ def open_source(spec: str) -> Source:
     return kind(spec)
 
 
-def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | None = None,
-           first: int = 0) -> AsyncIterator[Sample]:
-    """Recorded rows as a stream.
-
-    Parameters
-    ----------
-    values : array-like of shape (n_samples, n_features)
-    time : array-like of shape (n_samples,), optional
-        POSIX seconds, or datetime64 (UTC). Default: none.
-    speed : float, optional
-        Seconds of ``time`` per second of yours (without ``time``: rows per second); None: as fast
-        as the consumer takes them.
-    first : int
-        Sequence number of the first row.
-
-    Returns
-    -------
-    async iterator of Sample
-
-    Raises
-    ------
-    ValueError
-        When a shape or the speed is out of range; the message names it.
-
-    Examples
-    --------
-    >>> async def numbers():
-    ...     return [sample.seq async for sample in replay(np.zeros((100, 2)), first=7)]
-    >>> asyncio.run(numbers())
-    [7]
-    """
-    values = floats(values, "values")
-    first = whole(first, "first", 0)
-    if values.ndim != 2:
-        raise ValueError(f"values must have shape (n_samples, n_features), got {values.shape}")
-    stamps = None
-    if time is not None:
-        dated = getattr(getattr(time, "dtype", None), "kind", "") == "M"
-        stamps = floats(time, "time") if not dated else (
-            times(time, "time") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
-        if stamps.shape != values.shape[:1]:
-            raise ValueError(f"time must have shape {values.shape[:1]}, got {stamps.shape}")
-    if speed is not None:
-        number(speed, "speed", above=0)
-
-    async def rows() -> AsyncIterator[Sample]:
-        if len(values):
-            yield Sample(first, stamps, values)
-
-    return paced(rows(), speed)
-
-
 # -- for those who write a source ----------------------------------------------------------------
 
 
@@ -263,29 +209,5 @@ def masked(url: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", url)
 
 
-async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIterator[Sample]:
-    """Each row when its time has come; rows that are due together stay together."""
-    loop = asyncio.get_running_loop()
-    zero, after = None, 0
-    async for sample in samples:
-        if speed is None:
-            yield sample
-            continue
-        rows = np.atleast_2d(sample.values) if not isinstance(sample.values, str) else None
-        n = 1 if rows is None else len(rows)
-        first = after if sample.seq is None else sample.seq
-        after = first + n
-        stamps = sample.time if sample.time is not None else np.arange(first, after)
-        due = np.broadcast_to(np.asarray(stamps, dtype=np.float64), (n,)) / speed
-        if zero is None:
-            zero = loop.time() - due[0]
-        at = 0
-        while at < n:
-            if (wait := due[at] + zero - loop.time()) > 0:  # not so for NaN
-                await asyncio.sleep(wait)
-            late = np.flatnonzero(~(due[at:] + zero <= loop.time()))
-            end = at + max(int(late[0]) if len(late) else n - at, 1)
-            yield sample if rows is None else Sample(
-                None if sample.seq is None else first + at,
-                None if sample.time is None else sample.time[at:end], rows[at:end])
-            at = end
+__getattr__ = moved(__name__, {name: f"adlib.realtime.doors.recorded:{name}" for name in (
+    "paced", "replay")})

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from adlib.realtime.doors.recorded import paced
 from adlib.realtime.doors.records import Record, Records, grouped, poison, positive
-from adlib.realtime.sources import Source, paced, split_spec
+from adlib.realtime.sources import Source, split_spec
 from adlib.realtime.windows import Sample
 
 CHUNK = 1 << 16  # bytes read at once
