@@ -20,8 +20,6 @@ def pytest_configure(config):
     # earlier `make` left behind.
     config.stash[_metrics] = Path(tempfile.mkdtemp(prefix="adlib-metrics-"))
     kernel_environment(config.stash[_metrics])
-    # torch makes a folder of its own for what it compiles, and leaves it behind
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(config.stash[_metrics] / "torch"))
     os.environ["MPLBACKEND"] = "Agg"  # tests draw without a window; notebooks switch to inline
 
 

@@ -114,6 +114,8 @@ def kernel_environment(
     os.environ.update(dict.fromkeys(threads, "1"))
     os.environ.update(ADLIB_METRICS=str(metrics), PYDEVD_DISABLE_FILE_VALIDATION="1")
     os.environ.pop("MPLBACKEND", None)
+    # what torch compiles: by default in a folder that stays behind in the temporary one
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(metrics / "torch"))
     for name, value in (("ADLIB_REPORTS", reports), ("ADLIB_REFRESH", renewed or None)):
         os.environ.pop(name, None)
         if value is not None:
