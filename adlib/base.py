@@ -191,7 +191,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
       that held-out rows, folds and thresholds are made of contiguous stretches;
     * `validate` and `windowed`: from what a caller hands over to what `_fit` and `_score` see;
     * `plan` and `calibrate_scores`: which rows are held out, and what is made of their scores;
-    * `check_params` before a fit, and `check_loaded` after a file was read.
+    * `check_stored` and `check_params` before a fit, and `check_loaded` after a file was read.
     """
 
     _expensive = False  # trains for longer than about a second on 10,000 rows
@@ -581,8 +581,14 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
                              f"{rows[0]}, column {name!r}; fill or drop them") from None
 
-    def _check_stored(self) -> None:
-        """Refuse a constructor that forgets a parameter."""
+    def check_stored(self) -> None:
+        """Refuse a constructor that forgets a parameter.
+
+        Raises
+        ------
+        TypeError
+            Naming the parameters that are not set.
+        """
         names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
         if missing := sorted(name for name in names if not hasattr(self, name)):
             raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
@@ -596,7 +602,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ValueError, TypeError
             One sentence that names the parameter, what it is and what it may be.
         """
-        self._check_stored()
+        self.check_stored()
         check_window(self.window)
         check_alpha(self.alpha)
         one_of(self.calibration, "calibration", ("auto", "split", "cross", None))

@@ -63,7 +63,7 @@ def build(detector: Any) -> Any:
     if not hasattr(model, "fit"):
         raise ValueError(f"a detector needs a fit method, got {model!r}")
     if isinstance(model, Detector):
-        model._check_stored()
+        model.check_stored()
     return model
 
 
