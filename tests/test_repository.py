@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import datetime, timedelta
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,51 @@ def test_imports_point_one_way():
                    for other in sorted(ours & LAYERS.keys()) if LAYERS[other] >= LAYERS[own]]
     faults += [f"the README draws adlib.{name}, which is not there" for name in LAYERS
                if name not in graph]
+    assert faults == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    files = {}
+    for _, path, found in modules():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        files[name] = {other for other in found if other.startswith("adlib.")} - {name}
+    del files["adlib"]  # names everything and imports on demand
+    list(TopologicalSorter(files).static_order())  # CycleError names the circle
+
+
+def foreign_underscores(source):
+    """Underscore names that `source` takes from elsewhere: imported, or read of another object."""
+    tree = ast.parse(source)
+    own = {node.attr for node in ast.walk(tree)
+           if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    own |= {node.name for node in ast.walk(tree) if hasattr(node, "name") and node.name}
+    own |= {node.target.id for node in ast.walk(tree)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            found += [f"{node.module}.{alias.name}" for alias in node.names
+                      if alias.name.startswith("_") and not alias.name.startswith("__")]
+        elif isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
+            of = ast.unparse(node.value)
+            if node.attr not in own and of not in ("self", "cls", "super()"):
+                found.append(f"{of}.{node.attr}")
+    return found
+
+
+def test_foreign_underscore_names_are_seen():
+    source = ("from adlib.base import _draw_seed\n"
+              "def f(self, model):\n    self._mine = 1\n    return self._mine, model._features")
+    assert foreign_underscores(source) == ["adlib.base._draw_seed", "model._features"]
+
+
+def test_no_module_reaches_for_the_private_names_of_another():
+    theirs = {"_replace": "a namedtuple's public method", "_getframe": "Python's own",
+              "_config": "multiprocessing has no public word for a daemon's children",
+              "_getvalue": "numba's, where an intrinsic is written"}
+    faults = [f"{path.relative_to(ROOT)}: {name}" for _, path, _ in modules()
+              for name in foreign_underscores(path.read_text())
+              if name.rpartition(".")[2] not in theirs]
     assert faults == []
 
 
