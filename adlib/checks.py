@@ -152,6 +152,18 @@ def _refuses(errors: type[Exception] | tuple[type[Exception], ...], what: str) -
         raise AssertionError(f"{what} must be refused, was accepted")
 
 
+@contextmanager
+def _temporary_files_removed() -> Iterator[None]:
+    """scikit-learn keeps memory-mapped files until the process exits; a killed one leaves them."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
+
+
 # -- every detector -----------------------------------------------------------------------------
 
 
@@ -168,7 +180,7 @@ def check_sklearn(detector: Detector) -> None:
         return
     waived = dict.fromkeys(("check_methods_sample_order_invariance",
                             "check_methods_subset_invariance"), "a score uses the rows before it")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _temporary_files_removed():
         warnings.simplefilter("ignore")
         check_estimator(detector, on_skip=None,
                         expected_failed_checks=waived if detector.context_ else {})

@@ -684,5 +684,5 @@ def test_what_is_asked_for_is_a_name_or_a_record(stream):
             ([metrics.Metric("x", f1), metrics.Metric("x", recall)], "two records named 'x'")):
         with pytest.raises((TypeError, ValueError), match=message):
             make_report(stream, metrics=wrong)
-    with pytest.raises(TypeError, match="metric 'x' must give one number, gave array"):
+    with pytest.raises(TypeError, match="metric 'x' must give one number, gave an array of shape"):
         make_report(stream, metrics=metrics.Metric("x", lambda y, score: score))
