@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chisquare, kstest
 
 from adlib.datasets import ANOMALY_KINDS, KINDS, Dataset, Event, inject, injector
-from adlib.datasets.injectors import MIN_STRENGTH, _place, estimate_period, robust_sd
+from adlib.datasets.injectors import MIN_STRENGTH, _place, robust_sd
 
 N, PERIOD = 400, 25
 
@@ -260,14 +260,6 @@ def test_a_new_kind_takes_a_few_lines():
         assert KINDS["echo"].summary == "The rows before, once more."
     finally:
         del KINDS["echo"]
-
-
-@pytest.mark.parametrize("period", [7, 25, 96])
-def test_period_is_found_in_noise(period):
-    t = np.arange(12 * period)
-    x = np.sin(2 * np.pi * t / period) + 0.3 * np.sin(4 * np.pi * t / period) + 0.002 * t
-    x += 0.3 * np.random.default_rng(0).standard_normal(len(t))
-    assert abs(estimate_period(x) - period) <= 1
 
 
 @pytest.mark.parametrize("kind", ["frequency", "seasonal_position"])

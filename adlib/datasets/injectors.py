@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
 from adlib.metrics.labels import runs
+from adlib.periods import dominant_period
 
 __all__ = ["ANOMALY_KINDS", "KINDS", "inject", "injector"]
 
@@ -73,7 +74,9 @@ class Event:
     @cached_property
     def period(self) -> int:
         """Rows per season: given, or estimated from the autocorrelation of the channel."""
-        return self.period_or_none or estimate_period(self.x)
+        if period := self.period_or_none or dominant_period(self.x):
+            return period
+        raise ValueError("no season found in the data: pass period=, the number of rows per season")
 
     def seasonal(self, rows: np.ndarray) -> np.ndarray:
         """Values of the channel at ``rows``, whole seasons earlier where that is past the end."""
@@ -629,45 +632,3 @@ def robust_sd(x: np.ndarray) -> float:
     mad = 1.4826 * np.median(np.abs(x - np.median(x)))
     sd = float(mad if mad > 0 else np.std(x))
     return sd if sd > 1e-12 * max(1.0, float(np.abs(x).max())) else 0.0
-
-
-def estimate_period(x: np.ndarray) -> int:
-    """Rows per season: the first high peak of the autocorrelation.
-
-    Parameters
-    ----------
-    x : ndarray of shape (n_samples,)
-        One channel; a linear trend is removed first.
-
-    Returns
-    -------
-    int
-        Between 4 and a third of the rows.
-
-    Raises
-    ------
-    ValueError
-        If no lag has an autocorrelation of at least 0.3.
-
-    Examples
-    --------
-    >>> estimate_period(np.sin(2 * np.pi * np.arange(500) / 25))
-    25
-    """
-    n = len(x)
-    t = np.arange(n)
-    x = x - np.polyval(np.polyfit(t, x, 1), t) if n > 1 else x
-    spectrum = np.abs(np.fft.rfft(x, 2 * n)) ** 2
-    # Dividing by n - lag instead of n keeps long seasons from being damped away.
-    acf = np.fft.irfft(spectrum)[: n // 3 + 2] / np.maximum(n - np.arange(n // 3 + 2), 1)
-    acf = acf / max(acf[0], 1e-300)
-    inner = acf[1:-1]
-    peaks = np.flatnonzero((inner >= acf[:-2]) & (inner > acf[2:]) & (inner > 0.3)) + 1
-    # Before the correlation has once fallen below 0, a bump is noise on its first slope.
-    negative = np.flatnonzero(acf < 0)
-    peaks = peaks[(peaks >= 4) & (peaks > (negative[0] if len(negative) else n))]
-    if not len(peaks):
-        raise ValueError("no season found in the data: pass period=, the number of rows per season")
-    # Noise makes many small peaks: take the highest among those near the first season.
-    near = peaks[peaks < 1.5 * peaks[0]]
-    return int(near[np.argmax(acf[near])])
