@@ -29,12 +29,13 @@ _PUBLIC = {
     "Dataset": "adlib.datasets",
     "all_detectors": "adlib.detectors",
     "check_detector": "adlib.checks",
+    "hindsight_score": "adlib.hindsight",
     "load": "adlib.persist",
     "save": "adlib.persist",
 }
 _MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "explain",
-            "feedback", "metrics", "notebooks", "persist", "plots", "realtime", "thresholds",
-            "training", "windows")
+            "feedback", "hindsight", "metrics", "notebooks", "persist", "plots", "realtime",
+            "thresholds", "training", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from adlib.checks import check_detector
     from adlib.datasets import Dataset
     from adlib.detectors import all_detectors
+    from adlib.hindsight import hindsight_score
     from adlib.persist import load, save
     from adlib.windows import TimeFeatures, Windows
 

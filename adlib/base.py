@@ -18,6 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import instance, number, one_of, whole
+from adlib.smoothing import smooth
 from adlib.thresholds import (
     Calibration,
     Conformal,
@@ -187,7 +188,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     Other modules build on these besides `fit`, `calibrate` and the scores; override them where a
     subclass differs:
 
-    * `context_`: rows before a row that its score uses; ``is_ordered``: whether order matters, so
+    * `context_`: rows before a row that its score uses; `lag_`: rows from their middle to it;
+      ``is_ordered``: whether order matters, so
       that held-out rows, folds and thresholds are made of contiguous stretches;
     * `validate` and `windowed`: from what a caller hands over to what `_fit` and `_score` see;
     * `plan` and `calibrate_scores`: which rows are held out, and what is made of their scores;
@@ -417,6 +419,33 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             parts.append(score[start - first:])
         return np.concatenate(parts)
 
+    def smoothed_score(self, X: ArrayLike, weights: NDArray[np.float64], ahead: int = 0) -> Scores:
+        """Scores of a finished recording, averaged over neighbouring rows: not causal.
+
+        What `adlib.hindsight_score` is made of. The detector's own smoothing, if any, is left out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            In time order.
+        weights : ndarray of shape (n_weights,)
+            As `adlib.smoothing.smooth` takes them.
+        ahead : int, default=0
+            How many of them belong to later rows.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        check_is_fitted(self, "n_features_in_")
+        X = self.validate(X, reset=False)
+        return self._checked(self._hindsight(X, weights, ahead), len(X))
+
+    def _hindsight(self, X: NDArray[np.float64], weights: NDArray[np.float64], ahead: int
+                   ) -> Scores:
+        """`smoothed_score` of validated rows."""
+        return smooth(self._score_rows(X), weights, ahead)
+
     def _checked(self, score: Any, n: int) -> Scores:
         """Hold what a subclass returns to the contract: NaN would count as normal for ever."""
         score = np.asarray(score)
@@ -526,6 +555,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def context_(self) -> int:
         """Rows at the start of any call that have no full past."""
         return int(self.window) - 1
+
+    @property
+    def lag_(self) -> int:
+        """Rows from the middle of what a score looks at to the row that it is the score of."""
+        return (int(self.window) - 1) // 2
 
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """What `_fit` and `_score` see of validated rows: windows, flattened.
@@ -845,6 +879,10 @@ class OnlineDetector(Detector):
         self.__dict__.update(found)
         return self
 
+    def _hindsight(self, X: NDArray[np.float64], weights: NDArray[np.float64], ahead: int
+                   ) -> Scores:
+        return smooth(deepcopy(self).process(X), weights, ahead)
+
     @property
     def is_ordered(self) -> bool:
         return True
@@ -852,6 +890,10 @@ class OnlineDetector(Detector):
     @property
     def context_(self) -> int:
         return 0
+
+    @property
+    def lag_(self) -> int:
+        return 0  # the window is a memory, and the row itself what is judged
 
 
 def _like(value: Any, usual: NDArray[Any] | float, name: str) -> NDArray[Any] | float:

@@ -12,7 +12,7 @@ import adlib
 API = {
     "adlib": """
         Dataset Detection Detector OnlineDetector TimeFeatures Windows all_detectors anomaly_score
-        check_detector load save""",
+        check_detector hindsight_score load save""",
     "adlib.base": """
         Detection Detector OnlineDetector anomaly_score""",
     "adlib.checks": """
@@ -34,6 +34,8 @@ API = {
         explain""",
     "adlib.feedback": """
         Answer FeedbackStore ReviewSession Reviewed next_questions teach""",
+    "adlib.hindsight": """
+        hindsight_detect hindsight_score""",
     "adlib.metrics": """
         Metric affiliation_f1 affiliation_precision affiliation_recall alarm_count alarms_per_day
         all_metrics average_precision best_f1 composite_f1 confusion_matrix detection_delay event_f1

@@ -568,6 +568,7 @@ def classical():
     yield Target("anomaly_score", lambda model, X: anomaly_score(model, X), {
         "model": fixed(lambda rng: model, unfitted=KNN()), "X": rows(20)}, _scores,
         own=("model",))
+    yield from _hindsight(model)
     yield Target("Ensemble.add", lambda detector, weight: Ensemble().add(detector, weight), {
         "detector": fixed(lambda rng: KNN(), cls=KNN), "weight": number(1.0)},
         _instance(Ensemble), own=("detector",), says=("members", "weights"))
@@ -716,6 +717,18 @@ def comparing():
     yield Target("check_detector", lambda detector: check_detector(detector, skip=["sklearn"]), {
         "detector": fixed(lambda r: KNN, name="KNN", abstract=adlib.Detector)}, _anything,
         raises=(AssertionError,))
+
+
+def _hindsight(model):
+    from adlib.hindsight import hindsight_detect, hindsight_score
+
+    ahead = {"delay": number(3), "width": number(2.0, huge=False)}
+    yield Target("hindsight_score", lambda X, **ahead: hindsight_score(model, X, **ahead),
+                 {"X": rows(20), **ahead}, _scores)
+    yield Target("hindsight_detect", lambda X, normal, **how: hindsight_detect(
+        model, X, normal=normal, **how), {"X": rows(20), "normal": rows(40), **ahead,
+                                          "alpha": number(0.1)}, _anything,
+        says=("X",))
 
 
 @family

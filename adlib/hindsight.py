@@ -1,0 +1,283 @@
+"""Scores of finished recordings: aligned with what they judge, and smoothed with what came later.
+
+A causal score rises with an event and stays high after it. Where the recording is finished, or an
+answer may come some rows late, windows can be laid around a row instead of behind it, and scores be
+averaged over both sides. That finds no more events; it covers those that are found. Such a score is
+another thing than a causal one, and is never ranked beside it.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from adlib.arguments import number, whole
+from adlib.base import Detection, Detector, anomaly_score
+from adlib.smoothing import gaussian_weights, smooth
+from adlib.thresholds import (
+    CalibrationWarning,
+    Conformal,
+    Fixed,
+    Scores,
+    Threshold,
+    check_alpha,
+)
+from adlib.windows import Windows
+
+__all__ = ["hindsight_detect", "hindsight_score"]
+
+SHARE = 0.3  # of a period: the standard deviation of the Gaussian
+USUAL = 125  # rows: the period where a model has none
+EVIDENCE = 3  # independent scores that lie above a threshold, on average: fewer do not place it
+
+
+class Kernel(NamedTuple):
+    """How the scores of rows are moved and averaged.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_weights,)
+        As `adlib.smoothing.smooth` takes them.
+    ahead : int
+        How many of them belong to later rows.
+    lag : int
+        Rows that scores are moved back, to the middle of what they look at.
+    """
+
+    weights: NDArray[np.float64]
+    ahead: int
+    lag: int
+
+    @classmethod
+    def of(cls, lag: int, width: float, delay: int | None) -> "Kernel":
+        """A centred Gaussian; lag and Gaussian together look at most ``delay`` rows ahead."""
+        if delay is None:
+            return cls(*gaussian_weights(width), lag)
+        lag = min(lag, delay)
+        return cls(*gaussian_weights(width, delay - lag), lag)
+
+    def over(self, score: Scores) -> Scores:
+        """The average of scores of rows that follow each other."""
+        return self.moved(smooth(score, self.weights, self.ahead))
+
+    def moved(self, smoothed: Scores) -> Scores:
+        """Smoothed scores at their rows; the last one stands where a window ends later."""
+        missing = min(self.lag, len(smoothed))
+        return np.append(smoothed[missing:], np.repeat(smoothed[-1:], missing))
+
+
+def hindsight_score(model: Any, X: ArrayLike, *, delay: int | None = None,
+                    width: float | None = None) -> Scores:
+    """Score the rows of a finished recording: row t may use rows after it, up to ``t + delay``.
+
+    Scores of windows are moved to the middle of their window and all are averaged by a Gaussian
+    around each row (a detector's own smoothing is left out; `LinearForecast` averages the errors of
+    each channel). What was learned stays as it is, and no label is seen. The threshold of the
+    detector belongs to its causal scores: `hindsight_detect` takes another one.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Anything that `adlib.anomaly_score` serves. An online detector scores the rows as the
+        continuation of its stream, on a copy. The steps of a Pipeline before the last one must look
+        at single rows, or back, as `adlib.Windows` does.
+    X : array-like of shape (n_samples, n_features)
+        In time order. Scores of the first rows, whose past is missing, are warm-up as ever.
+    delay : int, optional
+        Rows after t that the score of row t may depend on; 0 is a causal score. None: all.
+    width : float, optional
+        Standard deviation of the Gaussian in rows, at least 0.1; it ends at four of them. None: 0.6
+        of the ``smoothing_`` of the model, else 0.3 of its window, else 0.3 of 125 rows. To
+        compare detectors give all of them the same, taken from the training rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        Higher is more anomalous.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When a parameter is out of range; and whatever the model raises.
+
+    Notes
+    -----
+    Towards the ends of the recording the average is over the rows that exist. A committee is moved
+    by half of its own window; the windows of its members stay behind the row. Single-row spikes are
+    flattened, two events nearer than the width become one, and the hit begins before its event.
+
+    Examples
+    --------
+    >>> from adlib.detectors import KNN
+    >>> X = np.random.default_rng(0).normal(size=(600, 1))
+    >>> X[500:540] += 3
+    >>> model = KNN(window=20).fit(X[:400])
+    >>> late, around = model.anomaly_score(X), hindsight_score(model, X)
+    >>> int(late.argmax()), int(around.argmax())
+    (535, 522)
+    """
+    return _scored(model, X, delay, width)[0]
+
+
+def hindsight_detect(model: Any, X: ArrayLike, *, normal: ArrayLike, delay: int | None = None,
+                     width: float | None = None, alpha: float | None = None) -> Detection:
+    """Flag rows of a finished recording, by a threshold for scores made in hindsight.
+
+    The threshold follows the rule that the model has for its causal scores (without one the
+    conformal rule, by blocks) on hindsight scores of normal rows; of those whose average is over
+    all its rows.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        See `hindsight_score`.
+    X : array-like of shape (n_samples, n_features)
+        Rows to judge, in time order.
+    normal : array-like of shape (n_normal, n_features)
+        Normal rows in time order that the model has not been trained on.
+    delay, width
+        See `hindsight_score`.
+    alpha : float, optional
+        False-alarm budget per row, in (0, 1), where the rule states none; default: the model's, or
+        0.05 where it has none.
+
+    Returns
+    -------
+    Detection
+
+    Raises
+    ------
+    ValueError, TypeError
+        When a parameter is out of range; and whatever the model raises.
+
+    Warns
+    -----
+    CalibrationWarning
+        Where the normal rows are too few for such wide averages to place a threshold: it is then
+        infinite, and no row is flagged.
+
+    Examples
+    --------
+    >>> from adlib.detectors import KNN
+    >>> X = np.random.default_rng(0).normal(size=(4_000, 1))
+    >>> X[3_900:3_940] += 3
+    >>> model = KNN().fit(X[:1_000])
+    >>> found = hindsight_detect(model, X[3_000:], normal=X[1_000:3_000], width=5)
+    >>> bool(found.is_anomaly[905:935].all()), bool(found.is_anomaly[:850].mean() < 0.1)
+    (True, True)
+    """
+    if alpha is not None:
+        check_alpha(alpha)
+    held_out, kernel = _scored(model, normal, delay, width)
+    back = len(kernel.weights) - 1 - kernel.ahead + lookback(model)
+    whole_ones = held_out[back:len(held_out) - kernel.ahead - kernel.lag]
+    threshold = hindsight_threshold(model, whole_ones, kernel, alpha)
+    score = hindsight_score(model, X, delay=delay, width=width)
+    return Detection(score > threshold, score)
+
+
+def hindsight_threshold(model: Any, scores: Scores, kernel: Kernel, alpha: float | None = None
+                        ) -> float:
+    """The cut that the model's kind of rule takes from hindsight scores of normal rows.
+
+    Parameters
+    ----------
+    model : estimator
+        Whose ``threshold`` and ``alpha`` count, if it has them.
+    scores : ndarray of shape (n,)
+        In time order.
+    kernel : Kernel
+        What they were averaged by.
+    alpha : float, optional
+
+    Returns
+    -------
+    float
+        Infinite where the scores are too few, which a `CalibrationWarning` says.
+    """
+    rule = getattr(_core(model), "threshold", None)
+    if rule is None:
+        rule = Conformal(block="auto")
+    elif not isinstance(rule, Threshold):
+        return float(Fixed(rule).fit(scores).value_)
+    rule = clone(rule)
+    if hasattr(rule, "alpha"):
+        if rule.alpha is None:
+            default = getattr(_core(model), "alpha", 0.05)
+            rule.set_params(alpha=default if alpha is None else alpha)
+        span = 1.0 / (kernel.weights @ kernel.weights)  # rows that one independent average takes
+        needed = int(np.ceil(EVIDENCE / rule.alpha * span))
+        if len(scores) < needed:
+            warnings.warn(f"no threshold: alpha={rule.alpha} on averages over {span:.0f} rows "
+                          f"takes {needed} calibration scores, got {len(scores)}; give more normal "
+                          f"rows, a smaller width or a larger alpha",
+                          CalibrationWarning, stacklevel=3)
+            return np.inf
+    return float(rule.fit(scores).value_)
+
+
+def lookback(model: Any) -> int:
+    """Preceding rows that a score needs; the memory of an online detector is not one of them.
+
+    Parameters
+    ----------
+    model : estimator
+
+    Returns
+    -------
+    int
+        Those of the windows of a Pipeline included.
+    """
+    core = _core(model)
+    return (core.context_ if isinstance(core, Detector) else 0) + sum(
+        length - 1 for length in _lengths(model))
+
+
+def _core(model: Any) -> Any:
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def _lengths(model: Any) -> list[int]:
+    """Lengths of all windows in front of what detects."""
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    return [part.length for part in params.values() if isinstance(part, Windows)]
+
+
+def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kernel:
+    """How a model's scores are moved and averaged: see `hindsight_score`.
+
+    Parameters
+    ----------
+    model : estimator
+    delay : int or None
+    width : float, optional
+
+    Returns
+    -------
+    Kernel
+    """
+    if delay is not None:
+        delay = whole(delay, "delay", 0, of="rows")
+    core, lengths = _core(model), _lengths(model)
+    if width is None:
+        memory = getattr(core, "smoothing_", None)
+        own = getattr(core, "window_", core.window) if isinstance(core, Detector) else 1
+        window = max([own, *lengths])
+        width = 2 * SHARE * memory if memory else SHARE * (window if window > 1 else USUAL)
+    else:
+        number(width, "width", least=0.1, most=1e5)
+    lag = (core.lag_ if isinstance(core, Detector) else 0) + sum((n - 1) // 2 for n in lengths)
+    return Kernel.of(lag, float(width), delay)
+
+
+def _scored(model: Any, X: ArrayLike, delay: int | None, width: float | None
+            ) -> tuple[Scores, Kernel]:
+    kernel, core = kernel_of(model, delay, width), _core(model)
+    if isinstance(model, Pipeline) and len(model) > 1:
+        X = model[:-1].transform(X)
+    if isinstance(core, Detector):
+        return kernel.moved(core.smoothed_score(X, kernel.weights, kernel.ahead)), kernel
+    return kernel.over(np.asarray(anomaly_score(core, X), dtype=np.float64)), kernel
