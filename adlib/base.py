@@ -18,7 +18,8 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import instance, number, one_of, whole
-from adlib.smoothing import smooth
+from adlib.periods import LONGEST, usual_period
+from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
     Calibration,
     Conformal,
@@ -29,7 +30,7 @@ from adlib.thresholds import (
     check_alpha,
     decide,
 )
-from adlib.windows import Windows, check_window, validated
+from adlib.windows import Windows, validated
 
 __all__ = ["Detection", "Detector", "OnlineDetector", "anomaly_score"]
 
@@ -38,6 +39,7 @@ MANY_ROWS = 10_000  # above it cross-fitting is not worth its time, however fast
 N_FOLDS, N_FOLDS_EXPENSIVE = 10, 5  # more folds train on more rows, and stray less from alpha
 _LARGEST = np.finfo(np.float64).max
 _SLICE = 32_000_000  # values in the windows of one slice: 256 MB
+WIDEST = 256  # values in a window that is chosen by itself
 # what `fit` learns besides the state of an online detector: no score depends on it
 _NOT_STATE = {"calibration_", "feature_names_in_", "threshold_", "threshold_rule_"}
 
@@ -145,10 +147,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     Parameters
     ----------
-    window : int
+    window : int or "auto"
         Rows a score looks back on, itself included. With 1, rows are scored independently; with
         ``L``, a row's score uses rows t-L+1 .. t, and the first L-1 rows of any call are warm-up
-        (their missing past repeats the first row).
+        (their missing past repeats the first row). ``"auto"``: the dominant period of the training
+        rows, at least 50 and 125 where there is none (`adlib.periods.usual_period`), but at most a
+        quarter of those rows and 256 values.
     alpha : float
         False-alarm budget: share of *normal* rows that may be flagged, in (0, 1).
     threshold : None, float or Threshold
@@ -163,6 +167,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         practice a little below ``alpha``, because the folds learn from fewer rows than the final
         model. ``"auto"``: split where time order matters, else cross where rows are few or training
         is cheap. None: no calibration; `calibrate` must be called before a decision.
+    smoothing : None, float or "auto"
+        Rows of an exponential memory that the finished score is averaged over, at least 1; cut to
+        the last ``4 * smoothing`` rows, so that what is older is forgotten altogether. ``"auto"``:
+        half the usual period of the training rows. Calibration comes after it; where the held-out
+        rows are too few for such a score, the threshold of a conformal rule is infinite
+        (`adlib.thresholds.Conformal`). Not together with ``window="auto"``.
 
     Attributes
     ----------
@@ -170,6 +180,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Anomalous means ``score > threshold_``.
     calibration_ : Calibration
         The held-out normal scores.
+    window_, smoothing_ : int, float or None
+        ``window`` and ``smoothing``, or what "auto" chose; before `fit` the most it may choose.
+    usual_period_ : int
+        Where one of them is "auto": the rows that the choice rests on.
     seed_ : int
         Drawn at fit from ``random_state`` where the detector has one; used at fit and score.
 
@@ -198,12 +212,14 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     _expensive = False  # trains for longer than about a second on 10,000 rows
 
-    def __init__(self, *, window: int = 1, alpha: float = 0.05,
-                 threshold: float | Threshold | None = None, calibration: str | None = "auto"):
+    def __init__(self, *, window: int | str = 1, alpha: float = 0.05,
+                 threshold: float | Threshold | None = None, calibration: str | None = "auto",
+                 smoothing: float | str | None = None):
         self.window = window
         self.alpha = alpha
         self.threshold = threshold
         self.calibration = calibration
+        self.smoothing = smoothing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Spell out ``**base`` in the signature, for scikit-learn, help() and completion."""
@@ -227,11 +243,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _fit(self, X: NDArray[np.float64]) -> None:
-        """Learn from rows (n_samples, window * n_features) and set attributes ending in ``_``."""
+        """Learn from rows (n_samples, window_ * n_features) and set attributes ending in ``_``."""
 
     @abstractmethod
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        """Score rows (n_samples, window * n_features): higher is more anomalous, finite."""
+        """Score rows (n_samples, window_ * n_features): higher is more anomalous, finite."""
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Split the score of each row over the columns that `_score` sees, if the method can."""
@@ -269,15 +285,23 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             if len(X) < 2:
                 raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
                                  f"got n_samples = {len(X)}")
-            if len(X) <= self.context_:
-                raise ValueError(f"window={self.window} needs more than {self.context_} rows to "
-                                 f"fit, got {len(X)}; shorten the window or give more rows")
+            self._look_for_period(X)
+            if len(X) <= (gap := self._gap):
+                raise ValueError(f"window={self.window} needs more than {gap} rows to fit, got "
+                                 f"{len(X)}; shorten the window or give more rows")
             self.seed_ = _draw_seed(getattr(self, "random_state", 0))
             with _overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
                 self.calibrate_scores(held_out)
         return self
+
+    def _look_for_period(self, X: NDArray[np.float64]) -> None:
+        """Settle what is "auto" by the rows that train, before anything is trained."""
+        if "auto" in (self.window, self.smoothing):
+            self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
+            rows = X[self.plan(len(X)).train]
+            self.usual_period_ = max(1, min(usual_period(rows), len(rows) // 4))
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -307,7 +331,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ValueError
             When too few rows are left to train on.
         """
-        how, gap = self.calibration, self.context_
+        how, gap = self.calibration, self._gap
         if how == "auto":
             pays = n < FEW_ROWS or (not self._expensive and n <= MANY_ROWS)
             how = "cross" if pays and not self.is_ordered else "split"
@@ -328,12 +352,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _fit_held_out(self, X: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Train by the plan; what `calibrate_scores` takes, of rows that training did not see."""
-        plan, gap = self.plan(len(X)), self.context_
-        self._fit(self.windowed(X[plan.train])[gap:])
+        plan = self.plan(len(X))
+        self._fit(self.windowed(X[plan.train])[self._gap:])
         if plan.held_out is None:
             return None
         if not plan.folds:
-            return self._score_rows(X[plan.held_out])[gap:]
+            return self._score_rows(X[plan.held_out])[self.context_:]
         held_out = np.empty(len(X))
         for train, test in plan.folds:
             part = self._fold()
@@ -357,7 +381,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         ----------
         X_normal : array-like of shape (n_samples, n_features)
             Normal rows that `fit` has not seen, later in time where there is one. The first
-            ``window - 1`` rows only serve as context.
+            ``context_`` rows only serve as context.
         """
         return self.calibrate_scores(self.anomaly_score(X_normal)[self.context_:])
 
@@ -375,6 +399,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         rule = clone(rule) if isinstance(rule, Threshold) else Fixed(float(rule))
         if getattr(rule, "alpha", self.alpha) is None:
             rule.set_params(alpha=self.alpha)
+        if isinstance(rule, Conformal) and self.smoothing_ is not None:
+            rule.set_params(smoothing=self.smoothing_)
         # everything that can fail comes first: a refused calibration leaves the old one in place
         rule.fit(held_out)
         self.calibration_ = Calibration().fit(held_out)
@@ -407,9 +433,24 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return self._score_rows(self.validate(X, reset=False))
 
     def _score_rows(self, X: NDArray[np.float64]) -> Scores:
-        """Score validated rows; windows of long inputs are made a slice at a time."""
+        """Score validated rows."""
+        return self._smoothed(self._raw_scores(X))
+
+    def _smoothed(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The finished scores (n,), or values beside them (n, d), of rows that have a context.
+
+        Override it to return ``raw`` where `_score` looks back on the whole context by itself.
+        """
+        if self.smoothing_ is None:
+            return raw
+        with _overflows():
+            found = smooth(raw, memory_weights(self.smoothing_))
+        return np.clip(found, -_LARGEST, _LARGEST)
+
+    def _raw_scores(self, X: NDArray[np.float64]) -> Scores:
+        """Scores before they are smoothed; windows of long inputs are made a slice at a time."""
         context, n = self.context_, len(X)
-        step = max(1, _SLICE // ((context + 1) * X.shape[1])) if context else max(n, 1)
+        step = max(1, _SLICE // (self.window_ * X.shape[1])) if context else max(n, 1)
         parts = [np.empty(0)]
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
@@ -444,7 +485,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def _hindsight(self, X: NDArray[np.float64], weights: NDArray[np.float64], ahead: int
                    ) -> Scores:
         """`smoothed_score` of validated rows."""
-        return smooth(self._score_rows(X), weights, ahead)
+        return smooth(self._raw_scores(X), weights, ahead)
 
     def _checked(self, score: Any, n: int) -> Scores:
         """Hold what a subclass returns to the contract: NaN would count as normal for ever."""
@@ -495,22 +536,22 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Summed over the rows of a window. Adds up to the score where the method splits by
-            feature, as the detector's docstring says.
+            Summed over the rows of a window, and smoothed as the score is. Adds up to the score
+            where the method splits by feature, as the detector's docstring says.
 
         Raises
         ------
         NotImplementedError
             When the method has no native split.
         """
-        return self.window_contributions(X).sum(axis=1)
+        return self._smoothed(self.window_contributions(X).sum(axis=1))
 
     def window_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
-        """How much each value of a row's window adds to its score.
+        """How much each value of a row's window adds to its score, before any smoothing.
 
         Returns
         -------
-        ndarray of shape (n_samples, window, n_features)
+        ndarray of shape (n_samples, window_, n_features)
             Oldest row first. Where the method splits by feature only: (n_samples, 1, n_features).
 
         Raises
@@ -549,17 +590,42 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     @property
     def is_ordered(self) -> bool:
         """Whether the order of rows carries meaning."""
-        return self.window > 1
+        return self.window != 1 or self.smoothing is not None
+
+    @property
+    def window_(self) -> int:
+        """Rows of a window: ``window``, or what "auto" chose; before `fit` the most it may."""
+        if isinstance(self.window, str):
+            most = WIDEST // getattr(self, "n_features_in_", 1)
+            return max(1, min(getattr(self, "usual_period_", LONGEST), most))
+        return int(self.window)
+
+    @property
+    def smoothing_(self) -> float | None:
+        """Rows of memory: ``smoothing``, or what "auto" chose; before `fit` the most it may."""
+        if isinstance(self.smoothing, str):
+            return max(1.0, getattr(self, "usual_period_", LONGEST) / 2)
+        return None if self.smoothing is None else float(self.smoothing)
+
+    @property
+    def _memory(self) -> int:
+        """Rows before a row that smoothing adds to its context."""
+        return 0 if self.smoothing_ is None else memory_rows(self.smoothing_) - 1
+
+    @property
+    def _gap(self) -> int:
+        """Rows before a row that its unsmoothed score uses: training needs no more."""
+        return self.context_ - self._memory
 
     @property
     def context_(self) -> int:
-        """Rows at the start of any call that have no full past."""
-        return int(self.window) - 1
+        """Rows at the start of any call that have no full past, smoothing included."""
+        return self.window_ - 1 + self._memory
 
     @property
     def lag_(self) -> int:
         """Rows from the middle of what a score looks at to the row that it is the score of."""
-        return (int(self.window) - 1) // 2
+        return (self.window_ - 1) // 2
 
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """What `_fit` and `_score` see of validated rows: windows, flattened.
@@ -570,10 +636,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
         Returns
         -------
-        ndarray of shape (n_samples, window * n_features)
+        ndarray of shape (n_samples, window_ * n_features)
         """
-        context = self.context_
-        return Windows(context + 1).fit_transform(X) if context else X
+        return Windows(self.window_).fit_transform(X) if self.window_ > 1 else X
 
     def validate(self, X: ArrayLike, *, reset: bool = False) -> NDArray[np.float64]:
         """Check rows as every method does, and copy them where their layout is another one.
@@ -623,7 +688,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         TypeError
             Naming the parameters that are not set.
         """
-        names = {*self._get_param_names(), "window", "alpha", "threshold", "calibration"}
+        names = {*self._get_param_names(), *inspect.signature(Detector).parameters}
         if missing := sorted(name for name in names if not hasattr(self, name)):
             raise TypeError(f"{type(self).__name__}.__init__ does not set {missing}: accept "
                             f"**base and call super().__init__(**base)")
@@ -637,12 +702,18 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             One sentence that names the parameter, what it is and what it may be.
         """
         self.check_stored()
-        check_window(self.window)
+        if not _is_auto(self.window):
+            whole(self.window, "window", 1, of="rows")
+        if not _is_auto(self.smoothing):
+            self._check_number("smoothing", least=1, optional=True)
+        if self.window == "auto" and self.smoothing is not None:
+            raise ValueError(f"window='auto' and smoothing={self.smoothing!r} both spread a score "
+                             f"over the usual period: choose one")
         check_alpha(self.alpha)
         one_of(self.calibration, "calibration", ("auto", "split", "cross", None))
         if self.calibration == "cross" and self.is_ordered:
-            raise ValueError("calibration='cross' needs rows without time order; with window > 1 "
-                             "or an online detector use 'split'")
+            raise ValueError("calibration='cross' needs rows without time order; with window > 1, "
+                             "smoothing or an online detector use 'split'")
         if isinstance(self.threshold, bool) or not isinstance(
                 self.threshold, (type(None), Threshold, int, float, np.number)) or (
                 self.threshold != self.threshold):
@@ -696,7 +767,7 @@ class OnlineDetector(Detector):
     ----------
     window
         Rows of the past that count, in the sense that the detector gives it.
-    alpha, threshold, calibration
+    alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 
@@ -754,6 +825,13 @@ class OnlineDetector(Detector):
         """
         self.process(X)
         return self
+
+    def check_params(self) -> None:
+        super().check_params()
+        if self.smoothing is not None or self.window == "auto":
+            raise ValueError(f"{type(self).__name__} keeps a memory of its own, in rows: it takes "
+                             f"neither smoothing nor window='auto', got window={self.window!r}, "
+                             f"smoothing={self.smoothing!r}")
 
     def _start(self, n_features: int) -> None:
         self.n_features_in_ = n_features
@@ -894,6 +972,13 @@ class OnlineDetector(Detector):
     @property
     def lag_(self) -> int:
         return 0  # the window is a memory, and the row itself what is judged
+
+    def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        return X
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
 
 
 def _like(value: Any, usual: NDArray[Any] | float, name: str) -> NDArray[Any] | float:

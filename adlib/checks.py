@@ -125,10 +125,15 @@ def _run(name: str, check: Check, prototype: Detector) -> None:
 
 def _normal(detector: Detector, n: int = 240, seed: int = 0) -> Array:
     """Three correlated features with mild autocorrelation; more rows for longer windows."""
-    n += 6 * detector.context_
+    n += 60 if _is_auto(detector) else 6 * detector.context_
     rng = np.random.default_rng(seed)
     latent = np.convolve(rng.normal(size=n + 4), np.ones(5) / 5, mode="valid")[:, None]
     return latent * [2.0, -1.0, 0.5] + rng.normal(size=(n, 3)) * [0.3, 0.2, 0.4] + [1.0, 20.0, -5.0]
+
+
+def _is_auto(detector: Detector) -> bool:
+    """Whether fit chooses how far it looks back: at most a quarter of its rows."""
+    return "auto" in (detector.window, detector.smoothing)
 
 
 def _same(a: Array, b: Array, promise: str, *, exact: bool = False) -> None:
@@ -495,6 +500,21 @@ def check_contributions(detector: Detector) -> None:
         f"_contributions out: adlib.explain then replaces features")
 
 
+def check_smoothing(detector: Detector) -> None:
+    """With smoothing, and window="auto": the past only, rows, files, rate; refused online."""
+    if not {"window", "smoothing"} <= detector.get_params().keys():
+        return
+    for setting in ({"smoothing": 2.5}, {"window": "auto", "smoothing": None}):
+        changed = clone(detector).set_params(alpha=0.2, **setting)
+        if isinstance(detector, OnlineDetector):
+            with _refuses(ValueError, f"an online detector with {setting}"):
+                changed.fit(_normal(detector))
+            continue
+        checks = [check_past_only, check_rows, check_save_load]
+        for check in checks if _is_auto(changed) else [*checks, check_held_out, check_calibration]:
+            check(clone(changed))
+
+
 # -- online detectors ---------------------------------------------------------------------------
 
 
@@ -540,7 +560,7 @@ _CHECKS: dict[str, Check] = {
     "input_types": check_input_types, "bad_input": check_bad_input, "odd_data": check_odd_data,
     "held_out": check_held_out, "own_memory": check_own_memory,
     "calibration": check_calibration, "save_load": check_save_load,
-    "contributions": check_contributions,
+    "contributions": check_contributions, "smoothing": check_smoothing,
     "sklearn": check_sklearn,  # last: where a promise of ours is broken, ours says it plainer
 }
 _ONLINE_CHECKS: dict[str, Check] = {"stream": check_stream, "cold_start": check_cold_start}

@@ -264,7 +264,7 @@ def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kern
     core, lengths = _core(model), _lengths(model)
     if width is None:
         memory = getattr(core, "smoothing_", None)
-        own = getattr(core, "window_", core.window) if isinstance(core, Detector) else 1
+        own = core.window_ if isinstance(core, Detector) else 1
         window = max([own, *lengths])
         width = 2 * SHARE * memory if memory else SHARE * (window if window > 1 else USUAL)
     else:

@@ -33,6 +33,7 @@ from adlib.files import replaced_folder
 __all__ = ["load", "save"]
 
 FORMAT = 1
+_LATER = {"smoothing": None}  # parameters that older files lack, as those were scored
 
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
 TRUSTED = {"sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
@@ -278,7 +279,9 @@ class _Reader:
                            f"it in as load(path, classes=[{name}])")
         former = _former_names(cls)
         state = {former.get(key, key): value for key, value in self._fields(state).items()}
-        if lacking := [key for key in inspect.signature(cls).parameters if key not in state]:
+        parameters = inspect.signature(cls).parameters
+        state = {key: value for key, value in _LATER.items() if key in parameters} | state
+        if lacking := [key for key in parameters if key not in state]:
             raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: "
                            f"fit it again")
         model: Any = object.__new__(cls)

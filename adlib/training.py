@@ -302,7 +302,7 @@ class DeepDetector(Detector):
         Where the network lives.
     random_state : int, NumPy generator or None
         Initial weights, shuffling, noise, dropout.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Attributes
@@ -319,7 +319,7 @@ class DeepDetector(Detector):
 
     >>> class AgainstNoise(DeepDetector):
     ...     def _network(self, n_features):
-    ...         return nn.Sequential(mlp((self.window * n_features, 32)), nn.Linear(32, 1))
+    ...         return nn.Sequential(mlp((self.window_ * n_features, 32)), nn.Linear(32, 1))
     ...     def _losses(self, net, x):
     ...         rows = x.flatten(1)
     ...         noise = 10 * torch.rand_like(rows) - 5
@@ -395,7 +395,7 @@ class DeepDetector(Detector):
         return {k: v for k, v in super().__getstate__().items() if k != "_net"}
 
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        return windows(X, self.window)  # a view: (n, window, features)
+        return windows(X, self.window_)  # a view: (n, window, features)
 
     def _scaled(self, X: NDArray[np.float64], dtype: torch.dtype, limit: float) -> Tensor:
         """Windows (n, window, features) as a view of scaled rows on the device."""
@@ -501,7 +501,7 @@ class ReconstructionDetector(DeepDetector):
     ----------
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `DeepDetector`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Attributes
@@ -576,7 +576,7 @@ class CodeDetector(ReconstructionDetector):
         In [0, 1), in each hidden block, while training.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `DeepDetector`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 

@@ -1,9 +1,17 @@
 """Means of neighbouring rows: a finite past, exact causality, nothing that a huge value leaves."""
 
+import json
+
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from adlib import load, save
+from adlib.detectors import KNN, Ensemble, MaxAbsZ, PCAReconstruction, RollingZScore
 from adlib.smoothing import gaussian_weights, memory_rows, memory_weights, smooth
+from adlib.thresholds import POT, CalibrationWarning, Conformal
 
 
 @pytest.mark.parametrize("rows", [1, 1.2, 2, 7.3, 50])
@@ -76,3 +84,138 @@ def test_callers_array_and_empty_input():
     assert smooth(same, memory_weights(1)) is not same
     assert smooth(np.empty(0), memory_weights(3)).shape == (0,)
     assert smooth(np.empty((0, 2)), memory_weights(3)).shape == (0, 2)
+
+
+# -- as a parameter of detectors ----------------------------------------------------------------
+
+
+def seasonal(n, d=2, period=90, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.sin(2 * np.pi * np.arange(n) / period)[:, None] + 0.2 * rng.normal(size=(n, d))
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+@pytest.mark.parametrize("detector", [
+    MaxAbsZ(smoothing=7.5), KNN(window=4, smoothing=2), PCAReconstruction(smoothing="auto")])
+def test_a_smoothed_score_is_the_smoothed_raw_score(detector):
+    X, later = seasonal(1_000), seasonal(600, seed=1)
+    fitted = detector.fit(X)
+    rows = fitted.smoothing_
+    assert rows == (45.0 if detector.smoothing == "auto" else detector.smoothing)
+    assert fitted.context_ == fitted.window_ - 1 + memory_rows(rows) - 1
+    raw = clone(detector).set_params(smoothing=None, calibration=None).fit(X[:800])
+    assert (fitted.anomaly_score(later) == smooth(raw.anomaly_score(later),
+                                                  memory_weights(rows))).all()
+    if not isinstance(detector, KNN):  # which has none
+        assert (fitted.contributions(later) == smooth(raw.contributions(later),
+                                                      memory_weights(rows))).all()
+    held_out = fitted.anomaly_score(X[800:])[fitted.context_:]
+    assert (fitted.calibration_.scores_ == np.sort(held_out)).all()
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_slices_bring_their_predecessors(monkeypatch):
+    X, later = seasonal(900), seasonal(2_000, seed=1)
+    for detector in (MaxAbsZ(window=3, smoothing=10).fit(X), MaxAbsZ(window="auto").fit(X)):
+        whole = detector.anomaly_score(later)
+        monkeypatch.setattr("adlib.base._SLICE", 97 * detector.window_ * 2)
+        assert (detector.anomaly_score(later) == whole).all()
+        rows = [detector.anomaly_score(later[max(0, t - detector.context_):t + 1])[-1]
+                for t in range(0, 2_000, 41)]
+        assert (np.array(rows) == whole[::41]).all()
+        monkeypatch.undo()
+
+
+def test_the_threshold_is_refused_and_the_score_is_not():
+    X = np.random.default_rng(0).normal(size=(4_000, 2))
+    detector = MaxAbsZ(smoothing=10, alpha=0.05)
+    said = r"alpha=0.05 on scores smoothed over 10 rows needs at least 1200 held-out normal rows, "
+    with pytest.warns(CalibrationWarning, match=said + r"got 761: .*POT\(\)"):
+        detector.fit(X)
+    assert detector.threshold_ == np.inf and not detector.detect(X).is_anomaly.any()
+    assert np.isfinite(detector.anomaly_score(X)).all() and (detector.tail_score(X) > 0.9).any()
+    later = np.random.default_rng(1).normal(size=(3_000, 2))
+    with pytest.warns(CalibrationWarning, match="got 1199"):
+        detector.calibrate(later[:1_199 + detector.context_])
+    assert detector.threshold_ == np.inf
+    assert np.isfinite(detector.calibrate(later[:1_200 + detector.context_]).threshold_)
+    assert np.isfinite(detector.set_params(threshold=POT()).fit(X).threshold_)
+    own = Conformal(block=20)
+    with pytest.warns(CalibrationWarning, match="got 761"):
+        assert detector.set_params(threshold=own).fit(X).threshold_ == np.inf
+    assert own.smoothing is None, "the caller's rule is copied"
+    with pytest.raises(ValueError, match="calibration='cross' needs rows without time order"):
+        MaxAbsZ(smoothing=10, calibration="cross").fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_window_of_the_usual_period():
+    X = seasonal(2_000)
+    assert MaxAbsZ(window="auto").fit(X).window_ == 90
+    assert MaxAbsZ(window="auto").fit(seasonal(2_000, d=4)).window_ == 64  # 256 values
+    assert MaxAbsZ(window="auto").fit(seasonal(2_000, period=7)).window_ == 50
+    noise = np.random.default_rng(0).normal(size=(2_000, 1))
+    assert MaxAbsZ(window="auto").fit(noise).window_ == 125
+    assert MaxAbsZ(window="auto").fit(noise[:100]).window_ == 20  # a quarter of those that train
+    detector = MaxAbsZ(window="auto", calibration=None)
+    before = X.copy()
+    before[1_600:] = noise[:400]  # held out: not to be looked at
+    assert detector.context_ == 255, "before fit the most it may be"
+    split = MaxAbsZ(window="auto").fit(before)
+    assert split.window_ == detector.fit(X[:1_600]).window_ == 90
+    assert clone(split).window == "auto" and split.is_ordered
+    assert split.set_params(window=3).fit(X).window_ == 3 and not hasattr(split, "usual_period_")
+
+
+@pytest.mark.parametrize(("params", "words"), [
+    ({"window": "auto", "smoothing": 5}, "window='auto' and smoothing=5 both"),
+    ({"window": "wide"}, "window must be a whole number"),
+    ({"smoothing": 0.5}, "smoothing must be a number >= 1"),
+    ({"smoothing": True}, "smoothing must be a number >= 1"),
+    ({"smoothing": "much"}, "smoothing must be a number >= 1")])
+def test_refusals(params, words):
+    with pytest.raises(ValueError, match=words):
+        MaxAbsZ(**params).fit(seasonal(100))
+    with pytest.raises(ValueError, match="takes neither smoothing nor window='auto'"):
+        RollingZScore(smoothing=3).fit(seasonal(300))
+
+
+def test_members_run_without_smoothing():
+    X = seasonal(3_000)
+    member = MaxAbsZ(smoothing=20)
+    plain = Ensemble(members=[MaxAbsZ(), KNN()], alpha=0.1, calibration="split").fit(X)
+    same = Ensemble(members=[member, make_pipeline(StandardScaler(), KNN(smoothing=9))],
+                    alpha=0.1, calibration="split").fit(X)
+    assert same.context_ == plain.context_ == 0 and member.smoothing == 20
+    assert [m[-1].smoothing if isinstance(m, Pipeline) else m.smoothing
+            for m in same.members_] == [None, None]
+    own = Ensemble(members=[MaxAbsZ(), KNN()], alpha=0.1, smoothing=4).fit(X)
+    assert own.anomaly_score(X) == pytest.approx(smooth(plain.anomaly_score(X), memory_weights(4)))
+    assert np.isfinite(own.threshold_) and own.context_ == 15
+    again = clone(own).set_params(calibration=None).fit(X[:2_400]).calibrate(X[2_400:])
+    assert len(again.calibration_.scores_) == len(own.calibration_.scores_) == 585
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_files(tmp_path):
+    X = seasonal(1_000)
+    for i, detector in enumerate((MaxAbsZ(smoothing="auto"), KNN(window="auto", alpha=0.2))):
+        again = load(save(detector.fit(X), tmp_path / str(i)))
+        assert (again.window_, again.smoothing_, again.context_) == (
+            detector.window_, detector.smoothing_, detector.context_)
+        assert (again.anomaly_score(X) == detector.anomaly_score(X)).all()
+        assert again.threshold_ == detector.threshold_
+
+
+def test_files_from_before_there_was_smoothing(tmp_path):
+    X = seasonal(500)
+    model = MaxAbsZ(window=3).fit(X)
+    file = save(model, tmp_path / "model") / "model.json"
+    document = json.loads(file.read_text())
+    state = document["model"]["state"]
+    assert state.pop("smoothing") is None
+    assert state["threshold_rule_"]["state"].pop("smoothing") is None
+    file.write_text(json.dumps(document))
+    again = load(tmp_path / "model")
+    assert (again.detect(X).is_anomaly == model.detect(X).is_anomaly).all()
+    assert again.smoothing_ is None and again.window_ == 3

@@ -60,7 +60,7 @@ class Foreign(Detector):
     model : estimator
     lookback : int
         Preceding rows that its scores need.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 

@@ -49,7 +49,7 @@ class AutoEncoder(CodeDetector):
         In [0, 1), in each hidden block, while training.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes
@@ -78,7 +78,7 @@ class AutoEncoder(CodeDetector):
         self._check_number("noise", least=0)
 
     def _network(self, n_features: int) -> nn.Module:
-        inputs = self.window * n_features
+        inputs = self.window_ * n_features
         return _Net(inputs, tuple(self.hidden_layers), self._latent(inputs), self.skip,
                     activation=self.activation, norm=self.norm, dropout=self.dropout)
 

@@ -30,7 +30,6 @@ from adlib.base import (
     split_folds,
 )
 from adlib.thresholds import Calibration
-from adlib.windows import Windows
 
 Matrix = NDArray[np.float64]
 LEARNED_WEIGHTS = ("agreement", "stability")
@@ -56,12 +55,13 @@ class Committee(Detector):
     Parameters
     ----------
     members : list, optional
-        Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``.
+        Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``. They run
+        without ``smoothing``: what is smoothed, if anything, is the combined score.
     weights : list of float, {"agreement", "stability"} or None
         See `Ensemble`.
     n_jobs, random_state
         See `Ensemble`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Attributes
@@ -142,7 +142,7 @@ class Committee(Detector):
             last = pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0]
             kind = type(last).__name__.lstrip("_")
             twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
-            named[f"{kind}-{twins + 1}" if twins else kind] = pair[0]
+            named[f"{kind}-{twins + 1}" if twins else kind] = _unsmoothed(pair[0])
         given = self.weights
         if given is None or isinstance(given, str):
             given = [weight for _, weight in pairs]
@@ -171,11 +171,7 @@ class Committee(Detector):
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
         found = [pair[0] if isinstance(pair, tuple) else pair for pair in members]
-        return [member for member in found if isinstance(member, Detector)]
-
-    def windowed(self, X: Matrix) -> Matrix:
-        """Windows of this ensemble; members with a window of their own make theirs of these."""
-        return Windows(self.window).fit_transform(X) if self.window > 1 else X
+        return [_unsmoothed(member) for member in found if isinstance(member, Detector)]
 
     # -- fit ----------------------------------------------------------------------------------
 
@@ -206,7 +202,7 @@ class Committee(Detector):
         chosen = {name: member for name, member in named.items()
                   if isinstance(self.weights, str) or given[name] > 0}
         seeds = _seeds(chosen, self.seed_)
-        X_train = X[self.window - 1:plan.train.stop]  # from the first whole window on
+        X_train = X[self.window_ - 1:plan.train.stop]  # from the first whole window on
         trained = self._trained_by_plan(chosen, seeds, X, X_train, plan)
         self.report_ = [_outcome(name, trained.get(name)) for name in named]
         fitted = {name: parts for name, parts in trained.items()
@@ -237,7 +233,7 @@ class Committee(Detector):
             for part, (_, test) in zip(parts, plan.folds, strict=False):
                 scores[test] = part.scores
             return scores
-        return np.empty(0) if parts[-1].scores is None else parts[-1].scores[self.context_:]
+        return np.empty(0) if parts[-1].scores is None else parts[-1].scores[self._gap:]
 
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""
@@ -288,7 +284,7 @@ class Committee(Detector):
         check_is_fitted(self, "members_")
         X = self.windowed(self.validate(X_normal, reset=False))
         counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
-        counts = counts.astype(bool) & (np.arange(len(X)) >= self.context_)
+        counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap)
         raw = self._member_scores(X)[counts]
         with self._all_or_nothing():
             self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
@@ -323,7 +319,7 @@ class Committee(Detector):
 
     def _set_held_out(self, surprises: Matrix) -> None:
         combined = self.combined(surprises)
-        super().calibrate_scores(combined[~np.isnan(combined)])
+        super().calibrate_scores(self._smoothed(combined[~np.isnan(combined)])[self._memory:])
         self.held_out_ = surprises
 
     def _cross_scaled(self, raw: Matrix) -> Matrix:
@@ -332,7 +328,7 @@ class Committee(Detector):
         Rows in time order make contiguous folds, and the rows next to a fold that share a window
         with it are left out of its scales.
         """
-        n, gap = len(raw), self.context_
+        n, gap = len(raw), self._gap
         found = self.surprises_of(raw)
         if n < 2:
             return found
@@ -575,6 +571,16 @@ def _filled(S: Matrix, weights: Scores) -> Matrix:
     with np.errstate(invalid="ignore"):
         mean = (np.where(gaps, 0.0, S) * shares).sum(axis=1) / shares.sum(axis=1)
     return np.where(gaps, mean[:, None], S)
+
+
+def _unsmoothed(member: Any) -> Any:
+    """A member as it takes part: a copy without smoothing where it has any."""
+    last = member[-1] if isinstance(member, Pipeline) else member
+    if not isinstance(last, Detector) or last.smoothing is None:
+        return member
+    member = clone(member)
+    (member[-1] if isinstance(member, Pipeline) else member).set_params(smoothing=None)
+    return member
 
 
 def _check_member(member: Any) -> None:

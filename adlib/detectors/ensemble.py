@@ -32,8 +32,8 @@ class Ensemble(Committee):
     ----------
     members : list, optional
         Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``. They are
-        copied at fit, never touched. Members with a window look back; an online one is judged with
-        the state it has after its training. Default: see above.
+        copied at fit, never touched, and run without ``smoothing``. Members with a window look
+        back; an online one is judged with the state it has after its training. Default: see above.
     weights : list of float, {"agreement", "stability"} or None
         One number >= 0 per member; only their ratio counts. ``"agreement"``: a member's
         correlation with the mean of the others on held-out rows. ``"stability"``: correlation of
@@ -48,7 +48,7 @@ class Ensemble(Committee):
         rows are many enough for it to pay. None: one.
     random_state : int, NumPy generator or None
         Folds, and members that have no ``random_state`` of their own.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`. The held-out rows that give the members their scales calibrate the
         ensemble too: each on scales made of the other folds, so that none is held against itself.
         None: members are trained once, on all rows, and `calibrate` must be called before a score.

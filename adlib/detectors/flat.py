@@ -118,7 +118,7 @@ class FlatStateDetector(OnlineDetector):
 
     Parameters
     ----------
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 

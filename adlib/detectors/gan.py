@@ -51,7 +51,7 @@ class GAN(CodeDetector):
         See `adlib.training.DeepDetector`.
     patience : None
         No early stopping.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes
@@ -90,7 +90,7 @@ class GAN(CodeDetector):
                              f"need not fall, so it cannot say when to stop")
 
     def _network(self, n_features: int) -> nn.Module:
-        return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
+        return _Net(self.window_ * n_features, tuple(self.hidden_layers), self.latent_dim,
                     self.dropout, activation=self.activation, norm=self.norm)
 
     def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:

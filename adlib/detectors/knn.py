@@ -29,7 +29,7 @@ class KNN(Detector):
         k, at least 1; at most the number of training rows is used.
     method : {"largest", "mean"}
         Distance to the k-th neighbour, or the mean over the k nearest (smoother).
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes

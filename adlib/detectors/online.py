@@ -572,7 +572,7 @@ class SeasonalZScore(_Seasonal):
     window : int
         Rows of `fit` in which the profile settles: their scores do not calibrate (four fifths of
         the rows, where that is less).
-    alpha, threshold, calibration
+    alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes
@@ -898,7 +898,7 @@ class OnlineEnsemble(_Seasonal):
         used where that is larger.)
     window : int
         As in `SeasonalZScore`.
-    alpha, threshold, calibration
+    alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes

@@ -60,7 +60,7 @@ class RandomFeatureAE(Detector):
         Noised copies of each row, at least 1.
     random_state : int, NumPy generator or None
         Draws weights and noise.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes

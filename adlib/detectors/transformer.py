@@ -32,7 +32,7 @@ class Transformer(SequenceDetector):
         As in `LSTM`.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`. The default window is short; give it the length of the patterns that
         matter, 16 to 100 rows.
 
@@ -68,7 +68,7 @@ class Transformer(SequenceDetector):
                              f"{self.width}")
 
     def _network(self, n_features: int) -> nn.Module:
-        return _Attention(n_features, self.window, self.width, self.n_layers, self.n_heads,
+        return _Attention(n_features, self.window_, self.width, self.n_layers, self.n_heads,
                           self.dropout)
 
 

@@ -19,7 +19,7 @@ class RandomScore(Detector):
     Parameters
     ----------
     random_state : int, NumPy generator or None
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 
@@ -49,7 +49,7 @@ class MaxAbsZ(Detector):
 
     Parameters
     ----------
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 
@@ -72,7 +72,7 @@ class MovingDeviation(Detector):
     ----------
     window : int
         Rows to average, the judged one included.
-    alpha, threshold, calibration
+    alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 
@@ -84,7 +84,7 @@ class MovingDeviation(Detector):
         self.scale_ = scale[-self.n_features_in_:]
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
-        rows = X.reshape(len(X), self.window, -1)  # (n, window, features)
+        rows = X.reshape(len(X), self.window_, -1)  # (n, window, features)
         return np.abs(standardise(rows[:, -1], rows.mean(axis=1), self.scale_)).max(axis=1)
 
 
@@ -97,7 +97,7 @@ class FirstDifference(Detector):
     ----------
     window : int
         Step length plus one: 2 compares with the row before.
-    alpha, threshold, calibration
+    alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
     """
 
@@ -106,7 +106,7 @@ class FirstDifference(Detector):
 
     def check_params(self) -> None:
         super().check_params()
-        if self.window < 2:
+        if self.window == 1:
             raise ValueError(f"window must be at least 2 to have a step, got {self.window}")
 
     def _steps(self, X: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ class VAE(CodeDetector):
         Of the hidden blocks, as in `AutoEncoder`.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
     Notes
@@ -81,7 +81,7 @@ class VAE(CodeDetector):
         self._check_number("kl_weight", least=0)
 
     def _network(self, n_features: int) -> nn.Module:
-        return _Net(self.window * n_features, tuple(self.hidden_layers), self.latent_dim,
+        return _Net(self.window_ * n_features, tuple(self.hidden_layers), self.latent_dim,
                     activation=self.activation, norm=self.norm, dropout=self.dropout)
 
     def _losses(self, net: Any, x: Tensor) -> Iterator[tuple[nn.Module, Tensor]]:

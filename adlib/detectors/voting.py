@@ -66,7 +66,7 @@ class Voting(Committee):
         must then agree. 0: any member; near 1: all.
     n_jobs, random_state
         As in `Ensemble`.
-    window, alpha, threshold, calibration
+    window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`. With an infinite threshold nobody votes for anything.
 
     Attributes

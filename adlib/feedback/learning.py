@@ -117,7 +117,7 @@ class Reviewed(Detector):
         ``reach`` times its distance to the nearest normal row.
     random_state, alpha, threshold
         See `adlib.Detector`.
-    window, calibration
+    window, calibration, smoothing
         Stay at 1 and "auto": they are the detector's and the normal rows' matter.
 
     Attributes
@@ -153,10 +153,10 @@ class Reviewed(Detector):
         super().check_params()
         self._check_number("reach", above=0.0, below=1.0)
         check_is_fitted(self.detector)
-        if self.window != 1 or self.calibration != "auto":
-            raise ValueError(f"window and calibration are the detector's and X_normal's matter: "
-                             f"leave them at 1 and 'auto', got {self.window!r}, "
-                             f"{self.calibration!r}")
+        if (self.window, self.calibration, self.smoothing) != (1, "auto", None):
+            raise ValueError(f"window, calibration and smoothing are the detector's and X_normal's "
+                             f"matter: leave them at 1, 'auto' and None, got {self.window!r}, "
+                             f"{self.calibration!r}, {self.smoothing!r}")
 
     @property
     def is_ordered(self) -> bool:

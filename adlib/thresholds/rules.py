@@ -15,6 +15,7 @@ from adlib.durations import seconds
 
 Scores = NDArray[np.float64]
 
+MIN_INDEPENDENT = 3  # smoothed scores that may exceed the cut, of those that are independent
 MIN_EXCEEDANCES = 10  # fewer peaks than this say nothing about the shape of a tail
 
 
@@ -203,6 +204,10 @@ class Conformal(Threshold):
         Time between rows, in seconds or as text (``"1min"``). Required by ``per``.
     refractory : int
         Refractory period in rows: exceedances closer together are one incident.
+    smoothing : float or None
+        Rows of exponential memory that the scores were averaged over; a detector tells its own.
+        About ``n / (2 * smoothing)`` of them are independent: below ``3 / alpha`` of those the cut
+        is infinite, since a block rule would promise what it cannot keep.
 
     Attributes
     ----------
@@ -220,12 +225,13 @@ class Conformal(Threshold):
     @renamed(rest="refractory")
     def __init__(self, alpha: float | None = None, *, block: int | str | None = None,
                  per: str | None = None, interval: float | str | None = None,
-                 refractory: int = 10):
+                 refractory: int = 10, smoothing: float | None = None):
         self.alpha = alpha
         self.block = block
         self.per = per
         self.interval = interval
         self.refractory = refractory
+        self.smoothing = smoothing
 
     def _value(self, scores: Scores) -> float:
         n = len(scores)
@@ -242,8 +248,14 @@ class Conformal(Threshold):
             # k allowed incidents: cut at the k-th highest of the peaks, as for rows below
             peaks = _peaks(scores, self.refractory)
             return peaks[min(int(allowed), len(peaks)) - 1]
+        if self.smoothing is not None:
+            memory = 2 * number(self.smoothing, "smoothing", least=1)
+            self.n_effective_ = n / memory
+            if n < (needed := np.ceil(memory * MIN_INDEPENDENT / alpha - 1e-9)):
+                return self._refused(f"alpha={alpha:g} on scores smoothed over {memory / 2:g} rows "
+                                     f"needs", needed, f"{n}", "smooth over fewer rows")
         if self.block is not None:
-            self.n_effective_ = effective_size(scores, alpha, self.block)
+            self.n_effective_ = min(self.n_effective_, effective_size(scores, alpha, self.block))
         # The empirical quantile lies low for two reasons: the steps of the empirical law (1 / 2n),
         # and its spread, d/dq [q (1 - q) / n_eff] / 2 at q = 1 - alpha (Bahadur's representation).
         # For independent rows the two add up to k = (n + 1)(1 - alpha), which is exact.
@@ -251,17 +263,22 @@ class Conformal(Threshold):
         if n == 0 or level > 1 + 1e-9:
             share = self.n_effective_ / n if n else 1.0
             needed = int(np.ceil((0.5 + (0.5 - alpha) / share) / alpha - 1e-9))
-            warnings.warn(
-                f"alpha={alpha:g} needs at least {needed} held-out normal rows, got {n}"
-                f"{f' ({self.n_effective_:.0f} effective)' if self.block is not None else ''}: "
-                f"the threshold is infinite and nothing will be flagged; hold out more rows, raise "
-                f"alpha, or use threshold=POT()", CalibrationWarning, stacklevel=2)
-            return np.inf
+            got = f" ({self.n_effective_:.0f} effective)" if self.block is not None else ""
+            return self._refused(f"alpha={alpha:g} needs", needed, f"{n}{got}")
         if self.block is not None:  # no exact law to keep by rounding up: interpolate
             return np.interp(level * n, np.arange(1, n + 1), np.sort(scores))
         # 1e-9 keeps (19 + 1) * 0.95 from becoming 19.000000000000004
         k = int(np.ceil(n * level - 1e-9))
         return np.partition(scores, k - 1)[k - 1]
+
+    @staticmethod
+    def _refused(what: str, needed: float, got: str, *or_else: str) -> float:
+        warnings.warn(
+            f"{what} at least {needed:.0f} held-out normal rows, got {got}: the threshold is "
+            f"infinite and nothing will be flagged; hold out more rows, "
+            f"{', '.join(['raise alpha', *or_else])}, or use threshold=POT(), which extrapolates "
+            f"by extreme values", CalibrationWarning, stacklevel=4)
+        return np.inf
 
 
 class POT(Threshold):

@@ -23,7 +23,7 @@ class DiffusionTime(DeepDetector):
         self.hidden_layers = hidden_layers
 
     def _network(self, n_features):
-        inputs = self.window * n_features
+        inputs = self.window_ * n_features
         return nn.Sequential(mlp((inputs, *self.hidden_layers)),
                              nn.Linear(self.hidden_layers[-1], BINS))
 
