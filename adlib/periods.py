@@ -1,4 +1,4 @@
-"""The dominant period of rows that are at hand: windows, smoothing and injected seasons follow it.
+"""The period of rows that are at hand: windows, smoothing and injected seasons follow it.
 
 A stream is another matter: `adlib.detectors.online` looks again at every few rows, from a period it
 holds already, among rows that may be faulty, and so works on ranks and in compiled code.
@@ -13,20 +13,19 @@ SHORTEST = 4  # rows: below it there is hardly a shape to repeat
 LEAST, DEFAULT, LONGEST = 50, 125, 300  # rows, of `usual_period`
 
 
-def dominant_period(X: ArrayLike, *, longest: int | None = None) -> int:
+def dominant_period(X: ArrayLike) -> int:
     """Rows per season: the first high peak of the autocorrelation, without a linear trend.
 
     Parameters
     ----------
     X : array-like of shape (n_samples,) or (n_samples, n_features)
         Finite numbers, in time order.
-    longest : int, optional
-        Longest period to look for; None: a third of the rows, so that it is seen three times.
 
     Returns
     -------
     int
-        The median over the channels that have a season; 0 where none has.
+        The median over the channels that have a season, which is at most a third of the rows; 0
+        where none has.
 
     Examples
     --------
@@ -36,49 +35,50 @@ def dominant_period(X: ArrayLike, *, longest: int | None = None) -> int:
     0
     """
     X = np.asarray(X, dtype=np.float64)
-    found = [_period(x, longest) for x in X.reshape(len(X), -1).T]
-    found = [period for period in found if period]
-    return int(np.median(found)) if found else 0
+    found = [_first_season(x) for x in X.reshape(len(X), -1).T]
+    return int(np.median([period for period in found if period] or [0]))
 
 
 def usual_period(X: ArrayLike) -> int:
-    """Rows that the past is measured in: the dominant period, or what stands for it.
+    """Rows that the past is measured in: where the rows resemble themselves most, season or not.
+
+    The highest peak of the autocorrelation up to 300 rows, the median over the channels that have
+    one; 50 where it is shorter, 125 where there is none. Which length it is matters little for
+    scores that are smoothed over it; that there is one does.
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples,) or (n_samples, n_features)
         Finite numbers, in time order.
 
     Returns
     -------
     int
-        The dominant period, looked for up to 300 rows; 50 where it is shorter, 125 where there is
-        none: which length it is matters little, that there is one does.
+        Between 50 and 300.
 
     Examples
     --------
     >>> usual_period(np.sin(2 * np.pi * np.arange(500) / 90)), usual_period(np.arange(500.0))
     (90, 125)
     """
-    return max(dominant_period(X, longest=LONGEST) or DEFAULT, LEAST)
+    X = np.asarray(X, dtype=np.float64)
+    found = []
+    for x in X.reshape(len(X), -1).T:
+        acf = _autocorrelation(x)[:LONGEST + 2]
+        peaks = _peaks(acf)
+        if len(peaks):
+            found.append(peaks[np.argmax(acf[peaks])])
+    return max(int(np.median(found or [DEFAULT])), LEAST)
 
 
-def _period(x: NDArray[np.float64], longest: int | None) -> int:
-    n = len(x)
-    most = n // 3 if longest is None else min(n // 3, longest)
-    x = _detrended(x)
-    if most < SHORTEST or not x.any():
-        return 0
-    spectrum = np.abs(np.fft.rfft(x, 2 ** (2 * n - 1).bit_length())) ** 2
-    lags = np.arange(most + 2)
+def _first_season(x: NDArray[np.float64]) -> int:
+    acf, n = _autocorrelation(x), len(x)
     # dividing by n - lag instead of n keeps long seasons from being damped away
-    acf = np.fft.irfft(spectrum)[:most + 2] / (n - lags)
-    acf /= acf[0]
-    inner = acf[1:-1]
-    peaks = np.flatnonzero((inner >= acf[:-2]) & (inner > acf[2:]) & (inner > 0.3)) + 1
+    acf = (acf * n / (n - np.arange(len(acf))))[:n // 3 + 2]
+    peaks = _peaks(acf)
     # before the correlation has once fallen below 0, a bump is noise on its first slope
     negative = np.flatnonzero(acf < 0)
-    peaks = peaks[(peaks >= SHORTEST) & (peaks > (negative[0] if len(negative) else n))]
+    peaks = peaks[(acf[peaks] > 0.3) & (peaks > (negative[0] if len(negative) else n))]
     if not len(peaks):
         return 0
     # noise makes many small peaks: take the highest among those near the first season
@@ -86,13 +86,23 @@ def _period(x: NDArray[np.float64], longest: int | None) -> int:
     return int(near[np.argmax(acf[near])])
 
 
-def _detrended(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a straight line leaves, of size about 1; zeros where that is but rounding."""
-    if not len(x):
-        return x
-    x = x / max(1e-300, float(np.abs(x).max()))  # squares of huge values would overflow
-    x = x - x.mean()
-    t = np.arange(len(x)) - 0.5 * (len(x) - 1)
+def _peaks(acf: NDArray[np.float64]) -> NDArray[np.intp]:
+    inner = acf[1:-1]
+    lags = np.flatnonzero((inner >= acf[:-2]) & (inner > acf[2:])) + 1
+    return lags[lags >= SHORTEST]
+
+
+def _autocorrelation(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of what a straight line leaves, up to half of the rows; empty where that is but rounding."""
+    n = len(x)
+    size = float(np.abs(x).max()) if n else 0.0
+    if size < 1e-300:
+        return np.empty(0)
+    x = x / size  # squares of huge values would overflow
+    x -= x.mean()
+    t = np.arange(n) - 0.5 * (n - 1)
     x -= t * (t @ x / max(float(t @ t), 1.0))
-    size = float(np.abs(x).max())
-    return x / size if size > 1e-12 else np.zeros(len(x))
+    if (size := float(np.abs(x).max())) < 1e-12:
+        return np.empty(0)
+    acf = np.fft.irfft(np.abs(np.fft.rfft(x / size, 2 ** (2 * n - 1).bit_length())) ** 2)
+    return acf[:n // 2] / acf[0]
