@@ -22,8 +22,8 @@ API = {
         write_leaderboard write_report""",
     "adlib.datasets": """
         ANOMALY_KINDS Dataset KINDS card inject injector load_adbench load_csv load_nab load_skab
-        load_sklearn load_telemetry make_fraud make_intrusion make_manufacturing make_medical
-        make_sensor_stream make_sine make_telemetry""",
+        load_sklearn load_telemetry load_tsb make_fraud make_intrusion make_manufacturing
+        make_medical make_sensor_stream make_sine make_telemetry""",
     "adlib.detectors": """
         AutoEncoder Ensemble FirstDifference GAN KNN LSTM MaxAbsZ MovingDeviation OnlineEnsemble
         PCAReconstruction RandomFeatureAE RandomScore RobustZScore RollingZScore SeasonalZScore

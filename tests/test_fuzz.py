@@ -458,6 +458,9 @@ def loaders():
     for name in ("load_nab", "load_adbench", "load_skab"):
         yield Target(name, getattr(d, name), {"name": odd, "root": root}, sound,
                      says=("ADLIB_DATA", "folder"))
+    yield Target("load_tsb", d.load_tsb, {
+        "name": odd, "part": choice("U", "M", None), "root": root}, sound,
+        says=("ADLIB_DATA", "folder"))
     yield Target("load_telemetry", lambda sessions, root: d.load_telemetry(sessions, root=root), {
         "sessions": fixed(lambda rng: [1], none=[], texts=["a"], negative=[-1], huge=[10**30]),
         "root": root}, sound, says=("folder", "session"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import pandas as pd
 from adlib.arguments import generator, listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
-from adlib.datasets.sources import ADBENCH, NAB, SKAB, Collection
+from adlib.datasets.sources import ADBENCH, NAB, SKAB, TSB, Collection
 from adlib.datasets.tables import inside, read_table, require, windows_of
 
-__all__ = ["load_adbench", "load_nab", "load_skab", "load_sklearn", "load_telemetry"]
+__all__ = ["load_adbench", "load_nab", "load_skab", "load_sklearn", "load_telemetry", "load_tsb"]
 
 PathLike = str | os.PathLike
 
@@ -201,6 +202,65 @@ def load_skab(
         )
 
     return _load(SKAB, "*/*.csv", name, root, load)
+
+
+def load_tsb(
+    name: str | None = None, *, part: str | None = None, root: PathLike | None = None
+) -> Dataset | dict[str, Dataset]:
+    """A series of TSB-AD (Liu and Paparrizos 2024), in the layout of its public archive.
+
+    History is what the file's name says (``..._tr_883_...``): the rows that the benchmark's
+    semi-supervised track trains on. They may hold anomalies. Nothing is fetched: unpack
+    TSB-AD-U.zip and TSB-AD-M.zip side by side.
+
+    Parameters
+    ----------
+    name : str, default=None
+        Such as "TSB-AD-M/003_MSL_id_2_Sensor_tr_883_1st_1238" or just the file name; None loads
+        all that can be found, as a dict by name.
+    part : {"U", "M"}, default=None
+        Univariate or multivariate series only.
+    root : path, default=None
+        Folder that holds ``TSB-AD-U/`` and ``TSB-AD-M/``, or ``tsb/`` with them; else
+        ``ADLIB_DATA``.
+
+    Returns
+    -------
+    Dataset or dict of str to Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder.
+    ValueError
+        When no series has that name, a file's name does not say where training ends, or a table has
+        no column "Label".
+    """
+
+    def load(path: str) -> Dataset:
+        file = TSB.file(path, root)
+        found = re.search(r"_tr_(\d+)_", file.name)
+        if not found:
+            raise ValueError(f"{file.name} must say after how many rows training ends, as in "
+                             f"001_NAB_id_1_Facility_tr_1007_1st_2014.csv")
+        frame = read_table(file)
+        require(file, frame, ["Label"], "Label")
+        values = frame.drop(columns="Label")
+        return Dataset(
+            name=path.removesuffix(".csv"),
+            X=values.to_numpy(np.float64),
+            y=frame["Label"].to_numpy(),
+            feature_names=tuple(map(str, values.columns)),
+            train_end=int(found[1]),
+            source=TSB.source,
+        )
+
+    if part is not None:
+        one_of(part, "part", ("U", "M"))
+    if TSB.folder(root) is None:
+        raise FileNotFoundError("TSB-AD is not fetched: unpack TSB-AD-U.zip and TSB-AD-M.zip into "
+                                "one folder and give it as root, or as ADLIB_DATA")
+    return _load(TSB, f"TSB-AD-{part or '[UM]'}/*.csv", name, root, load)
 
 
 def load_telemetry(

@@ -32,23 +32,29 @@ class Collection:
         Commit of the public repository that files are fetched from.
     url : str
         Address of the folder of that commit that corresponds to the local one.
+    parts : tuple of str
+        Folders by which a public archive is known that was unpacked without an outer folder.
     """
 
     name: str
     title: str
     origin: str
     licence: str
-    commit: str
-    url: str
+    commit: str = ""
+    url: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
         """One line for ``Dataset.source``."""
-        return f"{self.title}, {self.origin} at {self.commit[:12]}, {self.licence}"
+        at = f" at {self.commit[:12]}" if self.commit else ""
+        return f"{self.title}, {self.origin}{at}, {self.licence}"
 
     @cached_property
     def checksums(self) -> dict[str, str]:
         """SHA-256 by path, for every file that may be fetched; as ``sha256sum`` writes them."""
+        if not self.url:
+            return {}
         lines = (Path(__file__).parent / "checksums" / f"{self.name}.txt").read_text().splitlines()
         return {path: sha for sha, path in (line.split("  ", 1) for line in lines)}
 
@@ -58,6 +64,8 @@ class Collection:
         folder = Path(home) / self.name if home else None
         if folder is not None and folder.is_dir():
             return folder
+        if folder is not None and any((folder.parent / part).is_dir() for part in self.parts):
+            return folder.parent
         if root is not None:
             raise FileNotFoundError(f"no folder {folder}: root must hold a folder {self.name!r}")
         return None
@@ -125,7 +133,15 @@ SKAB = Collection(
     url="https://raw.githubusercontent.com/waico/SKAB/b2c0d46c2971dcbfe71e26087b6d231998bb91c2/data",
 )
 
-COLLECTIONS = {c.name: c for c in (NAB, ADBENCH, SKAB)}
+TSB = Collection(
+    name="tsb",
+    title="TSB-AD",
+    origin="github.com/TheDatumOrg/TSB-AD (Liu and Paparrizos 2024)",
+    licence="each series has that of its source",
+    parts=("TSB-AD-U", "TSB-AD-M"),
+)
+
+COLLECTIONS = {c.name: c for c in (NAB, ADBENCH, SKAB, TSB)}
 
 
 def card(name: str) -> str:
@@ -133,7 +149,7 @@ def card(name: str) -> str:
 
     Parameters
     ----------
-    name : {"nab", "adbench", "skab"}
+    name : {"nab", "adbench", "skab", "tsb"}
 
     Returns
     -------
@@ -157,7 +173,7 @@ def card(name: str) -> str:
         raise ValueError(f"name must be one of {sorted(COLLECTIONS)}, got {name!r}")
     c = COLLECTIONS[name]
     return (
-        f"{c.title}\norigin:  {c.origin}\nlicence: {c.licence}\ncommit:  {c.commit}\n"
+        f"{c.title}\norigin:  {c.origin}\nlicence: {c.licence}\ncommit:  {c.commit or 'none'}\n"
         f"fetched: {len(c.checksums)} files with a known SHA-256; others are read from a local "
         "folder only"
     )
