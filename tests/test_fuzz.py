@@ -533,6 +533,7 @@ _SMALL = {
     "RandomScore": {"random_state": 0}, "MovingDeviation": {"window": 3},
     "RollingZScore": {"window": 20}, "RobustZScore": {"window": 20},
     "SeasonalZScore": {"window": 20, "period": 10, "warm_up": 5},
+    "OnlineMahalanobis": {"window": 20, "warm_up": 5},
     "OnlineEnsemble": {"window": 20, "period": 10, "warm_up": 5},
 }
 

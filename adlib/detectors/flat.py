@@ -98,6 +98,30 @@ def checked(x: Values, n_features: float) -> Values:
     return part(x, 0, (len(x),))
 
 
+@inner
+def admitted(x: Values, score: float, head: Record, recent: Values) -> int:
+    """Whether the gate lets a row of this score be learned: 0 no, 1 yes, 2 start anew.
+
+    2: flagged rows have outnumbered the others by the length of ``recent``, which then holds the
+    last rows, learned or not, the oldest at ``head.oldest``: they are the new normal.
+    """
+    if head.gate == np.inf:
+        return 1
+    release = len(recent)
+    if release > 0:
+        newest = int(head.oldest)
+        recent[newest] = x
+        head.oldest = (newest + 1) % release
+    if score <= head.gate:
+        head.outnumbered = max(0.0, head.outnumbered - 1)
+        return 1
+    head.outnumbered += 1
+    if release == 0 or head.outnumbered < release:
+        return 0
+    head.outnumbered = 0
+    return 2
+
+
 def named(state: Values, start: int, kind: np.dtype) -> np.void:
     """What `record` does in a kernel, outside: fields as items, of the state itself."""
     return state[start:start + kind.itemsize // 8].view(kind)[0]

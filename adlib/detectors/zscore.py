@@ -18,6 +18,7 @@ from adlib.detectors.flat import (
     FlatStateDetector,
     Record,
     Values,
+    admitted,
     checked,
     fields,
     inner,
@@ -321,22 +322,12 @@ def _append(x: Values, s: _Rolling) -> None:
 @inner
 def _learn_scored(x: Values, score: float, s: _Rolling) -> None:
     """Learn one row of known score, unless the gate keeps it out."""
-    if s.head.gate == np.inf:
+    verdict = admitted(x, score, s.head, s.recent)
+    if verdict == 1:
         _append(x, s)
-        return
-    release = len(s.recent)
-    if release > 0:  # remember the last rows, flagged or not
-        newest = int(s.head.oldest)
-        s.recent[newest] = x
-        s.head.oldest = (newest + 1) % release
-    if score <= s.head.gate:
-        s.head.outnumbered = max(0.0, s.head.outnumbered - 1)
-        _append(x, s)
-        return
-    s.head.outnumbered += 1
-    if release > 0 and s.head.outnumbered >= release:  # the new normal: start again from it
-        s.head.outnumbered = 0
+    elif verdict == 2:
         _forget(s)
+        release = len(s.recent)
         for i in range(release):
             _append(s.recent[(int(s.head.oldest) + i) % release], s)
 
