@@ -1,0 +1,411 @@
+"""Beyond a linear forecast on TSB-AD's series: a grid written down before its first run, and peers.
+
+Four families, each beside the linear forecast that needs no search (ridge autoregression of all
+channels, squared errors, smoothed):
+
+* ``patches``: nearest neighbours of patches under random convolutions, without training. Kernels as
+  ROCKET draws them (Dempster, Petitjean and Webb 2020): nine centred normal weights, a random
+  dilation, a bias in [-1, 1], a random subset of the channels. Pooled over the patch by the mean
+  after a ReLU (what an untrained convolutional network gives), the share above zero (ppv), or that
+  and the maximum (ROCKET). The score is the mean distance to the three nearest of at most 2,000
+  training patches (PaAno: Park and Kang 2026, whose learned encoder the kernels replace).
+* ``forecast``: ridge on random ReLU or Fourier features of the lags beside the lags themselves
+  (Huang, Zhu and Siew 2006; Rahimi and Recht 2007).
+* ``scale``: the linear forecast of means over blocks of a sixteenth of the period.
+* ``together``: two of these by calibrated scores, each on its own training tail (patches on the
+  last fifth against the first four): the mean of log(1 + score / 99 % quantile), or the mean or
+  maximum of surprises, -log p with an exponential tail.
+
+Every setting is read causally (exponential memory of half a usual period) and in hindsight (centred
+Gaussian of .3 period; patches at the middle of their window); patches also as the plain mean over
+all windows that cover a row, which looks a patch ahead.
+
+    ADLIB_DATA=... python benchmarks/series_peers.py [--part U|M|MGAB] [--peers] [SETTING ...]
+
+fits on the first ``train`` rows, scores the whole series, and prints VUS-PR, and the difference to
+the linear forecast with an interval clustered by recording (a univariate series and the
+multivariate one it was taken from count once).
+"""
+
+import argparse
+import json
+import os
+import time
+from functools import cached_property
+from pathlib import Path
+
+import numba
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+from scipy.signal import argrelextrema, lfilter
+
+from adlib.metrics import vus_pr
+
+REFERENCES, KERNELS, TAPS, NEAREST = 2_000, 256, 9, 3
+FLAT = 0.01  # least standard deviation of a patch, in those of the training rows
+
+# kind, then what differs from: patch of 64 rows, z-normalised, ReLU mean, Euclidean, 3 neighbours
+GRID: dict[str, tuple[str, dict]] = {
+    "linear": ("forecast", {}),
+    "patches": ("patches", {}),
+    "patches ppv": ("patches", {"pool": "ppv"}),
+    "patches rocket": ("patches", {"pool": "rocket"}),
+    "patches shape": ("patches", {"pool": "none"}),
+    "patches raw": ("patches", {"normalise": False}),
+    "patches raw ppv": ("patches", {"normalise": False, "pool": "ppv"}),
+    "patches raw shape": ("patches", {"normalise": False, "pool": "none"}),
+    "patches 32": ("patches", {"length": 32}),
+    "patches 128": ("patches", {"length": 128}),
+    "patches period": ("patches", {"length": None}),
+    "patches level": ("patches", {"level": True}),
+    "patches cosine": ("patches", {"cosine": True}),
+    "patches channels": ("patches", {"apart": True}),
+    "patches one": ("patches", {"nearest": 1}),
+    "relu 256": ("forecast", {"features": 256}),
+    "relu 1024": ("forecast", {"features": 1024}),
+    "relu 1024 ridge .001": ("forecast", {"features": 1024, "ridge": 1e-3}),
+    "fourier 256": ("forecast", {"features": 256, "fourier": True}),
+    "fourier 1024": ("forecast", {"features": 1024, "fourier": True}),
+    "fourier 1024 ridge .001": ("forecast", {"features": 1024, "fourier": True, "ridge": 1e-3}),
+    "linear ridge .001": ("forecast", {"ridge": 1e-3}),
+    "blocks": ("forecast", {"blocks": 16}),
+    "linear + blocks": ("together", {"of": ("linear", "blocks")}),
+    "linear + patches": ("together", {"of": ("linear", "patches")}),
+    "linear + patches, surprise": ("together", {"of": ("linear", "patches"), "how": "mean"}),
+    "linear + patches, largest": ("together", {"of": ("linear", "patches"), "how": "max"}),
+    "linear + patches level": ("together", {"of": ("linear", "patches level")}),
+    "linear + patches rocket": ("together", {"of": ("linear", "patches rocket")}),
+    "linear + relu 1024": ("together", {"of": ("linear", "relu 1024")}),
+}
+REPORT = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "series_peers.csv"
+READINGS = ("causal", "hindsight", "covering")
+
+
+def usual_period(X, shortest=6, longest=300, default=125, least=50):
+    """Lag of the highest peak of the autocorrelation of training rows, median over channels."""
+    found = []
+    for x in X.T:
+        x = x[:20_000] - x[:20_000].mean()
+        if x.any():
+            s = np.fft.rfft(x, 2 ** int(np.ceil(np.log2(2 * len(x) + 1))))
+            a = np.fft.irfft(s * s.conj())[:min(longest + 2, len(x) // 2)]
+            peaks = argrelextrema(a[3:], np.greater)[0] + 3
+            if len(peaks) and peaks[np.argmax(a[peaks])] >= shortest:
+                found.append(peaks[np.argmax(a[peaks])])
+    return max(int(np.median(found)) if found else default, least)
+
+
+def smoothed(E, period, reading):
+    """Exponential memory of half a period, or a centred Gaussian of .3 period."""
+    if reading != "causal":
+        return gaussian_filter1d(E, 0.3 * period, axis=0, mode="nearest")
+    a = 2 / period
+    return lfilter([a], [1, a - 1], E, axis=0, zi=(1 - a) * E[:1])[0]
+
+
+class Forecast:
+    """Ridge on the lags of all channels, and on random features of them."""
+
+    def __init__(self, *, features=0, fourier=False, ridge=0.1, blocks=0):
+        self.features, self.fourier, self.ridge, self.blocks = features, fourier, ridge, blocks
+
+    def fit(self, X):
+        n, d = X.shape
+        self.period = usual_period(X)
+        self.every = max(2, self.period // self.blocks) if self.blocks else 1
+        self.mean, scale = X.mean(0), X.std(0)
+        self.scale = np.where(scale > 0, scale, 1)
+        q = int(np.clip(self.blocks * 2 or self.period, 5, 64))
+        q = min(q, 256 // d) if d > 1 else q
+        self.order = max(2, min(q, n // 4 // self.every))
+        rng = np.random.default_rng(0)
+        self.directions = (rng.normal(size=(self.order * d, self.features))
+                           / np.sqrt(self.order * d))
+        self.offsets = rng.uniform(*((0, 2 * np.pi) if self.fourier else (-1, 1)), self.features)
+        F, Z = self.past(X)
+        F, Z = F[self.order * self.every:], Z[self.order * self.every:]
+        gram = F.T @ F
+        gram[np.diag_indices(len(gram))] += self.ridge
+        self.weights = np.linalg.solve(gram, F.T @ Z)
+        self.noise = np.maximum((Z - F @ self.weights).std(0), 1e-3)
+        return self
+
+    def past(self, X):
+        Z, m = np.clip((X - self.mean) / self.scale, -1e6, 1e6), self.every
+        start = self.order * m + m - 1
+        padded = np.vstack([np.repeat(Z[:1], start, 0), Z])
+        if m > 1:  # means over the m rows up to each row
+            padded = sliding_window_view(padded, m, axis=0).mean(-1)
+            Z = padded[-len(Z):]
+        lags = np.stack([padded[k * m:k * m + len(Z)] for k in range(self.order)], axis=1)
+        F = lags.reshape(len(Z), -1)
+        parts = [F, np.ones((len(Z), 1))]
+        if self.features:
+            R = F @ self.directions + self.offsets
+            parts.append(np.cos(R) if self.fourier else np.maximum(R, 0))
+        return np.hstack(parts), Z
+
+    def errors(self, X):
+        found = []
+        for s in range(0, len(X), 20_000):  # slices bring their past along
+            first = max(0, s - (self.order + 1) * self.every)
+            F, Z = self.past(X[first:s + 20_000])
+            found.append((((Z - F @ self.weights) / self.noise) ** 2)[s - first:])
+        return np.vstack(found)
+
+
+@numba.njit(cache=True)
+def pooled(P, weights, channels, dilations, biases, how):
+    """Pool each kernel's convolution over patches (n, d, length): ReLU mean, ppv, or with max."""
+    n, _, length = P.shape
+    K, taps = len(biases), weights.shape[2]
+    out = np.empty((n, 2 * K if how == 2 else K))
+    line = np.empty(length)
+    for i in range(n):
+        for k in range(K):
+            m = length - (taps - 1) * dilations[k]
+            line[:m] = biases[k]
+            for j in range(channels.shape[1]):
+                c = channels[k, j]
+                if c < 0:
+                    break
+                for t in range(taps):
+                    w, at = weights[k, j, t], t * dilations[k]
+                    for p in range(m):
+                        line[p] += w * P[i, c, p + at]
+            total, above, largest = 0.0, 0, -np.inf
+            for p in range(m):
+                if line[p] > 0:
+                    total += line[p]
+                    above += 1
+                largest = max(largest, line[p])
+            out[i, k] = total / m if how == 0 else above / m
+            if how == 2:
+                out[i, K + k] = largest
+    return out
+
+
+class Patches:
+    """Distance to the nearest training patches under random convolutions."""
+
+    def __init__(self, *, length=64, normalise=True, pool="relu", level=False, cosine=False,
+                 apart=False, nearest=NEAREST):
+        self.length, self.normalise, self.pool, self.level = length, normalise, pool, level
+        self.cosine, self.apart, self.nearest = cosine, apart, nearest
+
+    def fit(self, X, period):
+        self.mean, scale = X.mean(0), X.std(0)
+        self.scale = np.where(scale > 0, scale, 1)
+        self.L = int(np.clip(self.length or period, 16, min(256, len(X) // 4)))
+        d, rng = X.shape[1], np.random.default_rng(0)
+        K = max(KERNELS // d, 16) if self.apart else KERNELS
+        self.taps = min(TAPS, self.L // 2)
+        most = np.log2((self.L - 1) / (self.taps - 1))
+        self.dilations = (2 ** rng.uniform(0, most, K)).astype(np.int64)
+        self.biases = rng.uniform(-1, 1, K)
+        sizes = np.ones(K, int) if self.apart else (2 ** rng.uniform(0, np.log2(d + 1), K)
+                                                    ).astype(int).clip(1, d)
+        self.channels = np.full((K, sizes.max()), -1)
+        self.weights = np.zeros((K, sizes.max(), self.taps))
+        for k, size in enumerate(sizes):
+            self.channels[k, :size] = 0 if self.apart else rng.choice(d, size, replace=False)
+            w = rng.normal(size=(size, self.taps))
+            w -= w.mean(1, keepdims=True)
+            self.weights[k, :size] = w / np.linalg.norm(w)
+        rows = np.unique(np.linspace(self.L - 1, len(X) - 1, REFERENCES).astype(int))
+        self.references = [np.vstack(parts)
+                           for parts in zip(*self.features(X, rows), strict=True)]
+        return self
+
+    def features(self, X, rows):
+        """Yield, per batch of windows that end at these rows, one array per nearest search."""
+        Z = np.clip((X - self.mean) / self.scale, -1e6, 1e6)
+        Z = np.vstack([np.repeat(Z[:1], self.L - 1, 0), Z])
+        windows = sliding_window_view(Z, self.L, axis=0)  # (n, d, L), ending at row
+        step = max(1, 200_000 // (self.L * X.shape[1]))
+        for s in range(0, len(rows), step):
+            P = np.ascontiguousarray(windows[rows[s:s + step]])
+            level, spread = P.mean(2), P.std(2)
+            if self.normalise:
+                P = (P - level[:, :, None]) / np.maximum(spread, FLAT)[:, :, None]
+            groups = [P[:, [c]] for c in range(P.shape[1])] if self.apart else [P]
+            found = [self.flat(np.ascontiguousarray(g)) for g in groups]
+            if self.level:
+                found[0] = np.hstack([found[0], level, np.log(np.maximum(spread, FLAT))])
+            if self.cosine:
+                found = [f / np.maximum(np.linalg.norm(f, axis=1, keepdims=True), 1e-9)
+                         for f in found]
+            yield [f.astype(np.float32) for f in found]
+
+    def flat(self, P):
+        if self.pool == "none":
+            return P.reshape(len(P), -1)
+        how = ("relu", "ppv", "rocket").index(self.pool)
+        return pooled(P, self.weights, self.channels, self.dilations, self.biases, how)
+
+    def distances(self, X):
+        """Mean distance to the nearest references, (n, number of searches)."""
+        squares = [(R.astype(float) ** 2).sum(1).astype(np.float32) for R in self.references]
+        out, k = [], min(self.nearest, len(self.references[0]))
+        for batch in self.features(X, np.arange(len(X))):
+            near = []
+            for F, R, square in zip(batch, self.references, squares, strict=True):
+                D = square - 2 * F @ R.T
+                near.append(np.partition(D, k - 1, axis=1)[:, :k] + (F**2).sum(1)[:, None])
+            out.append(np.sqrt(np.maximum(np.stack(near), 0)).mean(2).T)
+        return np.vstack(out).astype(float)
+
+
+class Series:
+    """One series, and everything that more than one setting needs of it."""
+
+    def __init__(self, X, train):
+        self.X, self.train, self.errors, self.seconds = X, train, {}, {}
+
+    @cached_property
+    def period(self):
+        return usual_period(self.X[:self.train])
+
+    def raw(self, name):
+        """Unsmoothed scores per channel (n, parts), those of held-out rows, rows to the middle."""
+        if name not in self.errors:
+            start, (kind, given) = time.process_time(), GRID[name]
+            history = self.X[:self.train]
+            if kind == "forecast":
+                model = Forecast(**given).fit(history)
+                E, every = model.errors(self.X), model.every
+                self.errors[name] = E, E[:self.train], model.order * every, (every - 1) // 2
+            else:
+                model = Patches(**given).fit(history, self.period)
+                scores, cut = model.distances(self.X), self.train * 4 // 5
+                model.fit(history[:cut], self.period)
+                held = model.distances(history[max(0, cut - model.L):])[min(cut, model.L):]
+                self.errors[name] = scores, held, 0, (model.L - 1) // 2
+            self.seconds[name] = time.process_time() - start
+        return self.errors[name]
+
+    def one(self, name, reading):
+        """Calibrated scores and those of held-out rows: mean over parts of log(1 + S / q99)."""
+        E, held, skip, ahead = self.raw(name)
+
+        def read(S):
+            if reading == "covering":
+                length = 2 * ahead + 1
+                S = np.vstack([S[ahead:], np.repeat(S[-1:], ahead, 0)])
+                return uniform_filter1d(S, length, axis=0, mode="nearest")
+            if reading == "hindsight" and ahead:
+                S = np.vstack([S[ahead:], np.repeat(S[-1:], ahead, 0)])
+            return smoothed(S, self.period, reading)
+
+        usual = read(held)[skip:]
+        typical = np.maximum(np.quantile(usual, 0.99, axis=0), 1e-2)
+        return np.log1p(read(E) / typical).mean(1), np.log1p(usual / typical).mean(1)
+
+    def score(self, name, reading):
+        kind, given = GRID[name]
+        if kind != "together":
+            return self.one(name, reading)[0]
+        parts = [self.one(part, reading) for part in given["of"]]
+        if "how" not in given:
+            return np.mean([score for score, _ in parts], axis=0)
+        return getattr(np, given["how"])([surprise(*part) for part in parts], axis=0)
+
+
+def surprise(score, held):
+    """-log p among held-out scores, with an exponential tail above their 90 % quantile."""
+    cut = np.quantile(held, 0.9)
+    above = held[held > cut]
+    scale = max((above - cut).mean() if len(above) else 0, 1e-9)
+    share = 1 - np.searchsorted(np.sort(held), score, side="left") / (len(held) + 1)
+    return np.where(score > cut, np.log(10) + (score - cut) / scale, -np.log(share))
+
+
+def measured(table, folder, settings):
+    """One line per series, setting and reading."""
+    rows = []
+    for r in table.itertuples():
+        frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
+        y = frame.pop("Label").to_numpy(int)
+        series = Series(frame.to_numpy(float), r.train)
+        for name in settings:
+            for reading in READINGS:
+                if reading == "covering" and GRID[name][0] != "patches":
+                    continue
+                began = time.process_time()
+                score = series.score(name, reading)
+                taken = time.process_time() - began
+                of = GRID[name][1].get("of", (name,))
+                rows.append({"part": "MGAB" if r.dataset == "MGAB" else r.part, "file": r.file,
+                             "dataset": r.dataset, "setting": name, "reading": reading,
+                             "source": f"{len(y)} {np.flatnonzero(y)[:3]}", "rows": len(y),
+                             "vus_pr": vus_pr(y, score, window=int(r.vus_window)),
+                             "seconds": taken if len(of) == 1 and reading != "causal" else
+                             sum(series.seconds[part] for part in of)})
+        print(r.file, flush=True)
+    return pd.DataFrame(rows)
+
+
+def difference(f, base, rng):
+    """Mean difference over recordings, and its 95 % interval."""
+    d = (f.set_index("file").vus_pr - base.set_index("file").vus_pr)
+    d = d.groupby(f.set_index("file").source).mean().to_numpy()
+    low, high = np.quantile(rng.choice(d, (4_000, len(d))).mean(axis=1), (0.025, 0.975))
+    return d.mean(), low, high
+
+
+def report(found):
+    """Print each part and reading beside the linear forecast."""
+    rng = np.random.default_rng(0)
+    cost = found[found.reading == "causal"].groupby(["part", "setting"])[["seconds", "rows"]].sum()
+    both = found[found.part != "MGAB"].assign(part="U and M")
+    for (part, reading), f in pd.concat([found, both]).groupby(["part", "reading"], sort=False):
+        base = f[f.setting == "linear"]
+        if reading == "covering":  # looks ahead: beside the forecast in hindsight
+            base = found[(found.setting == "linear") & (found.reading == "hindsight")]
+            base = base[base.file.isin(f.file)]
+        print(f"\n{part}, {reading}: {f.file.nunique()} series, {f.source.nunique()} recordings; "
+              f"VUS-PR, minus linear [95 %], s / 100,000 rows, data sets")
+        for name, g in f.groupby("setting", sort=False):
+            middle, low, high = difference(g, base, rng)
+            by_set = " ".join(f"{k} {v:.2f}" for k, v in g.groupby("dataset").vus_pr.mean().items())
+            seconds = ""
+            if (part, name) in cost.index:
+                seconds = "{:6.2f}".format(1e5 * cost.loc[part, name].seconds
+                                           / cost.loc[part, name].rows)
+            print(f"  {name:28s} {g.vus_pr.mean():.3f}  {middle:+.3f} [{low:+.3f}, {high:+.3f}]"
+                  f" {seconds:>6s}  {by_set}")
+    print("\nchosen without one data set, judged on it (mean over recordings, minus linear)")
+    for reading in READINGS[:2]:
+        f = found[(found.part != "MGAB") & (found.reading == reading)]
+        per = f.groupby(["dataset", "source", "setting"]).vus_pr.mean().unstack()
+        gain, parts = per.sub(per["linear"], axis=0), []
+        for left in gain.index.unique("dataset"):
+            best = gain.drop(left, level="dataset").mean().idxmax()
+            parts.append(gain.loc[left, best])
+            print(f"  {reading:10s} {left:8s} {best:28s} {parts[-1].mean():+.3f}")
+        d = pd.concat(parts).to_numpy()
+        low, high = np.quantile(rng.choice(d, (4_000, len(d))).mean(axis=1), (0.025, 0.975))
+        print(f"  {reading:10s} all      {d.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def main():
+    """Measure, print, and write every value to reports/benchmarks/series_peers.csv."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("settings", nargs="*", metavar="SETTING")
+    parser.add_argument("--part", action="append", choices=("U", "M", "MGAB"))
+    parser.add_argument("--out", type=Path, default=REPORT)
+    given = parser.parse_args()
+    folder = Path(os.environ["ADLIB_DATA"]) / "tsb"
+    table = pd.read_csv(folder / "published_vus_pr.csv")
+    part = table.part.where(table.dataset != "MGAB", "MGAB")
+    table = table[part.isin(given.part or ("U", "M", "MGAB"))]
+    found = measured(table, folder, ["linear", *(given.settings or list(GRID)[1:])])
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    found.to_csv(given.out, index=False)
+    report(found)
+
+
+if __name__ == "__main__":
+    main()
