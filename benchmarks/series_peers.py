@@ -5,7 +5,7 @@ channels, squared errors, smoothed):
 
 * ``patches``: nearest neighbours of patches under random convolutions, without training. Kernels as
   ROCKET draws them (Dempster, Petitjean and Webb 2020): nine centred normal weights, a random
-  dilation, a bias in [-1, 1], a random subset of the channels. Pooled over the patch by the mean
+  dilation, a bias in [-1, 1], up to nine channels. Pooled over the patch by the mean
   after a ReLU (what an untrained convolutional network gives), the share above zero (ppv), or that
   and the maximum (ROCKET). The score is the mean distance to the three nearest of at most 2,000
   training patches (PaAno: Park and Kang 2026, whose learned encoder the kernels replace).
@@ -205,8 +205,8 @@ class Patches:
         most = np.log2((self.L - 1) / (self.taps - 1))
         self.dilations = (2 ** rng.uniform(0, most, K)).astype(np.int64)
         self.biases = rng.uniform(-1, 1, K)
-        sizes = np.ones(K, int) if self.apart else (2 ** rng.uniform(0, np.log2(d + 1), K)
-                                                    ).astype(int).clip(1, d)
+        sizes = np.ones(K, int) if self.apart else (2 ** rng.uniform(0, np.log2(min(d, 9) + 1), K)
+                                                    ).astype(int).clip(1, min(d, 9))
         self.channels = np.full((K, sizes.max()), -1)
         self.weights = np.zeros((K, sizes.max(), self.taps))
         for k, size in enumerate(sizes):
