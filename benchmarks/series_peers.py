@@ -28,8 +28,8 @@ multivariate one it was taken from count once).
 """
 
 import argparse
-import json
 import os
+import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pandas as pd
+import peers
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 from scipy.signal import argrelextrema, lfilter
@@ -156,30 +157,37 @@ class Forecast:
         return np.vstack(found)
 
 
-@numba.njit(cache=True)
-def pooled(P, weights, channels, dilations, biases, how):
-    """Pool each kernel's convolution over patches (n, d, length): ReLU mean, ppv, or with max."""
-    n, _, length = P.shape
-    K, taps = len(biases), weights.shape[2]
+@numba.njit(cache=True, fastmath={"reassoc", "nsz", "contract"})
+def pooled(Z, scales, length, weights, channels, dilations, biases, how):
+    """Pool each kernel's convolution over all windows of Z (d, rows): ReLU mean, ppv, or with max.
+
+    Weights have mean 0: a window's own mean drops out, its scales (windows, d) divide the sum.
+    """
+    n, K, taps = len(scales), len(biases), weights.shape[2]
     out = np.empty((n, 2 * K if how == 2 else K))
+    lines = np.empty((channels.shape[1], Z.shape[1]))
     line = np.empty(length)
-    for i in range(n):
-        for k in range(K):
-            m = length - (taps - 1) * dilations[k]
+    for k in range(K):
+        m = length - (taps - 1) * dilations[k]
+        size = 0
+        while size < channels.shape[1] and channels[k, size] >= 0:
+            z, own = Z[channels[k, size]], lines[size]
+            own[:] = 0
+            for t in range(taps):
+                w, at = weights[k, size, t], t * dilations[k]
+                for p in range(len(z) - at):
+                    own[p] += w * z[p + at]
+            size += 1
+        for i in range(n):
             line[:m] = biases[k]
-            for j in range(channels.shape[1]):
-                c = channels[k, j]
-                if c < 0:
-                    break
-                for t in range(taps):
-                    w, at = weights[k, j, t], t * dilations[k]
-                    for p in range(m):
-                        line[p] += w * P[i, c, p + at]
+            for j in range(size):
+                own, scale = lines[j], 1 / scales[i, channels[k, j]]
+                for p in range(m):
+                    line[p] += scale * own[i + p]
             total, above, largest = 0.0, 0, -np.inf
             for p in range(m):
-                if line[p] > 0:
-                    total += line[p]
-                    above += 1
+                total += max(line[p], 0.0)
+                above += line[p] > 0
                 largest = max(largest, line[p])
             out[i, k] = total / m if how == 0 else above / m
             if how == 2:
@@ -215,41 +223,42 @@ class Patches:
             w -= w.mean(1, keepdims=True)
             self.weights[k, :size] = w / np.linalg.norm(w)
         rows = np.unique(np.linspace(self.L - 1, len(X) - 1, REFERENCES).astype(int))
-        self.references = [np.vstack(parts)
-                           for parts in zip(*self.features(X, rows), strict=True)]
+        self.references = [np.vstack(parts)[rows]
+                           for parts in zip(*self.features(X), strict=True)]
         return self
 
-    def features(self, X, rows):
-        """Yield, per batch of windows that end at these rows, one array per nearest search."""
+    def features(self, X):
+        """Yield, per batch of windows that end at each row, one array per nearest search."""
         Z = np.clip((X - self.mean) / self.scale, -1e6, 1e6)
-        Z = np.vstack([np.repeat(Z[:1], self.L - 1, 0), Z])
-        windows = sliding_window_view(Z, self.L, axis=0)  # (n, d, L), ending at row
-        step = max(1, 200_000 // (self.L * X.shape[1]))
-        for s in range(0, len(rows), step):
-            P = np.ascontiguousarray(windows[rows[s:s + step]])
-            level, spread = P.mean(2), P.std(2)
-            if self.normalise:
-                P = (P - level[:, :, None]) / np.maximum(spread, FLAT)[:, :, None]
-            groups = [P[:, [c]] for c in range(P.shape[1])] if self.apart else [P]
-            found = [self.flat(np.ascontiguousarray(g)) for g in groups]
+        Z = np.vstack([np.repeat(Z[:1], self.L - 1, 0), Z]).T
+        windows = sliding_window_view(Z, self.L, axis=1).transpose(1, 0, 2)  # (rows, d, L)
+        step = max(256, 2_000_000 // (self.L * X.shape[1]))
+        for s in range(0, len(X), step):
+            P = windows[s:s + step]
+            level, spread = P.mean(2), np.maximum(P.std(2), FLAT)
+            scales = spread if self.normalise else np.ones_like(spread)
+            if self.pool == "none":
+                found = [((P - level[:, :, None] * self.normalise) / scales[:, :, None]
+                          ).reshape(len(P), -1)]
+            else:
+                stretch = np.ascontiguousarray(Z[:, s:s + step + self.L - 1])
+                how = ("relu", "ppv", "rocket").index(self.pool)
+                of = [[c] for c in range(len(Z))] if self.apart else [slice(None)]
+                found = [pooled(stretch[c], np.ascontiguousarray(scales[:, c]), self.L,
+                                self.weights, self.channels, self.dilations, self.biases, how)
+                         for c in of]
             if self.level:
-                found[0] = np.hstack([found[0], level, np.log(np.maximum(spread, FLAT))])
+                found[0] = np.hstack([found[0], level, np.log(spread)])
             if self.cosine:
                 found = [f / np.maximum(np.linalg.norm(f, axis=1, keepdims=True), 1e-9)
                          for f in found]
             yield [f.astype(np.float32) for f in found]
 
-    def flat(self, P):
-        if self.pool == "none":
-            return P.reshape(len(P), -1)
-        how = ("relu", "ppv", "rocket").index(self.pool)
-        return pooled(P, self.weights, self.channels, self.dilations, self.biases, how)
-
     def distances(self, X):
         """Mean distance to the nearest references, (n, number of searches)."""
         squares = [(R.astype(float) ** 2).sum(1).astype(np.float32) for R in self.references]
         out, k = [], min(self.nearest, len(self.references[0]))
-        for batch in self.features(X, np.arange(len(X))):
+        for batch in self.features(X):
             near = []
             for F, R, square in zip(batch, self.references, squares, strict=True):
                 D = square - 2 * F @ R.T
@@ -322,10 +331,133 @@ def surprise(score, held):
     return np.where(score > cut, np.log(10) + (score - cut) / scale, -np.log(share))
 
 
-def measured(table, folder, settings):
-    """One line per series, setting and reading."""
-    rows = []
-    for r in table.itertuples():
+# PaAno's own encoder, training, memory and scores. Its triplet loss is 0 from the first step on
+# and its second loss has weight 0 from step 20 on, so that the state it keeps is that of step 20:
+# the loader ends the training there, which gives the same scores in a tenth of the time.
+PAANO = """
+import json, sys, time
+import numpy as np, torch
+sys.path.insert(0, sys.argv[3])
+from model import PatchEncoder
+from train import train_model
+from utils.data_preprocess import PatchCreator, preprocess_to_patches
+from utils.evaluation import calculate_anomaly_scores, distribute_patch_scores_to_points
+from utils.utils import create_memory_bank
+
+class Enough(Exception):
+    pass
+
+class Loader:
+    def __init__(self, loader):
+        self.loader, self.steps = loader, 0
+    def __iter__(self):
+        for batch in self.loader:
+            if self.steps == 20:
+                raise Enough
+            self.steps += 1
+            yield batch
+
+torch.set_num_threads(1)
+series, out, seconds = np.load(sys.argv[1]), {}, 0.0
+for key in [k for k in series if not k.endswith("train")]:
+    np.random.seed(2027)
+    torch.manual_seed(2027)
+    began = time.process_time()
+    X, train = series[key].astype(np.float32), int(series[key + "train"])
+    L = 64 if X.shape[1] == 1 else 96
+    create = PatchCreator(L=L, s=1, random_seed=2027).create_dataloaders
+    loader, test, _ = create(X[:train], X, np.zeros(len(X)), batch_size=512)
+    model = PatchEncoder(in_channels=X.shape[1], use_revin=True)
+    try:
+        train_model(model, Loader(loader), preprocess_to_patches(X[:train], L, 1), "cpu",
+                    num_iter=200, pretext_step=L, lr=1e-4)
+    except Enough:
+        pass
+    bank, _ = create_memory_bank(model, loader, "cpu", num_cores=0.1)
+    patches = calculate_anomaly_scores(model, test, bank, device="cpu", top_k=3)
+    seconds += time.process_time() - began
+    out["covering|" + key] = distribute_patch_scores_to_points(patches, L, len(X))
+    out["trailing|" + key] = np.concatenate([np.full(L - 1, patches[0]), patches])
+np.savez(sys.argv[2], **out)
+print()
+print(json.dumps(seconds))
+"""
+
+# A small pretrained forecaster with its weights in the package, as it is shipped: 24 rows at a time
+# from the 2,048 before them (at least 64); squared errors of the median over the training noise
+FRACAST = """
+import json, sys, time
+import numpy as np, torch
+from fracast import FracastModel
+
+torch.set_num_threads(1)
+series, out, seconds, step = np.load(sys.argv[1]), {}, 0.0, 24
+model = FracastModel.from_pretrained(weights="fp32")
+for key in [k for k in series if not k.endswith("train")]:
+    began = time.process_time()
+    X, train = series[key], int(series[key + "train"])
+    x = (X[:, 0] - X[:train].mean()) / max(X[:train].std(), 1e-9)
+    errors = np.zeros(len(x))
+    for at in range(64, len(x), step):
+        forecast = model.forecast(x[max(0, at - 2048):at][None], horizon=step)
+        middle = np.asarray(forecast).reshape(step, -1)[:, 4]
+        rows = slice(at, min(at + step, len(x)))
+        errors[rows] = (x[rows] - middle[:len(x[rows])]) ** 2
+    seconds += time.process_time() - began
+    out["errors|" + key] = errors / max(errors[64:train].mean(), 1e-6)
+np.savez(sys.argv[2], **out)
+print(json.dumps(seconds))
+"""
+TORCH = ["torch==2.13.0"]  # takes a CPU build
+PAANO_NEEDS = ["numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "tqdm", "matplotlib"]
+SHORT = 10_000  # rows; longer series would take the peers many minutes
+
+
+def of_peers(table, folder, clone):
+    """One line per short series of the peers: their scores as they are, and smoothed as ours."""
+    asked = {"fracast": (FRACAST, (TORCH, ["fracast"]))}
+    if clone:
+        asked["paano"] = (PAANO, (TORCH, PAANO_NEEDS))
+    frames, rows = {}, []
+    for r in table[(table.rows < SHORT) & (table.part == "U")].itertuples():
+        frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
+        frames[r.file] = r, frame.pop("Label").to_numpy(int), frame.to_numpy(float)
+    with tempfile.TemporaryDirectory() as place:
+        data, out = Path(place) / "series.npz", Path(place) / "scores.npz"
+        np.savez(data, **{file: X for file, (_, _, X) in frames.items()},
+                 **{file + "train": r.train for file, (r, _, _) in frames.items()})
+        for peer, (code, installs) in asked.items():
+            python = peers.environment(peer, *installs)
+            seconds = peers.run(python, code, str(data), str(out), str(clone), timeout=3_600)
+            found, total = np.load(out), sum(len(y) for _, y, _ in frames.values())
+            print(f"{peer}: {1e5 * seconds / total:.0f} processor seconds per 100,000 rows")
+            for key in found:
+                what, file = key.split("|")
+                r, y, X = frames[file]
+                period, raw = usual_period(X[:r.train]), found[key]
+                readings = {"covering": raw}
+                if what != "covering":
+                    half = 31 if what == "trailing" else 0
+                    middle = np.concatenate([raw[half:], np.repeat(raw[-1:], half)])
+                    readings = {"causal": smoothed(raw[:, None], period, "causal")[:, 0],
+                                "hindsight": gaussian_filter1d(middle, 0.3 * period)}
+                for reading, score in readings.items():
+                    rows.append(line(r, y, peer, reading, score, seconds * len(y) / total))
+    return pd.DataFrame(rows)
+
+
+def line(r, y, setting, reading, score, seconds):
+    return {"part": "MGAB" if r.dataset == "MGAB" else r.part, "file": r.file,
+            "dataset": r.dataset, "setting": setting, "reading": reading,
+            "source": f"{len(y)} {np.flatnonzero(y)[:3]}", "rows": len(y),
+            "vus_pr": vus_pr(y, score, window=int(r.vus_window)), "seconds": seconds}
+
+
+def measured(table, folder, settings, out):
+    """One line per series, setting and reading; series that stand in ``out`` are not repeated."""
+    done = [pd.read_csv(out)] if out.exists() else []
+    for r in table[~table.file.isin([f for d in done for f in d.file])].itertuples():
+        rows = []
         frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
         y = frame.pop("Label").to_numpy(int)
         series = Series(frame.to_numpy(float), r.train)
@@ -337,14 +469,13 @@ def measured(table, folder, settings):
                 score = series.score(name, reading)
                 taken = time.process_time() - began
                 of = GRID[name][1].get("of", (name,))
-                rows.append({"part": "MGAB" if r.dataset == "MGAB" else r.part, "file": r.file,
-                             "dataset": r.dataset, "setting": name, "reading": reading,
-                             "source": f"{len(y)} {np.flatnonzero(y)[:3]}", "rows": len(y),
-                             "vus_pr": vus_pr(y, score, window=int(r.vus_window)),
-                             "seconds": taken if len(of) == 1 and reading != "causal" else
-                             sum(series.seconds[part] for part in of)})
+                if len(of) > 1 or reading == "causal":
+                    taken = sum(series.seconds[part] for part in of)
+                rows.append(line(r, y, name, reading, score, taken))
+        done.append(pd.DataFrame(rows))
+        pd.concat(done).to_csv(out, index=False)
         print(r.file, flush=True)
-    return pd.DataFrame(rows)
+    return pd.concat(done)
 
 
 def difference(f, base, rng):
@@ -395,15 +526,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("settings", nargs="*", metavar="SETTING")
     parser.add_argument("--part", action="append", choices=("U", "M", "MGAB"))
+    parser.add_argument("--peers", action="store_true", help="fracast on short univariate series")
+    parser.add_argument("--paano", type=Path, metavar="CLONE", help="a clone of jinnnju/PaAno")
     parser.add_argument("--out", type=Path, default=REPORT)
     given = parser.parse_args()
     folder = Path(os.environ["ADLIB_DATA"]) / "tsb"
     table = pd.read_csv(folder / "published_vus_pr.csv")
     part = table.part.where(table.dataset != "MGAB", "MGAB")
     table = table[part.isin(given.part or ("U", "M", "MGAB"))]
-    found = measured(table, folder, ["linear", *(given.settings or list(GRID)[1:])])
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    found.to_csv(given.out, index=False)
+    if given.peers:
+        table = table[(table.rows < SHORT) & (table.part == "U")]
+    found = measured(table, folder, ["linear", *(given.settings or list(GRID)[1:])], given.out)
+    if given.peers:
+        found = pd.concat([found, of_peers(table, folder, given.paano)])
     report(found)
 
 
