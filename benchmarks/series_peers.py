@@ -358,27 +358,25 @@ class Loader:
             yield batch
 
 torch.set_num_threads(1)
-series, out, seconds = np.load(sys.argv[1]), {}, 0.0
-for key in [k for k in series if not k.endswith("train")]:
-    np.random.seed(2027)
-    torch.manual_seed(2027)
-    began = time.process_time()
-    X, train = series[key].astype(np.float32), int(series[key + "train"])
-    L = 64 if X.shape[1] == 1 else 96
-    create = PatchCreator(L=L, s=1, random_seed=2027).create_dataloaders
-    loader, test, _ = create(X[:train], X, np.zeros(len(X)), batch_size=512)
-    model = PatchEncoder(in_channels=X.shape[1], use_revin=True)
-    try:
-        train_model(model, Loader(loader), preprocess_to_patches(X[:train], L, 1), "cpu",
-                    num_iter=200, pretext_step=L, lr=1e-4)
-    except Enough:
-        pass
-    bank, _ = create_memory_bank(model, loader, "cpu", num_cores=0.1)
-    patches = calculate_anomaly_scores(model, test, bank, device="cpu", top_k=3)
-    seconds += time.process_time() - began
-    out["covering|" + key] = distribute_patch_scores_to_points(patches, L, len(X))
-    out["trailing|" + key] = np.concatenate([np.full(L - 1, patches[0]), patches])
-np.savez(sys.argv[2], **out)
+series = np.load(sys.argv[1])
+X, train = series["X"].astype(np.float32), int(series["train"])
+np.random.seed(2027)
+torch.manual_seed(2027)
+began = time.process_time()
+L = 64 if X.shape[1] == 1 else 96
+create = PatchCreator(L=L, s=1, random_seed=2027).create_dataloaders
+loader, test, _ = create(X[:train], X, np.zeros(len(X)), batch_size=512)
+model = PatchEncoder(in_channels=X.shape[1], use_revin=True)
+try:
+    train_model(model, Loader(loader), preprocess_to_patches(X[:train], L, 1), "cpu",
+                num_iter=200, pretext_step=L, lr=1e-4)
+except Enough:
+    pass
+bank, _ = create_memory_bank(model, loader, "cpu", num_cores=0.1)
+patches = calculate_anomaly_scores(model, test, bank, device="cpu", top_k=3)
+seconds = time.process_time() - began
+np.savez(sys.argv[2], covering=distribute_patch_scores_to_points(patches, L, len(X)), middle=L // 2,
+         trailing=np.concatenate([np.full(L - 1, patches[0]), patches]))
 print()
 print(json.dumps(seconds))
 """
@@ -391,59 +389,57 @@ import numpy as np, torch
 from fracast import FracastModel
 
 torch.set_num_threads(1)
-series, out, seconds, step = np.load(sys.argv[1]), {}, 0.0, 24
+series, step = np.load(sys.argv[1]), 24
 model = FracastModel.from_pretrained(weights="fp32")
-for key in [k for k in series if not k.endswith("train")]:
-    began = time.process_time()
-    X, train = series[key], int(series[key + "train"])
-    x = (X[:, 0] - X[:train].mean()) / max(X[:train].std(), 1e-9)
-    errors = np.zeros(len(x))
-    for at in range(64, len(x), step):
-        forecast = model.forecast(x[max(0, at - 2048):at][None], horizon=step)
-        middle = np.asarray(forecast).reshape(step, -1)[:, 4]
-        rows = slice(at, min(at + step, len(x)))
-        errors[rows] = (x[rows] - middle[:len(x[rows])]) ** 2
-    seconds += time.process_time() - began
-    out["errors|" + key] = errors / max(errors[64:train].mean(), 1e-6)
-np.savez(sys.argv[2], **out)
+began = time.process_time()
+X, train = series["X"], int(series["train"])
+x = (X[:, 0] - X[:train].mean()) / max(X[:train].std(), 1e-9)
+errors = np.zeros(len(x))
+for at in range(64, len(x), step):
+    forecast = model.forecast(x[max(0, at - 2048):at][None], horizon=step)
+    middle = np.asarray(forecast).reshape(step, -1)[:, 4]
+    rows = slice(at, min(at + step, len(x)))
+    errors[rows] = (x[rows] - middle[:len(x[rows])]) ** 2
+seconds = time.process_time() - began
+np.savez(sys.argv[2], errors=errors / max(errors[64:train].mean(), 1e-6))
 print(json.dumps(seconds))
 """
 TORCH = ["torch==2.13.0"]  # takes a CPU build
 PAANO_NEEDS = ["numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "tqdm", "matplotlib"]
-SHORT = 10_000  # rows; longer series would take the peers many minutes
+SHORT = 5_000  # rows; longer series take the peers many minutes
 
 
-def of_peers(table, folder, clone):
-    """One line per short series of the peers: their scores as they are, and smoothed as ours."""
+def of_peers(table, folder, out, clone):
+    """Lines of the peers on short series, added to ``out``: as they are, and smoothed as ours."""
     asked = {"fracast": (FRACAST, (TORCH, ["fracast"]))}
     if clone:
         asked["paano"] = (PAANO, (TORCH, PAANO_NEEDS))
-    frames, rows = {}, []
-    for r in table[(table.rows < SHORT) & (table.part == "U")].itertuples():
-        frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
-        frames[r.file] = r, frame.pop("Label").to_numpy(int), frame.to_numpy(float)
-    with tempfile.TemporaryDirectory() as place:
-        data, out = Path(place) / "series.npz", Path(place) / "scores.npz"
-        np.savez(data, **{file: X for file, (_, _, X) in frames.items()},
-                 **{file + "train": r.train for file, (r, _, _) in frames.items()})
-        for peer, (code, installs) in asked.items():
-            python = peers.environment(peer, *installs)
-            seconds = peers.run(python, code, str(data), str(out), str(clone), timeout=3_600)
-            found, total = np.load(out), sum(len(y) for _, y, _ in frames.values())
-            print(f"{peer}: {1e5 * seconds / total:.0f} processor seconds per 100,000 rows")
-            for key in found:
-                what, file = key.split("|")
-                r, y, X = frames[file]
-                period, raw = usual_period(X[:r.train]), found[key]
-                readings = {"covering": raw}
-                if what != "covering":
-                    half = 31 if what == "trailing" else 0
-                    middle = np.concatenate([raw[half:], np.repeat(raw[-1:], half)])
-                    readings = {"causal": smoothed(raw[:, None], period, "causal")[:, 0],
-                                "hindsight": gaussian_filter1d(middle, 0.3 * period)}
-                for reading, score in readings.items():
-                    rows.append(line(r, y, peer, reading, score, seconds * len(y) / total))
-    return pd.DataFrame(rows)
+    found = pd.read_csv(out)
+    for peer, (code, installs) in asked.items():
+        python, done = peers.environment(peer, *installs), found.file[found.setting == peer]
+        for r in table[~table.file.isin(done)].itertuples():
+            frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
+            y, X = frame.pop("Label").to_numpy(int), frame.to_numpy(float)
+            with tempfile.TemporaryDirectory() as place:
+                data, scores = Path(place) / "series.npz", Path(place) / "scores.npz"
+                np.savez(data, X=X, train=r.train)
+                seconds = peers.run(python, code, str(data), str(scores), str(clone), timeout=3_600)
+                readings = read_peer(dict(np.load(scores)), usual_period(X[:r.train]))
+            found = pd.concat([found, pd.DataFrame([
+                line(r, y, peer, reading, score, seconds) for reading, score in readings.items()])])
+            found.to_csv(out, index=False)
+            print(peer, r.file, f"{1e5 * seconds / len(y):.0f} s / 100,000 rows", flush=True)
+    return found
+
+
+def read_peer(scores, period):
+    """What a peer gave, in our readings: its own mean over windows stays as it is."""
+    readings = {"covering": scores["covering"]} if "covering" in scores else {}
+    raw = scores.get("trailing", scores.get("errors"))
+    middle = int(scores.get("middle", 0))
+    moved = np.concatenate([raw[middle:], np.repeat(raw[-1:], middle)])
+    return {"causal": smoothed(raw[:, None], period, "causal")[:, 0],
+            "hindsight": smoothed(moved[:, None], period, "hindsight")[:, 0], **readings}
 
 
 def line(r, y, setting, reading, score, seconds):
@@ -539,7 +535,7 @@ def main():
         table = table[(table.rows < SHORT) & (table.part == "U")]
     found = measured(table, folder, ["linear", *(given.settings or list(GRID)[1:])], given.out)
     if given.peers:
-        found = pd.concat([found, of_peers(table, folder, given.paano)])
+        found = of_peers(table, folder, given.out, given.paano)
     report(found)
 
 
