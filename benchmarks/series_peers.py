@@ -20,7 +20,7 @@ Every setting is read causally (exponential memory of half a usual period) and i
 Gaussian of .3 period; patches at the middle of their window); patches also as the plain mean over
 all windows that cover a row, which looks a patch ahead.
 
-    ADLIB_DATA=... python benchmarks/series_peers.py [--part U|M|MGAB] [--peers] [SETTING ...]
+    ADLIB_DATA=... python benchmarks/series_peers.py [--grid] [--part U|M|MGAB] [--peers] [SETTING ...]
 
 fits on the first ``train`` rows, scores the whole series, and prints VUS-PR, and the difference to
 the linear forecast with an interval clustered by recording (a univariate series and the
@@ -80,10 +80,13 @@ GRID: dict[str, tuple[str, dict]] = {
     "linear + patches rocket": ("together", {"of": ("linear", "patches rocket")}),
     "linear + relu 1024": ("together", {"of": ("linear", "relu 1024")}),
 }
+CLOSEST = ["patches raw", "relu 256", "linear + blocks", "linear + patches rocket"]
 REPORT = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "series_peers.csv"
 READINGS = ("causal", "hindsight", "covering")
 
 
+# The grid ran with this rule and these filters; `adlib.periods` and `adlib.smoothing` came later
+# and differ a little: which period it is hardly matters.
 def usual_period(X, shortest=6, longest=300, default=125, least=50):
     """Lag of the highest peak of the autocorrelation of training rows, median over channels."""
     found = []
@@ -406,7 +409,7 @@ print(json.dumps(seconds))
 """
 TORCH = ["torch==2.13.0"]  # takes a CPU build
 PAANO_NEEDS = ["numpy", "pandas", "scikit-learn", "scipy", "statsmodels", "tqdm", "matplotlib"]
-SHORT = 5_000  # rows; longer series take the peers many minutes
+LONGEST = {"fracast": 10_000, "paano": 5_000}  # rows; longer series take them many minutes
 
 
 def of_peers(table, folder, out, clone):
@@ -417,7 +420,8 @@ def of_peers(table, folder, out, clone):
     found = pd.read_csv(out)
     for peer, (code, installs) in asked.items():
         python, done = peers.environment(peer, *installs), found.file[found.setting == peer]
-        for r in table[~table.file.isin(done)].itertuples():
+        short = table.rows <= LONGEST[peer]
+        for r in table[short & ~table.file.isin(done)].itertuples():
             frame = pd.read_csv(folder / f"TSB-AD-{r.part}" / r.file)
             y, X = frame.pop("Label").to_numpy(int), frame.to_numpy(float)
             with tempfile.TemporaryDirectory() as place:
@@ -502,7 +506,8 @@ def report(found):
                 seconds = "{:6.2f}".format(1e5 * cost.loc[part, name].seconds
                                            / cost.loc[part, name].rows)
             print(f"  {name:28s} {g.vus_pr.mean():.3f}  {middle:+.3f} [{low:+.3f}, {high:+.3f}]"
-                  f" {seconds:>6s}  {by_set}")
+                  f" {seconds:>6s}  {by_set}"
+                  + (f"  ({len(g)} series)" if len(g) < len(base) else ""))
     print("\nchosen without one data set, judged on it (mean over recordings, minus linear)")
     for reading in READINGS[:2]:
         f = found[(found.part != "MGAB") & (found.reading == reading)]
@@ -520,20 +525,29 @@ def report(found):
 def main():
     """Measure, print, and write every value to reports/benchmarks/series_peers.csv."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("settings", nargs="*", metavar="SETTING")
+    parser.add_argument("settings", nargs="*", metavar="SETTING", help="names in GRID")
+    parser.add_argument("--grid", action="store_true", help="all of them: 15 minutes of processor")
     parser.add_argument("--part", action="append", choices=("U", "M", "MGAB"))
     parser.add_argument("--peers", action="store_true", help="fracast on short univariate series")
     parser.add_argument("--paano", type=Path, metavar="CLONE", help="a clone of jinnnju/PaAno")
     parser.add_argument("--out", type=Path, default=REPORT)
+    parser.add_argument("--resume", action="store_true", help="keep series that stand in --out")
     given = parser.parse_args()
-    folder = Path(os.environ["ADLIB_DATA"]) / "tsb"
+    names = given.settings or CLOSEST
+    if unknown := set(names) - set(GRID):
+        parser.error(f"no such setting: {', '.join(unknown)}; there are {', '.join(GRID)}")
+    folder = Path(os.environ.get("ADLIB_DATA", "data")) / "tsb"
+    if not folder.is_dir():
+        parser.error(f"needs the folder tsb in the folder that ADLIB_DATA names: no {folder}")
     table = pd.read_csv(folder / "published_vus_pr.csv")
     part = table.part.where(table.dataset != "MGAB", "MGAB")
-    table = table[part.isin(given.part or ("U", "M", "MGAB"))]
+    table = table[part.isin(given.part or ("U", "M"))]
     given.out.parent.mkdir(parents=True, exist_ok=True)
+    if not given.resume:
+        given.out.unlink(missing_ok=True)
     if given.peers:
-        table = table[(table.rows < SHORT) & (table.part == "U")]
-    found = measured(table, folder, ["linear", *(given.settings or list(GRID)[1:])], given.out)
+        table = table[(table.rows <= max(LONGEST.values())) & (table.part == "U")]
+    found = measured(table, folder, list(GRID) if given.grid else ["linear", *names], given.out)
     if given.peers:
         found = of_peers(table, folder, given.out, given.paano)
     report(found)
