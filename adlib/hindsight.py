@@ -51,6 +51,11 @@ class Kernel(NamedTuple):
     ahead: int
     lag: int
 
+    @property
+    def behind(self) -> int:
+        """Rows before a row that enter its average."""
+        return len(self.weights) - 1 - self.ahead
+
     @classmethod
     def of(cls, lag: int, width: float, delay: int | None) -> "Kernel":
         """A centred Gaussian; lag and Gaussian together look at most ``delay`` rows ahead."""
@@ -172,7 +177,7 @@ def hindsight_detect(model: Any, X: ArrayLike, *, normal: ArrayLike, delay: int 
     if alpha is not None:
         check_alpha(alpha)
     held_out, kernel = _scored(model, normal, delay, width)
-    back = len(kernel.weights) - 1 - kernel.ahead + lookback(model)
+    back = kernel.behind + lookback(model)
     whole_ones = held_out[back:len(held_out) - kernel.ahead - kernel.lag]
     threshold = hindsight_threshold(model, whole_ones, kernel, alpha)
     score = hindsight_score(model, X, delay=delay, width=width)

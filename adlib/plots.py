@@ -79,7 +79,8 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
     over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
     n = int(lines.n_datasets.max())
     of = "seeds" if n == 1 else f"{n} data sets and their seeds"
-    ax.set_xlabel(f"{metric}, mean over {of}\n95 % interval over {over}")
+    ahead = f"; scores: {lines.look_ahead[0]}" if "look_ahead" in lines else ""
+    ax.set_xlabel(f"{metric}, mean over {of}{ahead}\n95 % interval over {over}")
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower center", ncols=4, fontsize="small", frameon=False, borderaxespad=0.2,
               columnspacing=1.0, handlelength=1.2, handletextpad=0.3)
@@ -138,7 +139,7 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
     )
     n = len(ranking.values)
     few = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
-    ax.set_title(f"average rank over {n} data sets, 1 = best{few}\n"
+    ax.set_title(f"average rank over {n} data sets, 1 = best{few}; scores: {ranking.look_ahead}\n"
                  "bars join detectors without a significant difference (paired Wilcoxon, Holm)",
                  fontsize="medium")
     return ax

@@ -1,5 +1,6 @@
 """The comparison: one protocol for all, labels out of reach, failures as rows."""
 
+import dataclasses
 import io
 import sys
 
@@ -423,6 +424,68 @@ def test_a_metric_that_fails_is_a_failed_cell(data):
     assert (row.status, row.reason) == ("failed", "ZeroDivisionError: no rows at night")
 
 
+# --- look-ahead -----------------------------------------------------------------------------
+
+
+def test_a_delay_is_stated_and_changes_every_score(data):
+    models = {"window": Distance(window=9), "online": RunningMean(), "spy": Spy()}
+    tables = {delay: quick(models, data, delay=delay, baselines=True, metrics="vus_pr")
+              for delay in (None, 6, "hindsight")}
+    stated = {delay: set(table.look_ahead) for delay, table in tables.items()}
+    assert stated == {None: {"causal"}, 6: {"delay of 6 rows"}, "hindsight": {"hindsight"}}
+    for table in tables.values():
+        assert (table.status == "ok").all(), table.reason.unique()
+        assert (table.n_test == tables[None].n_test.iloc[0]).all()  # judged on the same rows
+    for other in (6, "hindsight"):
+        changed = tables[None].merge(tables[other], on=["detector", "role"])
+        changed = changed[~changed.detector.str.startswith("Always")]
+        assert (changed.value_x != changed.value_y).all()
+
+
+@pytest.mark.filterwarnings("ignore:no threshold")
+@pytest.mark.parametrize("model", [Distance(window=9), RunningMean(), Spy(), "Oracle"], ids=repr)
+@pytest.mark.parametrize("delay", [0, 6])
+def test_no_cell_looks_further_ahead_than_it_says(data, model, delay):
+    def scored(cut):
+        later = np.arange(N) > cut
+        X = np.where(later[:, None], 50.0, data.X)
+        changed = dataclasses.replace(data, X=X, oracle=np.where(later, 9.0, data.oracle))
+        return score_cell(model, changed, delay=delay)
+
+    whole, cut = score_cell(model, data, delay=delay), 600
+    part = scored(cut)
+    n = cut - delay + 1 - whole.test_rows.start
+    assert (part.test[:n] == whole.test[:n]).all() and (part.test[n:] != whole.test[n:]).any()
+    assert (part.calibrate == whole.calibrate).all()  # the calibration part sees no test row
+    assert (score_cell(model, data, delay="hindsight").test != whole.test).any()
+    none_of_it = scored(END - 1)
+    assert (none_of_it.calibrate == whole.calibrate).all()
+    assert none_of_it.threshold == whole.threshold
+
+
+@pytest.mark.filterwarnings("ignore:no threshold")
+def test_nothing_is_averaged_from_one_recording_into_the_next(data):
+    session = (np.arange(N) >= 600).astype(int)
+    cell = score_cell(Distance(), dataclasses.replace(data, session=session), delay="hindsight")
+    X = data.X.copy()
+    X[600:] = 50.0
+    other = score_cell(Distance(), dataclasses.replace(data, X=X, session=session),
+                       delay="hindsight")
+    n = 600 - cell.test_rows.start
+    assert (cell.test[:n] == other.test[:n]).all() and (cell.test[n:] != other.test[n:]).any()
+
+
+@pytest.mark.parametrize("delay", [-1, 2.5, "late", True])
+def test_a_delay_is_a_number_of_rows_or_hindsight(data, delay):
+    with pytest.raises(ValueError, match="delay"):
+        quick(Distance, data, delay=delay)
+
+
+def test_rows_without_time_have_no_hindsight():
+    with pytest.raises(ValueError, match=r"rows in time order, and \['table'\] have no time"):
+        quick(Distance, make_data("table", timed=False), delay="hindsight")
+
+
 # --- baselines ------------------------------------------------------------------------------
 
 
@@ -521,7 +584,7 @@ def test_exit_in_a_detector_does_not_end_the_run():
 
 
 def test_look_backs_of_a_pipeline_add_up():
-    from adlib.compare.protocol import lookback
+    from adlib.hindsight import lookback
 
     assert lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
 

@@ -141,6 +141,8 @@ CHANGES = {
     "shuffles": {"n_random": 3},
     "resamples": {"n_bootstrap": 6},
     "purge gap": {"detectors": {"a": Counted(), "long": MaxAbsZ(window=5)}},
+    "delay": {"delay": 5},
+    "hindsight": {"delay": "hindsight"},
 }
 
 

@@ -199,3 +199,22 @@ def test_the_leaderboard_holds_nothing_that_changes_by_itself(table, sets, tmp_p
     made = re.sub(r"at commit \w+", "at commit abc1234", text)
     assert written_over(made) == made  # later commits changed no number
     assert written_over(made.replace("# Board", "# Other")) == text
+
+
+def test_scores_with_look_ahead_have_sections_and_figures_of_their_own(tmp_path):
+    stream = make_sensor_stream(900, 0.03, random_state=0)
+    how = {"n_random": 2, "n_bootstrap": 5, "progress": False}
+    both = pd.concat([compare(["KNN"], stream, [0], delay=delay, **how)
+                      for delay in (None, "hindsight")])
+    page = write_report(both, tmp_path / "report", datasets=[stream])
+    words = Reader(page.read_text(encoding="utf-8")).words
+    assert "Ranking (causal)" in words and "Ranking (hindsight)" in words
+    assert "Scores with look-ahead (hindsight):" in words
+    assert {path.name for path in page.parent.glob("*.png")} == {
+        "ranking.png", "ranking_hindsight.png"}
+    assert min(words.count("(scores: causal)"), words.count("(scores: hindsight)")) > 4
+    with pytest.raises(ValueError, match="one look-ahead"):
+        write_leaderboard(both, tmp_path / "board.md", datasets=[stream], alpha=0.05, title="t")
+    late = both[both.look_ahead == "hindsight"]
+    board = write_leaderboard(late, tmp_path / "board.md", datasets=[stream], alpha=0.05, title="t")
+    assert "Look-ahead of the scores: hindsight." in board.read_text()

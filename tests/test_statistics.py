@@ -346,3 +346,40 @@ def test_an_interval_does_not_hang_on_who_else_is_in_the_table():
     of = [lines[lines.detector == "C"][["mean", "low", "high"]].to_numpy()
           for lines in (both, alone)]
     assert np.array_equal(*of)
+
+
+# --- look-ahead -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed():
+    causal = many(A=0.6, B=0.5, c=0.4)
+    return pd.concat([causal.assign(look_ahead="causal"),
+                      causal.assign(look_ahead="hindsight", value=causal.value + 0.1)])
+
+
+def test_causal_and_delayed_scores_are_never_ranked_together(mixed):
+    for rank in (rank_detectors, summarise, triviality, by_kind):
+        with pytest.raises(ValueError, match="one look-ahead, got causal, hindsight"):
+            rank(mixed)
+        assert rank(mixed[mixed.look_ahead == "hindsight"]) is not None
+    late = mixed[mixed.look_ahead == "hindsight"]
+    assert rank_detectors(late).look_ahead == "hindsight"
+    assert set(summarise(late).look_ahead) == {"hindsight"}
+    assert set(summarise(late.drop(columns="look_ahead")).look_ahead) == {"causal"}
+
+
+def test_the_verdict_keeps_them_apart_and_says_which_is_which(mixed):
+    late = mixed[mixed.look_ahead == "hindsight"]
+    causal = mixed[mixed.look_ahead == "causal"]
+    assert verdict(mixed) == f"Causal scores: {verdict(causal)} {verdict(late)}"
+    assert verdict(late).startswith("Scores with look-ahead (hindsight): A leads over 15 data sets")
+    assert verdict(causal) == verdict(causal.drop(columns="look_ahead"))
+
+
+def test_figures_say_how_far_scores_look_ahead(mixed):
+    late = mixed[mixed.look_ahead == "hindsight"]
+    assert "scores: hindsight" in plots.critical_difference(rank_detectors(late)).get_title()
+    ax = plots.comparison(summarise(late), "average_precision")
+    assert "scores: hindsight" in ax.get_xlabel()
+    plt.close("all")

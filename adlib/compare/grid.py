@@ -27,7 +27,7 @@ from .models import (
     parameters_of,
     untrained_copies,
 )
-from .protocol import metric_names, purge_gap
+from .protocol import look_ahead, metric_names, purge_gap
 from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]
@@ -35,7 +35,8 @@ __all__ = ["compare"]
 
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
             seeds: Iterable[int] = (0, 1, 2), *, metrics: Any = None,
-            alpha: float = 0.05, baselines: bool = True, n_jobs: int = 1,
+            alpha: float = 0.05, delay: int | str | None = None, baselines: bool = True,
+            n_jobs: int = 1,
             results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
             scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
             progress: bool = True) -> pd.DataFrame:
@@ -65,6 +66,12 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         from the same calibration rows, as `adlib.Detector.calibrate` does; what is foreign gets
         the rule that adlib's detectors have by default. One with a ``threshold`` of its own, a
         number or a rule with its own budget, is judged by that.
+    delay : None, int or "hindsight"
+        How many later rows a score may depend on. None: causal scores, as detectors give them. A
+        number of rows, or "hindsight" for all: `adlib.hindsight_score` of every detector, baseline
+        and oracle, averaged over the same width (0.3 of `adlib.periods.usual_period` of the rows
+        that train), with thresholds of their own; data sets then need time. Each call gives
+        one; results of several can stand in one table, and are never ranked together.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
         always-anomalous, always-normal, an untrained copy of each network among the detectors
@@ -102,7 +109,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         perfect), ``low, high`` (95 % over test rows),
         ``status`` ("ok", "failed", "timed out"), ``reason`` (of the failure, or warnings),
         ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
-        ``online`` ("yes" where the detector learns from each row it has scored), ``parameters``.
+        ``online`` ("yes" where the detector learns from each row it has scored), ``look_ahead``
+        ("causal", "delay of 20 rows" or "hindsight"), ``parameters``.
         Times and memory apart, the same call gives the same table wherever its cells ran.
 
         ``peak_memory_mib`` is by how many MiB the resident memory of the process rose, at most,
@@ -151,11 +159,13 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                          f"{list(models)} and {list(drawn)}")
     wanted = {data: metric_names(data, asked, own) for data in chain(*drawn.values())}
     _check_known(asked, own, wanted)
+    ahead = look_ahead(delay, wanted)
     purge = {data: purge_gap(models.values(), data) for data in wanted}
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
-        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap}
+        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
+                    "look_ahead": ahead}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
     found = kept.found(time_limit) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
@@ -164,7 +174,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         first = cells[group[0]]
         data = first.data
         tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
-                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap))
+                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap, delay))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
         for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
@@ -173,7 +183,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
             if kept:
                 kept.write(new)
             bar.update(len(new))
-    about = {label: _about(model) for label, model in models.items()}
+    about = {label: _about(model, ahead) for label, model in models.items()}
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i], about[cell.detector])
             for i, cell in enumerate(cells))
     return pd.DataFrame(list(chain.from_iterable(rows)))
@@ -309,9 +319,9 @@ def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
     return time_limit is not None and time_limit <= outcome["time_limit"]
 
 
-def _about(model: Any) -> dict[str, str]:
+def _about(model: Any, ahead: str) -> dict[str, str]:
     return {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
-            "parameters": parameters_of(model)}
+            "look_ahead": ahead, "parameters": parameters_of(model)}
 
 
 def _rows(cell: _Cell, role: str, metrics: list[str], outcome: dict[str, Any],

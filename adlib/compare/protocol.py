@@ -11,15 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from adlib.arguments import instance
+from adlib.arguments import instance, whole
 from adlib.base import Detector, OnlineDetector, Scores, anomaly_score
 from adlib.datasets import Dataset
 from adlib.detectors.committee import Committee
+from adlib.hindsight import (
+    SHARE,
+    Kernel,
+    hindsight_score,
+    hindsight_threshold,
+    kernel_of,
+    lookback,
+)
 from adlib.metrics import Metric, report
 from adlib.metrics.labels import runs
 from adlib.metrics.record import is_named
 from adlib.metrics.reporting import USUAL, row_name
-from adlib.windows import Windows
+from adlib.periods import usual_period
 
 from .models import ALWAYS, ORACLE, core, named_detectors, random_states
 
@@ -92,7 +100,8 @@ class Foreign(Detector):
 
 
 def score_cell(
-    detector: Any, dataset: Dataset, *, seed: int = 0, alpha: float = 0.05, purge: int | None = None
+    detector: Any, dataset: Dataset, *, seed: int = 0, alpha: float = 0.05,
+    purge: int | None = None, delay: int | str | None = None
 ) -> CellScores:
     """Fit, calibrate and score one detector on one data set, as `compare` does.
 
@@ -110,6 +119,8 @@ def score_cell(
     purge : int, optional
         Rows left out between the parts, and of the calibration scores at the start of each
         recording; default: what this detector needs.
+    delay : None, int or "hindsight"
+        Look-ahead, as in `compare`.
 
     Returns
     -------
@@ -138,6 +149,7 @@ def score_cell(
             f"{dataset.train_end - dataset.calibrate_start} (calibration) and "
             f"{len(dataset) - dataset.train_end} (test) rows: shorten its window"
         )
+    look_ahead(delay, [dataset])
     purge = purge_gap([model], dataset) if purge is None else purge
     _, calibrate, test = dataset.slices(purge)
     settled = settled_rows(dataset, purge)[calibrate]
@@ -146,7 +158,10 @@ def score_cell(
     if not isinstance(model, str):
         judge.fit(dataset.X[: dataset.calibrate_start])
     fitted = time.perf_counter()
-    if isinstance(model, str):
+    parts: Any
+    if delay is not None:
+        parts, kernel = _late_scores(model, judge, dataset, delay, [calibrate, test])
+    elif isinstance(model, str):
         scores = _known_scores(model, dataset)
         parts = scores[calibrate], scores[test]
     else:
@@ -156,8 +171,9 @@ def score_cell(
     for part, name in zip(parts, ("calibration", "test"), strict=True):
         if np.isnan(part).any():
             raise ValueError(f"{np.isnan(part).sum()} of {len(part)} {name} scores are NaN")
-    threshold = _calibrated(judge, dataset, calibrate, settled, parts[0])
-    return CellScores(*parts, test, threshold, fitted - started, scored - fitted)
+    threshold = (_calibrated(judge, dataset, calibrate, settled, parts[0]) if delay is None
+                 else hindsight_threshold(judge, parts[0], kernel))
+    return CellScores(parts[0], parts[1], test, threshold, fitted - started, scored - fitted)
 
 
 def _prepared(model: Any, seed: int, alpha: float) -> Any:
@@ -200,6 +216,55 @@ def _part(model: Any, dataset: Dataset, rows: slice) -> Scores:
         return np.empty(0)
     context = lookback(model)
     return np.asarray(anomaly_score(model, dataset.X[rows.start - context : rows.stop]))[context:]
+
+
+def look_ahead(delay: Any, datasets: Iterable[Dataset] = ()) -> str:
+    """Check ``delay`` and call it by its name: "causal", "delay of 20 rows", "hindsight"."""
+    if delay is None:
+        return "causal"
+    if not isinstance(delay, str):
+        delay = f"delay of {whole(delay, 'delay', 0, of='rows')} rows"
+    elif delay != "hindsight":
+        raise ValueError(f"delay must be None, a whole number of rows or 'hindsight', got "
+                         f"{delay!r}")
+    if tables := [data.name for data in datasets if data.time is None]:
+        raise ValueError(f"delay={delay!r} needs rows in time order, and {tables} have no time: "
+                         f"leave them or the delay out")
+    return delay
+
+
+def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: list[slice]
+                 ) -> tuple[list[Scores], Kernel]:
+    """Scores of each part with look-ahead, and how they were averaged.
+
+    Nothing is averaged over the border of two recordings, and no part sees the next one. The width
+    comes from the rows that train, so that it is the same for all detectors.
+    """
+    period = usual_period(np.nan_to_num(dataset.X[: dataset.calibrate_start]))
+    how: Any = {"delay": None if delay == "hindsight" else delay, "width": SHARE * period}
+    late = judge.model if isinstance(judge, Foreign) and judge.model is not None else judge
+    kernel = kernel_of(late, **how)
+    known, floor = None, 0
+    if isinstance(model, str):
+        known = _known_scores(model, dataset)
+    elif isinstance(core(judge), OnlineDetector):  # its stream goes on through all parts
+        floor = dataset.calibrate_start
+        known = np.zeros(len(dataset))
+        known[floor:] = core(judge).process(_before_core(judge, dataset.X[floor:]))
+    one = np.zeros(len(dataset), dtype=int)
+    recordings = runs(one == 0, one if dataset.session is None else dataset.session)
+    found = []
+    for rows in parts:
+        scores = np.empty(max(0, rows.stop - rows.start))
+        for begin, end in zip(*recordings, strict=True):
+            first, last = max(begin, rows.start), min(end, rows.stop)
+            if first < last:
+                before = max(begin, floor, first - kernel.behind - lookback(judge))
+                part = (hindsight_score(late, dataset.X[before:last], **how) if known is None
+                        else kernel.over(known[before:last]))
+                scores[first - rows.start : last - rows.start] = part[first - before :]
+        found.append(scores)
+    return found, kernel
 
 
 def _before_core(model: Any, X: NDArray[np.float64]) -> Any:
@@ -255,13 +320,6 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
     names += [row_name(metric, "calibration") for metric in own
               if metric.name not in USUAL and not metric.lacks(known)]
     return [name for name in names if wanted is None or is_named(name, wanted)]
-
-
-def lookback(model: Any) -> int:
-    """Preceding rows that a score needs; the memory of an online detector is not one of them."""
-    params = model.get_params() if hasattr(model, "get_params") else {}
-    nested = [p.length - 1 for p in params.values() if isinstance(p, Windows)]
-    return (core(model).context_ if isinstance(core(model), Detector) else 0) + sum(nested)
 
 
 def room(dataset: Dataset) -> int:

@@ -29,6 +29,7 @@ from .sections import CELL, Findings, interval_over, per_set, sections
 from .statistics import (
     HEADLINES,
     Ranking,
+    by_look_ahead,
     checked_table,
     headline_name,
     headlines,
@@ -99,16 +100,21 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     ...     print(*sorted(path.name for path in page.parent.iterdir()))
     index.html manifest.json ranking.png table.csv
     """
-    folder, table = as_path(folder, "folder"), checked_table(table)
+    folder, parts = as_path(folder, "folder"), by_look_ahead(table)
     datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
     instance(title, "title", str)
     said = _said(table)
     _check_replaceable(folder)
-    summary, ranking = summarise(table), rank_detectors(table)
-    figures = _figures(table, summary, ranking)
+    found = []
+    for look, part in parts.items():  # never ranked together
+        summary, ranking = summarise(part), rank_detectors(part)
+        suffix = "" if look == next(iter(parts)) else "_" + look.replace(" ", "_")
+        figures = _figures(part, summary, ranking, suffix)
+        found.append(Findings(part, summary, ranking, datasets, figures,
+                              {} if suffix else audits or {}, look, suffix))
+    figures = {name: png for one in found for name, png in one.figures.items()}
     manifest = _manifest(table, datasets, parameters, started)
     files = ["index.html", "manifest.json", "table.csv", *figures]
-    found = Findings(table, summary, ranking, datasets, figures, audits or {})
     page = _template("report.html.j2").render(
         title=title, said=said, sections=sections(found, unlabelled or {}),
         origin=json.dumps(manifest, indent=1, ensure_ascii=False))
@@ -165,7 +171,7 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     shown = ["rank", "detector", "role", "mean", "low", "high", "random", "wins"]
     new = _template("leaderboard.md.j2").render(
         title=title, verdict=verdict(table), figure=path.with_suffix(".png").name,
-        n_sets=len(values), over=interval_over(lines),
+        n_sets=len(values), look_ahead=ranking.look_ahead, over=interval_over(lines),
         ranking=_cells(lines[shown], rank="{:.0f}", wins="{:.3g}"),
         per_set=_cells(values.T.rename_axis("detector").reset_index()), datasets=datasets,
         seeds=", ".join(map(str, sorted(table.seed.unique()))), alpha=alpha,
@@ -197,7 +203,8 @@ def _said(table: pd.DataFrame) -> str:
         "which injected anomalies they find is all that these data show.")
 
 
-def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking) -> dict[str, bytes]:
+def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking, suffix: str = ""
+             ) -> dict[str, bytes]:
     """PNG by file name: what can be drawn of this table."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -223,7 +230,7 @@ def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking) -> di
             size = (9, 1.8 + 0.16 * len(ranking.values.columns))
             found["critical_difference.png"] = drawn(size, lambda ax: plots.critical_difference(
                 ranking, ax=ax))
-    return found
+    return {name.replace(".", f"{suffix}."): png for name, png in found.items()}
 
 
 # -- templates ------------------------------------------------------------------------------------

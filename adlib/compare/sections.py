@@ -50,23 +50,38 @@ class Findings:
     datasets: list[Dataset]
     figures: Mapping[str, bytes]
     audits: Mapping[str, Audit]
+    look_ahead: str = "causal"
+    suffix: str = ""
 
     @property
     def ranks_nobody(self) -> bool:
         return bool(self.summary["rank"].isna().all())
 
     def figure(self, name: str, text: str) -> Figure | None:
-        png = self.figures.get(name)
+        png = self.figures.get(name.replace(".", f"{self.suffix}."))
         return None if png is None else Figure(text, base64.b64encode(png).decode())
 
 
-def sections(found: Findings, unlabelled: Mapping[str, Unlabelled]) -> list[tuple[str, list[Any]]]:
+def sections(found: list[Findings], unlabelled: Mapping[str, Unlabelled]
+             ) -> list[tuple[str, list[Any]]]:
     """Heading and blocks of each section; what says nothing here is left out."""
     parts = [(f"Without labels: {name}", without_labels(what))
              for name, what in unlabelled.items()]
-    parts += [(heading, section(found)) for heading, section in SECTIONS.items()]
+    parts += [(f"{heading} ({one.look_ahead})" if len(found) > 1 else heading,
+               _with_look_ahead(section(one), one.look_ahead))
+              for one in found for heading, section in SECTIONS.items()]
     written = [(heading, [block for block in blocks if block]) for heading, blocks in parts]
     return [(heading, blocks) for heading, blocks in written if blocks]
+
+
+def _with_look_ahead(blocks: Blocks, look_ahead: str) -> Blocks:
+    """Every table and figure says how far its scores look ahead."""
+    for block in blocks:
+        if isinstance(block, Table):
+            block = block._replace(caption=f"{block.caption} (scores: {look_ahead})")
+        elif isinstance(block, Figure):
+            block = block._replace(text=f"{block.text} (scores: {look_ahead})")
+        yield block
 
 
 def without_labels(what: Unlabelled) -> Blocks:
@@ -100,6 +115,8 @@ def by_data_set(found: Findings) -> Blocks:
     values = values if len(values) > values.shape[1] else values.T.rename_axis("detector")
     if values.size:
         yield table(values, "Headline metric, means over seeds", index=True)
+    if found.suffix:
+        return  # the sets have been described
     facts = pd.DataFrame([data.describe() for data in found.datasets])
     long = ["rows per kind", "steps off the median", "source"]
     yield table(facts.drop(columns=long, errors="ignore"), "What the sets hold")

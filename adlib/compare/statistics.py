@@ -46,6 +46,8 @@ class Ranking:
     smallest_p : float
         The smallest corrected p that so few sets could give: at 0.05 or more nothing can be
         significant.
+    look_ahead : str
+        Of all scores: "causal", "delay of 20 rows" or "hindsight".
     """
 
     values: pd.DataFrame
@@ -56,6 +58,7 @@ class Ranking:
     p_values: pd.DataFrame
     friedman_p: float
     smallest_p: float
+    look_ahead: str = "causal"
 
     @property
     def sets_needed(self) -> int:
@@ -88,6 +91,7 @@ def summarise(
         in some cell, have none and stand last), ``detector, role, metric, mean, low, high,
         random`` (mean over the same cells), ``interval_over, average_rank`` (within sets, among
         the ranked), ``wins, n_datasets, n_seeds, n_failed``. Every data set weighs the same.
+        Last comes ``look_ahead``, the same in all rows.
         ``interval_over`` says which luck the 95 % interval holds: "datasets and seeds" (both
         resampled: what another choice of data sets of this sort would give), or, with one data
         set, "test rows" (the mean over seeds of the limits in the table: what another test
@@ -96,7 +100,7 @@ def summarise(
     Raises
     ------
     ValueError
-        When ``table`` is no such table, or ranks nobody.
+        When ``table`` is no such table, ranks nobody, or holds scores of different look-ahead.
 
     Notes
     -----
@@ -137,7 +141,7 @@ def summarise(
                 line |= _interval(per_set, n_bootstrap, random_state)
         line["interval_over"] = "datasets and seeds" if len(per_set) > 1 else "test rows"
         line |= {"n_datasets": len(per_set), "n_seeds": cells.seed.nunique(),
-                 "n_failed": failed.get(str(detector), 0)}
+                 "n_failed": failed.get(str(detector), 0), "look_ahead": look_ahead(table)}
         lines.append(line)
     out = pd.DataFrame(lines)
     values = _values(table, metrics)
@@ -206,7 +210,8 @@ def rank_detectors(table: pd.DataFrame) -> Ranking:
     roles = table.drop_duplicates("detector").set_index("detector").role[names]
     ranks, wins = _ranks_and_wins(values)
     smallest = min(1.0, max(_n_pairs(values), 1) * 2.0 ** (1 - len(values)))
-    return Ranking(values, metrics, roles, ranks, wins, p_values, friedman_p, smallest)
+    return Ranking(values, metrics, roles, ranks, wins, p_values, friedman_p, smallest,
+                   look_ahead(table))
 
 
 def triviality(table: pd.DataFrame) -> pd.DataFrame:
@@ -304,6 +309,7 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame:
 def verdict(table: pd.DataFrame) -> str:
     """What a comparison allows to say, in words: a leader only where the data bear it out.
 
+    Scores with look-ahead are judged among themselves: a table may hold several.
     With one data set the intervals over its test rows decide; that is cautious, for two
     detectors can differ by more than chance and still overlap. With several, the paired test
     does; with so few that no p below 0.05 is possible, no winner is named.
@@ -333,6 +339,14 @@ def verdict(table: pd.DataFrame) -> str:
     No winner: the interval of KNN (0.70 to 0.90) overlaps that of MaxAbsZ. The best baseline,
     MaxAbsZ, reaches 75 % of the best average precision.
     """
+    parts = by_look_ahead(table)
+    said = {look: _verdict(part) for look, part in parts.items()}
+    return " ".join(text if [*said] == ["causal"] else f"Scores with look-ahead ({look}): {text}"
+                    if look != "causal" else f"Causal scores: {text}"
+                    for look, text in said.items())
+
+
+def _verdict(table: pd.DataFrame) -> str:
     table = checked_table(table)
     if table.empty:
         return "Nothing can be ranked: the table has no rows."
@@ -416,7 +430,28 @@ def checked_table(table: pd.DataFrame, *, intervals: bool = True) -> pd.DataFram
     except (TypeError, ValueError) as error:
         raise ValueError(f"table must hold numbers in value, random, low and high: {error}"
                          ) from None
+    if len(looks := _looks(table)) > 1:
+        raise ValueError(f"table must hold scores of one look-ahead, got {', '.join(looks)}, which "
+                         f"are never ranked together: give table[table.look_ahead == {looks[0]!r}]")
     return table.assign(**numbers).reset_index(drop=True)
+
+
+def _looks(table: pd.DataFrame) -> list[str]:
+    """Kinds of look-ahead in a table; one without the column is causal."""
+    return list(map(str, table.look_ahead.unique())) if "look_ahead" in table else ["causal"]
+
+
+def look_ahead(table: pd.DataFrame) -> str:
+    """That of a table that has passed `checked_table`."""
+    return (_looks(table) or ["causal"])[0]
+
+
+def by_look_ahead(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A table of `compare` cut into parts that may be ranked, checked."""
+    instance(table, "table", pd.DataFrame)
+    return {look: checked_table(table if "look_ahead" not in table else
+                                table[table.look_ahead.astype(str) == look])
+            for look in _looks(table) or ["causal"]}
 
 
 def headlines(table: pd.DataFrame) -> pd.Series:

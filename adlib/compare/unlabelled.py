@@ -121,8 +121,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     >>> found.metric, found.ranking.set_index("detector").role["KNN"]
     ('average_precision', 'detector')
     """
-    if "metrics" in options:
-        raise ValueError("metrics is chosen here: leave it out")
+    if chosen := [name for name in ("metrics", "delay") if name in options]:
+        raise ValueError(f"{chosen[0]} is chosen here: leave it out")
     check_alpha(alpha)
     top = alpha if top is None else top
     number(top, "top", above=0, below=1)
