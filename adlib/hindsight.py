@@ -6,7 +6,6 @@ averaged over both sides. That finds no more events; it covers those that are fo
 another thing than a causal one, and is never ranked beside it.
 """
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +15,9 @@ from sklearn.pipeline import Pipeline
 
 from adlib.arguments import number, whole
 from adlib.base import Detection, Detector, anomaly_score
-from adlib.smoothing import gaussian_weights, smooth
+from adlib.periods import DEFAULT
+from adlib.smoothing import gaussian_weights, memory_rows, smooth
 from adlib.thresholds import (
-    CalibrationWarning,
     Conformal,
     Fixed,
     Scores,
@@ -30,8 +29,6 @@ from adlib.windows import Windows
 __all__ = ["hindsight_detect", "hindsight_score"]
 
 SHARE = 0.3  # of a period: the standard deviation of the Gaussian
-USUAL = 125  # rows: the period where a model has none
-EVIDENCE = 3  # independent scores that lie above a threshold, on average: fewer do not place it
 
 
 class Kernel(NamedTuple):
@@ -209,23 +206,16 @@ def hindsight_threshold(model: Any, scores: Scores, kernel: Kernel, alpha: float
     elif not isinstance(rule, Threshold):
         return float(Fixed(rule).fit(scores).value_)
     rule = clone(rule)
-    if hasattr(rule, "alpha"):
-        if rule.alpha is None:
-            default = getattr(_core(model), "alpha", 0.05)
-            rule.set_params(alpha=default if alpha is None else alpha)
-        span = 1.0 / (kernel.weights @ kernel.weights)  # rows that one independent average takes
-        needed = int(np.ceil(EVIDENCE / rule.alpha * span))
-        if len(scores) < needed:
-            warnings.warn(f"no threshold: alpha={rule.alpha} on averages over {span:.0f} rows "
-                          f"takes {needed} calibration scores, got {len(scores)}; give more normal "
-                          f"rows, a smaller width or a larger alpha",
-                          CalibrationWarning, stacklevel=3)
-            return np.inf
+    if getattr(rule, "alpha", 0.0) is None:
+        default = getattr(_core(model), "alpha", 0.05)
+        rule.set_params(alpha=default if alpha is None else alpha)
+    if isinstance(rule, Conformal):  # a memory of m rows is an average over 2 m independent ones
+        rule.set_params(smoothing=max(1.0, 0.5 / (kernel.weights @ kernel.weights)))
     return float(rule.fit(scores).value_)
 
 
 def lookback(model: Any) -> int:
-    """Preceding rows that a score needs; the memory of an online detector is not one of them.
+    """Preceding rows that a raw score needs; a memory of scores or of a stream is not among them.
 
     Parameters
     ----------
@@ -237,8 +227,23 @@ def lookback(model: Any) -> int:
         Those of the windows of a Pipeline included.
     """
     core = _core(model)
-    return (core.context_ if isinstance(core, Detector) else 0) + sum(
-        length - 1 for length in _lengths(model))
+    own = core.context_ - memory(model) if isinstance(core, Detector) else 0
+    return own + sum(length - 1 for length in _lengths(model))
+
+
+def memory(model: Any) -> int:
+    """Preceding rows that smoothing adds to those a score needs.
+
+    Parameters
+    ----------
+    model : estimator
+
+    Returns
+    -------
+    int
+    """
+    smoothing = getattr(_core(model), "smoothing_", None)
+    return 0 if smoothing is None else memory_rows(smoothing) - 1
 
 
 def _core(model: Any) -> Any:
@@ -268,10 +273,10 @@ def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kern
         delay = whole(delay, "delay", 0, of="rows")
     core, lengths = _core(model), _lengths(model)
     if width is None:
-        memory = getattr(core, "smoothing_", None)
+        smoothing = getattr(core, "smoothing_", None)
         own = core.window_ if isinstance(core, Detector) else 1
         window = max([own, *lengths])
-        width = 2 * SHARE * memory if memory else SHARE * (window if window > 1 else USUAL)
+        width = 2 * SHARE * smoothing if smoothing else SHARE * (window if window > 1 else DEFAULT)
     else:
         number(width, "width", least=0.1, most=1e5)
     lag = (core.lag_ if isinstance(core, Detector) else 0) + sum((n - 1) // 2 for n in lengths)

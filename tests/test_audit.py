@@ -5,12 +5,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
+from adlib import hindsight_score
 from adlib.compare import audit
-from adlib.datasets import load_adbench, load_nab, load_skab
+from adlib.datasets import inject, load_adbench, load_nab, load_skab, make_sensor_stream
+from adlib.detectors import KNN, MaxAbsZ, PCAReconstruction, RandomFeatureAE, RollingZScore
 from adlib.metrics import best_f1, f1, point_adjusted_f1
+from adlib.periods import usual_period
+from adlib.smoothing import gaussian_weights, memory_weights, smooth
 
 N = 1_000  # rows of history, and as many of test
 DATA = Path(os.environ.get("ADLIB_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -265,7 +270,7 @@ def test_without_the_data_checks_say_what_to_give():
     found = audit(case["scores"][N:], case["labels"][N:], n_bootstrap=0)
     asked = {f.check: f.sentence for f in found.findings if f.status == "not checked"}
     for check, wanted in (("triviality", "X"), ("leakage", "train_end"), ("claims", "claimed"),
-                          ("threshold", "predictions"), ("batch dependence", "detector"),
+                          ("threshold", "predictions"), ("batch dependence", "model"),
                           ("cut events", "session"), ("training labels", "train_end")):
         assert wanted in asked[check]
     assert found.ok and not found.failed
@@ -339,3 +344,97 @@ def test_nab_streams_have_too_few_events_each():
     found = audit(distance(data), data.y, train_end=data.train_end, X=data.X, window=2)
     assert {"number of anomalies", "position"} <= set(found.failed)
     assert found["position"].value > 0.99  # the row number finds its last events
+
+
+# --- look-ahead -----------------------------------------------------------------------------
+
+
+class Late:
+    """A detector whose scores are made with look-ahead."""
+
+    def __init__(self, model, **how):
+        self.model, self.how = model, how
+
+    def anomaly_score(self, X):
+        return hindsight_score(self.model, X, **self.how)
+
+
+@pytest.fixture(scope="module")
+def stream():
+    base = make_sensor_stream(2_000, 0.0, random_state=0)
+    return inject(base, "level_shift", n_events=10, strength=4.0, length=(20, 40), random_state=0)
+
+
+@pytest.mark.parametrize("cls", [KNN, PCAReconstruction, RandomFeatureAE, MaxAbsZ, RollingZScore])
+@pytest.mark.parametrize("window", [10, 21])
+def test_a_model_is_tested_for_look_ahead_exactly(stream, cls, window):
+    model = cls(window=window, calibration=None).fit(stream.X[:stream.train_end])
+    known = {"train_end": stream.train_end, "X": stream.X, "n_random": 19, "n_bootstrap": 0}
+    found = audit(model.anomaly_score(stream.X), stream.y, model=model, **known)
+    assert (found["look-ahead"].status, found["look-ahead"].value) == ("passed", 0)
+    assert found["batch dependence"].status == "passed"
+    for delay in (1, 7, 30):
+        late = Late(model, delay=delay, width=25)
+        score = late.anomaly_score(stream.X)
+        found = audit(score, stream.y, model=late, **known)
+        assert (found["look-ahead"].status, found["look-ahead"].value) == ("failed", delay)
+        assert f"up to {delay} rows" in found["look-ahead"].sentence
+        stated = audit(score, stream.y, model=late, delay=delay, **known)["look-ahead"]
+        assert (stated.status, stated.value, stated.reference) == ("passed", delay, delay)
+    whole = audit(score, stream.y, model=Late(model, width=25), delay="hindsight", **known)
+    assert whole["look-ahead"].status == "passed"
+
+
+def test_a_batch_that_scales_itself_looks_at_everything(stream):
+    class Scaled:
+        def anomaly_score(self, X):
+            X = np.asarray(X)
+            return np.abs(X - X.mean(axis=0)).max(axis=1)
+
+    frame = pd.DataFrame(stream.X)
+    found = audit(Scaled().anomaly_score(frame), stream.y, model=Scaled(), X=frame, n_bootstrap=0,
+                  train_end=stream.train_end)
+    assert {"look-ahead", "batch dependence"} <= set(found.failed)
+    assert found["look-ahead"].value > 1_500
+    with pytest.raises(ValueError, match="model needs X"):
+        audit(np.arange(2_000), stream.y, model=Scaled())
+    with pytest.raises(ValueError, match="delay"):
+        audit(np.arange(2_000), stream.y, delay=-1)
+
+
+def hints(score, y):
+    """Whether the scores alone look as if they looked ahead; never a verdict."""
+    found = audit(score, y, n_random=19, n_bootstrap=0)
+    assert found["look-ahead"].status == "not checked" and "look-ahead" not in found.failed
+    hint = found["look-ahead"].value > found["look-ahead"].reference
+    assert hint == ("a hint that they look ahead" in found["look-ahead"].sentence)
+    return hint
+
+
+def test_scores_alone_give_a_hint(stream):
+    start, said = stream.train_end, {"causal": [], "late": []}
+    for model in (KNN(), KNN(window=20), PCAReconstruction(window=8), MaxAbsZ()):
+        model.set_params(calibration=None).fit(stream.X[:start])
+        raw = model.anomaly_score(stream.X)
+        said["causal"] += [hints(smooth(raw, memory_weights(rows))[start:], stream.y[start:])
+                           for rows in (1, 5, 25, 60)]
+        said["late"] += [hints(hindsight_score(model, stream.X, delay=delay, width=15)[start:],
+                               stream.y[start:]) for delay in (5, 20, None)]
+    assert not any(said["causal"]) and np.mean(said["late"]) > 0.8
+
+
+def test_a_smoothed_one_liner_is_held_against_a_score():
+    """Of long noisy events no single row says much, the moving mean of squares nearly all."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=4_000), np.arange(4_000) // 100 % 10 == 9
+    y[:2_000] = False
+    x[y] *= 2.0
+    period = usual_period(x[:2_000])
+    causal = smooth(x**2, memory_weights(0.5 * period))
+    found = audit(causal, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0)["triviality"]
+    assert found.status == "failed" and "smoothed" in found.sentence
+    late = smooth(x**2, *gaussian_weights(0.3 * period))
+    found = audit(late, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0)["triviality"]
+    same = audit(late, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0, delay="hindsight")
+    assert same["triviality"].status == "failed"
+    assert found.value < same["triviality"].value  # as far ahead as the score, and no further

@@ -442,7 +442,7 @@ def test_a_delay_is_stated_and_changes_every_score(data):
         assert (changed.value_x != changed.value_y).all()
 
 
-@pytest.mark.filterwarnings("ignore:no threshold")
+@pytest.mark.filterwarnings("ignore:alpha=0.05 on scores smoothed")
 @pytest.mark.parametrize("model", [Distance(window=9), RunningMean(), Spy(), "Oracle"], ids=repr)
 @pytest.mark.parametrize("delay", [0, 6])
 def test_no_cell_looks_further_ahead_than_it_says(data, model, delay):
@@ -463,7 +463,7 @@ def test_no_cell_looks_further_ahead_than_it_says(data, model, delay):
     assert none_of_it.threshold == whole.threshold
 
 
-@pytest.mark.filterwarnings("ignore:no threshold")
+@pytest.mark.filterwarnings("ignore:alpha=0.05 on scores smoothed")
 def test_nothing_is_averaged_from_one_recording_into_the_next(data):
     session = (np.arange(N) >= 600).astype(int)
     cell = score_cell(Distance(), dataclasses.replace(data, session=session), delay="hindsight")

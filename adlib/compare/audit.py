@@ -1,6 +1,6 @@
 """Audit of published scores: what a figure on them can mean, and what speaks against it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import beta, kstest, poisson
+from scipy.stats import beta, kstest, norm, poisson
 
 from adlib.arguments import column, floats, generator, number, whole
+from adlib.base import anomaly_score
+from adlib.hindsight import SHARE
 from adlib.metrics import average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc, vus_pr
 from adlib.metrics.labels import checked_flags, runs
 from adlib.metrics.volume import ranked, volumes
+from adlib.periods import usual_period
 from adlib.scaling import center_scale, standardise
+from adlib.smoothing import gaussian_weights, memory_weights, smooth
+
+from .protocol import look_ahead
 
 __all__ = ["Audit", "Finding", "audit"]
 
@@ -31,6 +37,8 @@ REPEATED = 0.1  # share of the rows of a table that may be copies
 LEAKED = 0.01  # share of the test windows that may be in the training part
 CROSSING = 0.05  # share of the test rows whose window may reach over a border
 ROUNDING = 0.005  # of a claimed figure
+RISES = (1, 4, 16, 64)  # rows before an event over which a score may rise
+EARLY = 0.005  # share of causal scores, for each of these, that rise before events as surely
 CLAIMS = ("average_precision", "roc_auc", "f1", "point_adjusted_f1")
 Scores = NDArray[np.float64]
 Result = tuple[str, float, float, str]  # what a `Finding` holds beside the name of its check
@@ -97,8 +105,9 @@ class Audit:
 def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayLike | None = None,
           threshold: float | None = None, predictions: ArrayLike | None = None,
           claimed: Mapping[str, float] | None = None, window: int | None = None,
-          session: ArrayLike | None = None, series: bool = True, n_random: int = 99,
-          n_bootstrap: int = 200, random_state: Any = 0) -> Audit:
+          session: ArrayLike | None = None, series: bool = True, model: Any = None,
+          delay: int | str | None = None, n_random: int = 99, n_bootstrap: int = 200,
+          random_state: Any = 0) -> Audit:
     """Check what a figure computed from these scores and labels can mean.
 
     For scores from any tool, a paper's released ones for instance. Nothing is refitted, so a
@@ -127,6 +136,11 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     series : bool
         False for a table whose rows have no order: average precision leads instead of VUS-PR,
         and checks of events and positions are left out.
+    model : fitted estimator, optional
+        What gave the scores, anything that `adlib.anomaly_score` serves: it then scores beginnings
+        of ``X``, which tells exactly how many rows it looks ahead.
+    delay : None, int or "hindsight"
+        Look-ahead that the scores had, as in `compare`: one-liners get the same.
     n_random : int
         Shifted (series) or shuffled (table) scores, and random scores, to compare with.
     n_bootstrap : int
@@ -140,8 +154,8 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     Raises
     ------
     ValueError
-        If lengths disagree, labels or predictions are not 0/1, the test rows hold one class
-        only, or a claimed figure is unknown or outside [0, 1].
+        If ``model`` is given without ``X``, lengths disagree, labels or predictions are not 0/1,
+        the test rows hold one class only, or a claimed figure is unknown or outside [0, 1].
 
     Notes
     -----
@@ -152,6 +166,14 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     The best one-liner is chosen by the labels, so among many features one can look good by luck
     where anomalies are few. A careful cheat passes: a threshold moved a little off the optimum
     is not seen, nor is a leak of rows that were altered or cut differently.
+
+    "look-ahead" is exact with ``model``: a score of a row that changes when later rows are left out
+    has looked at them (differences of a millionth count as rounding). Of scores alone it gives a
+    hint and no verdict: ``value`` above ``reference`` says that scores rise in the rows before
+    events more than causal scores do. On 48 generated series with some ten events of four kinds
+    each, that was so for 0.4 % of causal scores (eleven detectors and the squared first difference,
+    each as it is and smoothed over 5, 25 and 62 rows; 1.6 % of the unsmoothed), for 92 % of the
+    same detectors in hindsight and for 99 % with a delay of 10 rows.
 
     References
     ----------
@@ -170,12 +192,13 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     True
     """
     case = Case(scores, labels, train_end, X, session, series)
+    case.look(model, delay, X)
     case.judge(threshold, predictions, claimed, window)
     case.measure(whole(n_random, "n_random", 19), n_bootstrap, generator(random_state))
     findings = []
     for name, (check, *needs) in CHECKS.items():
         lacking = [NEEDS[need] for need in needs if not case.has(need)]
-        result = _unchecked("; ".join(lacking)) if lacking or check is None else check(case)
+        result = _unchecked("; ".join(lacking)) if lacking else check(case)
         findings.append(Finding(name, *result))
     return Audit(tuple(findings))
 
@@ -220,6 +243,14 @@ class Case:
         self.claimed = _checked_claims(claimed)
         self.window: Any = None if window is None else whole(window, "window", 1)
 
+    def look(self, model: Any, delay: int | str | None, X: Any) -> None:
+        """Add the model, the rows as it takes them, and the look-ahead that is stated."""
+        if model is not None and X is None:
+            raise ValueError("model needs X: its scores of beginnings of X are compared")
+        look_ahead(delay)
+        self.model, self.delay = model, delay
+        self.rows: Any = X if hasattr(X, "iloc") else self.X
+
     def measure(self, n_random: int, n_bootstrap: int, rng: np.random.Generator) -> None:
         """Add the headline metric, and what the same scores get where they know nothing."""
         self.n_random, self.rng = n_random, rng
@@ -256,7 +287,7 @@ class Case:
         return {"series": self.series, "table": not self.series, "X": self.X is not None,
                 "history": self.start, "border": self.borders(), "flags": self.flags is not None,
                 "window": self.window, "unit": self.window or not self.series,
-                "detector": False}[need]
+                "model": self.model is not None}[need]
 
 
 def _clipped(X: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -339,12 +370,23 @@ def _one_liners(case: Case) -> dict[str, Scores]:
     found = {"the largest |z| of all features": np.abs(z).max(axis=1)}
     if case.series:
         found["the largest step of all features"] = step.max(axis=1)
+        period = usual_period(X[:start] if start > 1 else X)
+        for name, squares in (("z", z), ("steps", step)):
+            found[f"the mean of squared {name}, smoothed"] = _smoothed(
+                (squares**2).mean(axis=1), period, case.delay)
     for i in range(X.shape[1]):
         found |= {f"feature {i}": z[:, i], f"feature {i} with its sign turned": -z[:, i],
                   f"the distance of feature {i} from its mean": np.abs(z[:, i])}
         if case.series:
             found[f"the step of feature {i}"] = step[:, i]
     return {name: score[start:][case.known] for name, score in found.items()}
+
+
+def _smoothed(score: Scores, period: int, delay: Any) -> Scores:
+    """A moving mean, with the look-ahead that the scores beside it had."""
+    if delay is None:
+        return smooth(score, memory_weights(period / 2))
+    return smooth(score, *gaussian_weights(SHARE * period, None if delay == "hindsight" else delay))
 
 
 def triviality(case: Case) -> Result:
@@ -532,6 +574,58 @@ def training_labels(case: Case) -> Result:
         "have trained on normal data"))
 
 
+def _rows_ahead(case: Case, cuts: Iterable[int]) -> int:
+    """How far the first score that changes without the rows from a cut on looks ahead."""
+    rows, found = case.rows, 0
+    score = np.asarray(anomaly_score(case.model, rows), dtype=np.float64)
+    for cut in cuts:
+        fewer = rows.iloc[:cut] if hasattr(rows, "iloc") else rows[:cut]
+        same = np.isclose(anomaly_score(case.model, fewer), score[:cut], rtol=1e-6, atol=1e-9,
+                          equal_nan=True)
+        found = max(found, 0 if same.all() else cut - int(np.argmin(same)))
+    return found
+
+
+def stated_look_ahead(case: Case) -> Result:
+    if case.model is None:
+        return _early_scores(case)
+    n = len(case.rows)
+    found = _rows_ahead(case, {n * k // 6 for k in range(1, 6)} - {0})
+    allowed: Any = np.inf if case.delay == "hindsight" else case.delay or 0
+    return _found(found > allowed, found, allowed, (
+        f"scores of rows change when later rows are left out, up to {found} rows before the cut, "
+        f"where {look_ahead(case.delay)} is stated" if found else
+        "leaving later rows out changes no score"))
+
+
+def _early_scores(case: Case) -> Result:
+    """Whether scores rise before events, where causal ones cannot know of them."""
+    starts, limit = runs(case.t)[0], norm.isf(EARLY)
+    surely = 0.0
+    for rows in RISES:
+        rise = case.s[rows:] - case.s[:-rows]
+        calm = ~np.convolve(case.t, np.ones(rows + 1), "valid").astype(bool)
+        before = starts[starts > rows] - rows - 1  # that end in the last row before an event
+        before = before[calm[before]]
+        if len(before) > 2:
+            sizes = np.sort(np.abs(rise[calm]))
+            share = (np.searchsorted(sizes, np.abs(rise[before]), "left")
+                     + np.searchsorted(sizes, np.abs(rise[before]), "right")) / (2 * len(sizes))
+            surely = max(surely, (np.sign(rise[before]) * share).mean() * (3 * len(before)) ** 0.5)
+    said = (f"a hint that they look ahead: over the rows before {len(starts)} events scores rise "
+            f"by {surely:.1f} standard deviations, causal ones seldom by {limit:.1f}"
+            if surely > limit else "no hint of it in scores that rise before events")
+    return SKIPPED, surely, limit, f"give model and X to test it; {said}"
+
+
+def batch_dependence(case: Case) -> Result:
+    changed = _rows_ahead(case, [len(case.rows) // 2])
+    return _found(changed, changed, 0, (
+        "scores of the first half of the rows change without the others: a row's score depends on "
+        "the rows judged with it" if changed else
+        "the first half of the rows scores the same without the others"))
+
+
 NEEDS = {
     "series": "rows of a table have no order",
     "table": "rows of a series repeat by nature",
@@ -541,8 +635,7 @@ NEEDS = {
     "window": "give window",
     "unit": "give window: single rows of a series repeat without any leak",
     "flags": "give threshold or predictions",
-    "detector": "whether a row's score depends on the rows judged with it needs the detector: "
-                "score half of the rows again and compare",
+    "model": "give model and X: it then scores half of the rows again",
 }
 CHECKS: dict[str, tuple[Any, ...]] = {  # and what each needs
     "missing scores": (missing_scores,),
@@ -561,5 +654,6 @@ CHECKS: dict[str, tuple[Any, ...]] = {  # and what each needs
     "repeated rows": (repeated_rows, "table", "X"),
     "cut events": (cut_events, "series", "border"),
     "training labels": (training_labels, "history"),
-    "batch dependence": (None, "detector"),
+    "look-ahead": (stated_look_ahead, "series"),
+    "batch dependence": (batch_dependence, "model"),
 }

@@ -130,8 +130,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     Notes
     -----
     The purge gap is ``window - 1`` rows of the longest look-back among the detectors, the same
-    for all, so that all are judged on the same rows; its rows serve as context. Online detectors
-    need no gap: they pass through every row in order, and score it before they learn it.
+    for all, so that all are judged on the same rows; its rows serve as context. The memory of
+    a detector with ``smoothing`` counts for none: it may reach back into the rows that train.
+    Online detectors need no gap: they pass through every row in order, and score it before they
+    learn it.
 
     Where a data set consists of several recordings (``session``), the first rows of each are not
     judged: as many as the purge gap or the longest ``warm_up`` of an online detector, whichever is

@@ -22,6 +22,7 @@ from adlib.hindsight import (
     hindsight_threshold,
     kernel_of,
     lookback,
+    memory,
 )
 from adlib.metrics import Metric, report
 from adlib.metrics.labels import runs
@@ -214,7 +215,7 @@ def _part(model: Any, dataset: Dataset, rows: slice) -> Scores:
     """Scores of rows, with the rows before them as context."""
     if rows.stop <= rows.start:
         return np.empty(0)
-    context = lookback(model)
+    context = min(rows.start, lookback(model) + memory(model))
     return np.asarray(anomaly_score(model, dataset.X[rows.start - context : rows.stop]))[context:]
 
 
@@ -282,9 +283,9 @@ def _calibrated(model: Any, dataset: Dataset, rows: slice, settled: NDArray[np.b
     """The threshold that the detector's own rule takes from the calibration rows."""
     detector = core(model)
     if _calibrates_itself(detector):
-        context = lookback(model)
+        context = min(rows.start, lookback(model) + memory(model))
         X = _before_core(model, dataset.X[rows.start - context : rows.stop])
-        X = X[context - detector.context_ :]
+        X = X[max(0, context - detector.context_) :]
         if isinstance(detector, Committee):
             before = np.zeros(detector.context_, dtype=bool)
             detector.calibrate(X, judged=np.append(before, settled))
