@@ -225,8 +225,8 @@ def _residual(x: float, season: Record, t: int) -> float:
 def _deviation(season: Record, t: int, head: Record) -> float:
     """Standard deviation of the phase, leaning on that of all phases while visits are few."""
     phase = _phase(season, t)
-    visits = season.visits[phase]
-    size = (10 * season.spread + visits * season.spreads[phase]) / (10 + visits)
+    seen = max(season.visits[phase] - 1, 0.0)  # the first had nothing to deviate from
+    size = (10 * season.spread + seen * season.spreads[phase]) / (10 + seen)
     # 1.2533 times the mean absolute deviation is a normal law's standard deviation
     return max(1.2533 * size, head.min_scale, 1e-9 * abs(season.centre))
 
@@ -253,9 +253,9 @@ def _learn(x: float, e: float, season: Record, t: int, head: Record) -> None:
         rate = max(head.rate, 1.0 / visits)
         if visits == 1:
             season.usual[phase] = x - season.level - (e - held)
-            season.spreads[phase] = size
         else:
             season.usual[phase] += rate * held
+            rate = max(head.rate, 1.0 / (visits - 1))
             season.spreads[phase] += rate * (size - season.spreads[phase])
         season.visits[phase] = visits
     if head.release > 0 and season.n > _SETTLED:
@@ -388,12 +388,18 @@ def _look_again(state: Values) -> None:
             continue
         if first:
             part(state, start + int(head.block) - len(VIEWS) * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
+        size, n = 0.0, 0
         for i in range(len(past)):
             then = t - len(past) + i
             usual = _residual(past[i], season, then)
+            if season.visits[_phase(season, then)] > 0:
+                size += min(abs(usual), 10 * season.spread)
+                n += 1
             if first and i >= head.warm_up:
                 _note(abs(usual), _views_of(start, state, head).season, then, head.gap)
             _learn(past[i], usual, season, then, head)
+        if n > 0:  # without first visits, which had nothing to deviate from
+            season.spread = size / n
     head.next_look = head.seen + min(np.floor(0.2 * head.seen), 8.0 * RECENT)
 
 
