@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.model_selection import KFold
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import instance, number, one_of, whole
@@ -142,6 +143,69 @@ def anomaly_score(model: Any, X: ArrayLike) -> Scores:
                     f"{type(model).__name__} (LocalOutlierFactor needs novelty=True)")
 
 
+def core(model: Any) -> Any:
+    """What detects: the last step of a Pipeline, or the model itself.
+
+    Parameters
+    ----------
+    model : estimator
+
+    Returns
+    -------
+    estimator
+    """
+    return model[-1] if isinstance(model, Pipeline) else model
+
+
+def before_core(model: Any, X: Any) -> Any:
+    """Rows as `core` sees them: behind the other steps of a Pipeline.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    array-like of shape (n_samples, n_columns)
+    """
+    return model[:-1].transform(X) if isinstance(model, Pipeline) and len(model) > 1 else X
+
+
+def is_stateful(model: Any) -> bool:
+    """Whether any model, ours or not, judges rows as the continuation of a stream.
+
+    Parameters
+    ----------
+    model : estimator
+
+    Returns
+    -------
+    bool
+    """
+    return bool(getattr(core(model), "is_stateful", False))
+
+
+def score_by(model: Any, X: ArrayLike, method: str) -> Scores:
+    """Score rows with any model, a stateful one by another of its methods than `anomaly_score`.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        As `anomaly_score` takes it.
+    X : array-like of shape (n_samples, n_features)
+    method : {"anomaly_score", "frozen_score", "process"}
+        Of `OnlineDetector`: "process" moves the state of ``model``, the others leave it.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+    """
+    if not is_stateful(model):
+        return anomaly_score(model, X)
+    return getattr(core(model), method)(before_core(model, X))
+
+
 class Detector(OutlierMixin, BaseEstimator, ABC):
     """Base of all detectors. Subclasses write ``_fit(X)`` and ``_score(X)``.
 
@@ -203,8 +267,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     subclass differs:
 
     * `context_`: rows before a row that its score uses; `lag_`: rows from their middle to it;
-      ``is_ordered``: whether order matters, so
-      that held-out rows, folds and thresholds are made of contiguous stretches;
+      ``is_ordered``: whether order matters, so that held-out rows, folds and thresholds are made of
+      contiguous stretches; ``is_stateful``: whether a call judges its rows as the continuation of a
+      stream;
     * `validate` and `windowed`: from what a caller hands over to what `_fit` and `_score` see;
     * `plan` and `calibrate_scores`: which rows are held out, and what is made of their scores;
     * `check_stored` and `check_params` before a fit, and `check_loaded` after a file was read.
@@ -432,6 +497,21 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         check_is_fitted(self, "n_features_in_")
         return self._score_rows(self.validate(X, reset=False))
 
+    def frozen_score(self, X: ArrayLike) -> Scores:
+        """Scores by the state as it is: each row is judged as if it were the next one.
+
+        The same as `anomaly_score` unless the detector is stateful.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        return self.anomaly_score(X)
+
     def _score_rows(self, X: NDArray[np.float64]) -> Scores:
         """Score validated rows."""
         return self._smoothed(self._raw_scores(X))
@@ -450,7 +530,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def _raw_scores(self, X: NDArray[np.float64]) -> Scores:
         """Scores before they are smoothed; windows of long inputs are made a slice at a time."""
         context, n = self.context_, len(X)
-        step = max(1, _SLICE // (self.window_ * X.shape[1])) if context else max(n, 1)
+        # (a stateful one takes them at once: each slice would begin from the same state)
+        step = max(n, 1)
+        if context and not self.is_stateful:
+            step = max(1, _SLICE // (self.window_ * X.shape[1]))
         parts = [np.empty(0)]
         for start in range(0, n, step):
             first = max(0, start - context)  # each slice brings its predecessors along
@@ -618,6 +701,16 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return self.context_ - self._memory
 
     @property
+    def is_stateful(self) -> bool:
+        """Whether rows are judged as the continuation of a stream: see `OnlineDetector`.
+
+        The score of a row then depends on all rows before it in the same call. Such detectors are
+        given contiguous rows in order, never folds; of scikit-learn's checks, exactly the two that
+        score subsets and shuffled rows do not apply.
+        """
+        return False
+
+    @property
     def context_(self) -> int:
         """Rows at the start of any call that have no full past, smoothing included."""
         return self.window_ - 1 + self._memory
@@ -755,13 +848,23 @@ class OnlineDetector(Detector):
     """Base of detectors that learn row by row. Scores first, then learns.
 
     Subclasses write ``_reset(n_features)``, ``learn_one(x)`` and ``score_one(x)``, keep their state
-    in attributes ending in ``_``, and may override ``_process(X)`` with a kernel that does the same
-    faster. One class serves batch and stream: `anomaly_score` judges rows against the frozen state;
-    `process` scores and learns.
+    in attributes ending in ``_``, and may override ``_process(X)``, and ``_score(X)`` for many
+    frozen rows, with kernels that do the same faster.
+
+    One class serves batch and stream. `anomaly_score`, and with it `detect`, `predict`,
+    `tail_score` and `severity`, judge X as the **continuation of the stream**: rows that directly
+    follow what was learned, each scored and then learned, on a copy. The detector stays as it was.
+    `process` does the same and keeps what it learned, and so does `calibrate`. `score_one` and
+    `frozen_score` learn nothing: they judge every row as if it were the next one.
 
     ``fit`` streams through the rows once. Every one of its scores is made before its row is
     learned, so all rows after the first ``window`` (or the last fifth, where that is more) are
     held-out rows and serve as calibration; never those of a parameter ``warm_up``.
+
+    ``fit(X).detect(X)``, and `fit_predict` as scikit-learn defines it, therefore judge X as if it
+    came *once more, after itself*: a season that does not end where X ends goes out of step, and an
+    anomaly may have been learned the first time. Where X is all there is, ``process(X)`` of an
+    unfitted detector judges each row by the rows before it.
 
     Parameters
     ----------
@@ -794,7 +897,7 @@ class OnlineDetector(Detector):
     def process(self, X: ArrayLike) -> Scores:
         """Score each row, then learn it, in order; one call, chunks and a row loop agree.
 
-        Changes the state: use it on a ``copy.deepcopy`` to keep the original.
+        Changes the state: `anomaly_score` gives the same scores and keeps it.
 
         Parameters
         ----------
@@ -860,13 +963,50 @@ class OnlineDetector(Detector):
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return np.array([self.score_one(x) for x in X])
 
-    def calibrate(self, X_normal: ArrayLike) -> Self:
-        """Replace the held-out scores by those of a stream that follows what was learned.
+    def _score_rows(self, X: NDArray[np.float64]) -> Scores:
+        with _overflows():
+            return self._checked(self._copy()._process(X), len(X))
 
-        The rows are processed on a copy: the detector's own state does not move.
+    def frozen_score(self, X: ArrayLike) -> Scores:
+        """Scores by the state as it is: each row is judged as if it were the next one.
+
+        For rows that have no order, and for explanations. Rows of a stream drift away from a state
+        that does not follow them: `anomaly_score` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
         """
         check_is_fitted(self, "n_features_in_")
-        return self.calibrate_scores(deepcopy(self).process(X_normal))
+        X = self.validate(X, reset=False)
+        with _overflows():
+            return self._checked(self._score(X), len(X))
+
+    def calibrate(self, X_normal: ArrayLike) -> Self:
+        """Replace the held-out scores by those of rows that directly follow what was learned.
+
+        The state moves: the rows are learned, and what is judged next follows them. A calibration
+        that fails leaves state, threshold and held-out scores where they were.
+
+        Parameters
+        ----------
+        X_normal : array-like of shape (n_samples, n_features)
+            Normal rows, in time order.
+        """
+        check_is_fitted(self, "n_features_in_")
+        moved = self._copy()
+        moved.calibrate_scores(moved.process(X_normal))
+        self.__dict__.update(vars(moved))
+        return self
+
+    def _copy(self) -> Self:
+        """One that can learn without this one; what learning leaves alone is shared."""
+        kept = [getattr(self, name) for name in _NOT_STATE if name in vars(self)]
+        return deepcopy(self, {id(value): value for value in kept})
 
     # -- state --------------------------------------------------------------------------------
 
@@ -959,10 +1099,14 @@ class OnlineDetector(Detector):
 
     def _hindsight(self, X: NDArray[np.float64], weights: NDArray[np.float64], ahead: int
                    ) -> Scores:
-        return smooth(deepcopy(self).process(X), weights, ahead)
+        return smooth(self._score_rows(X), weights, ahead)
 
     @property
     def is_ordered(self) -> bool:
+        return True
+
+    @property
+    def is_stateful(self) -> bool:
         return True
 
     @property

@@ -173,7 +173,12 @@ def _temporary_files_removed() -> Iterator[None]:
 
 
 def check_sklearn(detector: Detector) -> None:
-    """scikit-learn's own suite; only its two row-order checks are waived when window > 1.
+    """scikit-learn's own suite; only its two row-order checks are waived where order matters.
+
+    With window > 1, and of stateful detectors, which continue a stream, a score uses the rows
+    before it: shuffled rows (``check_methods_sample_order_invariance``) and subsets
+    (``check_methods_subset_invariance``) score otherwise, as they should. scikit-learn's own tag
+    for that, ``non_deterministic``, would be untrue and waive more.
 
     Its tests have as few as ten rows: longer windows, those of members and steps too, are shortened
     to `SKLEARN_WINDOW` rows. A detector that still looks back further cannot be tested by them.
@@ -185,10 +190,11 @@ def check_sklearn(detector: Detector) -> None:
         return
     waived = dict.fromkeys(("check_methods_sample_order_invariance",
                             "check_methods_subset_invariance"), "a score uses the rows before it")
+    looks_back = detector.context_ or detector.is_stateful
     with warnings.catch_warnings(), _temporary_files_removed():
         warnings.simplefilter("ignore")
         check_estimator(detector, on_skip=None,
-                        expected_failed_checks=waived if detector.context_ else {})
+                        expected_failed_checks=waived if looks_back else {})
 
 
 def check_shapes(detector: Detector) -> None:
@@ -307,18 +313,23 @@ def check_past_only(detector: Detector) -> None:
 
 
 def check_rows(detector: Detector) -> None:
-    """A row scores the same in any batch: alone at window=1, with its predecessors at window=L."""
+    """A row scores the same in any batch: alone at window=1, with its predecessors at window=L.
+
+    Of a stateful detector that is promised of the frozen score alone.
+    """
     X, later = _normal(detector), _normal(detector, 90, seed=4)
     later[10] = 1e3  # a batch must not be normalised by what it holds
     detector.fit(X)
-    score, context = detector.anomaly_score(later), detector.context_
+    score, context = detector.frozen_score(later), detector.context_
     # the row after the wild one has left the window shows who looks back further than it says
     for t in (context, context + 11, context + 41, len(later) - 1):
-        alone = detector.anomaly_score(later[t - context:t + 1])[-1:]
+        alone = detector.frozen_score(later[t - context:t + 1])[-1:]
         _same(alone, score[t:t + 1], f"row {t} scored with its {context} predecessors only")
     if context == 0:
         order = np.random.default_rng(0).permutation(len(later))
-        _same(detector.anomaly_score(later[order]), score[order], "shuffled rows")
+        _same(detector.frozen_score(later[order]), score[order], "shuffled rows")
+    if not detector.is_stateful:
+        _same(detector.anomaly_score(later), score, "frozen_score and anomaly_score", exact=True)
 
 
 def check_untouched(detector: Detector) -> None:
@@ -454,10 +465,7 @@ def check_calibration(detector: Detector) -> None:
     if context > 100:
         return  # too few rows for such windows
     detector.fit(X)
-    if isinstance(detector, OnlineDetector):
-        score = copy.deepcopy(detector).process(fresh)
-    else:
-        score = detector.anomaly_score(fresh)[context:]
+    score = detector.anomaly_score(fresh)[context:]
     rate = (score > detector.threshold_).mean()
     # a fifth of 1,200 rows is kept: four standard deviations of the beta-binomial law, and more
     # where windows make neighbouring scores alike
@@ -521,7 +529,10 @@ def check_smoothing(detector: Detector) -> None:
 
 
 def check_stream(detector: OnlineDetector) -> None:
-    """One call, chunks, a row loop and score-then-learn give identical scores."""
+    """One call, chunks, a row loop and score-then-learn give identical scores.
+
+    So does ``anomaly_score``, which leaves the state; ``calibrate`` moves it as ``process`` does.
+    """
     X, stream = _normal(detector), _normal(detector, 333, seed=6)
     stream[100] = 1e6  # a spike must not poison what follows in one of the ways only
     stream[200:] += 5.0
@@ -541,7 +552,15 @@ def check_stream(detector: OnlineDetector) -> None:
     _same(np.array(scores), whole, "score_one + learn_one and one call", exact=True)
     _same(rowwise.anomaly_score(X), chunked.anomaly_score(X), "states after rows and chunks",
           exact=True)
+    _same(detector.anomaly_score(stream), whole, "anomaly_score and process on a copy", exact=True)
+    _same(detector.frozen_score(stream), np.array([detector.score_one(x) for x in stream]),
+          "frozen_score and score_one", exact=False)
+    with _refuses((ValueError, TypeError), "calibrate on NaN"):
+        detector.calibrate(np.full_like(stream, np.nan))
     _same(detector.anomaly_score(X), state, "a copy's stream changed the original", exact=True)
+    later = copy.deepcopy(detector).calibrate(stream)
+    _same(later.anomaly_score(X), rowwise.anomaly_score(X), "calibrate moves the state", exact=True)
+    _same(np.asarray(later.calibration_.scores_), np.sort(whole), "calibrate keeps the scores")
     _same(copy.deepcopy(detector).process(stream[:150]), whole[:150],
           "rows to come changed past scores", exact=True)
 

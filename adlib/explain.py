@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, listed, number, one_of, times
-from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.base import Detector, anomaly_score, core, is_stateful, score_by
 from adlib.scaling import center_scale, standardise
 from adlib.windows import TimeFeatures, Windows, windows
 
@@ -196,8 +196,9 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     model : fitted estimator
         A detector of adlib, or anything that `adlib.anomaly_score` serves. Never changed.
     X : array-like of shape (n_samples, n_features)
-        In time order where the model looks back. An online detector is explained as it was *before*
-        each row: X must be the rows that follow what it has learned, and a copy replays them.
+        In time order where the model looks back. An online detector (or what has one as a member
+        or last step) is explained by the state that judged each row, that *before* it: X must be
+        the rows that follow what it has learned, and a copy replays them.
     rows : array-like of int, optional
         Positions to explain; negative ones count from the end. Default: all that are flagged.
     background : array-like of shape (n_normal, n_features), optional
@@ -274,11 +275,9 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     names, time = _names(model, given, feature_names), _times(given, time)
     units = instance({} if units is None else units, "units", Mapping)
     threshold, scores = _threshold(model, threshold), None
-    online = isinstance(model, OnlineDetector)
-    look_back = 0 if online else _look_back(model)
+    look_back = _look_back(model)
     if rows is None or (background is None and (counterfactual or method == "occlusion")):
-        scores = (copy.deepcopy(model).process(X) if online
-                  else np.asarray(anomaly_score(model, given), dtype=np.float64))
+        scores = np.asarray(anomaly_score(model, given), dtype=np.float64)
     at = _positions(_flagged(model, scores, threshold) if rows is None else rows, len(X))
     normal = _background(X, at, scores, threshold, background, look_back)
     reference = _Reference(normal) if len(normal) >= _LEAST else None
@@ -287,7 +286,8 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
         raise ValueError("X must be finite in the rows to be explained and in those before them "
                          "that the model looks back to")
     wanted = _Wanted(method, threshold, counterfactual, steps)
-    found = _joined(_follow(model, W, X, at, reference, wanted) if online and len(at) else
+    follow = is_stateful(model) and len(at)
+    found = _joined(_follow(model, W, X, at, reference, wanted) if follow else
                     _in_batches(_Model(model, look_back), W, reference, wanted))
     found["context"] = _context(found.pop("period"), time, at)
     return Explanation(rows=at, threshold=threshold, feature_names=names, units=units,
@@ -346,8 +346,8 @@ class _Model:
         flat = W.reshape(-1, *W.shape[-2:])
         if not len(flat):
             return np.zeros(W.shape[:-2])
-        return self._ask(lambda X: np.asarray(anomaly_score(self.model, X), np.float64), flat
-                         ).reshape(W.shape[:-2])
+        return self._ask(lambda X: np.asarray(score_by(self.model, X, "frozen_score"), np.float64),
+                         flat).reshape(W.shape[:-2])
 
     def native(self, W: Array, steps: bool) -> tuple[Array, Array | None]:
         """Contributions (n, features), and by step (n, window, features) where they split so."""
@@ -414,7 +414,7 @@ def _native(model: _Model, W: Array, wanted: _Wanted, *, known: bool
 
     ``known`` says whether there is anything to replace them by.
     """
-    replace = known and model.length == 1 and not isinstance(model.model, OnlineDetector)
+    replace = known and model.length == 1 and not is_stateful(model.model)
     if wanted.method == "occlusion" or (wanted.method == "auto" and replace):
         return None, None
     try:
@@ -513,20 +513,20 @@ def _smallest_change(model: _Model, W: Array, best: Array, few: NDArray[np.int64
     return found
 
 
-def _follow(model: OnlineDetector, W: Array, X: Array, rows: NDArray[np.int64],
+def _follow(model: Any, W: Array, X: Array, rows: NDArray[np.int64],
             reference: "_Reference | None", wanted: _Wanted) -> list[dict[str, Any]]:
     """Each row explained by a copy that has learned exactly the rows before it."""
     replay, at, parts = copy.deepcopy(model), 0, {}
     for i in np.argsort(rows, kind="stable"):
         if rows[i] > at:
-            replay.process(X[at:rows[i]])
+            score_by(replay, X[at:rows[i]], "process")
             at = rows[i]
         usual = _usual(reference, W[i:i + 1])
         if hasattr(model, "usual"):  # it knows better
             value, scale, period = replay.usual()
             guess = value[None, None, None] if np.isfinite(value).all() else None  # warming up
             usual = _Usual(value, scale, value, scale, period, guess)
-        parts[i] = _explain(_Model(replay, 0), W[i:i + 1], usual, wanted)
+        parts[i] = _explain(_Model(replay, W.shape[1] - 1), W[i:i + 1], usual, wanted)
     return [parts[i] for i in range(len(rows))]
 
 
@@ -644,7 +644,7 @@ def _threshold(model: Any, given: float | None) -> float:
     if given is not None:
         missing = isinstance(given, float) and np.isnan(given)
         return given if missing else number(given, "threshold", most=np.inf)
-    model = model[-1] if isinstance(model, Pipeline) else model
+    model = core(model)
     if hasattr(model, "threshold_"):
         return float(model.threshold_)
     return -float(np.ravel(getattr(model, "offset_", np.nan))[0])

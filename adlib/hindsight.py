@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from adlib.arguments import number, whole
-from adlib.base import Detection, Detector, anomaly_score
+from adlib.base import Detection, Detector, anomaly_score, before_core, core
 from adlib.periods import DEFAULT
 from adlib.smoothing import gaussian_weights, memory_rows, smooth
 from adlib.thresholds import (
@@ -200,14 +199,14 @@ def hindsight_threshold(model: Any, scores: Scores, kernel: Kernel, alpha: float
     float
         Infinite where the scores are too few, which a `CalibrationWarning` says.
     """
-    rule = getattr(_core(model), "threshold", None)
+    rule = getattr(core(model), "threshold", None)
     if rule is None:
         rule = Conformal(block="auto")
     elif not isinstance(rule, Threshold):
         return float(Fixed(rule).fit(scores).value_)
     rule = clone(rule)
     if getattr(rule, "alpha", 0.0) is None:
-        default = getattr(_core(model), "alpha", 0.05)
+        default = getattr(core(model), "alpha", 0.05)
         rule.set_params(alpha=default if alpha is None else alpha)
     if isinstance(rule, Conformal):  # a memory of m rows is an average over 2 m independent ones
         rule.set_params(smoothing=max(1.0, 0.5 / (kernel.weights @ kernel.weights)))
@@ -226,8 +225,8 @@ def lookback(model: Any) -> int:
     int
         Those of the windows of a Pipeline included.
     """
-    core = _core(model)
-    own = core.context_ - memory(model) if isinstance(core, Detector) else 0
+    detector = core(model)
+    own = detector.context_ - memory(model) if isinstance(detector, Detector) else 0
     return own + sum(length - 1 for length in _lengths(model))
 
 
@@ -242,12 +241,8 @@ def memory(model: Any) -> int:
     -------
     int
     """
-    smoothing = getattr(_core(model), "smoothing_", None)
+    smoothing = getattr(core(model), "smoothing_", None)
     return 0 if smoothing is None else memory_rows(smoothing) - 1
-
-
-def _core(model: Any) -> Any:
-    return model[-1] if isinstance(model, Pipeline) else model
 
 
 def _lengths(model: Any) -> list[int]:
@@ -271,23 +266,22 @@ def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kern
     """
     if delay is not None:
         delay = whole(delay, "delay", 0, of="rows")
-    core, lengths = _core(model), _lengths(model)
+    detector, lengths = core(model), _lengths(model)
     if width is None:
-        smoothing = getattr(core, "smoothing_", None)
-        own = core.window_ if isinstance(core, Detector) else 1
+        smoothing = getattr(detector, "smoothing_", None)
+        own = detector.window_ if isinstance(detector, Detector) else 1
         window = max([own, *lengths])
         width = 2 * SHARE * smoothing if smoothing else SHARE * (window if window > 1 else DEFAULT)
     else:
         number(width, "width", least=0.1, most=1e5)
-    lag = (core.lag_ if isinstance(core, Detector) else 0) + sum((n - 1) // 2 for n in lengths)
-    return Kernel.of(lag, float(width), delay)
+    lag = detector.lag_ if isinstance(detector, Detector) else 0
+    return Kernel.of(lag + sum((n - 1) // 2 for n in lengths), float(width), delay)
 
 
 def _scored(model: Any, X: ArrayLike, delay: int | None, width: float | None
             ) -> tuple[Scores, Kernel]:
-    kernel, core = kernel_of(model, delay, width), _core(model)
-    if isinstance(model, Pipeline) and len(model) > 1:
-        X = model[:-1].transform(X)
-    if isinstance(core, Detector):
-        return kernel.moved(core.smoothed_score(X, kernel.weights, kernel.ahead)), kernel
-    return kernel.over(np.asarray(anomaly_score(core, X), dtype=np.float64)), kernel
+    kernel, detector = kernel_of(model, delay, width), core(model)
+    X = before_core(model, X)
+    if isinstance(detector, Detector):
+        return kernel.moved(detector.smoothed_score(X, kernel.weights, kernel.ahead)), kernel
+    return kernel.over(np.asarray(anomaly_score(detector, X), dtype=np.float64)), kernel

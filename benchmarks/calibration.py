@@ -19,7 +19,6 @@ import pandas as pd
 from scipy import signal, stats
 from tqdm import tqdm
 
-from adlib.base import OnlineDetector
 from adlib.detectors import KNN, PCAReconstruction, RobustZScore, RollingZScore
 from adlib.thresholds import CalibrationWarning, Conformal, effective_size
 
@@ -99,9 +98,7 @@ def detectors(streams: int) -> pd.DataFrame:
             rates = []
             for x in X:
                 detector = copy.deepcopy(model).set_params(alpha=alpha).fit(x[:n])
-                online = isinstance(detector, OnlineDetector)
-                score = detector.process(x[n:]) if online else detector.anomaly_score(x[n:])
-                rates.append((score > detector.threshold_).mean())
+                rates.append(detector.detect(x[n:]).is_anomaly.mean())
             lines.append({"stream": name, "detector": repr(model),
                           **verdict(np.array(rates), alpha)})
     return pd.DataFrame(lines)

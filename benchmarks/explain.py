@@ -98,13 +98,6 @@ def table(kind: str, seed: int) -> Dataset:
     return inject(base, "spike", n_events=EVENTS, strength=STRENGTH, random_state=seed + 1_000)
 
 
-def scores_of(model: Any, X: np.ndarray) -> np.ndarray:
-    """Scores of rows that follow the training rows."""
-    if isinstance(model, OnlineDetector):
-        return copy.deepcopy(model).process(X)
-    return anomaly_score(model, X)
-
-
 def threshold_of(model: Any, train: np.ndarray) -> float:
     """The detector's own; for scikit-learn's the 95 % quantile on training rows."""
     own = getattr(model, "threshold_", None)
@@ -121,7 +114,7 @@ def measure(name: str, source: str, seed: int, method: str) -> Iterator[dict[str
         if model is None:
             model = build(name, seed).fit(train)
             cut = threshold_of(model, train)
-        score = scores_of(model, X)
+        score = anomaly_score(model, X)
         auc = roc_auc_score(y, score)
         events = data.events.sort_values("start")
         spans = events[["start", "end"]].to_numpy() - data.train_end

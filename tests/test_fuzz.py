@@ -334,7 +334,8 @@ def datasets():
         "feature_names": fixed(lambda rng: ["a", "b", "c"], doubled=["a", "a", "b"], few=["a"],
                                odd=[None, 1, "ü"]),
         "source": fixed(lambda rng: "made"), "oracle": vector(optional=True),
-        "strength": vector(optional=True), "channel": texts}, sound)
+        "strength": vector(optional=True), "channel": texts,
+        "ordered": choice(True, False)}, sound)
     data = Dataset("own", np.random.default_rng(0).normal(size=(n, 3)), np.arange(n) > 50,
                    train_end=40)
     yield Target("Dataset.slices", data.slices, {"purge": number(2)}, _instance(Splits))
@@ -499,7 +500,7 @@ def _detector_targets(cls, shapes, n=60, d=3, **small):
         model = cls(**small).fit(X)
     yield Target(f"{name}.decision_function", model.decision_function, {"X": rows(20, d)},
                  _array(None, finite=False), says=says)
-    for method in ("anomaly_score", "tail_score", "severity", "score_samples"):
+    for method in ("anomaly_score", "frozen_score", "tail_score", "severity", "score_samples"):
         yield Target(f"{name}.{method}", getattr(model, method), {"X": rows(20, d)}, _scores,
                      says=says)
     yield Target(f"{name}.predict", model.predict, {"X": rows(20, d)}, _array(None), says=says)

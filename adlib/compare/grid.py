@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from adlib.arguments import listed, whole
 from adlib.arguments import path as as_path
-from adlib.base import OnlineDetector
+from adlib.base import is_stateful
 from adlib.datasets import Dataset
 from adlib.metrics import Metric, all_metrics
 from adlib.metrics.record import chosen, is_named
@@ -21,7 +21,6 @@ from .cells import FACTS, METRIC, Store, code_version, described
 from .models import (
     ORACLE,
     baseline_detectors,
-    core,
     ignores_seed,
     named_detectors,
     parameters_of,
@@ -109,8 +108,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         perfect), ``low, high`` (95 % over test rows),
         ``status`` ("ok", "failed", "timed out"), ``reason`` (of the failure, or warnings),
         ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
-        ``online`` ("yes" where the detector learns from each row it has scored), ``look_ahead``
-        ("causal", "delay of 20 rows" or "hindsight"), ``parameters``.
+        ``online`` ("yes" where the detector learns from each row it has scored, "frozen" where it
+        could but the rows have no order), ``look_ahead`` ("causal", "delay of 20 rows" or
+        "hindsight"), ``parameters``.
         Times and memory apart, the same call gives the same table wherever its cells ran.
 
         ``peak_memory_mib`` is by how many MiB the resident memory of the process rose, at most,
@@ -132,8 +132,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     The purge gap is ``window - 1`` rows of the longest look-back among the detectors, the same
     for all, so that all are judged on the same rows; its rows serve as context. The memory of
     a detector with ``smoothing`` counts for none: it may reach back into the rows that train.
-    Online detectors need no gap: they pass through every row in order, and score it before they
-    learn it.
+    Online detectors need no gap: they get the rows from calibration on in one piece, in order, and
+    score each before they learn it. Each recording (``session``) starts from a copy of what was
+    fitted. Where rows have no order (``Dataset.ordered``), they are judged by the frozen score.
 
     Where a data set consists of several recordings (``session``), the first rows of each are not
     judged: as many as the purge gap or the longest ``warm_up`` of an online detector, whichever is
@@ -185,8 +186,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
             if kept:
                 kept.write(new)
             bar.update(len(new))
-    about = {label: _about(model, ahead) for label, model in models.items()}
-    rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i], about[cell.detector])
+    parameters = {label: parameters_of(model) for label, model in models.items()}
+    rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
+                  {"online": _online(models[cell.detector], cell.data), "look_ahead": ahead,
+                   "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     return pd.DataFrame(list(chain.from_iterable(rows)))
 
@@ -321,9 +324,9 @@ def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
     return time_limit is not None and time_limit <= outcome["time_limit"]
 
 
-def _about(model: Any, ahead: str) -> dict[str, str]:
-    return {"online": "yes" if isinstance(core(model), OnlineDetector) else "no",
-            "look_ahead": ahead, "parameters": parameters_of(model)}
+def _online(model: Any, data: Dataset) -> str:
+    """Whether the detector learns from each row that it has scored."""
+    return ("yes" if data.ordered else "frozen") if is_stateful(model) else "no"
 
 
 def _rows(cell: _Cell, role: str, metrics: list[str], outcome: dict[str, Any],

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from adlib.base import Detector
+from adlib.base import Detector, core
 from adlib.detectors import all_detectors, baselines, find_detector
 
 ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that look at nothing
@@ -122,11 +122,6 @@ def untrained_copies(models: Mapping[str, Any]) -> dict[str, Any]:
             copies[f"{label} untrained"] = copy = clone(model)
             core(copy).set_params(epochs=0)
     return copies
-
-
-def core(model: Any) -> Any:
-    """What detects: the last step of a Pipeline, or the model itself."""
-    return model[-1] if isinstance(model, Pipeline) else model
 
 
 def random_states(model: Any) -> list[str]:

@@ -9,10 +9,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from adlib.arguments import instance, whole
-from adlib.base import Detector, OnlineDetector, Scores, anomaly_score
+from adlib.base import (
+    Detector,
+    OnlineDetector,
+    Scores,
+    anomaly_score,
+    before_core,
+    core,
+    is_stateful,
+    score_by,
+)
 from adlib.datasets import Dataset
 from adlib.detectors.committee import Committee
 from adlib.hindsight import (
@@ -30,7 +38,7 @@ from adlib.metrics.record import is_named
 from adlib.metrics.reporting import USUAL, row_name
 from adlib.periods import usual_period
 
-from .models import ALWAYS, ORACLE, core, named_detectors, random_states
+from .models import ALWAYS, ORACLE, named_detectors, random_states
 
 __all__ = ["CellScores", "score_cell"]
 
@@ -203,12 +211,23 @@ def _known_scores(name: str, dataset: Dataset) -> Scores:
 
 
 def _scores(model: Any, dataset: Dataset, calibrate: slice, test: slice) -> tuple[Scores, Scores]:
-    start = dataset.calibrate_start
-    if isinstance(core(model), OnlineDetector):
-        scores = core(model).process(_before_core(model, dataset.X[start:]))
-        return (scores[calibrate.start - start : calibrate.stop - start],
-                scores[test.start - start : test.stop - start])
-    return _part(model, dataset, calibrate), _part(model, dataset, test)
+    if not is_stateful(model):
+        return _part(model, dataset, calibrate), _part(model, dataset, test)
+    scores = _continued(model, dataset)
+    return scores[calibrate], scores[test]
+
+
+def _continued(model: Any, dataset: Dataset) -> Scores:
+    """Scores of a stateful model, 0 before the calibration rows.
+
+    Contiguous rows from what was learned on, each recording with a copy of its own; rows without
+    order by the frozen score.
+    """
+    rest = dataset.cut(slice(dataset.calibrate_start, None))
+    firsts = [0] if rest.session is None else runs(np.ones(len(rest), bool), rest.session)[0]
+    method = "anomaly_score" if rest.ordered else "frozen_score"
+    return np.concatenate([np.zeros(dataset.calibrate_start), *(
+        score_by(model, part, method) for part in np.split(rest.X, firsts[1:]))])
 
 
 def _part(model: Any, dataset: Dataset, rows: slice) -> Scores:
@@ -248,10 +267,8 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
     known, floor = None, 0
     if isinstance(model, str):
         known = _known_scores(model, dataset)
-    elif isinstance(core(judge), OnlineDetector):  # its stream goes on through all parts
-        floor = dataset.calibrate_start
-        known = np.zeros(len(dataset))
-        known[floor:] = core(judge).process(_before_core(judge, dataset.X[floor:]))
+    elif is_stateful(judge):  # its stream goes on through all parts
+        floor, known = dataset.calibrate_start, _continued(judge, dataset)
     one = np.zeros(len(dataset), dtype=int)
     recordings = runs(one == 0, one if dataset.session is None else dataset.session)
     found = []
@@ -268,11 +285,6 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
     return found, kernel
 
 
-def _before_core(model: Any, X: NDArray[np.float64]) -> Any:
-    """Rows as the last step of a Pipeline sees them."""
-    return model[:-1].transform(X) if isinstance(model, Pipeline) and len(model) > 1 else X
-
-
 def _calibrates_itself(detector: Detector) -> bool:
     """Whether it takes rows to calibrate, where the base takes the scores it has anyway."""
     return type(detector).calibrate not in (Detector.calibrate, OnlineDetector.calibrate)
@@ -284,10 +296,12 @@ def _calibrated(model: Any, dataset: Dataset, rows: slice, settled: NDArray[np.b
     detector = core(model)
     if _calibrates_itself(detector):
         context = min(rows.start, lookback(model) + memory(model))
-        X = _before_core(model, dataset.X[rows.start - context : rows.stop])
-        X = X[max(0, context - detector.context_) :]
+        unused = max(0, context - detector.context_)
+        if is_stateful(model):  # without a gap
+            context, unused = rows.start - dataset.calibrate_start, 0
+        X = before_core(model, dataset.X[rows.start - context : rows.stop])[unused:]
         if isinstance(detector, Committee):
-            before = np.zeros(detector.context_, dtype=bool)
+            before = np.zeros(len(X) - len(settled), dtype=bool)
             detector.calibrate(X, judged=np.append(before, settled))
         else:  # without a look-back the first rows of a recording are left out here as well
             detector.calibrate(X if context else X[settled])

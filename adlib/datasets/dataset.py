@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adlib.arguments import floats, listed, numeric, times, whole
+from adlib.arguments import floats, instance, listed, numeric, times, whole
 from adlib.metrics.labels import runs
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Dataset:
         Features that the injected change affects, joined by commas.
     session : array-like of int of shape (n_samples,), default=None
         Number of the recording that a row belongs to. A window across two of them means nothing.
+    ordered : bool, default=True
+        False: the rows are those of a table, and none follows another.
 
     Raises
     ------
@@ -107,6 +109,7 @@ class Dataset:
     strength: np.ndarray | None = None
     channel: np.ndarray | None = None
     session: np.ndarray | None = None
+    ordered: bool = True
 
     def __post_init__(self) -> None:
         X = _checked(floats, self.X, self.name, "X")
@@ -117,6 +120,7 @@ class Dataset:
             )
         if np.isinf(self.X).any():
             raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
+        _checked(instance, self.ordered, self.name, "ordered", bool)
         self._set("feature_names", self._names())
         for field in COLUMNS:
             self._set(field, self._column(field))

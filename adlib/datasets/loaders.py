@@ -391,5 +391,6 @@ def _one_class(
         kind=np.where(y[rows], kind, ""),
         train_end=len(history),
         source=f"{source}; halves drawn with random_state {random_state}",
+        ordered=False,
         **known,
     )

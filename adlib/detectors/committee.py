@@ -5,6 +5,7 @@ import warnings
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from itertools import compress, islice
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import column as per_row
@@ -26,7 +26,9 @@ from adlib.base import (
     Detector,
     Plan,
     Scores,
-    anomaly_score,
+    core,
+    is_stateful,
+    score_by,
     split_folds,
 )
 from adlib.thresholds import Calibration
@@ -139,8 +141,7 @@ class Committee(Detector):
                 raise ValueError(f"members must be detectors or pairs (detector, weight), got "
                                  f"{pair!r}")
             _check_member(pair[0])
-            last = pair[0].steps[-1][1] if isinstance(pair[0], Pipeline) else pair[0]
-            kind = type(last).__name__.lstrip("_")
+            kind = type(core(pair[0])).__name__.lstrip("_")
             twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
             named[f"{kind}-{twins + 1}" if twins else kind] = _unsmoothed(pair[0])
         given = self.weights
@@ -165,12 +166,16 @@ class Committee(Detector):
         return super().is_ordered or any(m.is_ordered for m in self._own())
 
     @property
+    def is_stateful(self) -> bool:
+        return any(m.is_stateful for m in self._own())
+
+    @property
     def context_(self) -> int:
         return super().context_ + max([0, *(m.context_ for m in self._own())])
 
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
-        found = [pair[0] if isinstance(pair, tuple) else pair for pair in members]
+        found = [core(pair[0] if isinstance(pair, tuple) else pair) for pair in members]
         return [_unsmoothed(member) for member in found if isinstance(member, Detector)]
 
     # -- fit ----------------------------------------------------------------------------------
@@ -277,7 +282,7 @@ class Committee(Detector):
         ----------
         X_normal : array-like of shape (n_samples, n_features)
             Normal rows that `fit` has not seen. The first rows only serve as context where
-            members look back.
+            members look back. Online members learn them: what is judged next follows them.
         judged : array-like of bool, shape (n_samples,), optional
             False on rows that only serve as context, as where another recording begins.
         """
@@ -285,10 +290,38 @@ class Committee(Detector):
         X = self.windowed(self.validate(X_normal, reset=False))
         counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
         counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap)
-        raw = self._member_scores(X)[counts]
         with self._all_or_nothing():
+            self._detach()
+            raw = self._member_scores(X, "process")[counts]
             self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
         return self
+
+    def process(self, X: ArrayLike) -> Scores:
+        """Score rows; online members keep what they learned, as `OnlineDetector.process` does.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        return self._score_through(X, "process")
+
+    def frozen_score(self, X: ArrayLike) -> Scores:
+        return self._score_through(X, "frozen_score")
+
+    def _score_through(self, X: ArrayLike, method: str) -> Scores:
+        """`anomaly_score`, by another method of stateful members."""
+        check_is_fitted(self, "members_")
+        X = self.windowed(self.validate(X, reset=False))
+        combined = self._combine(self._surprises(X, method), self.weights_)
+        return self._smoothed(self._checked(combined, len(X)))
+
+    def _detach(self) -> None:
+        """Let stateful members learn without those that were there: a failure brings them back."""
+        self.members_ = [deepcopy(m) if is_stateful(m) else m for m in self.members_]
 
     def calibrate_scores(self, scores: ArrayLike) -> Self:
         """Make the members' scales, where there are none, and the threshold of held-out scores.
@@ -395,9 +428,9 @@ class Committee(Detector):
     def _score(self, X: Matrix) -> Scores:
         return self._combine(self._surprises(X), self.weights_)
 
-    def _member_scores(self, X: Matrix) -> Matrix:
+    def _member_scores(self, X: Matrix, method: str = "anomaly_score") -> Matrix:
         """Raw scores of windows, (n, n_members); who fails abstains with NaN."""
-        jobs = [(member, X) for member in self.members_]
+        jobs = [(member, X, method) for member in self.members_]
         found = self._map(_judged, jobs, X.size, prefer="threads")
         for name, (_, reason) in zip(self.names_, found, strict=True):
             if reason:
@@ -405,14 +438,14 @@ class Committee(Detector):
                               MemberWarning, stacklevel=6)
         return np.column_stack([scores for scores, _ in found])
 
-    def _surprises(self, X: Matrix) -> Matrix:
+    def _surprises(self, X: Matrix, method: str = "anomaly_score") -> Matrix:
         """Surprises of windows (n, n_members), without gaps."""
-        return _filled(self.surprises_of(self._member_scores(X)), self.weights_)
+        return _filled(self.surprises_of(self._member_scores(X, method)), self.weights_)
 
     def _contributions(self, X: Matrix) -> Matrix:
         """The score, split by the members' shares that have contributions."""
         shares, weight = np.zeros(X.shape), np.zeros(len(X))
-        S = self._surprises(X)
+        S = self._surprises(X, "frozen_score")
         for member, w, surprise in zip(self.members_, self.weights_, S.T, strict=True):
             try:
                 parts = np.abs(member.contributions(X))
@@ -450,7 +483,8 @@ class Committee(Detector):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows that somebody looked at, each with its predecessors where members look back.
+            Rows that somebody looked at, each with its predecessors where members look back. With
+            online members: all rows that follow what they learned.
         y : array-like of shape (n_samples,)
             1 = anomaly, 0 = normal; NaN for context rows that nobody judged.
         rate : float, optional
@@ -506,7 +540,8 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
         warnings.simplefilter("always")
         try:
             copy.set_params(**changes).fit(X)
-            scores = None if X_test is None else _scores(copy, X_test)
+            # what follows the held-out rows is judged next: a stateful copy learns them too
+            scores = None if X_test is None else _scores(copy, X_test, "process")
         except Exception as error:  # any library may fail in any way; the others go on
             return _Trained(None, None, f"{type(error).__name__}: {error}")
         finally:
@@ -515,16 +550,16 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
                     f"{said[0].category.__name__}: {said[0].message}" if said else "")
 
 
-def _judged(member: Any, X: Matrix) -> tuple[Scores, str]:
+def _judged(member: Any, X: Matrix, method: str) -> tuple[Scores, str]:
     """Scores, or NaN and the reason."""
     try:
-        return _scores(member, X, whole=False), ""
+        return _scores(member, X, method, whole=False), ""
     except Exception as error:
         return np.full(len(X), np.nan), f"{type(error).__name__}: {error}"
 
 
-def _scores(member: Any, X: Matrix, *, whole: bool = True) -> Scores:
-    score = np.asarray(anomaly_score(member, X), dtype=np.float64)
+def _scores(member: Any, X: Matrix, method: str, *, whole: bool = True) -> Scores:
+    score = np.asarray(score_by(member, X, method), dtype=np.float64)
     if score.shape != (len(X),):
         raise ValueError(f"one score per row wanted, shape ({len(X)},), got {score.shape}")
     if np.isnan(score).any() and (whole or np.isnan(score).all()):
@@ -575,11 +610,11 @@ def _filled(S: Matrix, weights: Scores) -> Matrix:
 
 def _unsmoothed(member: Any) -> Any:
     """A member as it takes part: a copy without smoothing where it has any."""
-    last = member[-1] if isinstance(member, Pipeline) else member
+    last = core(member)
     if not isinstance(last, Detector) or last.smoothing is None:
         return member
     member = clone(member)
-    (member[-1] if isinstance(member, Pipeline) else member).set_params(smoothing=None)
+    core(member).set_params(smoothing=None)
     return member
 
 

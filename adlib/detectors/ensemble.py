@@ -33,7 +33,8 @@ class Ensemble(Committee):
     members : list, optional
         Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``. They are
         copied at fit, never touched, and run without ``smoothing``. Members with a window look
-        back; an online one is judged with the state it has after its training. Default: see above.
+        back; an online one goes through the rows in order, held-out ones included, and continues
+        its stream. Default: see above.
     weights : list of float, {"agreement", "stability"} or None
         One number >= 0 per member; only their ratio counts. ``"agreement"``: a member's
         correlation with the mean of the others on held-out rows. ``"stability"``: correlation of

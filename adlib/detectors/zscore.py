@@ -472,7 +472,7 @@ class RollingZScore(FlatStateDetector):
         return np.minimum(np.sqrt(_z2_features(X, self.state_)), _WORST)
 
     def usual(self) -> tuple[Values, ...]:
-        d, w = self.n_features_in_, self.window
+        d, w = self.n_features_in_, int(self.window)
         learned = min(int(named(self.state_, 0, HEAD)["seen"]), w)
         ring = self.state_[_RING:_RING + d * w].reshape(d, w)[:, :learned]
         none = np.zeros(d)

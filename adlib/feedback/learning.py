@@ -22,7 +22,7 @@ from adlib.base import (
     Detection,
     Detector,
     Scores,
-    anomaly_score,
+    score_by,
     split_folds,
 )
 from adlib.scaling import center_scale, standardise
@@ -111,7 +111,8 @@ class Reviewed(Detector):
     ----------
     detector : fitted estimator
         With or without members or a window; anything that `adlib.anomaly_score` serves. Never
-        changed. An online detector is judged with the state it has.
+        changed. An online detector is judged by `frozen_score`, with the state it has: verdicts
+        are about rows apart from their stream.
     reach : float
         How alike rows of an ignored pattern are, in (0, 1): closer to the marked row than
         ``reach`` times its distance to the nearest normal row.
@@ -190,7 +191,7 @@ class Reviewed(Detector):
     def _fit_held_out(self, X: Matrix) -> Scores:
         context, rng = self.context_, np.random.default_rng(self.seed_)
         self.normal_ = X
-        self.scale_ = Calibration().fit(anomaly_score(self.detector, X)[context:])
+        self.scale_ = Calibration().fit(score_by(self.detector, X, "frozen_score")[context:])
         # the detector's own decision is the origin: surprise -log(alpha) at its conformal cut
         self.center_, self.spread_ = center_scale(self._summary(X)[context:])
         odds, rows = (part[context:] for part in self.describe(X))
@@ -230,7 +231,8 @@ class Reviewed(Detector):
         """
         check_is_fitted(self, "spread_")
         X = self.validate(X, reset=False)
-        surprise = self.scale_.surprise(anomaly_score(self.detector, X)) + np.log(self.alpha)
+        surprise = self.scale_.surprise(score_by(self.detector, X, "frozen_score")) + np.log(
+            self.alpha)
         odds = np.where(surprise > 1, 1 + np.log(np.maximum(surprise, 1)), surprise)
         Z = standardise(self._summary(X), self.center_, self.spread_)
         # capped: no single wild value may tilt the whole correction

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adlib.base import Detector, OnlineDetector, anomaly_score
+from adlib.base import Detector, OnlineDetector, anomaly_score, is_stateful
 from adlib.realtime.windows import Rows
 from adlib.thresholds import Scores
 
@@ -82,6 +82,9 @@ class Member:
         """State of an online detector; while it hangs, the last one that is known."""
         if self.online and (self.running is None or self.running.done()):
             self._state = self.model.get_state()
+        elif not self.online and is_stateful(self.model):
+            raise TypeError("online detectors inside another one cannot learn live: name each as a "
+                            "detector of the engine")
         return self._state
 
     def restore(self, state: dict[str, Any] | None) -> None:
