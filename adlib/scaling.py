@@ -28,13 +28,16 @@ def center_scale(X: NDArray[np.float64], *, robust: bool = False
     >>> center.tolist(), scale.tolist()
     ([2.0, 5.0], [1.0, 1.0])
     """
+    # a power of two is divided out and back without rounding, and no sum of huge values overflows
+    size = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)
+    X = X / size
     center, scale = X.mean(axis=0), X.std(axis=0)
     constant = scale <= 1e-9 * np.abs(center)
     if robust:
         low, center, high = np.percentile(X, (25, 50, 75), axis=0)
         spread = (high - low) / 1.349
         scale = np.where(spread > 1e-9 * np.abs(center), spread, scale)
-    return center, np.where(constant, 1.0, scale)
+    return center * size, np.where(constant, 1.0, scale * size)
 
 
 def standardise(X: NDArray[np.float64], center: NDArray[np.float64] | float,
