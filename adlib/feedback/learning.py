@@ -119,7 +119,7 @@ class Reviewed(Detector):
     random_state, alpha, threshold
         See `adlib.Detector`.
     window, calibration, smoothing
-        Stay at 1 and "auto": they are the detector's and the normal rows' matter.
+        Stay at 1, "auto" and None: they are the detector's and the normal rows' matter.
 
     Attributes
     ----------
