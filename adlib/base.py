@@ -350,7 +350,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             if len(X) < 2:
                 raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
                                  f"got n_samples = {len(X)}")
-            self._look_for_period(X)
+            self.look_for_period(X)
             if len(X) <= (gap := self._gap):
                 raise ValueError(f"window={self.window} needs more than {gap} rows to fit, got "
                                  f"{len(X)}; shorten the window or give more rows")
@@ -361,9 +361,16 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 self.calibrate_scores(held_out)
         return self
 
-    def _look_for_period(self, X: NDArray[np.float64]) -> None:
-        """Settle what is "auto" by the rows that train, before anything is trained."""
+    def look_for_period(self, X: NDArray[np.float64]) -> None:
+        """Settle what is "auto" by the rows that will train, as `fit` does before all else.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Rows for `fit`; those that `plan` holds out are not looked at.
+        """
         if "auto" in (self.window, self.smoothing):
+            self.n_features_in_ = X.shape[1]
             self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
             rows = X[self.plan(len(X)).train]
             self.usual_period_ = max(1, min(usual_period(rows), len(rows) // 4))

@@ -351,7 +351,7 @@ class _Model:
 
     def native(self, W: Array, steps: bool) -> tuple[Array, Array | None]:
         """Contributions (n, features), and by step (n, window, features) where they split so."""
-        if isinstance(self.model, Detector):
+        if isinstance(self.model, Detector) and self.model.smoothing is None:
             cells = self._ask(self.model.window_contributions, W)
             split = steps and self.length > 1 and cells.shape == W.shape
             return cells.sum(axis=1), cells if split else None

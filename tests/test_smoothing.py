@@ -1,6 +1,7 @@
 """Means of neighbouring rows: a finite past, exact causality, nothing that a huge value leaves."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adlib import load, save
+from adlib.compare import score_cell
+from adlib.compare.protocol import purge_gap
+from adlib.datasets import Dataset
 from adlib.detectors import KNN, Ensemble, MaxAbsZ, PCAReconstruction, RollingZScore
+from adlib.explain import explain
 from adlib.smoothing import gaussian_weights, memory_rows, memory_weights, smooth
 from adlib.thresholds import POT, CalibrationWarning, Conformal
 
@@ -220,3 +225,27 @@ def test_files_from_before_there_was_smoothing(tmp_path):
     again = load(tmp_path / "model")
     assert (again.detect(X).is_anomaly == model.detect(X).is_anomaly).all()
     assert again.smoothing_ is None and again.window_ == 3
+
+
+def test_compare_leaves_out_what_fit_will_choose():
+    X = seasonal(2_000, period=60)
+    data = Dataset("season", X, np.arange(2_000) == 1_900, train_end=1_000)
+    for detector, back in ((MaxAbsZ(window="auto"), 59), (MaxAbsZ(smoothing="auto"), 0),
+                           (Ensemble(members=[MaxAbsZ(), KNN()], window="auto"), 59)):
+        assert purge_gap([detector, KNN()], data) == back
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            cell = score_cell(detector, data)
+        assert cell.test_rows.start == 1_000 + back and len(cell.test) == 1_000 - back
+        assert len(cell.calibrate) == 1_000 - data.calibrate_start - back
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_explanations_are_of_the_smoothed_score():
+    X = seasonal(600, d=4)
+    model = PCAReconstruction(smoothing=5).fit(X[:400])
+    X[500, 1] += 9
+    found = explain(model, X, [502], method="native")
+    assert found.scores == pytest.approx(model.anomaly_score(X)[502])
+    assert found.contributions[0] == pytest.approx(model.contributions(X)[502])
+    assert found.contributions[0].argmax() == 1 and found.sums_to_score

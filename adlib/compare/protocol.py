@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,7 +153,7 @@ def score_cell(
     if len(named) != 1:
         raise ValueError(f"detector must be one, got {len(named)}")
     (model,) = named.values()
-    if (back := lookback(model)) > room(dataset):
+    if (back := will_look_back(model, dataset)) > room(dataset):
         raise ValueError(
             f"the detector looks back on {back} rows, and {dataset.name} has parts of only "
             f"{dataset.train_end - dataset.calibrate_start} (calibration) and "
@@ -337,6 +338,17 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
     return [name for name in names if wanted is None or is_named(name, wanted)]
 
 
+def will_look_back(model: Any, dataset: Dataset) -> int:
+    """`lookback` after the fit of a cell: where it is "auto", the rows that train decide."""
+    if isinstance(model, Detector) and "auto" in (model.window, model.smoothing):
+        model = clone(model)
+        if not _calibrates_itself(model):
+            model.calibration = None
+        with suppress(ValueError):  # too few rows: the cell will say so
+            model.look_for_period(dataset.X[: dataset.calibrate_start])
+    return lookback(model)
+
+
 def room(dataset: Dataset) -> int:
     """Rows that can be left out at the start of the parts without emptying one."""
     parts = (dataset.train_end - dataset.calibrate_start, len(dataset) - dataset.train_end)
@@ -347,7 +359,8 @@ def purge_gap(models: Iterable[Any], dataset: Dataset) -> int:
     """Rows to leave out at the start of each part and of each recording."""
     most = room(dataset)  # a detector that looks back further fails alone
     models = list(models)
-    gap = max((back for back in map(lookback, models) if back <= most), default=0)
+    backs = [will_look_back(model, dataset) for model in models]
+    gap = max((back for back in backs if back <= most), default=0)
     if dataset.session is None:
         return gap
     return max(1, gap, *(getattr(core(model), "warm_up", 0) for model in models))
