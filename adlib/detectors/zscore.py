@@ -448,8 +448,8 @@ class RollingZScore(FlatStateDetector):
         super().check_params()
         self._check_whole("window", "warm_up", least=2, of="rows")
         self._check_whole("release", of="rows", optional=True)
-        if self.warm_up > self.window:
-            raise ValueError(f"warm_up must not exceed window={self.window}, got {self.warm_up}")
+        if self.warm_up > self.window_:
+            raise ValueError(f"warm_up must not exceed window={self.window_}, got {self.warm_up}")
         self._check_number("gate", above=0, most=np.inf, optional=True)
         self._check_number("min_scale", above=0)
 
@@ -464,7 +464,7 @@ class RollingZScore(FlatStateDetector):
 
     def _could_be(self, found: Values, fresh: Values) -> bool:
         head = named(found, 0, HEAD)
-        return bool(is_count(head["seen"]) and head["position"] == head["seen"] % self.window
+        return bool(is_count(head["seen"]) and head["position"] == head["seen"] % self.window_
                     and is_count(head["oldest"])
                     and head["oldest"] < max(head["release"], 1))
 
@@ -472,7 +472,7 @@ class RollingZScore(FlatStateDetector):
         return np.minimum(np.sqrt(_z2_features(X, self.state_)), _WORST)
 
     def usual(self) -> tuple[Values, ...]:
-        d, w = self.n_features_in_, int(self.window)
+        d, w = self.n_features_in_, self.window_
         learned = min(int(named(self.state_, 0, HEAD)["seen"]), w)
         ring = self.state_[_RING:_RING + d * w].reshape(d, w)[:, :learned]
         none = np.zeros(d)
