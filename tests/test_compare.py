@@ -481,9 +481,11 @@ def test_a_delay_is_a_number_of_rows_or_hindsight(data, delay):
         quick(Distance, data, delay=delay)
 
 
-def test_rows_without_time_have_no_hindsight():
-    with pytest.raises(ValueError, match=r"rows in time order, and \['table'\] have no time"):
-        quick(Distance, make_data("table", timed=False), delay="hindsight")
+def test_rows_without_order_have_no_hindsight():
+    series = make_data("series", timed=False)
+    assert set(quick(Distance, series, delay="hindsight").status) == {"ok"}
+    with pytest.raises(ValueError, match=r"rows in time order, and \['table'\] have no order"):
+        quick(Distance, make_data("table", ordered=False), delay="hindsight")
 
 
 # --- baselines ------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         How many later rows a score may depend on. None: causal scores, as detectors give them. A
         number of rows, or "hindsight" for all: `adlib.hindsight_score` of every detector, baseline
         and oracle, averaged over the same width (0.3 of `adlib.periods.usual_period` of the rows
-        that train), with thresholds of their own; data sets then need time. Each call gives
+        that train), with thresholds of their own; rows must have an order. Each call gives
         one; results of several can stand in one table, and are never ranked together.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,

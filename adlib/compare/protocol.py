@@ -248,8 +248,8 @@ def look_ahead(delay: Any, datasets: Iterable[Dataset] = ()) -> str:
     elif delay != "hindsight":
         raise ValueError(f"delay must be None, a whole number of rows or 'hindsight', got "
                          f"{delay!r}")
-    if tables := [data.name for data in datasets if data.time is None]:
-        raise ValueError(f"delay={delay!r} needs rows in time order, and {tables} have no time: "
+    if tables := [data.name for data in datasets if not data.ordered]:
+        raise ValueError(f"delay={delay!r} needs rows in time order, and {tables} have no order: "
                          f"leave them or the delay out")
     return delay
 
