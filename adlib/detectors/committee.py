@@ -152,6 +152,9 @@ class Committee(Detector):
     def check_params(self) -> None:
         super().check_params()
         self._check_number("n_jobs", optional=True)
+        if self.is_stateful and self.smoothing is not None:
+            raise ValueError(f"smoothing must be None with online members, which go on from call "
+                             f"to call, got {self.smoothing!r}")
         if isinstance(self.weights, str) and self.weights not in LEARNED_WEIGHTS:
             raise ValueError(f"weights must be None, one number >= 0 per member, or one of "
                              f"{list(LEARNED_WEIGHTS)}, got {self.weights!r}")

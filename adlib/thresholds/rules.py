@@ -277,7 +277,7 @@ class Conformal(Threshold):
             f"{what} at least {needed:.0f} held-out normal rows, got {got}: the threshold is "
             f"infinite and nothing will be flagged; hold out more rows, "
             f"{', '.join(['raise alpha', *or_else])}, or use threshold=POT(), which extrapolates "
-            f"by extreme values", CalibrationWarning, stacklevel=4)
+            f"by extreme values and promises no rate", CalibrationWarning, stacklevel=4)
         return np.inf
 
 
