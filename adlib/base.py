@@ -377,7 +377,6 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Rows for `fit`; those that `plan` holds out are not looked at.
         """
         if "auto" in (self.window, self.smoothing):
-            self.n_features_in_ = X.shape[1]
             self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
             rows = X[self.plan(len(X)).train]
             self.usual_period_ = max(1, min(usual_period(rows), len(rows) // 4))

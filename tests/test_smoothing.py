@@ -11,9 +11,16 @@ from sklearn.preprocessing import StandardScaler
 
 from adlib import load, save
 from adlib.compare import score_cell
-from adlib.compare.protocol import purge_gap
+from adlib.compare.protocol import purge_gap, will_look_back
 from adlib.datasets import Dataset
-from adlib.detectors import KNN, Ensemble, MaxAbsZ, PCAReconstruction, RollingZScore
+from adlib.detectors import (
+    KNN,
+    Ensemble,
+    LinearForecast,
+    MaxAbsZ,
+    PCAReconstruction,
+    RollingZScore,
+)
 from adlib.explain import explain
 from adlib.smoothing import gaussian_weights, memory_rows, memory_weights, smooth
 from adlib.thresholds import POT, CalibrationWarning, Conformal
@@ -249,3 +256,10 @@ def test_explanations_are_of_the_smoothed_score():
     assert found.scores == pytest.approx(model.anomaly_score(X)[502])
     assert found.contributions[0] == pytest.approx(model.contributions(X)[502])
     assert found.contributions[0].argmax() == 1 and found.sums_to_score
+
+
+def test_a_forecast_looks_back_on_a_quarter_of_the_rows_that_train():
+    model = LinearForecast(smoothing=None, calibration=None)
+    assert clone(model).fit(seasonal(40, d=1)).window_ == 11
+    data = Dataset("short", seasonal(100, d=1), np.arange(100) == 90, train_end=60)
+    assert will_look_back(model, data) == data.calibrate_start // 4 == 12

@@ -340,8 +340,9 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
 
 def will_look_back(model: Any, dataset: Dataset) -> int:
     """`lookback` after the fit of a cell: where it is "auto", the rows that train decide."""
-    if isinstance(model, Detector) and "auto" in (model.window, model.smoothing):
+    if isinstance(model, Detector):
         model = clone(model)
+        model.n_features_in_ = dataset.X.shape[1]
         if not _calibrates_itself(model):
             model.calibration = None
         with suppress(ValueError):  # too few rows: the cell will say so

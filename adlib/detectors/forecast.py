@@ -105,10 +105,10 @@ class LinearForecast(Detector):
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return X  # lag by lag: windows would be copies
 
-    def _look_for_period(self, X: NDArray[np.float64]) -> None:
+    def look_for_period(self, X: NDArray[np.float64]) -> None:
         self.most_lags_ = 1  # `plan` asks for the context: the shortest, for now
         self.most_lags_ = max(1, len(X[self.plan(len(X)).train]) // 4)
-        super()._look_for_period(X)
+        super().look_for_period(X)
 
     def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
         plan = self.plan(len(X))
