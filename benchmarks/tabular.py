@@ -228,7 +228,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     known = all_detectors() | baselines()
-    rows_alone = [name for name, cls in baselines().items() if cls().window == 1]
+    rows_alone = [name for name, cls in baselines().items() if not cls().is_ordered]
     ours = {name: (known[name], {}) for name in [*(given.detectors or OURS), *rows_alone]}
     ours |= {f"{name} untrained": (cls, {"epochs": 0}) for name, (cls, _) in ours.items()
              if "epochs" in cls().get_params()}

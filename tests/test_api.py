@@ -27,6 +27,7 @@ API = {
     "adlib.detectors": """
         AutoEncoder Ensemble FirstDifference GAN KNN LSTM MaxAbsZ MovingDeviation OnlineEnsemble
         PCAReconstruction RandomFeatureAE RandomScore RobustZScore RollingZScore SeasonalZScore
+        SquaredDifference SquaredZ
         Transformer VAE Voting all_detectors baselines find_detector""",
     "adlib.drift": """
         DriftMonitor""",

@@ -500,12 +500,24 @@ def with_baselines():
 def test_baselines_are_in_the_table(with_baselines):
     names = {
         "RandomScore", "MaxAbsZ", "MovingDeviation", "FirstDifference", "PCAReconstruction",
-        "AlwaysAnomalous", "AlwaysNormal",
+        "AlwaysAnomalous", "AlwaysNormal", "SquaredDifference", "SquaredZ",
     }  # fmt: skip
     roles = with_baselines.drop_duplicates("detector").set_index("detector").role
     assert names <= set(roles[roles == "baseline"].index)
     assert roles["Distance"] == "detector" and roles["Oracle"] == "oracle"
     assert (with_baselines.status == "ok").all(), with_baselines.reason.unique()
+
+
+def test_smoothed_one_liners_need_rows_in_order():
+    sets = [make_data("series"), make_data("rows", 1, timed=False)]
+    table = quick(MaxAbsZ, sets, baselines=True, metrics=["vus_pr", "average_precision"])
+    squares = table[table.detector.str.startswith("Squared")]
+    assert set(squares.dataset) == {"series"} and set(squares.role) == {"baseline"}
+    assert all("smoothing='auto'" in text for text in squares.parameters)
+    asked = quick([MaxAbsZ, "SquaredZ"], sets, metrics="average_precision")
+    assert set(asked.dataset[asked.detector == "SquaredZ"]) == {"series", "rows"}
+    rows = table[table.dataset == "rows"]
+    assert len(rows) and (rows.status == "ok").all()
 
 
 def test_constant_decisions(with_baselines):

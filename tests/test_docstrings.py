@@ -212,6 +212,7 @@ def test_one_message_holds_everything_that_is_missing(monkeypatch):
 OWN = {
     "adlib.detectors.MaxAbsZ": "a trivial baseline",
     "adlib.detectors.MovingDeviation": "a trivial baseline",
+    "adlib.detectors.SquaredDifference": "a trivial baseline",
     "adlib.detectors.RandomScore": "a trivial baseline",
     "adlib.detectors.OnlineEnsemble": "adlib's own",
     "adlib.detectors.SeasonalZScore": "adlib's own",

@@ -20,6 +20,7 @@ from adlib.thresholds import check_alpha
 from .cells import FACTS, METRIC, Store, code_version, described
 from .models import (
     ORACLE,
+    SMOOTHED,
     baseline_detectors,
     ignores_seed,
     named_detectors,
@@ -73,7 +74,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         one; results of several can stand in one table, and are never ranked together.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
-        always-anomalous, always-normal, an untrained copy of each network among the detectors
+        always-anomalous, always-normal, and on data with time `SquaredZ` and `SquaredDifference`
+        smoothed over half a usual period; an untrained copy of each network among the detectors
         ("LSTM untrained"), and the oracle of generated data.
     n_jobs : int
         Cells run at the same time, in processes (joblib); -1 = all cores. Times in the table then
@@ -246,8 +248,15 @@ def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[
         _Cell(label, name, data, seed)
         for label, (name, sets) in product(models, drawn.items())
         for seed, data in zip(seeds, sets, strict=True)
-        if roles[label] != "oracle" or data.oracle is not None
+        if _takes_part(label, roles[label], data)
     ]
+
+
+def _takes_part(label: str, role: str, data: Dataset) -> bool:
+    """An oracle where the data have one; a one-liner with a memory where rows have an order."""
+    if role == "oracle":
+        return data.oracle is not None
+    return role == "detector" or label not in SMOOTHED or data.time is not None
 
 
 def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, Any]
