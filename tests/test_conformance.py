@@ -17,6 +17,7 @@ from adlib.detectors import (
     MaxAbsZ,
     PCAReconstruction,
     RandomFeatureAE,
+    RandomFeatureForecast,
     RollingZScore,
     Voting,
     all_detectors,
@@ -29,6 +30,7 @@ WAIVED = {"RandomScore": ["sign"]}
 
 SMALL = {  # the defaults take a second a fit, and scikit-learn's suite alone fits a hundred times
     "RandomFeatureAE": {"n_hidden": 64},
+    "RandomFeatureForecast": {"n_hidden": 16},
     "Ensemble": {"members": [(RandomFeatureAE(n_hidden=32), 2.0), KNN()]},
     "Voting": {"members": [IsolationForest(n_estimators=10), OneClassSVM(nu=0.05),
                            make_pipeline(StandardScaler(), EllipticEnvelope())]},
@@ -50,6 +52,7 @@ VARIANTS = {
     "KNN(window=16)": KNN(window=16),
     "MaxAbsZ(window=64)": MaxAbsZ(window=64, alpha=0.2),
     "RandomFeatureAE(window=64)": RandomFeatureAE(window=64, n_hidden=16, copies=1),
+    "RandomFeatureForecast(always)": RandomFeatureForecast(n_hidden=16, worth=np.inf),
     "Ensemble(KNN(window=16))": Ensemble(members=[KNN(window=16), MaxAbsZ()], alpha=0.2),
     "PCAReconstruction(window=4)": PCAReconstruction(window=4, n_components=2),
     "RollingZScore(gate)": RollingZScore(window=50, gate=3.0, release=20),

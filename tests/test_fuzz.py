@@ -531,6 +531,7 @@ _SMALL = {
     "LSTM": {**_DEEP, "hidden_size": 4, "window": 3},
     "Transformer": {**_DEEP, "width": 4, "n_heads": 2, "n_layers": 1, "window": 3},
     "RandomFeatureAE": {"n_hidden": 8, "copies": 1, "random_state": 0},
+    "RandomFeatureForecast": {"n_hidden": 8, "worth": np.inf, "random_state": 0},
     "RandomScore": {"random_state": 0}, "MovingDeviation": {"window": 3},
     "RollingZScore": {"window": 20}, "RobustZScore": {"window": 20},
     "SeasonalZScore": {"window": 20, "period": 10, "warm_up": 5},

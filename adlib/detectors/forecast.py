@@ -1,11 +1,13 @@
 """What a linear forecast from the last rows misses, remembered for a while."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adlib.base import WIDEST, Detector, Scores
+from adlib.detectors.random_features import ridge_readout
 from adlib.scaling import center_scale, standardise
 from adlib.smoothing import memory_weights, smooth
 
@@ -122,22 +124,27 @@ class LinearForecast(Detector):
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.center_, self.scale_ = center_scale(X)
-        (n, d), lags = X.shape, self.window_ - 1
-        Z = self._standardised(X)
-        past = np.lib.stride_tricks.sliding_window_view(Z[:-1], lags, axis=0).swapaxes(1, 2)
-        gram, cross = self.ridge * np.eye(lags * d + 1), np.zeros((lags * d + 1, d))
-        step = max(1, _SLICE // (lags * d))
-        for start in range(0, n - lags, step):
-            rows = past[start:start + step].reshape(-1, lags * d)
-            rows = np.hstack([rows, np.ones((len(rows), 1))])
-            gram += rows.T @ rows
-            cross += rows.T @ Z[lags + start:lags + start + len(rows)]
-        weights = np.linalg.solve(gram, cross)
-        self.weights_, self.intercept_ = weights[:-1].reshape(lags, d, d), weights[-1]
-        errors = self._squared_errors(X)
+        self._solve(self._standardised(X))
+        errors, lags = self._squared_errors(X), len(self.weights_)
         self.noise_ = np.maximum(errors[lags:].mean(axis=0), LEAST_NOISE)
         usual = self._remembered(errors / self.noise_)[lags:]
         self.usual_ = np.maximum(np.quantile(usual, self.tail, axis=0), LEAST_USUAL)
+
+    def _solve(self, Z: NDArray[np.float64]) -> None:
+        """Learn the forecast from standardised rows."""
+        weights = ridge_readout(self._lagged(Z), self.ridge)
+        self.weights_ = weights[:-1].reshape(-1, Z.shape[1], Z.shape[1])
+        self.intercept_ = weights[-1]
+
+    def _lagged(self, Z: NDArray[np.float64]) -> Iterator[
+            tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """In chunks: the values before each row that has a past, and a one; the row itself."""
+        lags, width = self.window_ - 1, (self.window_ - 1) * Z.shape[1]
+        past = np.lib.stride_tricks.sliding_window_view(Z[:-1], lags, axis=0).swapaxes(1, 2)
+        for start in range(0, len(past), step := max(1, _SLICE // width)):
+            rows = past[start:start + step].reshape(-1, width)
+            yield (np.hstack([rows, np.ones((len(rows), 1))]),
+                   Z[lags + start:lags + start + len(rows)])
 
     def _standardised(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(standardise(X, self.center_, self.scale_), -FAR, FAR)
