@@ -92,8 +92,8 @@ class Season:
 
     def z(self, x, t):
         phase = self.phase(t)
-        seen = max(self.visits.get(phase, 0) - 1, 0)  # the first deviates from nothing
-        size = (10 * self.spread + seen * self.spreads.get(phase, 0.0)) / (10 + seen)
+        visits = self.visits.get(phase, 0)
+        size = (10 * self.spread + visits * self.spreads.get(phase, 0.0)) / (10 + visits)
         return abs(self.residual(x, t)) / max(1.2533 * size, self.floor())
 
     def floor(self):
@@ -112,7 +112,7 @@ class Season:
         self.spread += slow * (size - spread)
         visits = self.visits[phase] = self.visits.get(phase, 0) + 1
         if visits == 1:
-            self.usual[phase], self.spreads[phase] = x - self.level - (e - held), 0.0
+            self.usual[phase], self.spreads[phase] = x - self.level - (e - held), self.spread
         else:
             self.usual[phase] += max(1 / self.memory, 1 / visits) * held
             rate = max(1 / self.memory, 1 / (visits - 1))

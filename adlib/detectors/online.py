@@ -225,8 +225,8 @@ def _residual(x: float, season: Record, t: int) -> float:
 def _deviation(season: Record, t: int, head: Record) -> float:
     """Standard deviation of the phase, leaning on that of all phases while visits are few."""
     phase = _phase(season, t)
-    seen = max(season.visits[phase] - 1, 0.0)  # the first had nothing to deviate from
-    size = (10 * season.spread + seen * season.spreads[phase]) / (10 + seen)
+    visits = season.visits[phase]
+    size = (10 * season.spread + visits * season.spreads[phase]) / (10 + visits)
     # 1.2533 times the mean absolute deviation is a normal law's standard deviation
     return max(1.2533 * size, head.min_scale, 1e-9 * abs(season.centre))
 
@@ -253,6 +253,7 @@ def _learn(x: float, e: float, season: Record, t: int, head: Record) -> None:
         rate = max(head.rate, 1.0 / visits)
         if visits == 1:
             season.usual[phase] = x - season.level - (e - held)
+            season.spreads[phase] = season.spread  # this visit had nothing to deviate from
         else:
             season.usual[phase] += rate * held
             rate = max(head.rate, 1.0 / (visits - 1))
