@@ -26,8 +26,8 @@ API = {
         make_medical make_sensor_stream make_sine make_telemetry""",
     "adlib.detectors": """
         AutoEncoder Ensemble FirstDifference GAN KNN LSTM MaxAbsZ MovingDeviation OnlineEnsemble
-        PCAReconstruction RandomFeatureAE RandomFeatureForecast RandomScore RobustZScore
-        RollingZScore SeasonalZScore SquaredDifference SquaredZ
+        PCAReconstruction RandomFeatureAE RandomScore RobustZScore RollingZScore SeasonalZScore
+        SquaredDifference SquaredZ
         Transformer VAE Voting all_detectors baselines find_detector""",
     "adlib.drift": """
         DriftMonitor""",
