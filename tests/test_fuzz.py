@@ -191,7 +191,8 @@ def thresholds():
     own = {
         t.Fixed: {"value": number(1.0)}, t.Sigma: {"n_sigmas": number(3.0)},
         t.Quantile: {"q": number(0.9)},
-        t.Conformal: {"alpha": number(0.1), "block": choice(None, "auto", 5)},
+        t.Conformal: {"alpha": number(0.1), "block": choice(None, "auto", 5),
+                      "smoothing": number(2)},
         t.POT: {"alpha": number(0.01), "tail": number(0.2)},
         t.Tracking: {"alpha": number(0.1), "step": number(0.05)},
         t.SPOT: {"alpha": number(0.01), "tail": number(0.2), "memory": number(100, huge=False),

@@ -183,9 +183,9 @@ def test_window_of_the_usual_period():
 @pytest.mark.parametrize(("params", "words"), [
     ({"window": "auto", "smoothing": 5}, "window='auto' and smoothing=5 both"),
     ({"window": "wide"}, "window must be a whole number"),
-    ({"smoothing": 0.5}, "smoothing must be a number >= 1"),
-    ({"smoothing": True}, "smoothing must be a number >= 1"),
-    ({"smoothing": "much"}, "smoothing must be a number >= 1")])
+    ({"smoothing": 0.5}, "smoothing must be a number >= 1 and at most 100000"),
+    ({"smoothing": True}, "smoothing must be a number >= 1 and at most 100000"),
+    ({"smoothing": "much"}, "smoothing must be a number >= 1 and at most 100000")])
 def test_refusals(params, words):
     with pytest.raises(ValueError, match=words):
         MaxAbsZ(**params).fit(seasonal(100))
