@@ -509,7 +509,7 @@ def test_baselines_are_in_the_table(with_baselines):
 
 
 def test_smoothed_one_liners_need_rows_in_order():
-    sets = [make_data("series"), make_data("rows", 1, timed=False)]
+    sets = [make_data("series"), make_data("rows", 1, timed=False, ordered=False)]
     table = quick(MaxAbsZ, sets, baselines=True, metrics=["vus_pr", "average_precision"])
     squares = table[table.detector.str.startswith("Squared")]
     assert set(squares.dataset) == {"series"} and set(squares.role) == {"baseline"}

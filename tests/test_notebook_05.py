@@ -68,7 +68,9 @@ def test_labelled_table(run):
     for column in ("mean", "low", "high", "random", "event_recall", "alarms_per_day"):
         assert column in text
     assert "mine: No winner: the interval of KNN" in text
-    assert "\n9 cells, 0 failed, 0 with a warning" in text
+    assert "\n11 cells, 0 failed, 2 with a warning" in text
+    assert "note: all detectors look at single rows" not in text  # RollingZScore does not
+    assert "Scores with look-ahead (hindsight)" in text  # on cheap detectors
     assert "audit of " in text and "This ranks the ability to find injected anomalies" in text
     assert n_figures == 4
 
@@ -99,6 +101,22 @@ def test_report_results_and_window(run, folder):
     assert set(manifest["data"]) == {"mine"}
     page = (folder / "mine_report" / "index.html").read_text()
     assert "Model comparison on mine.csv" in page and "<h2>Audit</h2>" in page
+
+
+def test_windows_of_a_period_and_a_comparison_with_a_delay(run, folder):
+    more = {"detectors": ["KNN"], "report_dir": "late_report"}
+    text, _ = run(**MINE, **more, delay=20, window="auto")
+    assert "KNN(window='auto')" in text and "causal" in text
+    assert "mine, VUS-PR. Scores with look-ahead (delay of 20 rows): No winner" in text
+    page = (folder / "late_report" / "index.html").read_text()
+    assert "<h2>Ranking (causal)</h2>" in page and "<h2>Ranking (delay of 20 rows)</h2>" in page
+    table = pd.read_csv(folder / "late_report" / "table.csv")
+    assert set(table.look_ahead) == {"causal", "delay of 20 rows"}
+
+
+def test_single_rows_and_wrong_delays_are_named(run):
+    with pytest.raises(PapermillExecutionError, match="delay must be None, a whole number of rows"):
+        run(**MINE, detectors=["MaxAbsZ"], delay="later")
 
 
 def test_a_folder_laid_out_as_a_benchmark(run, folder):

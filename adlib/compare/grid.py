@@ -74,7 +74,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         one; results of several can stand in one table, and are never ranked together.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
-        always-anomalous, always-normal, and on data with time `SquaredZ` and `SquaredDifference`
+        always-anomalous, always-normal, and on rows in order `SquaredZ` and `SquaredDifference`
         smoothed over half a usual period; an untrained copy of each network among the detectors
         ("LSTM untrained"), and the oracle of generated data.
     n_jobs : int
@@ -256,7 +256,7 @@ def _takes_part(label: str, role: str, data: Dataset) -> bool:
     """An oracle where the data have one; a one-liner with a memory where rows have an order."""
     if role == "oracle":
         return data.oracle is not None
-    return role == "detector" or label not in SMOOTHED or data.time is not None
+    return role == "detector" or label not in SMOOTHED or data.ordered
 
 
 def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, Any]
