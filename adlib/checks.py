@@ -520,7 +520,7 @@ def check_smoothing(detector: Detector) -> None:
         return
     for setting in ({"smoothing": 2.5}, {"window": "auto", "smoothing": None}):
         changed = clone(detector).set_params(alpha=0.2, **setting)
-        if isinstance(detector, OnlineDetector):
+        if isinstance(detector, OnlineDetector) or (detector.is_stateful and changed.smoothing):
             with _refuses(ValueError, f"an online detector with {setting}"):
                 changed.fit(_normal(detector))
             continue

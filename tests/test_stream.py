@@ -11,6 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from adlib import explain
 from adlib.base import OnlineDetector, anomaly_score, is_stateful, score_by
+from adlib.checks import check_detector
 from adlib.compare import compare
 from adlib.compare.protocol import score_cell
 from adlib.datasets import Dataset, load_sklearn
@@ -147,6 +148,12 @@ def test_of_scikit_learns_checks_two_are_waived_and_no_more(cls):
     allowed = {"check_methods_sample_order_invariance", "check_methods_subset_invariance"}
     assert failed <= (allowed if cls().is_stateful else set())
     assert cls().is_stateful == issubclass(cls, OnlineDetector)
+
+
+@pytest.mark.parametrize("make", [
+    HourOfDay, lambda: Ensemble(members=[RollingZScore(window=20), MaxAbsZ()], random_state=0)])
+def test_the_suite_passes(make):
+    assert "sklearn" in check_detector(make())
 
 
 # -- ensembles and Pipelines ------------------------------------------------------------------
