@@ -155,6 +155,13 @@ def test_online_detectors_and_look_back_are_served():
         detectors=["RollingZScore"]).members[0].model.state_)
 
 
+def test_members_run_without_smoothing():
+    X, smoothed = faulty(), {"detector": "PCAReconstruction", "parameters": {"smoothing": 20}}
+    model, plain = engine(detectors=[smoothed]), engine()
+    assert model.members[0].model.smoothing is None and model.members[0].context == 0
+    assert [v.p_value for v in model.judge([X])[0]] == [v.p_value for v in plain.judge([X])[0]]
+
+
 # ------------------------------------------------------------------ incidents
 
 

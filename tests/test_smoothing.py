@@ -22,6 +22,7 @@ from adlib.detectors import (
     RollingZScore,
 )
 from adlib.explain import explain
+from adlib.feedback import Reviewed
 from adlib.smoothing import gaussian_weights, memory_rows, memory_weights, smooth
 from adlib.thresholds import POT, CalibrationWarning, Conformal
 
@@ -207,6 +208,14 @@ def test_members_run_without_smoothing():
     assert np.isfinite(own.threshold_) and own.context_ == 15
     again = clone(own).set_params(calibration=None).fit(X[:2_400]).calibrate(X[2_400:])
     assert len(again.calibration_.scores_) == len(own.calibration_.scores_) == 585
+
+
+def test_online_members_leave_no_smoothing():
+    stateful = Ensemble(members=[RollingZScore(), MaxAbsZ()], smoothing=5)
+    with pytest.raises(ValueError, match="smoothing must be None with online members"):
+        stateful.fit(seasonal(300))
+    with pytest.raises(ValueError, match="'auto' and None, got 1, 'auto', 4"):
+        Reviewed(MaxAbsZ().fit(seasonal(300)), smoothing=4).fit(seasonal(300))
 
 
 @pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")

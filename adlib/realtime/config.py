@@ -66,7 +66,10 @@ def _check_parameters(name: str, given: Iterable[str], own: Iterable[str] = ()) 
 
 
 class DetectorConfig(Settings):
-    """A detector by name, and its parameters. Plain text is a name alone."""
+    """A detector by name, and its parameters. Plain text is a name alone.
+
+    Members run without ``smoothing``: an engine judges the highest score of a window.
+    """
 
     detector: str = Field(description="One of adlib's, or 'module:Class'.")
     parameters: dict[str, Any] = {}
