@@ -518,7 +518,8 @@ def check_smoothing(detector: Detector) -> None:
     """With smoothing, and window="auto": the past only, rows, files, rate; refused online."""
     if not {"window", "smoothing"} <= detector.get_params().keys():
         return
-    for setting in ({"smoothing": 2.5}, {"window": "auto", "smoothing": None}):
+    rows = 1 if detector.window == "auto" else detector.window
+    for setting in ({"window": rows, "smoothing": 2.5}, {"window": "auto", "smoothing": None}):
         changed = clone(detector).set_params(alpha=0.2, **setting)
         if isinstance(detector, OnlineDetector) or (detector.is_stateful and changed.smoothing):
             with _refuses(ValueError, f"an online detector with {setting}"):
