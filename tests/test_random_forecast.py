@@ -8,7 +8,7 @@ from adlib.detectors import LinearForecast, RandomFeatureForecast
 
 
 def logistic(n=4_000, noise=0.01, seed=0):
-    """A chaotic map whose rows are uncorrelated, with a little noise on what is seen."""
+    """A chaotic map, with a little noise on what is seen."""
     x = np.full(n, 0.3)
     for t in range(1, n):
         x[t] = 3.8 * x[t - 1] * (1 - x[t - 1])

@@ -53,7 +53,7 @@ class RandomFeatureForecast(LinearForecast):
     --------
     >>> X = np.full((3_000, 1), 0.3)
     >>> for t in range(1, 3_000):
-    ...     X[t] = 3.8 * X[t - 1] * (1 - X[t - 1])  # uncorrelated, and still a law
+    ...     X[t] = 3.8 * X[t - 1] * (1 - X[t - 1])  # chaotic, and still a law
     >>> X[2_500] = 0.9  # an ordinary value at the wrong time
     >>> for kind in (LinearForecast, RandomFeatureForecast):
     ...     score = kind(window=3, smoothing=None).fit(X[:2_000]).anomaly_score(X[2_000:])
