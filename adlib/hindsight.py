@@ -107,7 +107,7 @@ def hindsight_score(model: Any, X: ArrayLike, *, delay: int | None = None,
     Notes
     -----
     Towards the ends of the recording the average is over the rows that exist. A committee is moved
-    by half of its own window; the windows of its members stay behind the row. Single-row spikes are
+    by its own window and the narrowest of its members. Single-row spikes are
     flattened, two events nearer than the width become one, and the hit begins before its event.
 
     Examples

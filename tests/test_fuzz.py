@@ -658,14 +658,14 @@ def comparing():
     (folder / "file").write_text("x")
     where = fixed(lambda r: Path(tempfile.mkdtemp(dir=folder)), file=folder / "file")
     for name, kind in (("n_jobs", switch(1)), ("time_limit", choice(None)), ("results_dir", where),
-                       ("scheduler", choice(None))):
+                       ("scheduler", choice(None)), ("delay", choice(None, 3, "hindsight"))):
         yield Target(f"compare.{name}", lambda value, name=name: c.compare(
             "MaxAbsZ", data, [0], metrics=["roc_auc"], baselines=False, progress=False, n_random=0,
             n_bootstrap=0, **{name: value}), {"value": kind}, cells, says=(name,),
             raises=(OSError, ImportError))
     yield Target("score_cell", c.score_cell, {
         "detector": of_detectors, "dataset": of_data, "seed": number(0), "alpha": number(0.1),
-        "purge": number(2)}, _instance(c.CellScores),
+        "purge": number(2), "delay": choice(None, 3, "hindsight")}, _instance(c.CellScores),
         says=("detector", "test", "data", "random_state", "noise", "gaps", "tiny", "late", "early",
               "X", "n_neighbors"))
     yield Target("rank_unlabelled", lambda detectors, dataset, **k: c.rank_unlabelled(
@@ -685,12 +685,18 @@ def comparing():
             lambda r: {"f1": 0.5}, unknown={"accuracy": 0.9}, above={"f1": 1.5}, nan={"f1": np.nan},
             text={"f1": "good"}, list=["f1"]), "window": number(4),
         "session": array(lambda r: np.arange(60) // 30, optional=True), "series": switch(True),
+        "delay": choice(None, 3, "hindsight"),
         "n_random": number(19, huge=False), "n_bootstrap": number(2, huge=False),
         "random_state": number(0)}, _instance(c.Audit))
     yield Target("audit", lambda scores, labels, predictions: c.audit(
         scores, labels, predictions=predictions, n_random=19, n_bootstrap=0),
         {**scored, "predictions": labels()}, _instance(c.Audit))
 
+    X = rng.normal(size=(60, 2))
+    yield Target("audit", lambda model, X, labels: c.audit(
+        X[:, 0], labels, X=X, model=model, n_random=19, n_bootstrap=0), {
+        "model": fixed(lambda r: KNN().fit(X), unfitted=KNN()), "X": fixed(lambda r: X.copy()),
+        "labels": labels()}, _instance(c.Audit), own=("model",), says=("KNN", "X"))
     sine = make_sine(200, n_events=3, random_state=0)
     good = c.compare(["KNN"], [data, sine], [0], metrics=["average_precision", "roc_auc"],
                      n_random=1, n_bootstrap=2, progress=False)

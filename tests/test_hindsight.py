@@ -16,10 +16,12 @@ from adlib import Windows, all_detectors, hindsight_score
 from adlib.datasets import load_tsb
 from adlib.detectors import (
     KNN,
+    Ensemble,
     MaxAbsZ,
     RollingZScore,
     SquaredDifference,
     SquaredZ,
+    Voting,
     baselines,
 )
 from adlib.hindsight import Kernel, hindsight_detect
@@ -221,3 +223,11 @@ def test_on_public_series_squares_are_as_strong_as_published():
         found.append([vus_pr(data.y, s, window=50) for s in (model.anomaly_score(X), around)])
     causal, around = np.mean(found, axis=0)
     assert causal > 0.3 and around > causal + 0.03
+
+
+def test_a_committee_is_moved_as_its_narrowest_member():
+    assert Ensemble(members=[KNN(window=21), MaxAbsZ(window=9)]).lag_ == 4
+    assert Ensemble(members=[KNN(window=21), MaxAbsZ()], window=5).lag_ == 2
+    assert Ensemble(members=[KNN(window=21), IsolationForest()]).lag_ == 0
+    assert Ensemble(members=[KNN(window=21), RollingZScore()]).lag_ == 0
+    assert Voting().lag_ == Ensemble().lag_ == 0

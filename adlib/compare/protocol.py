@@ -270,8 +270,8 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
         known = _known_scores(model, dataset)
     elif is_stateful(judge):  # its stream goes on through all parts
         floor, known = dataset.calibrate_start, _continued(judge, dataset)
-    one = np.zeros(len(dataset), dtype=int)
-    recordings = runs(one == 0, one if dataset.session is None else dataset.session)
+    of = [] if dataset.session is None else [dataset.session]
+    recordings = runs(np.ones(len(dataset), bool), *of)
     found = []
     for rows in parts:
         scores = np.empty(max(0, rows.stop - rows.start))

@@ -340,10 +340,11 @@ def verdict(table: pd.DataFrame) -> str:
     MaxAbsZ, reaches 75 % of the best average precision.
     """
     parts = by_look_ahead(table)
-    said = {look: _verdict(part) for look, part in parts.items()}
-    return " ".join(text if [*said] == ["causal"] else f"Scores with look-ahead ({look}): {text}"
-                    if look != "causal" else f"Causal scores: {text}"
-                    for look, text in said.items())
+    if [*parts] == ["causal"]:
+        return _verdict(parts["causal"])
+    return " ".join(("Causal scores: " if look == "causal" else
+                     f"Scores with look-ahead ({look}): ") + _verdict(part)
+                    for look, part in parts.items())
 
 
 def _verdict(table: pd.DataFrame) -> str:

@@ -176,6 +176,12 @@ class Committee(Detector):
     def context_(self) -> int:
         return super().context_ + max([0, *(m.context_ for m in self._own())])
 
+    @property
+    def lag_(self) -> int:
+        own = self._own()  # of members alone that look back less, the score is not to come early
+        foreign = len(own) < len(self.members or ())
+        return super().lag_ + (0 if foreign else min((m.lag_ for m in own), default=0))
+
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
         found = [core(pair[0] if isinstance(pair, tuple) else pair) for pair in members]
