@@ -336,7 +336,7 @@ def test_nothing_is_ranked_without_a_headline(metric, value):
 def test_verdict_wants_the_table(real):
     with pytest.raises(ValueError, match="not its summary: it lacks"):
         verdict(summarise(real))
-    assert verdict(real).startswith("No winner: 2 data sets are too few to tell 5 detectors")
+    assert verdict(real).startswith("No winner: 2 data sets are too few to tell 7 detectors")
     assert verdict(real[real.dataset == "rows"]).startswith("No winner: the interval of ")
 
 
