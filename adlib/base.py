@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.arguments import instance, number, one_of, whole
+from adlib.arguments import floats, instance, number, one_of, whole
 from adlib.periods import LONGEST, usual_period
 from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
@@ -907,6 +907,35 @@ class OnlineDetector(Detector):
         score = self.score_one(x)
         self.learn_one(x)
         return score
+
+    def row(self, x: ArrayLike) -> NDArray[np.float64]:
+        """A row as kernels take it; what is none is named. An unfitted detector starts with it.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+
+        Raises
+        ------
+        ValueError
+            When the row has another width or a value that is not finite.
+        """
+        found = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
+        started = hasattr(self, "n_features_in_")
+        d = self.n_features_in_ if started else found.size
+        if found.shape != (d,) or d == 0:
+            raise ValueError(f"x must have shape ({d or 'n_features'},), got {found.shape}")
+        if not np.isfinite(found).all():
+            raise ValueError(f"x must be finite, got {found[~np.isfinite(found)][0]} in column "
+                             f"{int(np.isfinite(found).argmin())}")
+        if not started:
+            self.check_params()
+            self._start(d)
+        return found
 
     def process(self, X: ArrayLike) -> Scores:
         """Score each row, then learn it, in order; one call, chunks and a row loop agree.

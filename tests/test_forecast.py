@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import adlib
-from adlib.detectors import LinearForecast
+from adlib.detectors import LinearForecast, OnlineForecast
 from adlib.metrics import roc_auc
 from adlib.smoothing import memory_weights, smooth
 from adlib.thresholds import CalibrationWarning
@@ -90,7 +90,7 @@ def test_units_do_not_matter():
 def test_a_finite_past_decides_exactly():
     X = series()
     model = LinearForecast().fit(X)
-    assert model.window_ == 65 and model.smoothing_ == model.usual_period_ / 2 >= 25
+    assert model.window_ == 17 and model.smoothing_ == model.usual_period_ / 2 >= 25
     new = series(800, seed=1)
     score = model.anomaly_score(new)
     wild = new.copy()
@@ -105,10 +105,10 @@ def test_a_finite_past_decides_exactly():
 
 
 def test_what_a_window_may_hold():
-    assert LinearForecast().fit(series(d=3)).window_ == 65
-    assert LinearForecast().fit(series(d=8)).window_ == 33  # 256 values
+    assert LinearForecast().fit(series(d=3)).window_ == 17
+    assert LinearForecast(window=65).fit(series(d=8)).window_ == 33  # 256 values
     assert LinearForecast().fit(series(300, d=200)).window_ == 3  # two rows at least
-    assert LinearForecast().fit(series(100, d=1)).window_ == 21  # a quarter of those that train
+    assert LinearForecast(window=65).fit(series(100, d=1)).window_ == 21  # a quarter
     assert LinearForecast(window=10).fit(series()).window_ == 10
 
 
@@ -175,3 +175,84 @@ def test_it_keeps_what_scikit_learn_asks():
 def test_refusals(params, words):
     with pytest.raises(ValueError, match=words):
         LinearForecast(**params).fit(series())
+
+
+# -- row by row ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [None, 20])
+def test_stream_and_batch_agree(memory):
+    X, new = series(), series(600, seed=1)
+    new[300:330] = new[270:300]
+    new[400] = 1e300
+    batch = LinearForecast(smoothing=memory, calibration=None).fit(X)
+    stream = OnlineForecast(memory=memory, calibration=None).fit(X)
+    whole = batch.anomaly_score(np.concatenate([X, new]))[len(X):]
+    assert stream.anomaly_score(new) == pytest.approx(whole, rel=1e-7, abs=1e-9)
+    assert stream.frozen_score(new[:1]) == pytest.approx(whole[:1])
+    assert stream.contributions(new[:1]).sum() == pytest.approx(whole[0])
+
+
+def test_few_rows_leave_old_lags_without_weight():
+    X = series(60, d=1)
+    stream = OnlineForecast(window=65, memory=5, calibration=None).fit(X)
+    batch = LinearForecast(window=65, smoothing=5, calibration=None).fit(X)
+    assert batch.window_ < 65 and not stream.weights_[:60 - batch.window_].any()
+    new = series(30, d=1, seed=2)
+    assert stream.process(new) == pytest.approx(
+        batch.anomaly_score(np.concatenate([X, new]))[60:], rel=1e-7)
+
+
+def test_an_unfitted_stream_learns_its_first_rows():
+    X = series(900)
+    score = OnlineForecast(warm_up=400).process(X)
+    assert not score[:400].any() and score[400:].all()
+    fitted = OnlineForecast(calibration=None).fit(X[:400])
+    assert (fitted.process(X[400:]) == score[400:]).all()
+
+
+def changing(n=3_000):
+    """An autoregression whose sign changes at two thirds."""
+    rng, x = np.random.default_rng(0), np.zeros((n, 1))
+    for t in range(1, n):
+        x[t] = (0.9 if t < n * 2 // 3 else -0.9) * x[t - 1] + rng.normal()
+    return x
+
+
+@pytest.mark.parametrize("params", [{}, {"gate": 1.0, "release": 30}])
+def test_forgetting_follows_a_change(params):
+    x = changing()
+    fixed = OnlineForecast(window=5).fit(x[:1_000]).process(x[1_000:])
+    model = OnlineForecast(window=5, forgetting=0.99, **params).fit(x[:1_000])
+    learning = model.process(x[1_000:])
+    assert np.mean(learning[500:1_000]) == pytest.approx(np.mean(fixed[500:1_000]), rel=0.3)
+    assert np.mean(fixed[1_500:]) > 2 * np.mean(learning[1_500:])
+    assert model.weights_[-2, 0] == pytest.approx(-0.9, abs=0.2)
+
+
+def test_a_gate_keeps_a_change_out_for_good_without_release():
+    x = changing()
+    model = OnlineForecast(window=5, forgetting=0.99, gate=0.3, release=None).fit(x[:1_000])
+    model.process(x[1_000:2_000])
+    before = model.weights_.copy()
+    model.process(np.full((50, 1), 1e300))
+    assert np.array_equal(model.weights_, before)
+
+
+def test_forgetting_does_not_wind_up():
+    x = np.concatenate([changing(1_500), np.zeros((3_000, 1))])
+    model = OnlineForecast(window=5, forgetting=0.95).fit(x[:1_000])
+    assert np.isfinite(model.process(x[1_000:])).all()
+    assert np.trace(model.covariance_) <= len(model.past_) / 10.0 * (1 + 1e-9)
+    model.process(np.array([[1e300], [-1e300], [0.0]]))
+    assert np.isfinite(model.process(changing(500))).all()
+
+
+@pytest.mark.parametrize(("params", "words"), [
+    ({"window": 1}, "window must be"), ({"warm_up": 5}, "warm_up must be"),
+    ({"memory": 0.5}, "memory must be"), ({"forgetting": 1.0}, "forgetting must be"),
+    ({"forgetting": 0.5}, "forgetting must be"), ({"smoothing": 5}, "smoothing"),
+    ({"gate": 0}, "gate must be"), ({"release": 0}, "release must be")])
+def test_refusals_online(params, words):
+    with pytest.raises(ValueError, match=words):
+        OnlineForecast(**params).fit(series())

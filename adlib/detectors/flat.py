@@ -18,7 +18,6 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
 
-from adlib.arguments import floats
 from adlib.base import OnlineDetector, Scores
 
 Values = NDArray[np.float64]
@@ -94,7 +93,7 @@ def checked(x: Values, n_features: float) -> Values:
     for j in range(len(x)):
         bad |= not np.isfinite(x[j])
     if bad:
-        raise ValueError  # `FlatStateDetector._row` says what is wrong
+        raise ValueError  # `OnlineDetector.row` says what is wrong
     return part(x, 0, (len(x),))
 
 
@@ -162,7 +161,7 @@ class FlatStateDetector(OnlineDetector):
         try:
             return self._k_score_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
-            return self._k_score_one(self._row(x), self.state_)
+            return self._k_score_one(self.row(x), self.state_)
 
     def learn_one(self, x: Values) -> None:
         """Learn one row of shape (n_features,)."""
@@ -173,7 +172,7 @@ class FlatStateDetector(OnlineDetector):
         try:
             return self._k_process_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
-            return self._k_process_one(self._row(x), self.state_)
+            return self._k_process_one(self.row(x), self.state_)
 
     @abstractmethod
     def usual(self) -> tuple[Values, ...]:
@@ -210,19 +209,6 @@ class FlatStateDetector(OnlineDetector):
     def _could_be(self, found: Values, fresh: Values) -> bool:
         """Whether learning may have made ``found`` of ``fresh``, which has the same fixed head."""
         return True
-
-    def _row(self, x: Any) -> Values:
-        found = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
-        d = self.n_features_in_ if hasattr(self, "state_") else found.size
-        if found.shape != (d,) or d == 0:
-            raise ValueError(f"x must have shape ({d or 'n_features'},), got {found.shape}")
-        if not np.isfinite(found).all():
-            raise ValueError(f"x must be finite, got {found[~np.isfinite(found)][0]} in column "
-                             f"{int(np.isfinite(found).argmin())}")
-        if not hasattr(self, "state_"):
-            self.check_params()
-            self._start(d)
-        return found
 
     def _process(self, X: Values) -> Scores:
         return self._k_process_rows(X.ravel(), self.state_)

@@ -1,4 +1,7 @@
-"""What a linear forecast from the last rows misses, remembered for a while."""
+"""What a linear forecast from the last rows misses, remembered for a while.
+
+`LinearForecast` for rows at hand; `OnlineForecast` is the same row by row, and may learn on.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adlib.base import WIDEST, Detector, Scores
+from adlib.base import WIDEST, Detector, OnlineDetector, Scores
 from adlib.detectors.random_features import ridge_readout
 from adlib.scaling import center_scale, standardise
-from adlib.smoothing import memory_weights, smooth
+from adlib.smoothing import memory_rows, memory_weights, smooth
 
 FAR = 1e6  # standard deviations: further out counts as this far
 LEAST_NOISE = 1e-6  # variance of a forecast's errors, of standardised values, and
@@ -81,7 +84,7 @@ class LinearForecast(Detector):
     True
     """
 
-    def __init__(self, *, window: int | str = 65, ridge: float = 10.0, tail: float = 0.99,
+    def __init__(self, *, window: int | str = 17, ridge: float = 10.0, tail: float = 0.99,
                  smoothing: float | str | None = "auto", **base: Any):
         super().__init__(window=window, smoothing=smoothing, **base)
         self.ridge = ridge
@@ -108,6 +111,8 @@ class LinearForecast(Detector):
         return X  # lag by lag: windows would be copies
 
     def look_for_period(self, X: NDArray[np.float64]) -> None:
+        """Settle how many lags the rows that train determine, before all that depends on it."""
+        self.n_features_in_ = X.shape[1]
         self.most_lags_ = 1  # `plan` asks for the context: the shortest, for now
         self.most_lags_ = max(1, len(X[self.plan(len(X)).train]) // 4)
         super().look_for_period(X)
@@ -179,3 +184,222 @@ class LinearForecast(Detector):
                    ) -> Scores:
         errors = self._squared_errors(X) / self.noise_
         return self._terms(smooth(errors, weights, ahead)).sum(axis=1)
+
+
+class OnlineForecast(OnlineDetector):
+    """`LinearForecast` row by row, in bounded memory; its weights may go on learning.
+
+    ``fit`` trains a `LinearForecast` on its rows; an unfitted one does so on the first ``warm_up``
+    rows of the stream, which score 0. Later rows are scored by squared forecast errors as there.
+    With ``forgetting`` each row that the gate lets pass also moves the weights, by recursive least
+    squares (Plackett 1950), and the size of errors that is usual; centre and scale stay.
+
+    Fails where `LinearForecast` does. Fixed weights follow no change of the process. With
+    forgetting, an anomaly that lasts is learned like any other change unless ``gate`` is set.
+
+    Parameters
+    ----------
+    window : int
+        See `LinearForecast`.
+    memory : float or None
+        Rows of the exponential memory of each channel's errors, at least 1: what ``smoothing`` is
+        there. None: the errors as they are.
+    warm_up : int
+        Rows that a detector which was not fitted learns first, at least 20.
+    ridge, tail
+        See `LinearForecast`.
+    forgetting : float or None
+        Weight of the past against each new row, in [0.9, 1): 0.999 remembers about 1,000 rows.
+        None: weights stay as they were trained.
+    gate : float or None
+        Rows that score above it are not learned. A score of log 2, about 0.7, is at the training
+        tail. None learns everything.
+    release : int or None
+        With a gate: when flagged rows outnumber unflagged ones by this many since the last quiet
+        moment, they are the new normal: the weights may move freely again, and as many rows are
+        learned whatever they score. None never releases.
+    alpha, threshold, calibration, smoothing
+        See `adlib.OnlineDetector`. The last fifth of the rows calibrates, each scored before it is
+        learned; fixed weights come from the rows before it, with ``calibration=None`` from all.
+
+    Notes
+    -----
+    `contributions` are the terms of the mean over channels, and add up to the score.
+
+    Examples
+    --------
+    >>> t = np.arange(3_000)
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.sin(2 * np.pi * t / 60)[:, None] + 0.1 * rng.normal(size=(3_000, 1))
+    >>> X[2_500:2_530] = X[2_470:2_500][::-1]
+    >>> score = OnlineForecast(memory=20).fit(X[:2_000]).process(X[2_000:])
+    >>> 500 <= score.argmax() <= 550
+    True
+    """
+
+    errors_: NDArray[np.float64]
+    covariance_: NDArray[np.float64]
+
+    def __init__(self, *, window: int = 17, memory: float | None = None, warm_up: int = 500,
+                 ridge: float = 10.0, tail: float = 0.99, forgetting: float | None = None,
+                 gate: float | None = None, release: int | None = 50, **base: Any):
+        super().__init__(window=window, **base)
+        self.memory = memory
+        self.warm_up = warm_up
+        self.ridge = ridge
+        self.tail = tail
+        self.forgetting = forgetting
+        self.gate = gate
+        self.release = release
+
+    def check_params(self) -> None:
+        super().check_params()
+        self._check_whole("window", least=2, of="rows")
+        self._check_whole("warm_up", least=20, of="rows")
+        self._check_whole("release", of="rows", optional=True)
+        self._check_number("memory", least=1, optional=True)
+        self._check_number("ridge", above=0)
+        self._check_number("tail", above=0, most=1)
+        self._check_number("gate", above=0, most=np.inf, optional=True)
+        self._check_number("forgetting", least=0.9, below=1, optional=True)
+
+    def _reset(self, n_features: int) -> None:
+        d = n_features
+        lags = min(int(self.window) - 1, max(2, WIDEST // d))
+        size = lags * d + 1
+        self.seen_, self.trained_, self.outnumbered_, self.free_ = 0, 0, 0, 0
+        self.first_ = np.zeros((int(self.warm_up), d))
+        self.center_, self.scale_, self.noise_, self.usual_ = (np.ones(d) for _ in range(4))
+        self.weights_ = np.zeros((size, d))
+        self.covariance_ = np.zeros((size, size) if self.forgetting else (0, 0))
+        self.past_ = np.ones(size)  # standardised rows, oldest first, and 1 for the intercept
+        self.errors_ = np.zeros((memory_rows(self.memory or 1), d))
+        self.known_ = 0  # rows of them
+
+    def _train(self, X: NDArray[np.float64]) -> None:
+        """Weights, scales and the recent past from rows that the next one follows."""
+        d, size = self.n_features_in_, len(self.past_)
+        self._reset(d)
+        batch = LinearForecast(window=self.window, ridge=self.ridge, tail=self.tail,
+                               smoothing=self.memory, calibration=None).fit(X)
+        self.center_, self.scale_, self.noise_ = batch.center_, batch.scale_, batch.noise_
+        self.usual_, self.trained_ = batch.usual_, 1
+        self.weights_[-1] = batch.intercept_
+        # few rows determine fewer lags: the oldest ones then have no weight
+        self.weights_[size - 1 - batch.weights_[..., 0].size:-1] = batch.weights_.reshape(-1, d)
+        Z = standardise(X, self.center_, self.scale_).clip(-FAR, FAR)
+        lags = (size - 1) // d
+        self.past_[:-1] = np.concatenate([np.repeat(Z[:1], lags, axis=0), Z])[-lags:].ravel()
+        if self.forgetting:
+            gram = self.ridge * np.eye(size)
+            for rows, _ in batch._lagged(Z):
+                gram[-rows.shape[1]:, -rows.shape[1]:] += rows.T @ rows
+            self.covariance_ = np.asarray(np.linalg.inv(gram), dtype=np.float64)
+        self._keep(batch._squared_errors(X) / batch.noise_)
+
+    def _keep(self, errors: NDArray[np.float64]) -> None:
+        """Append rows of errors to the remembered ones."""
+        size = len(self.errors_)
+        self.errors_ = np.concatenate([self.errors_, errors])[-size:]
+        self.known_ = min(size, self.known_ + len(errors))
+
+    def _ahead(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """The standardised row, its error, and what each channel adds to its score."""
+        z = standardise(x, self.center_, self.scale_).clip(-FAR, FAR)
+        error = z - self.past_ @ self.weights_
+        squared = error ** 2 / self.noise_
+        if self.memory is not None:
+            weights = memory_weights(self.memory)
+            n = min(self.known_, len(weights) - 1)
+            total = weights[-1] * squared
+            if n:
+                total = total + weights[-1 - n:-1] @ self.errors_[-n:]
+            squared = total / weights[-1 - n:].sum()
+        return z, error, np.log1p(squared / self.usual_) / len(x)
+
+    def score_one(self, x: NDArray[np.float64]) -> float:
+        """Score one row of shape (n_features,) and learn nothing."""
+        x = self.row(x)
+        return float(self._ahead(x)[2].sum()) if self.trained_ else 0.0
+
+    def learn_one(self, x: NDArray[np.float64]) -> None:
+        """Learn one row of shape (n_features,)."""
+        self.process_one(x)
+
+    def process_one(self, x: NDArray[np.float64]) -> float:
+        """Score one row of shape (n_features,), then learn it."""
+        return self._next(self.row(x))
+
+    def _process(self, X: NDArray[np.float64]) -> Scores:
+        return np.array([self._next(x) for x in X], dtype=np.float64)
+
+    def _next(self, x: NDArray[np.float64]) -> float:
+        if not self.trained_:
+            self.first_[self.seen_] = x
+            self.seen_ += 1
+            if self.seen_ == len(self.first_):
+                self._train(self.first_.copy())
+            return 0.0
+        found = self._ahead(x)
+        self._learn(*found)
+        return float(found[2].sum())
+
+    def _learn(self, z: NDArray[np.float64], error: NDArray[np.float64],
+               terms: NDArray[np.float64]) -> None:
+        squared = error ** 2 / self.noise_
+        if self.forgetting and self._passes(float(terms.sum())):
+            self._follow(error)
+        self._keep(squared[None])
+        self.past_[:-1 - len(z)] = self.past_[len(z):-1]
+        self.past_[-1 - len(z):-1] = z
+
+    def _passes(self, score: float) -> bool:
+        """Whether a row of this score is learned; a release opens the gate for a while."""
+        if self.gate is None:
+            return True
+        if self.free_:
+            self.free_ -= 1
+            return True
+        if score <= self.gate:
+            self.outnumbered_ = max(0, self.outnumbered_ - 1)
+            return True
+        self.outnumbered_ += 1
+        if self.release is not None and self.outnumbered_ >= self.release:
+            self.outnumbered_, self.free_ = 0, int(self.release)
+            self.covariance_ = np.eye(len(self.past_)) / self.ridge
+        return False
+
+    def _follow(self, error: NDArray[np.float64]) -> None:
+        """One step of recursive least squares, and of the variance of errors."""
+        keep = float(self.forgetting or 1.0)
+        gain = self.covariance_ @ self.past_
+        gain = gain / (keep + self.past_ @ gain)
+        # the outer product of the same vector keeps the matrix symmetric to the last bit
+        spread = (keep + self.past_ @ self.covariance_ @ self.past_) * np.outer(gain, gain)
+        self.covariance_ = (self.covariance_ - spread) / keep
+        # where rows say nothing new, forgetting alone would let it grow without end
+        largest = len(self.past_) / self.ridge
+        self.covariance_ *= min(1.0, largest / max(float(np.trace(self.covariance_)), 1e-300))
+        most = 5 * np.sqrt(self.noise_)  # one wild row moves nothing far
+        error = np.clip(error, -most, most)
+        self.weights_ = self.weights_ + np.outer(gain, error)
+        self.noise_ = np.maximum(keep * self.noise_ + (1 - keep) * error ** 2, LEAST_NOISE)
+
+    def _fit(self, X: NDArray[np.float64]) -> None:
+        self._train(X)
+
+    def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
+        self._reset(X.shape[1])
+        if self.calibration is None:
+            self._train(X)
+            return None
+        cut = len(X) - self._n_held_out(len(X))
+        self._train(X[:cut])
+        scores = self._checked(self._process(X[cut:]), len(X) - cut)
+        # errors of training rows are still remembered by the first ones
+        return scores[min(len(self.errors_) - 1, len(scores) // 2):]
+
+    def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not self.trained_:
+            return np.zeros(X.shape)
+        return np.array([self._ahead(x)[2] for x in X]).reshape(X.shape)
