@@ -5,14 +5,19 @@ most) are probation; one threshold serves the whole corpus and is the best for e
 makes every value here an upper bound. One set of defaults for all streams. Needs the folder ``nab``
 in the folder that ADLIB_DATA names.
 
-    ADLIB_DATA=... python benchmarks/nab.py [--peers] [--period] [DETECTOR ...]
+    ADLIB_DATA=... python benchmarks/nab.py [--peers] [--period] [--grid] [DETECTOR ...]
 
+``--grid`` scores `OnlineEnsemble` with other parameters and constants, those of `GRID`, which was
+written down before its first run: on NAB, on the univariate series of TSB-AD that are neither NAB's
+nor MGAB's (their labels widened to NAB's windows), and, by VUS-PR, on TSB-AD and SKAB. Then each
+category of NAB is scored with the setting and the threshold that serve best where it is left out.
 ``--period`` tells detectors that take one the rows in a day, from the sampling interval of the
 first hundred rows. ``--peers`` adds river and PySAD as they are shipped, and with the rest period
 of `OnlineEnsemble` put behind them.
 """
 
 import argparse
+import importlib.util
 import json
 import tempfile
 import time
@@ -22,12 +27,52 @@ import numpy as np
 import peers
 
 from adlib.base import OnlineDetector
-from adlib.datasets import load_nab
-from adlib.detectors import all_detectors
-from adlib.metrics import nab_corpus, nab_score
+from adlib.datasets import load_nab, load_skab, load_tsb
+from adlib.detectors import all_detectors, online
+from adlib.metrics import nab_corpus, nab_score, vus_pr
 from adlib.metrics.benchmark import PROFILES
 
 REST = 40  # rows
+DRAWS = 1_000
+
+# Constants by what replaces them in the module's source; parameters by name.
+NO_SEASON = ("_DAY = 288", "_DAY = 0")
+TRUST_1 = ("_TRUST = 1.35", "_TRUST = 1.0")
+ONE_ALARM = (">= 2 * head.peak", ">= 1e9 * head.peak")
+VIEWS = ("season", "record", "forecast")
+#: Around what the defaults were: a horizon of 2**15 rows.
+GRID: dict[str, tuple[dict, tuple[tuple[str, str], ...]]] = {
+    "former defaults": ({}, ()),
+    "no season assumed": ({}, (NO_SEASON,)),
+    "season of 144 assumed": ({}, (("_DAY = 288", "_DAY = 144"),)),
+    "no season at all": ({"period": 1}, ()),
+    "forecast trusted like the others": ({}, (TRUST_1,)),
+    "forecast remembers 500": ({}, (("_FORGET = 0.999", "_FORGET = 0.998"),)),
+    "forecast remembers 2,000": ({}, (("_FORGET = 0.999", "_FORGET = 0.9995"),)),
+    "limit: second-largest": ({}, (("    for _ in range(3):", "    for _ in range(2):"),)),
+    "no second alarm": ({}, (ONE_ALARM,)),
+    "second alarm at 1.5": ({}, ((">= 2 * head.peak", ">= 1.5 * head.peak"),)),
+    "refractory 20": ({"refractory": 20}, ()),
+    "refractory 80": ({"refractory": 80}, ()),
+    "refractory 160": ({"refractory": 160}, ()),
+    "memory 10": ({"memory": 10}, ()),
+    "memory 100": ({"memory": 100}, ()),
+    "release 100": ({"release": 100}, ()),
+    "release 400": ({"release": 400}, ()),
+    "no release": ({"release": None}, ()),
+    "horizon 2**12": ({"horizon": 2**12}, ()),
+    "horizon 2**20": ({"horizon": 2**20}, ()),
+    "warm_up 50": ({"warm_up": 50}, ()),
+    "warm_up 200": ({"warm_up": 200}, ()),
+    "season, record": ({"views": VIEWS[:2]}, ()),
+    "season, forecast": ({"views": (VIEWS[0], VIEWS[2])}, ()),
+    "record, forecast": ({"views": VIEWS[1:]}, ()),
+    "forecast": ({"views": VIEWS[2:]}, ()),
+    "season": ({"views": VIEWS[:1]}, ()),
+    "no season assumed, trusted": ({}, (NO_SEASON, TRUST_1)),
+    "no season assumed, no second alarm": ({}, (NO_SEASON, ONE_ALARM)),
+    "no season assumed, trusted, no second alarm": ({}, (NO_SEASON, TRUST_1, ONE_ALARM)),
+}
 
 RIVER = """
 import json, sys, time
@@ -121,13 +166,137 @@ def line(name: str, y: list, scores: list, streams: list, seconds: float) -> dic
     return {**found, "threshold": cut, "us_per_row": us, "categories": categories}
 
 
+def variant(edits: tuple[tuple[str, str], ...], folder: str) -> type[OnlineDetector]:
+    """`OnlineEnsemble` with other constants: its module's source, changed and compiled."""
+    if not edits:
+        return online.OnlineEnsemble
+    source = Path(online.__file__).read_text(encoding="utf-8")
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise ValueError(f"{old!r} stands {source.count(old)} times in {online.__file__}")
+        source = source.replace(old, new)
+    path = Path(folder) / f"variant_{abs(hash(edits))}.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.OnlineEnsemble
+
+
+def nab_windows(y: np.ndarray) -> np.ndarray:
+    """Labels widened as NAB's are: a tenth of the series, shared by its anomalies."""
+    edges = np.flatnonzero(np.diff(np.r_[0, np.asarray(y, dtype=int), 0]))
+    found, width = np.zeros(len(y), dtype=int), 0.1 * len(y) / max(len(edges) // 2, 1)
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        middle = (start + stop) / 2
+        found[int(max(0, min(start, middle - width / 2))):int(max(stop, middle + width / 2))] = 1
+    return found
+
+
+class Corpus:
+    """Streams, their labels, and what a detector would score on some of them."""
+
+    def __init__(self) -> None:
+        nab, tsb = load_nab(), load_tsb(part="U")
+        self.y = [np.asarray(s.y, dtype=int) for s in nab.values()]
+        self.X = [s.X for s in nab.values()]
+        self.category = [name.split("/")[0] for name in nab]
+        self.n_nab = len(nab)
+        self.labels = []
+        for name, series in tsb.items():
+            kind = name.split("/")[1].split("_")[1]
+            if kind not in ("NAB", "MGAB"):
+                self.y.append(nab_windows(series.y))
+                self.labels.append(np.asarray(series.y, dtype=int))
+                self.X.append(series.X)
+                self.category.append(kind)
+        self.skab = [(np.asarray(s.y, dtype=int), s.X) for name, s in load_skab().items()
+                     if "free" not in name]
+        self.of_nab = np.arange(len(self.y)) < self.n_nab
+        self.least = self.sums([np.zeros(len(y)) for y in self.y], 1.0)  # no flag at all
+
+    def best(self, scores: list, where: np.ndarray) -> tuple[float, float]:
+        at = np.flatnonzero(where)
+        return nab_corpus([self.y[i] for i in at], [scores[i] for i in at])
+
+    def sums(self, scores: list, cut: float) -> np.ndarray:
+        """Of each stream, unnormalised."""
+        return np.array([nab_score(y, s > cut, normalize=False)
+                         for y, s in zip(self.y, scores, strict=True)])
+
+    def normal(self, sums: np.ndarray, at: np.ndarray) -> float:
+        """NAB's normalised score of streams, which may come more than once."""
+        return 100 * float((sums - self.least)[at].sum() / max(-2 * self.least[at].sum(), 1e-9))
+
+
+def grid() -> dict:
+    """Score every setting of the grid; print and return what was found."""
+    corpus, results, scores = Corpus(), {}, {}
+    nab, rng = np.flatnonzero(corpus.of_nab), np.random.default_rng(0)
+    draws = rng.choice(nab, (DRAWS, len(nab)))
+    print(f"{'setting':<45}{'NAB':>7}{'SE':>6}{'at 1':>7}{'cut':>6}{'TSB':>7}{'at 1':>7}{'both':>7}"
+          f"{'SE':>6}{'TSB VUS':>9}{'SKAB VUS':>9}")
+    everywhere = np.arange(len(corpus.y))
+    all_draws = rng.choice(everywhere, (DRAWS, len(everywhere)))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = GRID | {"defaults": ({"horizon": online.RECENT}, ())}
+        for name, (given, edits) in settings.items():
+            make = variant(edits, folder)
+            given = {"horizon": 2**15} | given
+            scores[name] = [make(**given).process(X) for X in corpus.X]
+            own, both = (corpus.best(scores[name], where) for where in (
+                corpus.of_nab, corpus.of_nab | True))
+            sums, ones = corpus.sums(scores[name], own.threshold), corpus.sums(scores[name], 1.0)
+            pooled = corpus.sums(scores[name], both.threshold)
+            se = np.std([corpus.normal(sums, at) for at in draws])
+            se_both = np.std([corpus.normal(pooled, at) for at in all_draws])
+            tsb = corpus.best(scores[name], ~corpus.of_nab)
+            vus = np.mean([vus_pr(y, s) for y, s in zip(
+                corpus.labels, scores[name][corpus.n_nab:], strict=True)])
+            skab = np.mean([vus_pr(y, make(**given).process(X)) for y, X in corpus.skab])
+            at_one = [corpus.normal(ones, np.flatnonzero(where))
+                      for where in (corpus.of_nab, ~corpus.of_nab)]
+            results[name] = {"nab": own.score, "nab_se": se, "nab_at_1": at_one[0],
+                             "cut": own.threshold, "tsb": tsb.score, "tsb_at_1": at_one[1],
+                             "both": both.score, "both_se": se_both, "tsb_vus": vus, "skab": skab}
+            print(f"{name:<45}{own.score:>7.1f}{se:>6.1f}{at_one[0]:>7.1f}{own.threshold:>6.2f}"
+                  f"{tsb.score:>7.1f}{at_one[1]:>7.1f}{both.score:>7.1f}{se_both:>6.1f}{vus:>9.3f}"
+                  f"{skab:>9.3f}", flush=True)
+    left_out(corpus, scores)
+    return results
+
+
+def left_out(corpus: Corpus, scores: dict[str, list]) -> None:
+    """Score each category of NAB with what serves best where it is left out."""
+    category, at = np.array(corpus.category), np.flatnonzero(corpus.of_nab)
+    print("\neach category with the threshold (and the setting) chosen without it")
+    total = {name: np.zeros(len(category)) for name in [*scores, "chosen"]}
+    for one in sorted(set(category[:corpus.n_nab])):
+        rest, own = category != one, category == one
+        found = {name: corpus.best(s, rest) for name, s in scores.items()}
+        best = max(GRID, key=lambda name: found[name].score)
+        for name, value in found.items():
+            total[name][own] = corpus.sums(scores[name], value.threshold)[own]
+        total["chosen"][own] = total[best][own]
+        print(f"  {one:<24}{best:<45}threshold {found[best].threshold:.2f}")
+    draws = np.random.default_rng(0).choice(at, (DRAWS, len(at)))
+    for name in ("former defaults", "defaults", "chosen"):
+        spread = np.quantile([corpus.normal(total[name], i) for i in draws], [0.025, 0.975])
+        print(f"  {name:<24}{corpus.normal(total[name], at):.1f}  [{spread[0]:.1f}, "
+              f"{spread[1]:.1f}] over streams")
+
+
 def main() -> None:
     """Print the table and write it to reports/benchmarks/nab.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("detectors", nargs="*")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--period", action="store_true")
+    parser.add_argument("--grid", action="store_true")
     given = parser.parse_args()
+    if given.grid:
+        grid()
+        return
     known = {name: cls for name, cls in all_detectors().items() if issubclass(cls, OnlineDetector)}
     streams = list(load_nab().values())
     y = [np.asarray(s.y) for s in streams]

@@ -187,7 +187,7 @@ def test_chunks_rows_and_a_saved_copy_give_the_same_bits(tmp_path):
 def test_a_state_that_cannot_be_is_refused():
     detector = OnlineMahalanobis(warm_up=5)
     detector.process(agreeing(20))
-    for place, value in ((8, 70.0), (16, 0.5), (17, 3.0)):  # oldest; rows; memory
+    for place, value in ((7, 70.0), (8, 0.5), (9, 3.0), (11, 6.0)):  # oldest; rows; memory; waiting
         state = detector.get_state()
         state["state_"][place] = value
         with pytest.raises(ValueError, match="state must be of a detector with the parameters"):

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from adlib.datasets import load_nab
-from adlib.detectors import OnlineEnsemble, SeasonalZScore
-from adlib.detectors.online import find_period
+from adlib.detectors import OnlineEnsemble, OnlineMahalanobis, SeasonalZScore
+from adlib.detectors.online import VIEWS, find_period
 from adlib.metrics import nab_corpus
 from adlib.persist import load, save
 
@@ -201,7 +202,11 @@ def naive_seasonal(X, *, period, memory=30, release=200, warm_up=50):
 
 
 def naive_ensemble(X, *, period, memory=30, release=200, warm_up=100, refractory=40,
-                   horizon=2**15):
+                   horizon=4_096, views=VIEWS):
+    several = X.shape[1] > 1 and "joint" in views
+    # of which there are naive twins elsewhere
+    together = OnlineMahalanobis(warm_up=warm_up).process(X) if several else np.zeros(len(X))
+    among = Limit()
     seasons = [Season(period, memory, release) for _ in X.T]
     forecasts, joint = [Forecast() for _ in X.T], Limit()
     limits = [[Limit() for _ in range(3)] for _ in X.T]
@@ -232,13 +237,19 @@ def naive_ensemble(X, *, period, memory=30, release=200, warm_up=100, refractory
             forecast.learn(v, t)
             seen[j][1].append(v)
         over, daily = max(overs), np.mean(np.power(dailies, 4)) ** 0.25
+        if several:
+            found = together[t]
+            over = max(over, found / among.value if among.value > 1 else
+                       (0.0 if t < 4 * warm_up else min(found, 1024.0)))
+            if t >= warm_up:
+                among.note(found, t, refractory)
         if len(x) > 1:
             highest, over = over, over / max(1.0, joint.value)
             if t >= warm_up:
                 joint.note(highest, t, refractory)
         if t >= warm_up:
             recent += (daily - recent) / 8
-            daily = (daily + recent) / 2
+            daily = max((daily + recent) / 2, min(together[t], 1e9))
             fresh = t - last_over > refractory or (over > 1 and np.log2(over) >= 2 * peak)
             scores[t] = 1 + np.log2(over) if over > 1 and fresh else daily / (4 + daily)
         if over > 1:
@@ -246,7 +257,7 @@ def naive_ensemble(X, *, period, memory=30, release=200, warm_up=100, refractory
             last_over = t
         if (t + 1) % horizon == 0:
             seen = [[present, []] for _, present in seen]
-            for limit in [joint, *sum(limits, [])]:
+            for limit in [joint, among, *sum(limits, [])]:
                 limit.turn()
     return scores
 
@@ -262,7 +273,7 @@ def test_the_season_is_that_of_the_naive_twin(given):
 
 @pytest.mark.parametrize("given", [
     {"period": 96}, {"period": 288, "horizon": 300, "refractory": 10},
-    {"period": 12, "release": None, "warm_up": 20}])
+    {"period": 12, "release": None, "warm_up": 20}, {"period": 96, "views": VIEWS[:3]}])
 @pytest.mark.parametrize("d", [1, 3])
 def test_the_ensemble_is_that_of_the_naive_twin(given, d):
     X = wild(1_500, d)
@@ -427,6 +438,38 @@ def test_a_spike_of_any_size_is_soon_forgotten(cls):
         assert np.abs(scores[3_000:] - clean[3_000:]).mean() < 0.2 * clean[3_000:].mean()
 
 
+# -- features together -------------------------------------------------------------------------
+
+
+def agreeing(seed, n=6_000):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 1)) + [0.0, 0.1, 0.1] * rng.normal(size=(n, 3))
+
+
+def test_a_value_borrowed_from_another_time_is_found():
+    found = []
+    for seed in range(4):
+        X, y = agreeing(seed), np.zeros(6_000)
+        at = np.random.default_rng(seed).choice(np.arange(1_000, 6_000), 60, replace=False)
+        y[at], X[at, 1] = 1, X[at[::-1], 1]
+        found.append([roc_auc_score(y[1_000:], OnlineEnsemble(views=views).process(X)[1_000:])
+                      for views in (VIEWS, VIEWS[:3])])
+    assert np.mean(found, axis=0)[0] > 0.93 > 0.7 > np.mean(found, axis=0)[1]
+
+
+def test_the_sensor_that_disagrees_is_named():
+    detector = OnlineEnsemble(calibration=None).fit(agreeing(0))
+    parts = detector.contributions(np.array([[1.0, -1.0, 1.0]]))[0]
+    assert parts.argmax() == 1 and parts[1] > 1 + parts[2]
+
+
+def test_one_feature_has_nothing_beside_it():
+    X = wild(d=1)
+    both = [OnlineEnsemble(views=views) for views in (VIEWS, VIEWS[:3])]
+    assert both[0].process(X).tobytes() == both[1].process(X).tobytes()
+    assert both[0].state_.shape == both[1].state_.shape
+
+
 # -- budgets -----------------------------------------------------------------------------------
 
 
@@ -521,7 +564,7 @@ def test_parameters_are_checked(cls, given, message):
 
 @pytest.mark.parametrize(("given", "message"), [
     ({"refractory": 0}, "refractory must be"), ({"horizon": 1}, "horizon must be"),
-    ({"views": ()}, "views must name some of season, record, forecast"),
+    ({"views": ()}, "views must name some of season, record, forecast, joint"),
     ({"views": ("seasons",)}, "views must name"),
 ])
 def test_parameters_of_the_ensemble_are_checked(given, message):

@@ -34,7 +34,8 @@ _ROUNDS = 10  # of drawing in the first rows: what one hides is found in the nex
 _RIDGE = 1e-6  # of a variance: the least that directions without any have
 _USUAL = 25.0  # standard deviations, squared: how far a feature goes by itself
 
-CLOUD = np.dtype(fields("n memory min_scale", spare=5))
+# waiting: first rows that are kept until there are enough to begin
+CLOUD = np.dtype(fields("n memory min_scale waiting", spare=4))
 _CLOUD_SIZE = CLOUD.itemsize // 8
 _cloud_at = record(CLOUD)
 
@@ -47,19 +48,23 @@ class _Cloud(NamedTuple):
     scale: Values  # (n_features,): standard deviations when ``precision`` was made
     cov: Values  # (n_features, n_features): the lower triangle
     precision: Values  # (n_features, n_features): the inverse of the shrunken correlations
+    rows: Values  # (any, n_features): room for the rows that it begins with
 
 
-def cloud_size(d: int) -> int:
-    """Numbers in the state of a cloud of d features."""
-    return _CLOUD_SIZE + 2 * d + 2 * d * d
+def cloud_size(d: int, rows: int) -> int:
+    """Numbers in the state of a cloud of d features, with room for so many rows."""
+    return _CLOUD_SIZE + (2 + 2 * d + rows) * d
 
 
 @numba.njit(inline="always")  # records are not returned
 def cloud_at(state: Values, start: int, d: int) -> _Cloud:
-    """The cloud whose numbers begin at ``start``."""
+    """The cloud whose numbers begin at ``start`` and are the state's last."""
     after = start + _CLOUD_SIZE
+    covs = after + 2 * d
+    rows = covs + 2 * d * d
     return _Cloud(_cloud_at(state, start), part(state, after, (d,)), part(state, after + d, (d,)),
-                 part(state, after + 2 * d, (d, d)), part(state, after + 2 * d + d * d, (d, d)))
+                  part(state, covs, (d, d)), part(state, covs + d * d, (d, d)),
+                  part(state, rows, ((len(state) - rows) // d, d)))
 
 
 @inner
@@ -185,7 +190,16 @@ def _invert(cloud: _Cloud) -> None:
 
 
 @inner
-def _begin(rows: Values, cloud: _Cloud) -> None:
+def collect_row(x: Values, enough: int, cloud: _Cloud) -> None:
+    """Keep one of the first rows; begin when there are enough."""
+    cloud.rows[int(cloud.head.waiting)] = x
+    cloud.head.waiting += 1
+    if cloud.head.waiting == enough:
+        begin(cloud.rows[:enough], cloud)
+
+
+@inner
+def begin(rows: Values, cloud: _Cloud) -> None:
     """Start from these rows: those far out, at first by median and MAD, are drawn in."""
     n, d = rows.shape
     cloud.precision[:] = 0
@@ -212,39 +226,47 @@ def _begin(rows: Values, cloud: _Cloud) -> None:
         _invert(cloud)
 
 
+def start_cloud(state: Values, start: int, memory: float, min_scale: float) -> None:
+    """Set the head of a cloud that has seen nothing."""
+    cloud = named(state, start, CLOUD)
+    cloud["memory"], cloud["min_scale"] = memory, min_scale
+
+
+def cloud_could_be(found: Values, fresh: Values, start: int, warm_up: int) -> bool:
+    """Whether learning may have made the one cloud of the other."""
+    now, then = named(found, start, CLOUD), named(fresh, start, CLOUD)
+    waiting = now["waiting"]
+    return bool(is_count(now["n"]) and is_count(waiting)
+                and (waiting == warm_up if now["n"] else waiting < warm_up)
+                and all(now[name] == then[name] for name in ("memory", "min_scale")))
+
+
 # -- the detector ------------------------------------------------------------------------------
 
-# recent: how many rows are kept; outnumbered and oldest: see `adlib.detectors.flat.admitted`
-HEAD = np.dtype(fields("n_features window warm_up gate release recent min_scale outnumbered oldest",
-                       spare=7))
+# outnumbered and oldest: see `adlib.detectors.flat.admitted`
+HEAD = np.dtype(fields("n_features window warm_up gate release min_scale outnumbered oldest"))
 _HEAD_SIZE = HEAD.itemsize // 8
 _head_at = record(HEAD)
 
 
 @inner
-def _learn_scored(x: Values, found: tuple[float, float], cloud: _Cloud, state: Values, head: Record
-                  ) -> None:
-    d, warm_up = len(x), int(head.warm_up)
-    recent = part(state, len(state) - int(head.recent) * d, (int(head.recent), d))
+def _learn_scored(x: Values, found: tuple[float, float], cloud: _Cloud, head: Record) -> None:
     if cloud.head.n == 0:
-        recent[int(head.oldest)] = x
-        head.oldest += 1
-        if head.oldest == warm_up:
-            _begin(recent[:warm_up], cloud)
-            head.oldest = 0
+        collect_row(x, int(head.warm_up), cloud)
         return
     score, distance = found
-    verdict = admitted(x, score, head, recent[:int(head.release)])
+    recent = cloud.rows[:int(head.release)]
+    verdict = admitted(x, score, head, recent)
     if verdict == 1:
         learn_row(x, distance, cloud)
     elif verdict == 2:
-        _begin(recent[:int(head.release)], cloud)
+        begin(recent, cloud)
 
 
 @inner
-def _process(x: Values, cloud: _Cloud, state: Values, head: Record) -> float:
+def _process(x: Values, cloud: _Cloud, head: Record) -> float:
     found = row_score(x, cloud) if cloud.head.n > 0 else (0.0, 0.0)
-    _learn_scored(x, found, cloud, state, head)
+    _learn_scored(x, found, cloud, head)
     return found[0]
 
 
@@ -259,7 +281,7 @@ def _score_one(x: Values, state: Values) -> float:
 def _process_one(x: Values, state: Values) -> float:
     head = _head_at(state, 0)
     d = int(head.n_features)
-    return _process(checked(x, d), cloud_at(state, _HEAD_SIZE, d), state, head)
+    return _process(checked(x, d), cloud_at(state, _HEAD_SIZE, d), head)
 
 
 @jit(PROCESS_ROWS)
@@ -268,7 +290,7 @@ def _process_rows(x: Values, state: Values) -> Values:
     d = int(head.n_features)
     cloud, scores = cloud_at(state, _HEAD_SIZE, d), np.empty(len(x) // d)
     for i in range(len(scores)):
-        scores[i] = _process(part(x, i * d, (d,)), cloud, state, head)
+        scores[i] = _process(part(x, i * d, (d,)), cloud, head)
     return scores
 
 
@@ -368,21 +390,18 @@ class OnlineMahalanobis(FlatStateDetector):
 
     def _reset(self, n_features: int) -> None:
         release = 0 if self.gate is None else int(self.release or 0)
-        recent = max(int(self.warm_up), release)
-        self.state_ = np.zeros(_HEAD_SIZE + cloud_size(n_features) + recent * n_features)
-        head, cloud = named(self.state_, 0, HEAD), named(self.state_, _HEAD_SIZE, CLOUD)
+        size = cloud_size(n_features, max(int(self.warm_up), release))
+        self.state_ = np.zeros(_HEAD_SIZE + size)
+        head = named(self.state_, 0, HEAD)
         head["n_features"], head["window"], head["warm_up"] = n_features, self.window, self.warm_up
         head["gate"] = np.inf if self.gate is None else self.gate
-        head["release"], head["recent"] = release, recent
-        head["min_scale"] = cloud["min_scale"] = self.min_scale
-        cloud["memory"] = self.window
+        head["release"], head["min_scale"] = release, self.min_scale
+        start_cloud(self.state_, _HEAD_SIZE, float(self.window), self.min_scale)
 
     def _could_be(self, found: Values, fresh: Values) -> bool:
-        head, kept = named(found, 0, HEAD), named(fresh, _HEAD_SIZE, CLOUD)
-        cloud = named(found, _HEAD_SIZE, CLOUD)
-        most = max(head["release"], 1) if cloud["n"] else head["warm_up"]
-        return bool(is_count(cloud["n"]) and is_count(head["oldest"]) and head["oldest"] < most
-                    and all(cloud[name] == kept[name] for name in ("memory", "min_scale")))
+        head = named(found, 0, HEAD)
+        return bool(is_count(head["oldest"]) and head["oldest"] < max(head["release"], 1)
+                    and cloud_could_be(found, fresh, _HEAD_SIZE, self.warm_up))
 
     def _contributions(self, X: Values) -> Values:
         return _score_features(X, self.state_)

@@ -8,8 +8,9 @@ exponentially weighted once there are many. Where no period is given it is looke
 past, at row 512 and then ever more rarely, so that a row costs next to nothing for it.
 
 The state of both: head | a block for each feature: season, recent rows, and of the ensemble views |
-of the ensemble the limit of all features. All kernels are in this file because a compiled one is
-not renewed when a file it imports changes.
+of the ensemble the limit of all features, and the joint view with its cloud. Kernels are in this
+file because a compiled one is not renewed when a file it imports changes; those of a cloud are in
+`adlib.detectors.mahalanobis`.
 """
 
 from typing import Any
@@ -41,6 +42,16 @@ from adlib.detectors.flat import (
     part,
     record,
 )
+from adlib.detectors.mahalanobis import (
+    cloud_at,
+    cloud_could_be,
+    cloud_size,
+    collect_row,
+    feature_score,
+    learn_row,
+    row_score,
+    start_cloud,
+)
 
 PHASES = 48
 RECENT = 4_096  # rows in which a period is looked for
@@ -51,7 +62,7 @@ _SETTLED = 50  # rows until a spread is worth believing
 _WORST = 1e150  # a z-score above this would overflow when squared
 _HUGE = 1e300
 
-VIEWS = ("season", "record", "forecast")
+VIEWS = ("season", "record", "forecast", "joint")
 
 _HEAD = np.dtype(fields(
     "n_features seen warm_up min_scale rate release n_recent next_look block assumed_period "
@@ -72,7 +83,7 @@ _VIEWS = np.dtype([
     # last two values, their weights, the weights' covariance, and the mean size of its errors
     *fields("low high old_low old_high mean scale last last_but_one weight_1 weight_2 cov_11 "
             "cov_12 cov_22 error", spare=2),
-    *((name, _LIMIT) for name in VIEWS)])
+    *((name, _LIMIT) for name in VIEWS[:3])])
 _LIMIT_SIZE, _VIEWS_SIZE = _LIMIT.itemsize // 8, _VIEWS.itemsize // 8
 _limit_at, _views_at = record(_LIMIT), record(_VIEWS)
 _HEAD_SIZE, _SEASON_SIZE = _HEAD.itemsize // 8, _SEASON.itemsize // 8
@@ -388,7 +399,7 @@ def _look_again(state: Values) -> None:
         if not _renew_period(start, past, state, head):
             continue
         if first:
-            part(state, start + int(head.block) - len(VIEWS) * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
+            part(state, start + int(head.block) - 3 * _LIMIT_SIZE, (_LIMIT_SIZE,))[:] = 0
         size, n = 0.0, 0
         for i in range(len(past)):
             then = t - len(past) + i
@@ -489,7 +500,7 @@ class _Seasonal(FlatStateDetector):
     """What the two detectors with a season share: parameters, and a state that they could have."""
 
     _head = _HEAD
-    _n_views = _n_joint = 0  # numbers in the state besides those of seasons
+    _n_views = 0  # numbers in the state of each feature besides those of its season
     _assumed_period = 0
 
     def __init__(self, *, period: int | None = None, memory: int = 30, release: int | None = 200,
@@ -511,7 +522,7 @@ class _Seasonal(FlatStateDetector):
     def _reset(self, n_features: int) -> None:
         n_recent = RECENT if self.period is None else 0
         block = _SEASON_SIZE + n_recent + self._n_views
-        self.state_ = np.zeros(_HEAD_SIZE + n_features * block + self._n_joint)
+        self.state_ = np.zeros(_HEAD_SIZE + n_features * block + self._n_after(n_features))
         head = named(self.state_, 0, _HEAD)
         head["n_features"], head["warm_up"] = n_features, self.warm_up
         head["min_scale"], head["rate"] = self.min_scale, 1 / self.memory
@@ -522,10 +533,15 @@ class _Seasonal(FlatStateDetector):
             season = named(self.state_, start, _SEASON)
             season["period"] = self.period or self._assumed_period
 
+    def _n_after(self, n_features: int) -> int:
+        """Numbers in the state after those of the features."""
+        return 0
+
     def _starts(self) -> range:
         """Where the block of each feature begins."""
-        block = int(named(self.state_, 0, _HEAD)["block"])
-        return range(_HEAD_SIZE, len(self.state_) - self._n_joint, block)
+        head = named(self.state_, 0, _HEAD)
+        block = int(head["block"])
+        return range(_HEAD_SIZE, _HEAD_SIZE + int(head["n_features"]) * block, block)
 
     def _could_be(self, found: Values, fresh: Values) -> bool:
         searched = named(fresh, 0, _HEAD)["n_recent"] > 0
@@ -616,6 +632,7 @@ _CLIP = 20.0
 _PART = 0.125  # of a limit: the smallest everyday deviation, for what moves rarely
 _BRIEF = 0.125  # weight of a row in the recent mean of everyday deviations
 _DAY = 288  # rows: the period assumed until one is found
+_MOST = 1e9  # everyday deviations: more would round to a score of 1
 
 
 @inner
@@ -761,9 +778,24 @@ def _turn_horizon(views: Record) -> None:
 
 
 @inner
-def _joint(state: Values, head: Record) -> Record:
-    """The limit of the features' maximum."""
-    return _limit_at(state, _start_of(int(head.n_features), head))
+def _after(head: Record) -> int:
+    """Where what is of all features begins."""
+    return _start_of(int(head.n_features), head)
+
+
+@inner
+def _has_joint(head: Record) -> bool:
+    return head.n_features > 1 and int(head.views) & 8 > 0
+
+
+@inner
+def _learn_joint(x: Values, found: float, distance: float, cloud: Any, limit: Record, head: Record
+                 ) -> None:
+    if cloud.head.n == 0:
+        collect_row(x, int(head.warm_up), cloud)
+        return
+    learn_row(x, distance, cloud)
+    _note(found, limit, int(head.seen), head.gap)
 
 
 @inner
@@ -773,41 +805,54 @@ def _judge(over: float, daily: float, head: Record) -> float:
     if over > 1 and (head.seen - head.last_over > head.refractory
                      or np.log2(over) >= 2 * head.peak):
         return 1 + np.log2(over)
+    daily = min(daily, _MOST)
     return daily / (4 + daily)
 
 
 @jit(SCORE_ONE)
 def _judge_row(x: Values, state: Values) -> float:
     head = _head_at(state, 0)
-    row, over, daily, t = checked(x, head.n_features), 0.0, 0.0, int(head.seen)
+    row, over, daily, beside, t = checked(x, head.n_features), 0.0, 0.0, 0.0, int(head.seen)
     d = len(row)
     for j in range(d):
         one, other = _rate_feature(row[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
-    if d > 1:
-        over /= max(1.0, _joint(state, head).value)
     daily = (daily / d) ** 0.25
-    return _judge(over, 0.5 * (daily + (head.daily + _BRIEF * (daily - head.daily))), head)
+    if _has_joint(head):
+        start = _after(head) + _LIMIT_SIZE
+        cloud = cloud_at(state, start + _LIMIT_SIZE, d)
+        beside = row_score(row, cloud)[0] if cloud.head.n > 0 else 0.0
+        over = max(over, _over(beside, _limit_at(state, start), 1.0, head))
+    if d > 1:
+        over /= max(1.0, _limit_at(state, _after(head)).value)
+    daily = 0.5 * (daily + (head.daily + _BRIEF * (daily - head.daily)))
+    return _judge(over, max(daily, beside), head)
 
 
 @jit(PROCESS_ONE)
 def _judge_and_learn_row(x: Values, state: Values) -> float:
     head = _head_at(state, 0)
-    row, over, daily, t = checked(x, head.n_features), 0.0, 0.0, int(head.seen)
+    row, over, daily, beside, t = checked(x, head.n_features), 0.0, 0.0, 0.0, int(head.seen)
     d = len(row)
     for j in range(d):
         one, other = _rate_and_learn(row[j], _start_of(j, head), t, state, head)
         over, daily = max(over, one), daily + other**4
-    joint = _joint(state, head)
-    if d > 1:
-        found = over
-        over /= max(1.0, joint.value)
-        if t >= head.warm_up:
-            _note(found, joint, t, head.gap)
     daily = (daily / d) ** 0.25
+    limit = _limit_at(state, _after(head))  # of the features' maximum
+    joint = _limit_at(state, _after(head) + _LIMIT_SIZE)
+    if _has_joint(head):
+        cloud = cloud_at(state, _after(head) + 2 * _LIMIT_SIZE, d)
+        beside, distance = row_score(row, cloud) if cloud.head.n > 0 else (0.0, 0.0)
+        over = max(over, _over(beside, joint, 1.0, head))
+        _learn_joint(row, beside, distance, cloud, joint, head)
+    if d > 1:
+        worst = over
+        over /= max(1.0, limit.value)
+        if t >= head.warm_up:
+            _note(worst, limit, t, head.gap)
     if t >= head.warm_up:
         head.daily += _BRIEF * (daily - head.daily)
-    score = _judge(over, 0.5 * (daily + head.daily), head)
+    score = _judge(over, max(0.5 * (daily + head.daily), beside), head)
     if over > 1:
         if score > 1:
             head.peak = np.log2(over)
@@ -818,7 +863,9 @@ def _judge_and_learn_row(x: Values, state: Values) -> float:
     if head.seen % head.horizon == 0:
         for j in range(d):
             _turn_horizon(_views_of(_start_of(j, head), state, head))
-        _turn_limit(joint)
+        _turn_limit(limit)
+        if _has_joint(head):
+            _turn_limit(joint)
     return score
 
 
@@ -843,23 +890,31 @@ def _ensemble_score_rows(x: Values, state: Values) -> Values:
 @jit(SCORE_FEATURES)
 def _ensemble_score_features(X: Values, state: Values) -> Values:
     head = _head_at(state, 0)
-    parts, t = np.zeros_like(X), int(head.seen)
+    parts, t, d = np.zeros_like(X), int(head.seen), X.shape[1]
+    start = _after(head) + _LIMIT_SIZE
     if t >= head.warm_up:
         for i in range(X.shape[0]):
-            for j in range(X.shape[1]):
+            for j in range(d):
                 over, daily = _rate_feature(X[i, j], _start_of(j, head), t, state, head)
+                if _has_joint(head):
+                    cloud = cloud_at(state, start + _LIMIT_SIZE, d)
+                    beside = feature_score(X[i], j, cloud) if cloud.head.n > 0 else 0.0
+                    over = max(over, _over(beside, _limit_at(state, start), 1.0, head))
+                    daily = max(daily, min(beside, _MOST))
                 parts[i, j] = 1 + np.log2(over) if over > 1 else daily / (4 + daily)
     return parts
 
 
 class OnlineEnsemble(_Seasonal):
-    """Three views of every feature, each against its own history; one alarm an incident.
+    """Views of every feature and of all together, each against its history; one alarm an incident.
 
     The views: how far a value is from what this phase of the **season** usually looks like; how far
     it is outside of everything seen so far (a **record**); how far it is from the **forecast** of
-    an autoregression of order two, fitted by recursive least squares as it goes. Nothing has to be
-    set for a stream: each view of each feature is divided by its *limit*, its third-largest
-    incident so far (deviations within ``refractory`` rows of a peak are one incident).
+    an autoregression of order two, fitted by recursive least squares as it goes; and with several
+    features how far it is from where the others put it (**joint**: the score of
+    `OnlineMahalanobis` with a memory of a thousand rows). Nothing has to be set for a stream: each
+    view is divided by its *limit*, its third-largest incident so far (deviations within
+    ``refractory`` rows of a peak are one incident).
 
     **Score 1 is that limit.** Above it the score is 1 + log2(deviation / limit), which never
     saturates: 2 is twice the limit. Such a score is given once an incident: until ``refractory``
@@ -871,11 +926,10 @@ class OnlineEnsemble(_Seasonal):
 
     With several features, deviations above their limits are divided by one more limit, that of
     their maximum, so that alarms do not multiply with features; everyday deviations enter by their
-    mean of fourth powers.
+    mean of fourth powers, the joint view as it is where it is larger.
 
-    Fails where incidents are so frequent that three of them in a month say nothing, where normal
-    behaviour goes on setting records, and on correlated features whose joint pattern breaks while
-    each stays in its range (see `PCAReconstruction`).
+    Fails where incidents are so frequent that three of them in a horizon say nothing, where normal
+    behaviour goes on setting records, and on joint patterns that are not linear.
 
     Parameters
     ----------
@@ -897,9 +951,10 @@ class OnlineEnsemble(_Seasonal):
         count after it, and no row scores above 1 against a view without three incidents before
         four times as many rows.
     horizon : int
-        Memory horizon: incidents are remembered for one to two times as many rows.
-    views : tuple of {"season", "record", "forecast"}
-        Which to use.
+        Memory horizon: incidents are remembered for one to two times as many rows, and a quiet
+        stream has about three alarms in that time at ``threshold=1.0``.
+    views : tuple of {"season", "record", "forecast", "joint"}
+        Which to use. "joint" says nothing of a single feature.
     min_scale : float
         Smallest deviation that counts, in the unit of the data. (A billionth of the mean's size is
         used where that is larger.)
@@ -927,13 +982,13 @@ class OnlineEnsemble(_Seasonal):
     [3000]
     """
 
-    _n_views, _n_joint, _assumed_period = _VIEWS_SIZE, _LIMIT_SIZE, _DAY
+    _n_views, _assumed_period = _VIEWS_SIZE, _DAY
     _learned = ("seen", "next_look", "last_over", "peak", "daily")
     _kernels = {"score_one": _judge_row, "process_one": _judge_and_learn_row,
                 "process_rows": _ensemble_process_rows}
 
     @renamed(rest="refractory", age="horizon")
-    def __init__(self, *, refractory: int | None = 40, warm_up: int = 100, horizon: int = 2**15,
+    def __init__(self, *, refractory: int | None = 40, warm_up: int = 100, horizon: int = RECENT,
                  views: tuple[str, ...] = VIEWS, **base: Any):
         super().__init__(warm_up=warm_up, **base)
         self.refractory = refractory
@@ -948,6 +1003,10 @@ class OnlineEnsemble(_Seasonal):
         if not views or any(not isinstance(view, str) or view not in VIEWS for view in views):
             raise ValueError(f"views must name some of {', '.join(VIEWS)}, got {self.views!r}")
 
+    def _n_after(self, n_features: int) -> int:
+        joint = n_features > 1 and "joint" in self.views
+        return _LIMIT_SIZE + joint * (_LIMIT_SIZE + cloud_size(n_features, self.warm_up))
+
     def _reset(self, n_features: int) -> None:
         super()._reset(n_features)
         head = named(self.state_, 0, _HEAD)
@@ -958,6 +1017,16 @@ class OnlineEnsemble(_Seasonal):
             views = named(self.state_, start + int(head["block"]) - _VIEWS_SIZE, _VIEWS)
             views["low"] = views["old_low"] = np.inf
             views["high"] = views["old_high"] = -np.inf
+        if (cloud := self._cloud_start()) < len(self.state_):
+            start_cloud(self.state_, cloud, 1 / (1 - _FORGET), self.min_scale)
+
+    def _cloud_start(self) -> int:
+        return self._starts().stop + 2 * _LIMIT_SIZE
+
+    def _could_be(self, found: Values, fresh: Values) -> bool:
+        start = self._cloud_start()
+        return super()._could_be(found, fresh) and (
+            start > len(found) or cloud_could_be(found, fresh, start, self.warm_up))
 
     def _contributions(self, X: Values) -> Values:
         return _ensemble_score_features(X, self.state_)
