@@ -185,11 +185,14 @@ def check_sklearn(detector: Detector) -> None:
     for that, ``non_deterministic``, would be untrue and waive more.
 
     Its tests have as few as ten rows: longer windows, those of members and steps too, are shortened
-    to `SKLEARN_WINDOW` rows. A detector that still looks back further cannot be tested by them.
+    to `SKLEARN_WINDOW` rows and smoothing is left out. A detector that still looks back further
+    cannot be tested by them.
     """
     if detector.context_ >= SKLEARN_WINDOW:
-        detector.set_params(**{name: SKLEARN_WINDOW for name in detector.get_params()
-                               if name.rpartition("__")[2] == "window"})
+        least = {"window": SKLEARN_WINDOW, "smoothing": None}
+        detector.set_params(**{name: least[name.rpartition("__")[2]]
+                               for name in detector.get_params()
+                               if name.rpartition("__")[2] in least})
     if detector.context_ >= SKLEARN_WINDOW:
         return
     waived = dict.fromkeys(("check_methods_sample_order_invariance",

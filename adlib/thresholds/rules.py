@@ -207,7 +207,8 @@ class Conformal(Threshold):
     smoothing : float or None
         Rows of exponential memory that the scores were averaged over; a detector tells its own.
         About ``n / (2 * smoothing)`` of them are independent: below ``3 / alpha`` of those the cut
-        is infinite, since a block rule would promise what it cannot keep.
+        is infinite, since a block rule would promise what it cannot keep. With ``per`` incidents
+        are counted as ever.
 
     Attributes
     ----------
