@@ -601,7 +601,7 @@ class SeasonalZScore(_Seasonal):
     Notes
     -----
     `contributions` are the ``|z|`` of each feature: the score is their maximum, not their sum.
-    Frozen scores (`anomaly_score`) judge every row as if it were the next one. A look for the
+    `frozen_score` judges every row as if it were the next one. A look for the
     period takes a few milliseconds a feature; looks become rarer by a fifth each.
 
     Examples
@@ -968,7 +968,7 @@ class OnlineEnsemble(_Seasonal):
     A flat line scores near 0, and whatever moves after more than ``4 * warm_up`` flat rows scores
     up to 11, however small the move. `contributions` are each feature's own score, without a
     refractory period.
-    Frozen scores (`anomaly_score`) judge every row as if it were the next one.
+    `frozen_score` judges every row as if it were the next one.
 
     The constants were chosen on half of the Numenta Anomaly Benchmark (`benchmarks/nab.py`).
 
