@@ -173,7 +173,9 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     events more than causal scores do. On 48 generated series with some ten events of four kinds
     each, that was so for 0.4 % of causal scores (eleven detectors and the squared first difference,
     each as it is and smoothed over 5, 25 and 62 rows; 1.6 % of the unsmoothed), for 92 % of the
-    same detectors in hindsight and for 99 % with a delay of 10 rows.
+    same detectors in hindsight and for 99 % with a delay of 10 rows; of the causal scores of six
+    more detectors on 28 series, none. On nine public series with three events or more, whose labels
+    people drew: for 2 of 54 causal scores, and for half of those in hindsight.
 
     References
     ----------
