@@ -21,7 +21,13 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from adlib.detectors import OnlineEnsemble, RobustZScore, RollingZScore, SeasonalZScore
+from adlib.detectors import (
+    OnlineEnsemble,
+    OnlineMahalanobis,
+    RobustZScore,
+    RollingZScore,
+    SeasonalZScore,
+)
 
 WINDOW, WARM_UP, REPEATS, CHUNK = 100, 10, 7, 1_024
 
@@ -140,20 +146,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--peers", action="store_true")
     given, results, theirs = parser.parse_args(), {}, {}
-    print(f"{'detector':<16}{'features':>9}  {'way':<26}{'us/point':>10}{'x loop':>9}")
+    print(f"{'detector':<18}{'features':>9}  {'way':<26}{'us/point':>10}{'x loop':>9}")
     for n_features in (1, 10):
         X = np.random.default_rng(0).normal(size=(500_000, n_features))
-        for cls in (RollingZScore, RobustZScore, SeasonalZScore, OnlineEnsemble):
+        for cls in (RollingZScore, RobustZScore, SeasonalZScore, OnlineMahalanobis,
+                    OnlineEnsemble):
             found = measure(cls, X)
             results[f"{cls.__name__}, {n_features} features"] = found
             for way, us in found.items():
-                print(f"{cls.__name__:<16}{n_features:>9}  {way:<26}{us:>10.4f}"
+                print(f"{cls.__name__:<18}{n_features:>9}  {way:<26}{us:>10.4f}"
                       f"{found['loop'] / us:>9.0f}")
     if given.peers:
         for name, code in (("river", RIVER), ("pysad", PYSAD)):
             theirs |= peers.run(peers.environment(name, [name]), code)
         for name, us in theirs.items():
-            print(f"{name:<51}{us:>10.4f}")
+            print(f"{name:<53}{us:>10.4f}")
     out = Path(__file__).resolve().parents[1] / "reports" / "benchmarks" / "online_speed.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": platform.machine(), "python": platform.python_version(),
