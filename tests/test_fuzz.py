@@ -696,7 +696,8 @@ def comparing():
     yield Target("audit", lambda scores, labels, X, model: c.audit(
         scores, labels, X=X, model=model, n_random=19, n_bootstrap=0), {
         **scored, "X": array(lambda r: r.normal(size=(60, 2))),
-        "model": fixed(lambda r: KNN().fit(X), unfitted=KNN())}, _instance(c.Audit), own=("model",), says=("KNN", "X"))
+        "model": fixed(lambda r: KNN().fit(X), unfitted=KNN())}, _instance(c.Audit), own=("model",),
+        says=("KNN", "X"))
     sine = make_sine(200, n_events=3, random_state=0)
     good = c.compare(["KNN"], [data, sine], [0], metrics=["average_precision", "roc_auc"],
                      n_random=1, n_bootstrap=2, progress=False)
