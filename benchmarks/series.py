@@ -10,11 +10,11 @@ folder ``tsb`` in the folder that ADLIB_DATA names, with ``published_vus_pr.csv`
 
 prints three tables, which are never ranked together: rows up to the one that is judged, a quarter
 of a period more, all rows. U: univariate, M: multivariate series, MGAB apart (a chaotic equation on
-which linear forecasts do nothing; see ``series_peers.py``). Intervals are of the paired difference, over recordings: a channel
-that stands in U and in M counts once. ``best published`` is the best of the table on the same
-series, chosen on them, and causal or not as it comes. Without arguments: `LinearForecast` and two
-one-liners. ``--all``: every detector, as it is and smoothed (scores are kept in
-``reports/benchmarks/series``); ``--trial``: a folder with the prototype's ``forecast.py``.
+which linear forecasts do nothing; see ``series_peers.py``). Intervals are of the paired difference,
+over recordings: a channel that stands in U and in M counts once. ``best published`` is the best of
+the table on the same series, chosen on them, and causal or not as it comes. Without arguments:
+`LinearForecast` and two one-liners. ``--all``: every detector, as it is and smoothed (scores are
+kept in ``reports/benchmarks/series``); ``--trial``: a folder with the prototype's ``forecast.py``.
 
 ``--grid``: the settings of `GRID`, written down before the first run. The criterion is the mean of
 the three readings, over recordings; the simplest within one standard error of the best is taken.
