@@ -83,8 +83,8 @@ def hindsight_score(model: Any, X: ArrayLike, *, delay: int | None = None,
     ----------
     model : fitted estimator
         Anything that `adlib.anomaly_score` serves. An online detector scores the rows as the
-        continuation of its stream, on a copy. The steps of a Pipeline before the last one must look
-        at single rows, or back, as `adlib.Windows` does.
+        continuation of its stream, on a copy, with whatever memory it has. The steps of a Pipeline
+        before the last one must look at single rows, or back, as `adlib.Windows` does.
     X : array-like of shape (n_samples, n_features)
         In time order. Scores of the first rows, whose past is missing, are warm-up as ever.
     delay : int, optional

@@ -65,7 +65,7 @@ class Findings:
 def sections(found: list[Findings], unlabelled: Mapping[str, Unlabelled]
              ) -> list[tuple[str, list[Any]]]:
     """Heading and blocks of each section; what says nothing here is left out."""
-    parts = [(f"Without labels: {name}", without_labels(what))
+    parts = [(f"Without labels: {name}", _with_look_ahead(without_labels(what), "causal"))
              for name, what in unlabelled.items()]
     parts += [(f"{heading} ({one.look_ahead})" if len(found) > 1 else heading,
                _with_look_ahead(section(one), one.look_ahead))
