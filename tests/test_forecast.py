@@ -211,6 +211,13 @@ def test_an_unfitted_stream_learns_its_first_rows():
     assert (fitted.process(X[400:]) == score[400:]).all()
 
 
+def test_few_rows_place_no_threshold_on_remembered_errors():
+    X = series()
+    assert OnlineForecast(memory=30, alpha=0.01).fit(X).threshold_ == np.inf
+    assert np.isfinite(OnlineForecast(alpha=0.01).fit(X).threshold_)
+    assert np.isfinite(OnlineForecast(memory=2, alpha=0.2).fit(X).threshold_)
+
+
 def changing(n=3_000):
     """An autoregression whose sign changes at two thirds."""
     rng, x = np.random.default_rng(0), np.zeros((n, 1))

@@ -203,7 +203,8 @@ class OnlineForecast(OnlineDetector):
         See `LinearForecast`.
     memory : float or None
         Rows of the exponential memory of each channel's errors, at least 1: what ``smoothing`` is
-        there. None: the errors as they are.
+        there, and as there the threshold is refused where calibration rows are too few. None: the
+        errors as they are.
     warm_up : int
         Rows that a detector which was not fitted learns first, at least 20.
     ridge, tail
@@ -262,6 +263,14 @@ class OnlineForecast(OnlineDetector):
         self._check_number("tail", above=0, most=1)
         self._check_number("gate", above=0, most=np.inf, optional=True)
         self._check_number("forgetting", least=0.9, below=1, optional=True)
+
+    @property
+    def smoothing_(self) -> float | None:
+        """The memory: calibration then knows that the scores overlap."""
+        return None if self.memory is None else float(self.memory)
+
+    def _smoothed(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+        return raw  # the errors are
 
     def _reset(self, n_features: int) -> None:
         d = n_features
