@@ -68,28 +68,24 @@ def cloud_at(state: Values, start: int, d: int) -> _Cloud:
 
 
 @inner
-def _z(x: float, j: int, cloud: _Cloud) -> float:
-    return min(max((x - cloud.mean[j]) / cloud.scale[j], -_WORST), _WORST)
+def standardised(x: Values, cloud: _Cloud) -> Values:
+    """Distances of the features from their means, in standard deviations."""
+    z = np.empty(len(x))
+    for j in range(len(x)):
+        z[j] = min(max((x[j] - cloud.mean[j]) / cloud.scale[j], -_WORST), _WORST)
+    return z
 
 
 @inner
-def _away(x: Values, j: int, cloud: _Cloud) -> tuple[float, float]:
-    """A feature's z-score, and the same with what the other features suggest for the mean.
+def _beside(z: Values, j: int, cloud: _Cloud) -> float:
+    """A feature's distance from what the others suggest, times the root of its precision.
 
-    The second comes times its root of the precision: its product with the first adds up over
-    features to the squared Mahalanobis distance.
+    Its products with z add up over features to the squared Mahalanobis distance.
     """
     total = 0.0
-    for k in range(len(x)):
-        total += cloud.precision[j, k] * _z(x[k], k, cloud)
-    return _z(x[j], j, cloud), total
-
-
-@inner
-def feature_score(x: Values, j: int, cloud: _Cloud) -> float:
-    """How far a feature is off, less how far it usually goes by itself."""
-    z, total = _away(x, j, cloud)
-    return _beyond_usual(z, total, cloud.precision[j, j])
+    for k in range(len(z)):
+        total += cloud.precision[j, k] * z[k]
+    return total
 
 
 @inner
@@ -99,13 +95,19 @@ def _beyond_usual(z: float, total: float, precision: float) -> float:
 
 
 @inner
-def row_score(x: Values, cloud: _Cloud) -> tuple[float, float]:
+def feature_score(z: Values, j: int, cloud: _Cloud) -> float:
+    """How far a feature is off, less how far it usually goes by itself."""
+    return _beyond_usual(z[j], _beside(z, j, cloud), cloud.precision[j, j])
+
+
+@inner
+def row_score(z: Values, cloud: _Cloud) -> tuple[float, float]:
     """The largest of the features' scores, and the Mahalanobis distance of the row."""
     worst, square = 0.0, 0.0
-    for j in range(len(x)):
-        z, total = _away(x, j, cloud)
-        worst = max(worst, _beyond_usual(z, total, cloud.precision[j, j]))
-        square += z * total
+    for j in range(len(z)):
+        total = _beside(z, j, cloud)
+        worst = max(worst, _beyond_usual(z[j], total, cloud.precision[j, j]))
+        square += z[j] * total
     return worst, np.sqrt(max(square, 0.0))
 
 
@@ -117,19 +119,20 @@ def _held(distance: float, d: int) -> float:
 
 
 @inner
-def learn_row(x: Values, distance: float, cloud: _Cloud) -> None:
-    """Learn a row; one of large Mahalanobis distance is drawn in along the line to the mean."""
-    d, head = len(x), cloud.head
+def learn_row(z: Values, distance: float, cloud: _Cloud) -> None:
+    """Learn a row; one of large Mahalanobis distance is drawn in along the line to the mean.
+
+    ``z`` is used up.
+    """
+    d, head = len(z), cloud.head
     head.n += 1
     rate = max(1 / head.n, 1 / head.memory)
     held = _held(distance, d)
     for i in range(d):
-        away = held * _z(x[i], i, cloud) * cloud.scale[i]
+        z[i] *= held * cloud.scale[i]
         for k in range(i + 1):
-            other = held * _z(x[k], k, cloud) * cloud.scale[k]
-            cloud.cov[i, k] = (1 - rate) * (cloud.cov[i, k] + rate * away * other)
-    for i in range(d):
-        cloud.mean[i] += rate * held * _z(x[i], i, cloud) * cloud.scale[i]
+            cloud.cov[i, k] = (1 - rate) * (cloud.cov[i, k] + rate * z[i] * z[k])
+        cloud.mean[i] += rate * z[i]
     # an inverse costs d times what the row does: with many features it is a few rows old
     if head.n % (1 + d // 8) == 0:
         _invert(cloud)
@@ -212,9 +215,10 @@ def begin(rows: Values, cloud: _Cloud) -> None:
         cloud.precision[j, j] = 1
     for _ in range(_ROUNDS):
         for i in range(n):
-            held = _held(row_score(rows[i], cloud)[1], d)
+            z = standardised(rows[i], cloud)
+            held = _held(row_score(z, cloud)[1], d)
             for j in range(d):
-                rows[i, j] = cloud.mean[j] + held * _z(rows[i, j], j, cloud) * cloud.scale[j]
+                rows[i, j] = cloud.mean[j] + held * z[j] * cloud.scale[j]
         for j in range(d):
             cloud.mean[j] = np.mean(rows[:, j])
             for k in range(j + 1):
@@ -250,31 +254,26 @@ _head_at = record(HEAD)
 
 
 @inner
-def _learn_scored(x: Values, found: tuple[float, float], cloud: _Cloud, head: Record) -> None:
+def _process(x: Values, cloud: _Cloud, head: Record) -> float:
     if cloud.head.n == 0:
         collect_row(x, int(head.warm_up), cloud)
-        return
-    score, distance = found
+        return 0.0
+    z = standardised(x, cloud)
+    score, distance = row_score(z, cloud)
     recent = cloud.rows[:int(head.release)]
     verdict = admitted(x, score, head, recent)
     if verdict == 1:
-        learn_row(x, distance, cloud)
+        learn_row(z, distance, cloud)
     elif verdict == 2:
         begin(recent, cloud)
-
-
-@inner
-def _process(x: Values, cloud: _Cloud, head: Record) -> float:
-    found = row_score(x, cloud) if cloud.head.n > 0 else (0.0, 0.0)
-    _learn_scored(x, found, cloud, head)
-    return found[0]
+    return score
 
 
 @jit(SCORE_ONE)
 def _score_one(x: Values, state: Values) -> float:
     d = int(_head_at(state, 0).n_features)
     row, cloud = checked(x, d), cloud_at(state, _HEAD_SIZE, d)
-    return row_score(row, cloud)[0] if cloud.head.n > 0 else 0.0
+    return row_score(standardised(row, cloud), cloud)[0] if cloud.head.n > 0 else 0.0
 
 
 @jit(PROCESS_ONE)
@@ -300,8 +299,9 @@ def _score_features(X: Values, state: Values) -> Values:
     cloud, scores = cloud_at(state, _HEAD_SIZE, d), np.zeros((n, d))
     if cloud.head.n > 0:
         for i in range(n):
+            z = standardised(X[i], cloud)
             for j in range(d):
-                scores[i, j] = feature_score(X[i], j, cloud)
+                scores[i, j] = feature_score(z, j, cloud)
     return scores
 
 
