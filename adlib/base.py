@@ -214,9 +214,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     window : int or "auto"
         Rows a score looks back on, itself included. With 1, rows are scored independently; with
         ``L``, a row's score uses rows t-L+1 .. t, and the first L-1 rows of any call are warm-up
-        (their missing past repeats the first row). ``"auto"``: the dominant period of the training
-        rows, at least 50 and 125 where there is none (`adlib.periods.usual_period`), but at most a
-        quarter of those rows and 256 values.
+        (their missing past repeats the first row). ``"auto"``: the usual period of the training
+        rows (`adlib.periods.usual_period`: 50 to 300 rows), but at most a quarter of those rows
+        and 256 values.
     alpha : float
         False-alarm budget: share of *normal* rows that may be flagged, in (0, 1).
     threshold : None, float or Threshold
@@ -279,7 +279,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
       contiguous stretches; ``is_stateful``: whether a call judges its rows as the continuation of a
       stream;
     * `validate` and `windowed`: from what a caller hands over to what `_fit` and `_score` see;
-    * `plan` and `calibrate_scores`: which rows are held out, and what is made of their scores;
+    * `look_for_period`, `plan` and `calibrate_scores`: what "auto" chooses (read ``window_``, not
+      ``window``), which rows are held out, and what is made of their scores;
     * `check_stored` and `check_params` before a fit, and `check_loaded` after a file was read.
     """
 

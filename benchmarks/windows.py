@@ -6,19 +6,34 @@ bootstrap 95 % intervals, and a sweep over dirty training rows (unlabelled event
 which is also drawn when a path is given.
 
     python benchmarks/windows.py [--seeds 10] [--figure sweep.png]
+
+What ``window="auto"`` should be, on the series of `benchmarks/series.py` (causal VUS-PR, means over
+sources, paired over recordings), by the rules of `RULES`, written down before the first run:
+
+    ADLIB_DATA=... python benchmarks/windows.py --auto PCAReconstruction
 """
 
 import argparse
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from adlib.datasets import Dataset, inject, make_sine, make_telemetry
-from adlib.detectors import LSTM, AutoEncoder, PCAReconstruction, RandomFeatureAE, Transformer
+from adlib.datasets.sources import TSB
+from adlib.detectors import (
+    LSTM,
+    AutoEncoder,
+    PCAReconstruction,
+    RandomFeatureAE,
+    Transformer,
+    find_detector,
+)
 from adlib.metrics import vus_pr
+from adlib.periods import dominant_period, usual_period
 
 KINDS = ("contextual", "frequency", "collective")
 DETECTORS = {
@@ -31,6 +46,17 @@ DETECTORS = {
 RIVALS = ("AutoEncoder", "PCAReconstruction")
 DIRT = (0.0, 0.01, 0.05, 0.10)
 PERIODS = {"sine": 50, "telemetry": 288}
+USUAL = {"period": usual_period, "least": 1, "fallback": 125, "values": 256}
+RULES = {  # how "auto" might choose a window; a number is a window for all
+    "auto": USUAL, "rows alone": 1, "16": 16, "64": 64, "125": 125,
+    "first season": {**USUAL, "period": dominant_period, "least": 50},
+    "first season, any length": {**USUAL, "period": dominant_period},
+    "first season, else 1": {**USUAL, "period": dominant_period,
+                             "fallback": 1},
+    "half": {**USUAL, "period": lambda X: usual_period(X) // 2},
+    "at least 100": {**USUAL, "least": 100},
+    "128 values": {**USUAL, "values": 128}, "512 values": {**USUAL, "values": 512},
+}
 CONTEXT = 100  # rows before the test part that fill its first windows
 
 
@@ -112,14 +138,54 @@ def sweep(seeds: int, figure: str | None) -> None:
         plt.savefig(figure, dpi=120)
 
 
+def chosen(rule: Any, X: np.ndarray) -> int:
+    """Rows of a window, by a rule, from training rows."""
+    if isinstance(rule, int):
+        return min(rule, len(X) // 4)
+    rows = max(rule["period"](X) or rule["fallback"], rule["least"])
+    return max(1, min(rows, rule["values"] // X.shape[1], len(X) // 4))
+
+
+def auto(detector: str) -> None:
+    """Each rule beside the one that is in use."""
+    from series import Series, interval  # needs TSB-AD's folder
+
+    table = pd.read_csv(TSB.folder(None) / "published_vus_pr.csv")
+    lines = []
+    facts = table[table.dataset != "MGAB"].itertuples()
+    for one in tqdm([Series(fact) for fact in facts], disable=None):
+        known: dict[int, float] = {}
+        for name, rule in RULES.items():
+            rows = chosen(rule, one.train)
+            if rows not in known:
+                model = find_detector(detector)().set_params(window=rows, calibration=None)
+                score = model.fit(one.train).anomaly_score(one.X)
+                known[rows] = vus_pr(one.y, score, window=int(one.fact.vus_window))
+            lines.append({"rule": name, "part": one.fact.part, "dataset": one.fact.dataset,
+                          "file": one.fact.file, "recording": one.recording, "rows": rows,
+                          "vus_pr": known[rows]})
+    found = pd.DataFrame(lines)
+    base = found[found.rule == "auto"].set_index("file")
+    print(f"\n{detector}: U, M (means over sources), median window, difference to auto")
+    for name in RULES:
+        mine = found[found.rule == name].set_index("file")
+        parts = mine.groupby(["part", "dataset"]).vus_pr.mean().groupby("part").mean()
+        print(f"{name:<26} {parts['U']:.3f} {parts['M']:.3f} {mine.rows.median():>5.0f}   "
+              f"{interval(mine.vus_pr - base.vus_pr, mine.recording)}")
+
+
 def main() -> None:
     """Print the tables; draw the sweep where asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--sweep-seeds", type=int, default=3)
     parser.add_argument("--figure", help="draw the sweep over dirty training rows to this file")
+    parser.add_argument("--auto", metavar="DETECTOR", help="rules for window='auto' instead")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.auto:
+        auto(args.auto)
+        return
 
     if args.seeds:
         kinds(args.seeds)
