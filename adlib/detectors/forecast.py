@@ -280,7 +280,7 @@ class OnlineForecast(OnlineDetector):
         self.first_ = np.zeros((int(self.warm_up), d))
         self.center_, self.scale_, self.noise_, self.usual_ = (np.ones(d) for _ in range(4))
         self.weights_ = np.zeros((size, d))
-        self.covariance_ = np.zeros((size, size) if self.forgetting else (0, 0))
+        self.covariance_ = np.zeros((size, size) if self.forgetting else (1, 1))
         self.past_ = np.ones(size)  # standardised rows, oldest first, and 1 for the intercept
         self.errors_ = np.zeros((memory_rows(self.memory or 1), d))
         self.known_ = 0  # rows of them
