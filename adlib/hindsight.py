@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from adlib.arguments import number, whole
-from adlib.base import Detection, Detector, anomaly_score, before_core, core
+from adlib.base import Detection, Detector, OnlineDetector, anomaly_score, before_core, core
 from adlib.periods import DEFAULT
 from adlib.smoothing import gaussian_weights, memory_rows, smooth
 from adlib.thresholds import (
@@ -23,7 +23,7 @@ from adlib.thresholds import (
     Threshold,
     check_alpha,
 )
-from adlib.windows import Windows
+from adlib.windows import TimeFeatures, Windows
 
 __all__ = ["hindsight_detect", "hindsight_score"]
 
@@ -91,8 +91,9 @@ def hindsight_score(model: Any, X: ArrayLike, *, delay: int | None = None,
         Rows after t that the score of row t may depend on; 0 is a causal score. None: all.
     width : float, optional
         Standard deviation of the Gaussian in rows, at least 0.1; it ends at four of them. None: 0.6
-        of the ``smoothing_`` of the model, else 0.3 of its window, else 0.3 of 125 rows. To
-        compare detectors give all of them the same, taken from the training rows.
+        of the ``smoothing_`` of the model, else 0.3 of its window (but not of that of an online
+        detector, which is a memory), else 0.3 of 125 rows. To compare detectors give all of them
+        the same, taken from the training rows.
 
     Returns
     -------
@@ -223,11 +224,11 @@ def lookback(model: Any) -> int:
     Returns
     -------
     int
-        Those of the windows of a Pipeline included.
+        Those of the windows and features of time of a Pipeline included.
     """
     detector = core(model)
     own = detector.context_ - memory(model) if isinstance(detector, Detector) else 0
-    return own + sum(length - 1 for length in _lengths(model))
+    return own + sum(part.context_ for part in _fronts(model))
 
 
 def memory(model: Any) -> int:
@@ -245,10 +246,10 @@ def memory(model: Any) -> int:
     return 0 if smoothing is None else memory_rows(smoothing) - 1
 
 
-def _lengths(model: Any) -> list[int]:
-    """Lengths of all windows in front of what detects."""
+def _fronts(model: Any) -> list[Windows | TimeFeatures]:
+    """All that looks back in front of what detects."""
     params = model.get_params() if hasattr(model, "get_params") else {}
-    return [part.length for part in params.values() if isinstance(part, Windows)]
+    return [part for part in params.values() if isinstance(part, (Windows, TimeFeatures))]
 
 
 def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kernel:
@@ -266,11 +267,13 @@ def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kern
     """
     if delay is not None:
         delay = whole(delay, "delay", 0, of="rows")
-    detector, lengths = core(model), _lengths(model)
+    detector = core(model)
+    lengths = [part.length for part in _fronts(model) if isinstance(part, Windows)]
     if width is None:
         smoothing = getattr(detector, "smoothing_", None)
-        own = detector.window_ if isinstance(detector, Detector) else 1
-        window = max([own, *lengths])
+        # (the window of an online detector is a memory)
+        own = isinstance(detector, Detector) and not isinstance(detector, OnlineDetector)
+        window = max([detector.window_ if own else 1, *lengths])
         width = 2 * SHARE * smoothing if smoothing else SHARE * (window if window > 1 else DEFAULT)
     else:
         number(width, "width", least=0.1, most=1e5)

@@ -133,6 +133,11 @@ class Windows(TransformerMixin, BaseEstimator):
         self.length = length
         self.max_bytes = max_bytes
 
+    @property
+    def context_(self) -> int:
+        """Preceding rows that complete a window."""
+        return self.length - 1
+
     def fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn nothing but the number of features.
 
@@ -262,8 +267,11 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
             raise ValueError(f"statistics must be among {list(_STATISTICS)}, got {unknown}")
         self._clock(X)
         validated(self, X)
-        self.context_ = int(max([0, *self.lags, *self.differences, *(n - 1 for n in self.rolling)]))
         return self
+
+    @property
+    def context_(self) -> int:
+        return int(max([0, *self.lags, *self.differences, *(n - 1 for n in self.rolling)]))
 
     def transform(self, X: ArrayLike) -> NDArray[np.float64]:
         """Features of shape (n_samples, n_features_out), in the order of their names.

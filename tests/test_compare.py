@@ -13,8 +13,9 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from adlib.base import Detector, OnlineDetector
+from adlib.base import Detector, OnlineDetector, anomaly_score
 from adlib.compare import compare, score_cell
+from adlib.compare.protocol import purge_gap
 from adlib.datasets import Dataset
 from adlib.detectors import Ensemble, MaxAbsZ, baselines
 from adlib.metrics import (
@@ -28,7 +29,7 @@ from adlib.metrics import (
     roc_auc,
 )
 from adlib.thresholds import Conformal
-from adlib.windows import Windows
+from adlib.windows import TimeFeatures, Windows
 
 N, CUT, END = 1_000, 320, 400
 MEASURED = ["fit_s", "score_s", "peak_memory_mib"]  # all that may differ between two runs
@@ -242,6 +243,25 @@ def test_first_rows_of_a_recording_are_not_judged(model, gap):
     assert value(table, "recall@calibration") == flags[judged & (y == 1)].mean()
     assert value(table, "false_positive_rate@calibration") == flags[judged & (y == 0)].mean()
     assert value(table, "roc_auc") == roc_auc(y, cell.test, judged=judged)
+
+
+@pytest.mark.parametrize("greedy", [Patient(warm_up=200), Patient(warm_up=999),
+                                    Distance(window=201)])
+def test_who_wants_more_than_a_recording_takes_no_row_from_others(greedy):
+    data = recordings()
+    assert purge_gap([Distance(window=8), greedy], data) == 7
+    table = quick([Distance(window=8), greedy], data)
+    failed = {"Distance(window=201)"} if isinstance(greedy, Distance) else set()
+    assert set(table.detector[table.status != "ok"]) == failed
+
+
+def test_features_of_time_get_their_past():
+    data = Dataset("series", make_data(size=0).X, ordered=True)
+    model = make_pipeline(TimeFeatures(rolling=[12], lags=[3]), Distance())
+    assert purge_gap([model], data) == 11
+    cell = score_cell(model, data)
+    fitted = clone(model).fit(data.X[:data.calibrate_start])
+    np.testing.assert_allclose(cell.test, anomaly_score(fitted, data.X)[cell.test_rows])
 
 
 def test_what_a_window_holds_of_the_recording_before_changes_no_metric():

@@ -116,6 +116,7 @@ def test_the_own_smoothing_and_state_are_left_alone():
 def test_width_by_default_follows_the_model():
     X = stream(400)
     for model, width in ((KNN(window=40), 12.0), (MaxAbsZ(), 37.5), (IsolationForest(), 37.5),
+                         (RollingZScore(window=200), 37.5),
                          (make_pipeline(Windows(40), IsolationForest()), 12.0)):
         model.fit(X)
         assert (hindsight_score(model, X) == hindsight_score(model, X, width=width)).all()

@@ -367,6 +367,8 @@ def test_causal_and_delayed_scores_are_never_ranked_together(mixed):
     assert rank_detectors(late).look_ahead == "hindsight"
     assert set(summarise(late).look_ahead) == {"hindsight"}
     assert set(summarise(late.drop(columns="look_ahead")).look_ahead) == {"causal"}
+    earlier = pd.concat([late.drop(columns="look_ahead"), mixed[mixed.look_ahead == "causal"]])
+    assert set(summarise(earlier).look_ahead) == {"causal"}  # from before there was such a column
 
 
 def test_the_verdict_keeps_them_apart_and_says_which_is_which(mixed):

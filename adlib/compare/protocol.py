@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,11 +154,10 @@ def score_cell(
     if len(named) != 1:
         raise ValueError(f"detector must be one, got {len(named)}")
     (model,) = named.values()
-    if (back := will_look_back(model, dataset)) > room(dataset):
+    if (back := will_look_back(model, dataset)) > (most := room(dataset)):
         raise ValueError(
-            f"the detector looks back on {back} rows, and {dataset.name} has parts of only "
-            f"{dataset.train_end - dataset.calibrate_start} (calibration) and "
-            f"{len(dataset) - dataset.train_end} (test) rows: shorten its window"
+            f"the detector looks back on {back} rows, and a part of {dataset.name} has no more "
+            f"than {most + 1} that follow each other: shorten its window"
         )
     look_ahead(delay, [dataset])
     purge = purge_gap([model], dataset) if purge is None else purge
@@ -225,10 +225,15 @@ def _continued(model: Any, dataset: Dataset) -> Scores:
     order by the frozen score.
     """
     rest = dataset.cut(slice(dataset.calibrate_start, None))
-    firsts = [0] if rest.session is None else runs(np.ones(len(rest), bool), rest.session)[0]
     method = "anomaly_score" if rest.ordered else "frozen_score"
     return np.concatenate([np.zeros(dataset.calibrate_start), *(
-        score_by(model, part, method) for part in np.split(rest.X, firsts[1:]))])
+        score_by(model, rest.X[one], method) for one in recordings(rest))])
+
+
+def recordings(dataset: Dataset) -> list[slice]:
+    """Rows of each recording, in order; all of them where there is only one."""
+    of = [] if dataset.session is None else [dataset.session]
+    return [slice(*ends) for ends in zip(*runs(np.ones(len(dataset), bool), *of), strict=True)]
 
 
 def _part(model: Any, dataset: Dataset, rows: slice) -> Scores:
@@ -270,15 +275,13 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
         known = _known_scores(model, dataset)
     elif is_stateful(judge):  # its stream goes on through all parts
         floor, known = dataset.calibrate_start, _continued(judge, dataset)
-    of = [] if dataset.session is None else [dataset.session]
-    recordings = runs(np.ones(len(dataset), bool), *of)
     found = []
     for rows in parts:
         scores = np.empty(max(0, rows.stop - rows.start))
-        for begin, end in zip(*recordings, strict=True):
-            first, last = max(begin, rows.start), min(end, rows.stop)
+        for one in recordings(dataset):
+            first, last = max(one.start, rows.start), min(one.stop, rows.stop)
             if first < last:
-                before = max(begin, floor, first - kernel.behind - lookback(judge))
+                before = max(one.start, floor, first - kernel.behind - lookback(judge))
                 part = (hindsight_score(late, dataset.X[before:last], **how) if known is None
                         else kernel.over(known[before:last]))
                 scores[first - rows.start : last - rows.start] = part[first - before :]
@@ -351,9 +354,10 @@ def will_look_back(model: Any, dataset: Dataset) -> int:
 
 
 def room(dataset: Dataset) -> int:
-    """Rows that can be left out at the start of the parts without emptying one."""
-    parts = (dataset.train_end - dataset.calibrate_start, len(dataset) - dataset.train_end)
-    return min(part - 1 for part in parts if part)
+    """Rows that can be left out at the start of parts and recordings without emptying a part."""
+    cuts = (dataset.calibrate_start, dataset.train_end, len(dataset))
+    return min(max(min(one.stop, end) - max(one.start, begin) for one in recordings(dataset))
+               for begin, end in pairwise(cuts) if begin < end) - 1
 
 
 def purge_gap(models: Iterable[Any], dataset: Dataset) -> int:
@@ -361,16 +365,15 @@ def purge_gap(models: Iterable[Any], dataset: Dataset) -> int:
     most = room(dataset)  # a detector that looks back further fails alone
     models = list(models)
     backs = [will_look_back(model, dataset) for model in models]
-    gap = max((back for back in backs if back <= most), default=0)
-    if dataset.session is None:
-        return gap
-    return max(1, gap, *(getattr(core(model), "warm_up", 0) for model in models))
+    if dataset.session is not None:
+        backs += [min(1, most), *(getattr(core(model), "warm_up", 0) for model in models)]
+    return max((back for back in backs if back <= most), default=0)
 
 
 def settled_rows(dataset: Dataset, gap: int) -> NDArray[np.bool_]:
     """False on the first rows of each recording, shape (n_samples,)."""
     settled = np.ones(len(dataset), dtype=bool)
     if dataset.session is not None:
-        for start in runs(settled, dataset.session)[0]:
-            settled[start : start + gap] = False
+        for one in recordings(dataset):
+            settled[one.start : one.start + gap] = False
     return settled

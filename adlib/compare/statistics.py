@@ -438,8 +438,15 @@ def checked_table(table: pd.DataFrame, *, intervals: bool = True) -> pd.DataFram
 
 
 def _looks(table: pd.DataFrame) -> list[str]:
-    """Kinds of look-ahead in a table; one without the column is causal."""
-    return list(map(str, table.look_ahead.unique())) if "look_ahead" in table else ["causal"]
+    """Kinds of look-ahead in a table."""
+    return list(_look_of_rows(table).unique())
+
+
+def _look_of_rows(table: pd.DataFrame) -> pd.Series:
+    """Look-ahead of each row; what states none is of a time when all scores were causal."""
+    if "look_ahead" not in table:
+        return pd.Series("causal", index=table.index)
+    return table.look_ahead.fillna("causal").astype(str)
 
 
 def look_ahead(table: pd.DataFrame) -> str:
@@ -450,8 +457,7 @@ def look_ahead(table: pd.DataFrame) -> str:
 def by_look_ahead(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """A table of `compare` cut into parts that may be ranked, checked."""
     instance(table, "table", pd.DataFrame)
-    return {look: checked_table(table if "look_ahead" not in table else
-                                table[table.look_ahead.astype(str) == look])
+    return {look: checked_table(table[_look_of_rows(table) == look])
             for look in _looks(table) or ["causal"]}
 
 
