@@ -479,8 +479,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         rule = clone(rule) if isinstance(rule, Threshold) else Fixed(float(rule))
         if getattr(rule, "alpha", self.alpha) is None:
             rule.set_params(alpha=self.alpha)
-        if isinstance(rule, Conformal) and self.smoothing_ is not None:
-            rule.set_params(smoothing=self.smoothing_)
+        if isinstance(rule, Conformal) and self._averaged is not None:
+            rule.set_params(smoothing=self._averaged)
         # everything that can fail comes first: a refused calibration leaves the old one in place
         rule.fit(held_out)
         self.calibration_ = Calibration().fit(held_out)
@@ -709,6 +709,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def _memory(self) -> int:
         """Rows before a row that smoothing adds to its context."""
         return 0 if self.smoothing_ is None else memory_rows(self.smoothing_) - 1
+
+    @property
+    def _averaged(self) -> float | None:
+        """Rows of memory in the scores that a threshold is made of."""
+        return self.smoothing_
 
     @property
     def _gap(self) -> int:

@@ -5,6 +5,7 @@ import pytest
 
 import adlib
 from adlib.detectors import LinearForecast, OnlineForecast
+from adlib.hindsight import lookback
 from adlib.metrics import roc_auc
 from adlib.smoothing import memory_weights, smooth
 from adlib.thresholds import CalibrationWarning
@@ -216,6 +217,7 @@ def test_few_rows_place_no_threshold_on_remembered_errors():
     assert OnlineForecast(memory=30, alpha=0.01).fit(X).threshold_ == np.inf
     assert np.isfinite(OnlineForecast(alpha=0.01).fit(X).threshold_)
     assert np.isfinite(OnlineForecast(memory=2, alpha=0.2).fit(X).threshold_)
+    assert lookback(OnlineForecast(memory=30).fit(X)) == 0  # of a stream, not of a call
 
 
 def changing(n=3_000):
@@ -263,3 +265,15 @@ def test_forgetting_does_not_wind_up():
 def test_refusals_online(params, words):
     with pytest.raises(ValueError, match=words):
         OnlineForecast(**params).fit(series())
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("weights_", np.nan), ("past_", np.inf), ("noise_", -1.0), ("usual_", 0.0), ("errors_", -1.0),
+    ("seen_", 10**7), ("known_", 10**7), ("known_", -1), ("trained_", 2)])
+def test_a_state_that_no_stream_leaves_is_refused(name, value):
+    waiting = OnlineForecast(memory=5)
+    waiting.process(series(100))
+    state = waiting.get_state()
+    found = np.full_like(state[name], value) if isinstance(state[name], np.ndarray) else value
+    with pytest.raises(ValueError, match="state must be of a detector with the parameters"):
+        OnlineForecast(memory=5).set_state(state | {name: found})

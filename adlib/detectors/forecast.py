@@ -265,12 +265,8 @@ class OnlineForecast(OnlineDetector):
         self._check_number("forgetting", least=0.9, below=1, optional=True)
 
     @property
-    def smoothing_(self) -> float | None:
-        """The memory: calibration then knows that the scores overlap."""
+    def _averaged(self) -> float | None:
         return None if self.memory is None else float(self.memory)
-
-    def _smoothed(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        return raw  # the errors are
 
     def _reset(self, n_features: int) -> None:
         d = n_features
@@ -284,6 +280,20 @@ class OnlineForecast(OnlineDetector):
         self.past_ = np.ones(size)  # standardised rows, oldest first, and 1 for the intercept
         self.errors_ = np.zeros((memory_rows(self.memory or 1), d))
         self.known_ = 0  # rows of them
+
+    def check_loaded(self) -> None:
+        if "errors_" not in vars(self):
+            return
+        counts = (self.seen_, self.trained_, self.known_, self.outnumbered_, self.free_)
+        if (min(counts) < 0 or self.trained_ > 1 or self.known_ > len(self.errors_)
+                or self.seen_ >= len(self.first_) and not self.trained_):
+            raise ValueError("no stream leaves such counts of rows")
+        arrays = [value for value in vars(self).values() if isinstance(value, np.ndarray)
+                  and value.dtype.kind == "f"]
+        if not all(np.isfinite(values).all() for values in arrays) or (self.errors_ < 0).any():
+            raise ValueError("no stream leaves NaN, inf or negative squares")
+        if min(v.min() for v in (self.scale_, self.noise_, self.usual_)) <= 0:
+            raise ValueError("scale_, noise_ and usual_ must be above 0")
 
     def _train(self, X: NDArray[np.float64]) -> None:
         """Weights, scales and the recent past from rows that the next one follows."""
