@@ -213,6 +213,7 @@ OWN = {
     "adlib.detectors.MaxAbsZ": "a trivial baseline",
     "adlib.detectors.MovingDeviation": "a trivial baseline",
     "adlib.detectors.SquaredDifference": "a trivial baseline",
+    "adlib.detectors.SquaredZ": "a trivial baseline",
     "adlib.detectors.RandomScore": "a trivial baseline",
     "adlib.detectors.OnlineEnsemble": "adlib's own",
     "adlib.detectors.SeasonalZScore": "adlib's own",
