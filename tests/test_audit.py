@@ -379,10 +379,12 @@ def test_a_model_is_tested_for_look_ahead_exactly(stream, cls, window):
         found = audit(score, stream.y, model=late, **known)
         assert (found["look-ahead"].status, found["look-ahead"].value) == ("failed", delay)
         assert f"up to {delay} rows" in found["look-ahead"].sentence
-        stated = audit(score, stream.y, model=late, delay=delay, **known)["look-ahead"]
-        assert (stated.status, stated.value, stated.reference) == ("passed", delay, delay)
+        stated = audit(score, stream.y, model=late, delay=delay, **known)
+        for check in ("look-ahead", "batch dependence"):
+            assert (stated[check].status, stated[check].value, stated[check].reference) == (
+                "passed", delay, delay)
     whole = audit(score, stream.y, model=Late(model, width=25), delay="hindsight", **known)
-    assert whole["look-ahead"].status == "passed"
+    assert whole["look-ahead"].status == whole["batch dependence"].status == "passed"
 
 
 def test_a_batch_that_scales_itself_looks_at_everything(stream):

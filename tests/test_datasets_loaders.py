@@ -509,6 +509,9 @@ def test_tsb_says_what_is_wrong(tmp_path, monkeypatch):
     write_series(tmp_path / "TSB-AD-U", "003_NAB_tr_99_1st_25")
     with pytest.raises(ValueError, match="train_end=99"):
         load_tsb("003_NAB_tr_99_1st_25", root=tmp_path)
+    (tmp_path / "TSB-AD-U" / "004_NAB_tr_1_1st_2.csv").write_text("Data,Label\nhigh,0\nlow,1\n")
+    with pytest.raises(ValueError, match="004_NAB_tr_1_1st_2: X must"):
+        load_tsb("004_NAB_tr_1_1st_2", root=tmp_path)
 
 
 @needs["tsb"]

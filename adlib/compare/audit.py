@@ -588,12 +588,15 @@ def _rows_ahead(case: Case, cuts: Iterable[int]) -> int:
     return found
 
 
+def _allowed(case: Case) -> Any:
+    return np.inf if case.delay == "hindsight" else case.delay or 0
+
+
 def stated_look_ahead(case: Case) -> Result:
     if case.model is None:
         return _early_scores(case)
-    n = len(case.rows)
+    n, allowed = len(case.rows), _allowed(case)
     found = _rows_ahead(case, {n * k // 6 for k in range(1, 6)} - {0})
-    allowed: Any = np.inf if case.delay == "hindsight" else case.delay or 0
     return _found(found > allowed, found, allowed, (
         f"scores of rows change when later rows are left out, up to {found} rows before the cut, "
         f"where {look_ahead(case.delay)} is stated" if found else
@@ -621,8 +624,10 @@ def _early_scores(case: Case) -> Result:
 
 
 def batch_dependence(case: Case) -> Result:
-    changed = _rows_ahead(case, [len(case.rows) // 2])
-    return _found(changed, changed, 0, (
+    changed, allowed = _rows_ahead(case, [len(case.rows) // 2]), _allowed(case)
+    return _found(changed > allowed, changed, allowed, (
+        f"without the second half of the rows the last {changed} scores of the first change, as "
+        f"{look_ahead(case.delay)} states" if 0 < changed <= allowed else
         "scores of the first half of the rows change without the others: a row's score depends on "
         "the rows judged with it" if changed else
         "the first half of the rows scores the same without the others"))

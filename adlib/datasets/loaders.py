@@ -248,7 +248,7 @@ def load_tsb(
         values = frame.drop(columns="Label")
         return Dataset(
             name=path.removesuffix(".csv"),
-            X=values.to_numpy(np.float64),
+            X=values.to_numpy(),
             y=frame["Label"].to_numpy(),
             feature_names=tuple(map(str, values.columns)),
             train_end=int(found[1]),

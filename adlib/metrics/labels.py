@@ -47,7 +47,7 @@ def checked_flags(values: ArrayLike, name: str = "y_true") -> Flags:
             if np.isin(array, (-1, 1)).all()
             else ""
             if np.isnan(other).all()
-            else "; are the arguments swapped? y_true comes first"
+            else "; are the arguments swapped?" + " y_true comes first" * (name == "y_true")
         )
         raise ValueError(
             f"{name} must hold only 0 (normal) and 1 (anomaly), "
