@@ -162,6 +162,21 @@ def test_members_run_without_smoothing():
     assert [v.p_value for v in model.judge([X])[0]] == [v.p_value for v in plain.judge([X])[0]]
 
 
+@pytest.mark.parametrize("detector, parameters", [
+    ("PCAReconstruction", {"window": 45}), ("LinearForecast", {"window": 30}),
+    ("RandomFeatureForecast", {}), ("OnlineForecast", {"memory": 10.0})])
+def test_a_score_may_look_back_further_than_a_window(detector, parameters):
+    X, fitted = faulty(), engine(detectors=[{"detector": detector, "parameters": parameters}])
+    pieces = [(0, 500), (500, 700), (790, 1200)]  # samples are missing
+    expected, _ = fitted.fork().judge([Sample(a, None, X[a:b]) for a, b in pieces])
+    parts, found = fitted.fork(), []
+    for a, b in pieces:
+        for i in range(a, b, 13):
+            found += parts.judge([Sample(i, None, X[i:min(i + 13, b)])])[0]
+    assert [(v.end, v.is_anomaly) for v in found] == [(v.end, v.is_anomaly) for v in expected]
+    np.testing.assert_allclose([v.p_value for v in found], [v.p_value for v in expected], rtol=1e-6)
+
+
 # ------------------------------------------------------------------ incidents
 
 

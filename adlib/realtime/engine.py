@@ -130,7 +130,8 @@ class RealTimeAnomalyDetector:
         self._processor = StreamProcessor(
             config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
             stuck=stuck, reorder=config.reorder, period=config.sampling_period,
-            stream=config.stream, features=self.features_)
+            stream=config.stream, features=self.features_,
+            context=max(member.context for member in self._judge.members))
         self._manager = AlertManager(config.alert_config.incidents)
         self._judge.reset()
         self._live = False

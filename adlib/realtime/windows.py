@@ -131,6 +131,8 @@ class StreamProcessor:
     stream : str
         Name in events.
     features : list of str, optional
+    context : int
+        Samples before a new one that its score uses: as many are kept, where a window is shorter.
 
     Attributes
     ----------
@@ -147,10 +149,12 @@ class StreamProcessor:
 
     def __init__(self, window_size: int, stride: int = 1, *, n_features: int | None = None,
                  hold: int = 0, stuck: ArrayLike | None = None, reorder: int = 0,
-                 period: float = 1.0, stream: str = "stream", features: list[str] | None = None):
+                 period: float = 1.0, stream: str = "stream", features: list[str] | None = None,
+                 context: int = 0):
         self.window_size = check_window(window_size, "window_size")
         self.stride = check_window(stride, "stride")
         self.n_features = None if n_features is None else whole(n_features, "n_features", 1)
+        self._back = max(self.window_size - 1, whole(context, "context", 0))
         self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
         self.period = number(period, "period", above=0, below=1e15)
         self.stuck = None if stuck is None else floats(stuck, "stuck")
@@ -318,7 +322,7 @@ class StreamProcessor:
                 events.append(self._event("gap", self._next, seq - 1, time,
                                           f"{missing} samples never came"))
                 self._gaps.append((self._next, seq - 1))
-                n = min(missing, self.window_size - 1)  # no window reaches further back
+                n = min(missing, self._back)  # nothing reaches further back
                 parts.append((seq - n, None, np.full((n, rows.shape[1]), np.nan), None))
             if len(rows):
                 parts.append((seq, time, rows, news))
@@ -371,7 +375,7 @@ class StreamProcessor:
         block = Block(old, self._seq, self._time, self._values, self._valid, ends,
                       bad[ends + 1] == bad[ends + 1 - window],
                       still[ends + 1] > still[ends + 1 - window], events)
-        keep = max(len(self._seq) - (window - 1), 0)
+        keep = max(len(self._seq) - self._back, 0)
         for name in ("_seq", "_time", "_values", "_valid", "_still"):
             setattr(self, name, getattr(self, name)[keep:])
         return block
