@@ -34,11 +34,11 @@ recordings of both)::
 Causally it is level with the best published methods, and not clearly ahead of a smoothed one-liner
 on U; leaving one data set out moves the causal difference on U between -.06 and +.06.
 
-``--grid``: the settings of `GRID`. The criterion is the mean of the three readings, over recordings;
-the simplest within one standard error of the best is taken. The grid ran three times while the
-prototype under it changed (it came to train on all rows, and to measure the tail on all of them,
-which moved one series from .07 to .67), and three combined settings were added last: read the
-figures as somewhat optimistic, and differences of .01 to .04 as none. The third run, with a
+``--grid``: the settings of `GRID`. The criterion is the mean of the three readings, over
+recordings; the simplest within one standard error of the best is taken. It ran three times while
+the prototype under it changed (it came to train on all rows, and to measure the tail on all of
+them, which moved one series from .07 to .67), and three combined settings were added last: read
+the figures as somewhat optimistic, and differences of .01 to .04 as none. The third run, with a
 prototype that differs from the present defaults in what the first three lines say::
 
     base: period = first season       U .612 .794 .817   M .535 .648 .659   -.024 +- .012
