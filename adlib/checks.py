@@ -188,11 +188,11 @@ def check_sklearn(detector: Detector) -> None:
     to `SKLEARN_WINDOW` rows and smoothing is left out. A detector that still looks back further
     cannot be tested by them.
     """
-    if detector.context_ >= SKLEARN_WINDOW:
-        least = {"window": SKLEARN_WINDOW, "smoothing": None}
-        detector.set_params(**{name: least[name.rpartition("__")[2]]
-                               for name in detector.get_params()
-                               if name.rpartition("__")[2] in least})
+    for least in ({"smoothing": None}, {"window": SKLEARN_WINDOW}):
+        if "smoothing" in least or detector.context_ >= SKLEARN_WINDOW:
+            detector.set_params(**{name: least[name.rpartition("__")[2]]
+                                   for name in detector.get_params()
+                                   if name.rpartition("__")[2] in least})
     if detector.context_ >= SKLEARN_WINDOW:
         return
     waived = dict.fromkeys(("check_methods_sample_order_invariance",
@@ -521,7 +521,7 @@ def check_smoothing(detector: Detector) -> None:
     """With smoothing, and window="auto": the past only, rows, files, rate; refused online."""
     if not {"window", "smoothing"} <= detector.get_params().keys():
         return
-    rows = 1 if detector.window == "auto" else detector.window
+    rows = 2 if detector.window == "auto" else detector.window
     for setting in ({"window": rows, "smoothing": 2.5}, {"window": "auto", "smoothing": None}):
         changed = clone(detector).set_params(alpha=0.2, **setting)
         if isinstance(detector, OnlineDetector) or (detector.is_stateful and changed.smoothing):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import adlib
+from adlib.checks import detector_checks
 from adlib.detectors import LinearForecast, OnlineForecast
 from adlib.hindsight import lookback
 from adlib.metrics import roc_auc
@@ -167,6 +168,11 @@ def test_hindsight_smooths_the_errors_of_each_channel():
 
 def test_it_keeps_what_scikit_learn_asks():
     assert "sklearn" in adlib.check_detector(LinearForecast(window=3, smoothing=None))
+    for detector in (LinearForecast(window="auto", smoothing=None),
+                     LinearForecast(window=2, smoothing=1)):
+        for name, check in detector_checks(detector):
+            if name in ("smoothing", "sklearn"):
+                check()
 
 
 @pytest.mark.parametrize(("params", "words"), [
