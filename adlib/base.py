@@ -23,13 +23,12 @@ from adlib.periods import LONGEST, usual_period
 from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
     Calibration,
-    Conformal,
-    Fixed,
     Scores,
     Threshold,
     as_scores,
     check_alpha,
     decide,
+    rule_for,
 )
 from adlib.windows import Windows, validated
 
@@ -473,14 +472,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         scores : array-like of shape (n,)
             Of normal rows that training has not seen, in time order where there is one.
         """
-        held_out, rule = as_scores(scores), self.threshold
-        if rule is None:
-            rule = Conformal(block="auto" if self.is_ordered else None)
-        rule = clone(rule) if isinstance(rule, Threshold) else Fixed(float(rule))
-        if getattr(rule, "alpha", self.alpha) is None:
-            rule.set_params(alpha=self.alpha)
-        if isinstance(rule, Conformal) and self._averaged is not None:
-            rule.set_params(smoothing=self._averaged)
+        held_out = as_scores(scores)
+        rule = rule_for(self.threshold, alpha=self.alpha, smoothing=self._averaged,
+                        block="auto" if self.is_ordered else None)
         # everything that can fail comes first: a refused calibration leaves the old one in place
         rule.fit(held_out)
         self.calibration_ = Calibration().fit(held_out)

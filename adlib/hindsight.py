@@ -10,19 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
 
 from adlib.arguments import number, whole
 from adlib.base import Detection, Detector, OnlineDetector, anomaly_score, before_core, core
 from adlib.periods import DEFAULT
 from adlib.smoothing import gaussian_weights, memory_rows, smooth
-from adlib.thresholds import (
-    Conformal,
-    Fixed,
-    Scores,
-    Threshold,
-    check_alpha,
-)
+from adlib.thresholds import Scores, check_alpha, rule_for
 from adlib.windows import TimeFeatures, Windows
 
 __all__ = ["hindsight_detect", "hindsight_score"]
@@ -200,17 +193,11 @@ def hindsight_threshold(model: Any, scores: Scores, kernel: Kernel, alpha: float
     float
         Infinite where the scores are too few, which a `CalibrationWarning` says.
     """
-    rule = getattr(core(model), "threshold", None)
-    if rule is None:
-        rule = Conformal(block="auto")
-    elif not isinstance(rule, Threshold):
-        return float(Fixed(rule).fit(scores).value_)
-    rule = clone(rule)
-    if getattr(rule, "alpha", 0.0) is None:
-        default = getattr(core(model), "alpha", 0.05)
-        rule.set_params(alpha=default if alpha is None else alpha)
-    if isinstance(rule, Conformal):  # a memory of m rows is an average over 2 m independent ones
-        rule.set_params(smoothing=max(1.0, 0.5 / (kernel.weights @ kernel.weights)))
+    detector = core(model)
+    rule = rule_for(  # a memory of m rows is an average over 2 m independent ones
+        getattr(detector, "threshold", None), block="auto",
+        alpha=getattr(detector, "alpha", 0.05) if alpha is None else alpha,
+        smoothing=max(1.0, float(0.5 / (kernel.weights @ kernel.weights))))
     return float(rule.fit(scores).value_)
 
 

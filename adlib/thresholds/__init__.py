@@ -39,6 +39,7 @@ from adlib.thresholds.rules import (
     check_alpha,
     effective_size,
     fit_pareto,
+    rule_for,
 )
 
 __all__ = ["POT", "SPOT", "Calibration", "CalibrationWarning", "Conformal", "ExchangeabilityTest",

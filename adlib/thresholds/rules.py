@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from adlib.arguments import floats, number, whole
 from adlib.deprecation import renamed
@@ -353,6 +353,35 @@ class POT(Threshold):
         if self.per is not None and shape < 0:  # peaks are few: an end seen by chance costs alarms
             shape, scale = 0.0, float(np.mean(peaks - u))
         return u + pareto_quantile(ratio, shape, scale)
+
+
+def rule_for(threshold: float | Threshold | None, *, alpha: float, block: int | str | None = None,
+             smoothing: float | None = None) -> Threshold:
+    """The rule that a detector's ``threshold`` stands for.
+
+    Parameters
+    ----------
+    threshold : None, float or Threshold
+        None: `Conformal`. A rule is copied.
+    alpha : float
+        Where the rule states none.
+    block : int, "auto" or None
+        Of the rule for None.
+    smoothing : float or None
+        Memory of the scores in rows, which `Conformal` wants to know.
+
+    Returns
+    -------
+    Threshold
+    """
+    if threshold is None:
+        threshold = Conformal(block=block)
+    rule = clone(threshold) if isinstance(threshold, Threshold) else Fixed(float(threshold))
+    if getattr(rule, "alpha", alpha) is None:
+        rule.set_params(alpha=alpha)
+    if isinstance(rule, Conformal) and smoothing is not None:
+        rule.set_params(smoothing=smoothing)
+    return rule
 
 
 def fit_pareto(excess: ArrayLike) -> tuple[float, float]:
