@@ -177,6 +177,17 @@ def test_a_score_may_look_back_further_than_a_window(detector, parameters):
     np.testing.assert_allclose([v.p_value for v in found], [v.p_value for v in expected], rtol=1e-6)
 
 
+def test_what_lies_before_a_stream_is_not_made_up():
+    t = np.arange(4000)[:, None]
+    season = np.sin(2 * np.pi * t / 60 + np.arange(3)) + rows(4000, 1) / 20
+    model = engine(season, detectors=["OnlineMahalanobis", {
+        "detector": "LinearForecast", "parameters": {"window": 40}}])
+    found, _ = model.judge([season[:400]])
+    own = {v.end: v.detectors["LinearForecast"] for v in found}
+    assert [end for end, value in own.items() if value is None] == [19, 24, 29, 34, 39, 44, 49, 54]
+    assert all(v.detectors["OnlineMahalanobis"] is not None for v in found)  # the others go on
+
+
 # ------------------------------------------------------------------ incidents
 
 

@@ -64,7 +64,7 @@ class Member:
     def score(self, values: Rows, valid: NDArray[np.bool_], n_old: int) -> Scores:
         """Scores of the samples after the first ``n_old``; NaN for those that are not valid."""
         scores = np.full(len(values) - n_old, np.nan)
-        good = valid[n_old:]
+        good = valid[n_old:].copy()
         if not good.any():
             return scores
         if self.online:
@@ -75,6 +75,7 @@ class Member:
         if found.shape != (len(values) - first,) or np.isnan(found).any():
             raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
                              f"{np.isnan(found).sum()} NaN")
+        good[:max(self.context - n_old, 0)] = False  # no past: the stream has begun
         scores[good] = found[n_old - first:][good]
         return scores
 
