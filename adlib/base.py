@@ -377,10 +377,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         X : ndarray of shape (n_samples, n_features)
             Rows for `fit`; those that `plan` holds out are not looked at.
         """
-        if "auto" in (self.window, self.smoothing):
+        if self._has_auto():
             self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
             rows = X[self.plan(len(X)).train]
             self.usual_period_ = max(1, min(usual_period(rows), len(rows) // 4))
+
+    def _has_auto(self) -> bool:
+        return "auto" in (self.window, self.smoothing)
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

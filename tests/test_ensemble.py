@@ -13,7 +13,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from adlib.base import Detector
+from adlib.base import Detector, core
 from adlib.detectors import (
     KNN,
     Ensemble,
@@ -544,3 +544,17 @@ def test_the_base_of_ensembles_is_not_a_detector_to_list():
     assert "Committee" not in all_detectors()
     with pytest.raises(TypeError, match="abstract"):
         Committee()
+
+
+@pytest.mark.parametrize("member", [
+    KNN(window="auto"), make_pipeline(StandardScaler(), KNN(window="auto"))])
+def test_a_window_that_members_choose_takes_no_more_rows_than_it_needs(member):
+    t, rng = np.arange(600)[:, None], np.random.default_rng(0)
+    X = np.sin(2 * np.pi * t / 60) + 0.1 * rng.normal(size=(600, 1))
+    model = Ensemble(members=[member, KNN()]).fit(X)
+    assert model.context_ == 59 and core(model.members_[0]).window_ == 60
+    whole = model.anomaly_score(X)
+    assert model.anomaly_score(X[200:])[59:] == pytest.approx(whole[259:])
+    assert clone(model).get_params()["members"][0] is not member
+    assert core(model.members[0]).window == "auto"
+    assert model.fit(X[::3]).context_ < 59  # nothing of the fit before

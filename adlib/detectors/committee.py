@@ -23,6 +23,7 @@ from adlib.base import (
     FEW_ROWS,
     N_FOLDS,
     N_FOLDS_EXPENSIVE,
+    WIDEST,
     Detector,
     Plan,
     Scores,
@@ -58,7 +59,8 @@ class Committee(Detector):
     ----------
     members : list, optional
         Detectors of adlib, scikit-learn's or Pipelines, or pairs ``(detector, weight)``. They run
-        without ``smoothing``: what is smoothed, if anything, is the combined score.
+        without ``smoothing``: what is smoothed, if anything, is the combined score. Their
+        ``window="auto"`` is settled once, by the rows that train the committee.
     weights : list of float, {"agreement", "stability"} or None
         See `Ensemble`.
     n_jobs, random_state
@@ -143,7 +145,7 @@ class Committee(Detector):
             _check_member(pair[0])
             kind = type(core(pair[0])).__name__.lstrip("_")
             twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
-            named[f"{kind}-{twins + 1}" if twins else kind] = _unsmoothed(pair[0])
+            named[f"{kind}-{twins + 1}" if twins else kind] = self._plain(pair[0])
         given = self.weights
         if given is None or isinstance(given, str):
             given = [weight for _, weight in pairs]
@@ -185,7 +187,24 @@ class Committee(Detector):
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
         found = [core(pair[0] if isinstance(pair, tuple) else pair) for pair in members]
-        return [_unsmoothed(member) for member in found if isinstance(member, Detector)]
+        return [self._plain(member) for member in found if isinstance(member, Detector)]
+
+    def _has_auto(self) -> bool:
+        return super()._has_auto() or any(member.window == "auto" for member in self._own())
+
+    def _plain(self, member: Any) -> Any:
+        """A member as it takes part: a copy without smoothing, and with the window of all rows."""
+        last = core(member)
+        changes: dict[str, Any] = {}
+        if isinstance(last, Detector) and last.smoothing is not None:
+            changes["smoothing"] = None
+        if isinstance(last, Detector) and last.window == "auto" and hasattr(self, "usual_period_"):
+            columns = self.n_features_in_ * self.window_
+            changes["window"] = max(2, min(self.usual_period_, WIDEST // columns))
+        if changes:
+            member = clone(member)
+            core(member).set_params(**changes)
+        return member
 
     # -- fit ----------------------------------------------------------------------------------
 
@@ -615,16 +634,6 @@ def _filled(S: Matrix, weights: Scores) -> Matrix:
     with np.errstate(invalid="ignore"):
         mean = (np.where(gaps, 0.0, S) * shares).sum(axis=1) / shares.sum(axis=1)
     return np.where(gaps, mean[:, None], S)
-
-
-def _unsmoothed(member: Any) -> Any:
-    """A member as it takes part: a copy without smoothing where it has any."""
-    last = core(member)
-    if not isinstance(last, Detector) or last.smoothing is None:
-        return member
-    member = clone(member)
-    core(member).set_params(smoothing=None)
-    return member
 
 
 def _check_member(member: Any) -> None:
