@@ -139,8 +139,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     fitted. Where rows have no order (``Dataset.ordered``), they are judged by the frozen score.
 
     Where a data set consists of several recordings (``session``), the first rows of each are not
-    judged: as many as the purge gap or the longest ``warm_up`` of an online detector, whichever is
-    more. Their past lies in another recording. An event never goes on from one into the next.
+    judged: as many as the purge gap, at least one. Their past lies in another recording. An event
+    never goes on from one into the next.
 
     Examples
     --------

@@ -363,10 +363,9 @@ def room(dataset: Dataset) -> int:
 def purge_gap(models: Iterable[Any], dataset: Dataset) -> int:
     """Rows to leave out at the start of each part and of each recording."""
     most = room(dataset)  # a detector that looks back further fails alone
-    models = list(models)
     backs = [will_look_back(model, dataset) for model in models]
     if dataset.session is not None:
-        backs += [min(1, most), *(getattr(core(model), "warm_up", 0) for model in models)]
+        backs.append(min(1, most))
     return max((back for back in backs if back <= most), default=0)
 
 
