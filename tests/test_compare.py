@@ -463,7 +463,8 @@ def test_a_delay_is_stated_and_changes_every_score(data):
 
 
 @pytest.mark.filterwarnings("ignore:alpha=0.05 on scores smoothed")
-@pytest.mark.parametrize("model", [Distance(window=9), RunningMean(), Spy(), "Oracle"], ids=repr)
+@pytest.mark.parametrize("model", [Distance(window=9), RunningMean(), Spy(), "Oracle"],
+                         ids=["Distance", "RunningMean", "Spy", "Oracle"])
 @pytest.mark.parametrize("delay", [0, 6])
 def test_no_cell_looks_further_ahead_than_it_says(data, model, delay):
     def scored(cut):
