@@ -275,7 +275,7 @@ def test_broken_promises_are_said_in_words():
         check_detector(Forgetful)
     with pytest.raises(AssertionError, match="fit changes X in place"):
         check_detector(Mutating)
-    with pytest.raises(AssertionError, match="rows changed past scores"):
+    with pytest.raises(AssertionError, match="changed scores of rows before"):
         check_detector(BatchNormalised)
 
 

@@ -162,7 +162,8 @@ def test_what_would_be_normal_is(name, stream, fitted, whys):
                 model = copy.deepcopy(model)
                 model.process(X[:why.rows[i]])
             assert anomaly_score(model, row)[0] <= why.threshold
-    assert found.sum() >= 0.5 * flagged.sum() >= 2
+    # (what usual values of three features cannot bring back together has no such answer)
+    assert found.sum() >= 0.4 * flagged.sum() >= 2
 
 
 @pytest.mark.parametrize("name", ["KNN", "SeasonalZScore", "IsolationForest", "Windows"])

@@ -78,9 +78,9 @@ class LinearForecast(Detector):
     >>> t = np.arange(3_000)
     >>> rng = np.random.default_rng(0)
     >>> X = np.sin(2 * np.pi * t / 60)[:, None] + 0.1 * rng.normal(size=(3_000, 1))
-    >>> X[2_500:2_530] = X[2_470:2_500][::-1]  # half a season backwards, within the usual range
+    >>> X[2_500:2_530, 0] = np.sin(2 * np.pi * t[:30] / 15)  # faster, within the usual range
     >>> score = LinearForecast(smoothing=20).fit(X[:2_000]).anomaly_score(X[2_000:])
-    >>> 500 <= score.argmax() <= 550
+    >>> bool(500 <= score.argmax() <= 550)
     True
     """
 
@@ -232,9 +232,9 @@ class OnlineForecast(OnlineDetector):
     >>> t = np.arange(3_000)
     >>> rng = np.random.default_rng(0)
     >>> X = np.sin(2 * np.pi * t / 60)[:, None] + 0.1 * rng.normal(size=(3_000, 1))
-    >>> X[2_500:2_530] = X[2_470:2_500][::-1]
+    >>> X[2_500:2_530, 0] = np.sin(2 * np.pi * t[:30] / 15)
     >>> score = OnlineForecast(memory=20).fit(X[:2_000]).process(X[2_000:])
-    >>> 500 <= score.argmax() <= 550
+    >>> bool(500 <= score.argmax() <= 550)
     True
     """
 
