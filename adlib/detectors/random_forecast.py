@@ -1,4 +1,4 @@
-"""A forecast that may bend, where the training rows show that a linear one is not enough."""
+"""A forecast with random nonlinear features, where training rows show that they are worth it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ class RandomFeatureForecast(LinearForecast):
     layer is used only where the training rows ask for it: where it leaves at most ``worth`` of the
     squared error that the linear forecast makes on a last fifth, which both learned without (the
     median over the channels). Elsewhere the scores are those of `LinearForecast` with this window,
-    which is longer than its own: a law that bends may have a delay.
+    which is longer than its own: a nonlinear law may have a delay.
 
     It sees what breaks a nonlinear law and keeps level, spread and correlations. On TSB-AD's five
     series of a Mackey-Glass equation at hand the units leave .3 of the error, and VUS-PR rises from
