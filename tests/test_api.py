@@ -21,8 +21,8 @@ API = {
         audit by_kind compare rank_detectors rank_unlabelled score_cell summarise triviality verdict
         write_leaderboard write_report""",
     "adlib.datasets": """
-        ANOMALY_KINDS Dataset KINDS card inject injector load_adbench load_csv load_nab load_skab
-        load_sklearn load_telemetry load_tsb make_fraud make_intrusion make_manufacturing
+        ANOMALY_KINDS Dataset KINDS card inject injector load_adbench load_csv load_nab load_odd
+        load_skab load_sklearn load_telemetry load_tsb make_fraud make_intrusion make_manufacturing
         make_medical make_sensor_stream make_sine make_telemetry""",
     "adlib.detectors": """
         AutoEncoder Ensemble FirstDifference GAN KNN LSTM MaxAbsZ MovingDeviation OnlineEnsemble
@@ -95,4 +95,4 @@ def test_all_detectors_are_public():
 def test_the_api_stays_small():
     homes = {(getattr(found, "__module__", module), name) for module, names in API.items()
              for name in names.split() for found in [getattr(import_module(module), name)]}
-    assert len(homes) <= 156
+    assert len(homes) <= 157

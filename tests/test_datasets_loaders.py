@@ -15,6 +15,7 @@ from adlib.datasets import (
     load_adbench,
     load_csv,
     load_nab,
+    load_odd,
     load_skab,
     load_sklearn,
     load_telemetry,
@@ -519,6 +520,45 @@ def test_tsb():
     data = load_tsb("003_MSL_id_2_Sensor_tr_883_1st_1238", root=SHARED)
     assert data.n_features == 55 and data.train_end == 883 and not data.y[:1238].any()
     assert all(one.n_features == 1 for one in load_tsb(part="U", root=SHARED).values())
+
+
+def write_table(folder, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {"train": rng.normal(size=(60, 2)), "test": rng.normal(size=(90, 2)),
+              "test_labels": np.arange(90) % 3 == 0, "feature_names": np.array(["a", "b"])}
+    arrays["train"][:20, 1] = np.nan
+    folder.mkdir(parents=True)
+    np.savez(folder / "Pumps.npz", **{k: v for k, v in (arrays | changes).items() if v is not None})
+    return arrays
+
+
+def test_odd_is_read_by_its_protocol(tmp_path):
+    arrays = write_table(tmp_path / "odd" / "oddbench")
+    data = load_odd("Pumps", root=tmp_path)
+    assert data.name == "oddbench/Pumps" and not data.ordered and data.feature_names == ("a", "b")
+    assert data.train_end == 60 and not data.y[:60].any() and data.y.sum() == 30
+    assert (data.X[:20, 1] == np.nanmedian(arrays["train"][:, 1])).all()
+    small = load_odd("Pumps", root=tmp_path, max_rows=45)
+    assert (small.train_end, len(small), small.y.sum()) == (45, 90, 20)
+    assert set(load_odd(part="oddbench", root=tmp_path)) == {"oddbench/Pumps"}
+    assert load_odd(part="ovrbench", root=tmp_path) == {}
+
+
+def test_odd_says_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.delenv("ADLIB_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="unpack OddBench and OvRBench"):
+        load_odd()
+    write_table(tmp_path / "oddbench", test_labels=None, feature_names=np.array(["a", "a"]))
+    with pytest.raises(ValueError, match="Pumps.npz must hold .* it lacks test_labels"):
+        load_odd("Pumps", root=tmp_path)
+    write_table(tmp_path / "ovrbench", feature_names=np.array(["a", "a"]))
+    assert load_odd("ovrbench/Pumps", root=tmp_path).feature_names == ("x0", "x1")
+
+
+@needs["odd"]
+def test_odd():
+    data = load_odd(root=SHARED, part="ovrbench")
+    assert len(data) == 27 and all(one.train_end <= 2000 for one in data.values())
 
 
 @pytest.fixture

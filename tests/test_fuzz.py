@@ -463,6 +463,9 @@ def loaders():
     yield Target("load_tsb", d.load_tsb, {
         "name": odd, "part": choice("U", "M", None), "root": root}, sound,
         says=("ADLIB_DATA", "folder"))
+    yield Target("load_odd", d.load_odd, {
+        "name": odd, "part": choice("oddbench", "ovrbench", None), "root": root}, sound,
+        says=("ADLIB_DATA", "folder"))
     yield Target("load_telemetry", lambda sessions, root: d.load_telemetry(sessions, root=root), {
         "sessions": fixed(lambda rng: [1], none=[], texts=["a"], negative=[-1], huge=[10**30]),
         "root": root}, sound, says=("folder", "session"))

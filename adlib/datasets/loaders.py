@@ -15,10 +15,11 @@ import pandas as pd
 from adlib.arguments import generator, listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
-from adlib.datasets.sources import ADBENCH, NAB, SKAB, TSB, Collection
+from adlib.datasets.sources import ADBENCH, NAB, ODD, SKAB, TSB, Collection
 from adlib.datasets.tables import inside, read_table, require, windows_of
 
-__all__ = ["load_adbench", "load_nab", "load_skab", "load_sklearn", "load_telemetry", "load_tsb"]
+__all__ = ["load_adbench", "load_nab", "load_odd", "load_skab", "load_sklearn", "load_telemetry",
+           "load_tsb"]
 
 PathLike = str | os.PathLike
 
@@ -111,18 +112,94 @@ def load_adbench(
         with np.load(ADBENCH.file(path, root)) as arrays:
             X, y = arrays["X"].astype(np.float64), arrays["y"].astype(bool)
         if max_rows is not None and len(X) > max_rows:
-            n_anomalies = max(round(max_rows * y.mean()), min(20, int(y.sum())))
-            rng = generator(random_state)
-            rows = np.concatenate(
-                [
-                    rng.choice(np.flatnonzero(y), n_anomalies, replace=False),
-                    rng.choice(np.flatnonzero(~y), max_rows - n_anomalies, replace=False),
-                ]
-            )
+            rows = _thinned(y, max_rows, generator(random_state))
             X, y = X[rows], y[rows]
         return _one_class(Path(path).stem, X, y, source=ADBENCH.source, random_state=random_state)
 
     return _load(ADBENCH, "*.npz", name, root, load)
+
+
+def load_odd(
+    name: str | None = None,
+    *,
+    part: str | None = None,
+    root: PathLike | None = None,
+    max_rows: int | None = 2000,
+    random_state: int | None = 0,
+) -> Dataset | dict[str, Dataset]:
+    """A tabular set of macrOData (2026): one-class problems on tables of every kind.
+
+    History is the collection's own training part, which holds normal rows only. Missing values
+    are filled with the median of the history that is kept; columns are left on their own scales.
+    Nothing is fetched: unpack OddBench and OvRBench side by side.
+
+    Parameters
+    ----------
+    name : str, default=None
+        "oddbench/AbandonedMineLand" or just the file's name; None loads all that can be found, as
+        a dict by name.
+    part : {"oddbench", "ovrbench"}, default=None
+        One half of the collection only: semantic anomalies, or one class against the rest.
+    root : path, default=None
+        Folder that holds ``oddbench/`` and ``ovrbench/``, or ``odd/`` with them; else
+        ``ADLIB_DATA``.
+    max_rows : int or None, default=2000
+        Larger training and test parts are each thinned at random to this many rows: a test part
+        by label, with at least 20 anomalies where there are as many.
+    random_state : int or None, default=0
+        Draws rows.
+
+    Returns
+    -------
+    Dataset or dict of str to Dataset
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder.
+    ValueError
+        When no set has that name, or a file lacks one of its arrays.
+    """
+
+    def load(path: str) -> Dataset:
+        file = ODD.file(path, root)
+        # allow_pickle stays off: these files come from elsewhere.
+        with np.load(file) as arrays:
+            if lacking := {"train", "test", "test_labels"} - set(arrays):
+                raise ValueError(f"{file.name} must hold train, test and test_labels, it lacks "
+                                 f"{', '.join(sorted(lacking))}")
+            train, test = (arrays[part].astype(np.float64) for part in ("train", "test"))
+            y = arrays["test_labels"].astype(bool)
+            names = list(map(str, arrays["feature_names"])) if "feature_names" in arrays else []
+        if len(set(names)) != train.shape[1]:  # tables from the wild repeat names
+            names = [f"x{i}" for i in range(train.shape[1])]
+        rng = generator(random_state)
+        if max_rows is not None and len(train) > max_rows:
+            train = train[rng.choice(len(train), max_rows, replace=False)]
+        if max_rows is not None and len(test) > max_rows:
+            rows = _thinned(y, max_rows, rng)
+            test, y = test[rows], y[rows]
+        X = np.concatenate([train, test])
+        known = np.where(np.isfinite(X), X, np.nan)
+        # a column that is never known in the history says nothing: zeros
+        usual = [np.nanmedian(column) if (~np.isnan(column)).any() else 0.0
+                 for column in known[:len(train)].T]
+        return Dataset(
+            name=path.removesuffix(".npz"),
+            X=np.where(np.isnan(known), usual, known),
+            y=np.r_[np.zeros(len(train), bool), y],
+            feature_names=tuple(names),
+            train_end=len(train),
+            source=ODD.source,
+            ordered=False,
+        )
+
+    if part is not None:
+        one_of(part, "part", ODD.parts)
+    if ODD.folder(root) is None:
+        raise FileNotFoundError("macrOData is not fetched: unpack OddBench and OvRBench into one "
+                                "folder and give it as root, or as ADLIB_DATA")
+    return _load(ODD, f"{part or 'o*bench'}/*.npz", name, root, load)
 
 
 def load_nab(
@@ -367,6 +444,13 @@ def _load(
         f"{collection.name}: {name!r} is not in the local folder and not among the "
         f"{len(collection.checksums)} files that can be fetched and verified; near it are {near}"
     )
+
+
+def _thinned(y: np.ndarray, n_rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows drawn by label, with at least 20 anomalies where there are as many."""
+    n_anomalies = max(round(n_rows * y.mean()), min(20, int(y.sum())))
+    return np.concatenate([rng.choice(np.flatnonzero(y), n_anomalies, replace=False),
+                           rng.choice(np.flatnonzero(~y), n_rows - n_anomalies, replace=False)])
 
 
 def _one_class(

@@ -141,7 +141,15 @@ TSB = Collection(
     parts=("TSB-AD-U", "TSB-AD-M"),
 )
 
-COLLECTIONS = {c.name: c for c in (NAB, ADBENCH, SKAB, TSB)}
+ODD = Collection(
+    name="odd",
+    title="macrOData",
+    origin="OddBench and OvRBench (2026)",
+    licence="states none",
+    parts=("oddbench", "ovrbench"),
+)
+
+COLLECTIONS = {c.name: c for c in (NAB, ADBENCH, SKAB, TSB, ODD)}
 
 
 def card(name: str) -> str:
