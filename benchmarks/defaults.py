@@ -94,10 +94,7 @@ def scores(name: str, model: Any, train: np.ndarray, test: np.ndarray, seed: int
         return neighbours(train, test)
     if model.__module__.startswith("sklearn") or name == "OneClassSVM":
         model = make_pipeline(StandardScaler(), model)
-    model = seeded(model, seed).fit(train)
-    if name == "GaussianMixture":  # no detector: its density is high for normal rows
-        return {name: -model.score_samples(test)}
-    return {name: anomaly_score(model, test)}
+    return {name: anomaly_score(seeded(model, seed).fit(train), test)}
 
 
 def bank(folder: Path, collection: str, members: str) -> None:

@@ -18,7 +18,7 @@ from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from adlib.base import Detector, anomaly_score
+from adlib.base import anomaly_score
 from adlib.datasets import Dataset, load_adbench, load_odd
 from adlib.metrics import average_precision, roc_auc
 
@@ -96,7 +96,8 @@ def judged(model: Any, data: Dataset) -> dict[str, Any]:
     line = {"fit_s": fitted - started, "score_s": time.process_time() - fitted,
             "n_normal": int((y == 0).sum()), "roc_auc": roc_auc(y, score),
             "average_precision": average_precision(y, score)}
-    if isinstance(model, Detector) and hasattr(model, "threshold_"):
+    line |= getattr(model, "seconds_", {})  # of a peer that ran elsewhere
+    if hasattr(model, "threshold_"):
         line["fpr"] = (score > model.threshold_)[y == 0].mean()
     return line
 
@@ -126,7 +127,8 @@ def paired(table: pd.DataFrame, one: str, others: Iterable[str]) -> pd.DataFrame
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
     """Means over sets by model, best first."""
-    columns = [name for name in (*QUALITY, "fpr", "fit_s", "score_s") if name in table]
+    known = [*QUALITY, "fpr", "fit_s", "fit_split_s", "score_s"]
+    columns = [name for name in known if name in table]
     found = table.groupby(["model", "set"])[columns].mean().groupby("model").mean()
     found["cells"] = table.groupby("model").roc_auc.count()
     return found.sort_values("average_precision", ascending=False)

@@ -1,20 +1,20 @@
-"""Quality, time and realised false-positive rate on the ADBench tables, PyOD's beside ours.
+"""Quality, time and realised false-positive rate on tables, PyOD's detectors beside ours.
 
-Protocol: at most 6,000 rows a set; a random half of the normal rows is the training set, all else
-the test set; columns standardised by the training rows; alpha (PyOD: contamination) = 0.05; one
-default configuration per detector; seeds 0, 1, 2. One thread, seconds of processor time, ours and
-PyOD's in turn on each set after one untimed fit of each. Needs the tables in the folder that
-ADLIB_DATA names.
+Protocol: `tables.py`; alpha (PyOD: contamination) = 0.05; one default configuration per detector.
+One thread, seconds of processor time, ours and PyOD's in turn on each set after one untimed fit of
+each. ADBench here, macrOData by ``odd.py``; both need the folder that ADLIB_DATA names.
 
     ADLIB_DATA=... python benchmarks/tabular.py [DETECTOR ...] [--no-peers] [--csv PATH]
+    ADLIB_DATA=... python benchmarks/odd.py ...
 
 Printed are means over sets, paired differences with 95 % bootstrap intervals over sets (seeds
 averaged first), ratios of time and what became of the false-positive rate. ``fit_s`` is with our
 default calibration, which may train several times; ``fit_split_s`` is one training and its
 calibration, and what the ratios count, as PyOD takes its threshold from the training scores. PyOD
-is judged as shipped: the sign of SO_GAAL's score too. Tuned are its AutoEncoder, with 50 epochs and
-without dropout, and its VAE, with a latent space of 8 and without dropout. Trivial baselines and an
-untrained copy of each of our nets stand beside the rest.
+is judged as shipped: the sign of SO_GAAL's score too. Tuned are its KNN, with the mean distance,
+its AutoEncoder, with 50 epochs and without dropout, and its VAE, with a latent space of 8 and
+without dropout. Beside them stand trivial baselines, an untrained copy of each of our nets, the
+members of `Voting`, and "before": what was the default until `defaults.py` chose.
 """
 
 import argparse
@@ -22,28 +22,25 @@ import json
 import os
 import subprocess
 import tempfile
-import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import peers
 import torch
-from ensembles import ALPHA, QUALITY, false_positives
-from sklearn.preprocessing import StandardScaler
+from scipy import stats
+from sklearn.base import BaseEstimator, clone
+from tables import ALPHA, SEEDS, cells, judged, means, paired, seeded
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
-from adlib.base import Detector
-from adlib.datasets import Dataset, load_adbench
-from adlib.detectors import all_detectors, baselines
-from adlib.metrics import average_precision, roc_auc
+from adlib.datasets import Dataset
+from adlib.detectors import KNN, Ensemble, RandomFeatureAE, Voting, all_detectors, baselines
 from adlib.thresholds import CalibrationWarning
 
-SEEDS = (0, 1, 2)
-OURS = ["RandomFeatureAE", "AutoEncoder", "VAE", "GAN", "KNN", "PCAReconstruction"]
+OURS = ["RandomFeatureAE", "AutoEncoder", "VAE", "GAN", "KNN", "PCAReconstruction", "Ensemble",
+        "Voting"]
 PYOD = {  # class below pyod.models, parameters
     "PyOD AutoEncoder": ("auto_encoder.AutoEncoder", {"verbose": 0}),
     "PyOD AutoEncoder tuned": ("auto_encoder.AutoEncoder",
@@ -52,14 +49,18 @@ PYOD = {  # class below pyod.models, parameters
     "PyOD VAE tuned": ("vae.VAE", {"verbose": 0, "latent_dim": 8, "dropout_rate": 0}),
     "PyOD SO_GAAL": ("so_gaal.SO_GAAL", {}),
     "PyOD KNN": ("knn.KNN", {}),
+    "PyOD KNN mean": ("knn.KNN", {"method": "mean"}),
     "PyOD LOF": ("lof.LOF", {}),
     "PyOD IForest": ("iforest.IForest", {}),
     "PyOD GMM": ("gmm.GMM", {}),
 }
 PAIRS = [("AutoEncoder", "PyOD AutoEncoder"), ("AutoEncoder", "PyOD AutoEncoder tuned"),
-         ("AutoEncoder", "PyOD KNN"), ("VAE", "PyOD VAE"), ("VAE", "PyOD VAE tuned"),
-         ("GAN", "PyOD SO_GAAL"), ("RandomFeatureAE", "PyOD KNN"),
-         ("RandomFeatureAE", "PyOD AutoEncoder"), ("KNN", "PyOD KNN")]
+         ("AutoEncoder", "PyOD KNN mean"), ("VAE", "PyOD VAE"), ("VAE", "PyOD VAE tuned"),
+         ("GAN", "PyOD SO_GAAL"), ("RandomFeatureAE", "PyOD KNN mean"),
+         ("RandomFeatureAE", "PyOD AutoEncoder"), ("KNN", "PyOD KNN"), ("KNN", "PyOD KNN mean"),
+         ("KNN", "KNN before"), ("Ensemble", "KNN"), ("Ensemble", "RandomFeatureAE"),
+         ("Ensemble", "PyOD KNN mean"), ("Ensemble", "Ensemble before"),
+         ("Voting", "Voting before"), ("Voting", "KNN")]
 PEER_BUDGET = 600  # seconds: a peer that would need more in all gets fewer seeds, and it is said
 
 WORKER = """
@@ -104,6 +105,9 @@ class Worker:
         self.python, self.folder = python, folder
         self._start()
 
+    def __sklearn_clone__(self) -> Self:
+        return self
+
     def _start(self) -> None:
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                              "NUMBA_NUM_THREADS"), "1")
@@ -134,79 +138,72 @@ class Worker:
         self.process.wait()
 
 
-def judge(cls: type[Detector], params: dict, train: np.ndarray, test: np.ndarray, seed: int
-          ) -> dict[str, Any]:
-    """Fit and score one of ours, by default and (first seed) with one training only."""
-    detector = cls(alpha=ALPHA, **params)
-    if "random_state" in detector.get_params():
-        detector.set_params(random_state=seed)
-    try:
-        started = time.process_time()
-        detector.fit(train)
-        fitted = time.process_time()
-        score = detector.anomaly_score(test)
-        answer = {"score": score, "threshold": detector.threshold_, "fit_s": fitted - started,
-                  "score_s": time.process_time() - fitted}
-        if seed == SEEDS[0] and "calibration" in detector.get_params():
-            detector.set_params(calibration="split")
-            started = time.process_time()
-            detector.fit(train)
-            answer["fit_split_s"] = time.process_time() - started
-    except Exception as error:
-        return {"reason": f"{type(error).__name__}: {error}"}
-    return answer
+class Peer(BaseEstimator):
+    """One of PyOD's detectors, trained when it scores, in the other process."""
+
+    def __init__(self, worker: Worker, name: str, random_state: int = 0):
+        self.worker = worker
+        self.name = name
+        self.random_state = random_state
+
+    def fit(self, X: np.ndarray) -> Self:
+        """Keep the rows."""
+        self.rows_ = X
+        return self
+
+    def anomaly_score(self, X: np.ndarray) -> np.ndarray:
+        """Scores; ``seconds_`` and ``threshold_`` are the other process's."""
+        found = self.worker.judge(self.name, self.rows_, X, self.random_state)
+        if "reason" in found:
+            raise RuntimeError(found["reason"])
+        if not np.isfinite(found["score"]).all():
+            raise RuntimeError("scores are not finite")
+        self.threshold_ = found["threshold"]
+        self.seconds_ = {name: found[name] for name in ("fit_s", "score_s")}
+        return found["score"]
 
 
-def cells(ours: dict[str, tuple], worker: Worker | None, sets: list[str] | None) -> pd.DataFrame:
-    """One row per model, set and seed; a failure is a row with its reason."""
-    used = dict.fromkeys(PYOD if worker else (), 0.0)
-    lines = []
-    for done, seed in enumerate(SEEDS):
-        data = load_adbench(random_state=seed)
-        data = [data[name] for name in sets or data]
-        names = [*ours, *(name for name in used if used[name] * (done + 1) <= PEER_BUDGET * done)]
-        # each of ours beside its peer: the load of the machine moves slower than that
-        names.sort(key=lambda name: name.removeprefix("PyOD "))
-        if not done:  # the first call of a process pays for imports and compilation
-            X = np.random.default_rng(0).normal(size=(100, 3))
-            data.insert(0, Dataset("warm-up", X, np.arange(100) >= 50, train_end=50))
-        for table in tqdm(data, desc=f"seed {seed}", disable=None):
-            scaler = StandardScaler().fit(table.X[:table.train_end])
-            train, test = (scaler.transform(part) for part in (table.X[:table.train_end],
-                                                               table.X[table.train_end:]))
-            y = table.y[table.train_end:]
-            for name in names:
-                found = (judge(*ours[name], train, test, seed) if name in ours
-                         else worker.judge(name, train, test, seed))
-                score = found.pop("score", None)
-                if score is not None and not np.isfinite(score).all():
-                    found, score = {"reason": "scores are not finite"}, None
-                if table.name == "warm-up":
-                    continue
-                line = {"model": name, "set": table.name, "seed": seed, "n_train": len(train),
-                        "n_normal": int((y == 0).sum()), **found}
-                if score is not None:
-                    line |= {"roc_auc": roc_auc(y, score), "fpr": (
-                        score > found["threshold"])[y == 0].mean(),
-                        "average_precision": average_precision(y, score)}
-                if name in used:
-                    used[name] += found.get("fit_s", 0.0) + found.get("score_s", 0.0)
-                lines.append(line)
-    return pd.DataFrame(lines)
+def detectors(names: list[str]) -> dict[str, Any]:
+    """Ours by name: defaults, former ones, untrained copies, members, baselines."""
+    known = all_detectors() | baselines()
+    rows_alone = [name for name, cls in baselines().items() if not cls().is_ordered]
+    found = {name: known[name](alpha=ALPHA) for name in [*names, *rows_alone]}
+    before = {"KNN before": KNN(method="largest", alpha=ALPHA), "Ensemble before": Ensemble(
+        members=[(RandomFeatureAE(), 2.0), (KNN(method="largest"), 1.0)], alpha=ALPHA)}
+    found |= {name: model for name, model in before.items() if name.split()[0] in found}
+    found |= {f"{name} untrained": clone(model).set_params(epochs=0)
+              for name, model in found.items() if "epochs" in model.get_params()}
+    if "Voting" in found:
+        found |= {type(model[-1]).__name__: model for model, _ in Voting()._default()}
+    return found
 
 
-def compared(table: pd.DataFrame, one: str, other: str) -> dict[str, Any]:
-    """Differences in quality over cells that both have, and time as a share of the other's."""
+def measured(models: dict[str, Any], collection: str, sets: list[str] | None) -> pd.DataFrame:
+    """Cells of all models; peers that take too long get fewer seeds."""
+    # each of ours beside its peer: the load of the machine moves slower than that
+    models = dict(sorted(models.items(), key=lambda item: item[0].removeprefix("PyOD ")))
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    for model in models.values():  # the first call of a process pays for imports and compilation
+        judged(seeded(model, 0), Dataset("warm-up", X, np.arange(100) >= 75, train_end=50))
+    table = pd.DataFrame()
+    for done, seed in enumerate(SEEDS[collection], 1):
+        table = pd.concat([table, cells(models, collection, [seed], sets=sets)], ignore_index=True)
+        used = table.groupby("model")[["fit_s", "score_s"]].sum().sum(axis=1)
+        models = {name: model for name, model in models.items()
+                  if name not in PYOD or used[name] * (done + 1) <= PEER_BUDGET * done}
+    once = {name: clone(model).set_params(calibration="split") for name, model in models.items()
+            if "calibration" in model.get_params()}
+    split = cells(once, collection, SEEDS[collection][:1], sets=sets)
+    keys = ["model", "set", "seed"]
+    return table.merge(split[[*keys, "fit_s"]].rename(columns={"fit_s": "fit_split_s"}), "left",
+                       keys)
+
+
+def ratios(table: pd.DataFrame, one: str, other: str) -> dict[str, str]:
+    """Time as a share of the other's."""
     both = table[table.model == one].merge(table[table.model == other], on=["set", "seed"],
                                            suffixes=("", "_other"))
-    both = both.dropna(subset=["roc_auc", "roc_auc_other"])
-    line: dict[str, Any] = {"model": one, "against": other, "sets": both.set.nunique()}
-    rng = np.random.default_rng(0)
-    for metric in QUALITY:
-        gap = (both[metric] - both[f"{metric}_other"]).groupby(both.set).mean().to_numpy()
-        drawn = gap[rng.integers(0, len(gap), (10_000, len(gap)))].mean(axis=1)
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        line[metric] = f"{gap.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
+    line = {}
     for what, mine, theirs in (("fit", "fit_split_s", "fit_s_other"),
                                ("score", "score_s", "score_s_other")):
         seconds = both.dropna(subset=mine).groupby("set")[[mine, theirs]].mean()
@@ -215,7 +212,24 @@ def compared(table: pd.DataFrame, one: str, other: str) -> dict[str, Any]:
     return line
 
 
-def main() -> None:
+def false_positives(table: pd.DataFrame) -> pd.DataFrame:
+    """Realised rate of the models that have a threshold."""
+    table = table.dropna(subset="fpr").copy()
+    table["error"] = (table.fpr - ALPHA).abs()
+    n = table.n_train
+    k = np.ceil((n + 1) * (1 - ALPHA) - 1e-9)
+    law = stats.betabinom(table.n_normal, np.maximum(n + 1 - k, 1), k)
+    small = (table.n_normal < 300) & (k <= n)
+    count = table.fpr * table.n_normal
+    table["outside"] = (small & ((count < law.ppf(0.025)) | (count > law.ppf(0.975)))).astype(int)
+    table["small"] = small.astype(int)
+    large = table[table.n_normal >= 300].groupby("model")[["fpr", "error"]].mean()
+    found = table.groupby("model").agg(fpr=("fpr", "mean"), error=("error", "mean"),
+                                       small=("small", "sum"), outside=("outside", "sum"))
+    return found.join(large.add_suffix(" (>= 300 normals)"))
+
+
+def main(collection: str = "adbench") -> None:
     """Print the tables; with ``--csv``, write every cell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("detectors", nargs="*", metavar="DETECTOR", help=f"default: {OURS}")
@@ -224,20 +238,18 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write every cell to this file")
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
+    warnings.filterwarnings("ignore", module="sklearn")  # what singular covariances say
     pd.set_option("display.width", 200)
     torch.set_num_threads(1)
 
-    known = all_detectors() | baselines()
-    rows_alone = [name for name, cls in baselines().items() if not cls().is_ordered]
-    ours = {name: (known[name], {}) for name in [*(given.detectors or OURS), *rows_alone]}
-    ours |= {f"{name} untrained": (cls, {"epochs": 0}) for name, (cls, _) in ours.items()
-             if "epochs" in cls().get_params()}
+    models = detectors(given.detectors or OURS)
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
         worker = None
         if not given.no_peers:
             python = peers.environment("pyod", ["torch==2.13.0"], ["pyod", "pandas", "tqdm"])
             worker = Worker(python, Path(folder))
-        table = cells(ours, worker, given.set)
+            models |= {name: Peer(worker, name) for name in PYOD}
+        table = measured(models, collection, given.set)
         if worker:
             worker.close()
     if given.csv:
@@ -245,21 +257,20 @@ def main() -> None:
 
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=peers.HERE,
                             capture_output=True, text=True).stdout.strip()
-    print(f"{table.set.nunique()} sets, seeds {SEEDS}, alpha {ALPHA}, commit {commit}, PyOD "
-          f"{worker.version if worker else 'left out'}")
-    columns = [*QUALITY, "fpr", "fit_s", "fit_split_s", "score_s"]
-    means = table.groupby(["model", "set"])[columns].mean().groupby("model").mean()
-    means["cells"] = table.groupby("model").roc_auc.count()
-    print(means.sort_values("roc_auc", ascending=False).to_string(float_format="%.4f"))
+    seeds = SEEDS[collection]
+    print(f"{collection}: {table.set.nunique()} sets, seeds {seeds}, alpha {ALPHA}, commit {commit}"
+          f", PyOD {worker.version if worker else 'left out'}")
+    print(means(table).to_string(float_format="%.4f"))
     for name, cut in table.groupby("model").seed.nunique().items():
-        if cut < len(SEEDS):
-            print(f"{name}: {cut} of {len(SEEDS)} seeds, all would take over {PEER_BUDGET} s")
+        if cut < len(seeds):
+            print(f"{name}: {cut} of {len(seeds)} seeds, all would take over {PEER_BUDGET} s")
     if "reason" in table:
         failed = table.groupby(["model", "reason"]).set.agg(cells="count", sets="unique")
         print(f"\nFailed\n{failed.to_string()}")
     pairs = [pair for pair in PAIRS if set(pair) <= set(table.dropna(subset="roc_auc").model)]
     if pairs:
-        lines = pd.DataFrame([compared(table, *pair) for pair in pairs])
+        lines = pd.concat([paired(table, one, [other]).assign(**ratios(table, one, other))
+                           for one, other in pairs])
         print("\nPaired differences [95 % interval]; seconds of ours / theirs, as a ratio of sums "
               f"and as the median over sets\n{lines.to_string(index=False)}")
     rates = false_positives(table).to_string(float_format="%.4f")
