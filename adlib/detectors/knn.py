@@ -13,15 +13,17 @@ from adlib.base import MANY_ROWS, Detector, Scores
 from adlib.scaling import center_scale, standardise
 
 _CHUNK = 2_000_000  # differences held in memory at once
+_FLAT = 15  # columns up to which a tree beats comparing all rows
+_SEARCHED, _COMPARED = 100_000, 20_000  # rows that take .02 to .2 ms for each row scored
 
 
 def _index(rows: NDArray[np.float64]) -> Any:
     """What finds neighbours: one that is exact, and the faster one where rows are many.
 
-    SciPy's tree takes half the time of scikit-learn's. Beyond 15 columns scikit-learn compares all
-    rows: of trees only those in few dimensions are faster, and the others up to twenty times slower.
+    SciPy's tree takes half the time of scikit-learn's, which compares all rows beyond 15 columns:
+    where these vary independently a tree would take up to twenty times longer.
     """
-    if len(rows) >= MANY_ROWS and rows.shape[1] <= 15:
+    if len(rows) > MANY_ROWS and rows.shape[1] <= _FLAT:
         return cKDTree(rows)
     return NearestNeighbors().fit(rows)
 
@@ -41,10 +43,11 @@ class KNN(Detector):
         k, at least 1; at most the number of training rows is used.
     method : {"largest", "mean"}
         Distance to the k-th neighbour, or the mean over the k nearest (smoother).
-    max_rows : int or None
+    max_rows : int, None or "auto"
         Training rows that are searched, at least 1: of more, as many are drawn (without
         replacement, the same every time). Time then grows with the rows, not with their square.
-        None: all of them.
+        "auto": 100,000 where a tree finds the nearest, up to 15 columns (``window`` times
+        features), and 20,000 beyond. None: all of them.
     window, alpha, threshold, calibration, smoothing
         See `adlib.Detector`.
 
@@ -62,7 +65,7 @@ class KNN(Detector):
     """
 
     def __init__(self, *, n_neighbors: int = 5, method: str = "largest",
-                 max_rows: int | None = None, **base: Any):
+                 max_rows: int | str | None = "auto", **base: Any):
         super().__init__(**base)
         self.n_neighbors = n_neighbors
         self.method = method
@@ -71,16 +74,23 @@ class KNN(Detector):
     def check_params(self) -> None:
         super().check_params()
         self._check_whole("n_neighbors")
-        self._check_whole("max_rows", optional=True)
+        if not (isinstance(self.max_rows, str) and self.max_rows == "auto"):
+            self._check_whole("max_rows", optional=True)
         one_of(self.method, "method", ("largest", "mean"))
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.center_, self.scale_ = center_scale(X)
-        if self.max_rows is not None and len(X) > self.max_rows:
-            drawn = np.random.default_rng(self.seed_).permutation(len(X))[:self.max_rows]
-            X = X[np.sort(drawn)]
+        if len(X) > (most := self._most(X.shape[1], len(X))):
+            # drawn at random: every tenth row would be the same phase of a cycle
+            X = X[np.sort(np.random.default_rng(0).permutation(len(X))[:most])]
         self.rows_ = standardise(X, self.center_, self.scale_)
         self._index = _index(self.rows_)
+
+    def _most(self, n_columns: int, n_rows: int) -> int:
+        """Training rows that are searched."""
+        if self.max_rows == "auto":
+            return min(n_rows, _SEARCHED if n_columns <= _FLAT else _COMPARED)
+        return n_rows if self.max_rows is None else int(min(n_rows, self.max_rows))
 
     def _differences(self, X: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
         """From the k nearest training rows, (n, k, features), nearest first, in batches."""
