@@ -261,31 +261,17 @@ def _n_windows(y: Flags) -> int:
 
 def _nab_sum(y: Flags, pred: Flags, weights: Weights) -> float:
     """NAB's unnormalised score of one stream."""
-    starts, stops = runs(y)
-    last = np.append(-np.inf, stops - 1)  # before any window: one that ended long ago
-    width = np.append(1, stops - starts)
-    row = np.flatnonzero(pred)
-    row = row[row >= _probation(y.size)]
-    window = np.searchsorted(starts, row, "right")  # the latest that has begun
-    hit = row <= last[window]
-
-    found, first = np.unique(window[hit], return_index=True)
-    earned = _sigmoid((row[hit][first] - last[found] - 1) / width[found]) / _sigmoid(-1.0)
-    cost = -_sigmoid((row - last[window])[~hit] / np.maximum(width[window][~hit] - 1, 1))
-    return float(
-        weights.detected * earned.sum()
-        - weights.false_positive * cost.sum()
-        - weights.missed * (_n_windows(y) - found.size)
-    )
+    levels, gains = _nab_steps(y, pred.astype(np.float64), weights)
+    return float(gains[levels > 0].sum() - weights.missed * _n_windows(y))
 
 
 def _nab_steps(y: Flags, score: Floats, weights: Weights) -> tuple[Floats, Floats]:
     """Scores at which NAB's sum changes as the threshold falls, and by how much each time."""
     starts, stops = runs(y)
-    last = np.append(-np.inf, stops - 1)
+    last = np.append(-np.inf, stops - 1)  # before any window: one that ended long ago
     width = np.append(1, stops - starts)
     row = np.arange(_probation(y.size), y.size)
-    window = np.searchsorted(starts, row, "right")
+    window = np.searchsorted(starts, row, "right")  # the latest that has begun
     outside = row > last[window]
     distance = (row - last[window])[outside] / np.maximum(width[window][outside] - 1, 1)
     levels, gains = [score[row[outside]]], [weights.false_positive * _sigmoid(distance)]
