@@ -237,19 +237,13 @@ class DriftMonitor(BaseEstimator):
     def _ranks(self, k: int, values: Rows) -> Rows:
         """Shares of the reference below the values, ties counted half."""
         column = self._sorted[:, k]
-        below = np.searchsorted(column, values, "left") + np.searchsorted(column, values, "right")
-        return below / (2 * len(column))
+        return _below(column, values).sum(axis=0) / (2 * len(column))
 
     def _distance(self, k: int, values: Rows) -> float:
         """Kolmogorov-Smirnov distance between values of a signal and its reference."""
         column, values = self._sorted[:, k], np.sort(values)
-        p = np.arange(len(values) + 1) / len(values)
-        # the steps of either distribution function: just below and at each value
-        below = np.searchsorted(column, values, "left") / len(column)
-        at = np.searchsorted(column, values, "right") / len(column)
-        first = np.searchsorted(values, values, "left")
-        last = np.searchsorted(values, values, "right")
-        return float(max(np.abs(below - p[first]).max(), np.abs(at - p[last]).max()))
+        gaps = _below(column, values) / len(column) - _below(values, values) / len(values)
+        return float(np.abs(gaps).max())
 
     def _start(self, k: int) -> None:
         """A new engine that has seen the reference."""
@@ -426,6 +420,12 @@ def _engine(name: str, past: list[float]) -> Any:
     return engine
 
 
+def _below(ordered: Rows, values: Rows | float) -> NDArray[np.int64]:
+    """How many of the ordered ones lie below each value, and how many at or below it."""
+    return np.array([np.searchsorted(ordered, values, "left"),
+                     np.searchsorted(ordered, values, "right")])
+
+
 def _name(k: int) -> str:
     return f"x{k - 1}" if k else "score"
 
@@ -458,12 +458,9 @@ def longest_runs(X: ArrayLike) -> Rows:
     [2.0, inf]
     """
     X = floats(X, "X", "(n_rows, n_features)")
-    longest = np.full(X.shape[1], np.inf)
-    for j, values in enumerate(X.T):
-        changes = np.flatnonzero(np.diff(values, prepend=np.nan, append=np.nan))
-        if len(changes) > 2:  # besides the first row and the end
-            longest[j] = np.diff(changes).max()
-    return longest
+    nothing = np.full(X.shape[1], np.nan)
+    longest = run_lengths(X, nothing, nothing).max(axis=0)
+    return np.where(longest < len(X), longest, np.inf)
 
 
 def run_lengths(X: Rows, before: Rows, lengths: NDArray[Any], known: NDArray[np.bool_] | None = None
