@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
-from adlib import thresholds, windows
+from adlib import __version__, thresholds, windows
 from adlib.arguments import listed, require_extra
 from adlib.arguments import path as as_path
 from adlib.base import Detector
@@ -83,7 +82,7 @@ def save(model: BaseEstimator, path: str | os.PathLike) -> Path:
         raise TypeError(f"model must be a detector or estimator, got {type(model).__name__}")
     with replaced_folder(path, "model.json") as folder:
         writer = _Writer(folder)
-        document = {"format": FORMAT, "adlib": _version(), "model": writer.write(model, "model")}
+        document = {"format": FORMAT, "adlib": __version__, "model": writer.write(model, "model")}
         (folder / "model.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
         save_file(writer.arrays, folder / "arrays.safetensors")
     return path
@@ -159,13 +158,6 @@ def _file(folder: Path, name: str) -> Path:
     if Path(name).name != name or not (folder / name).is_file():
         raise _Refused(f"is damaged: it has no file {name!r}")
     return folder / name
-
-
-def _version() -> str:
-    try:
-        return metadata.version("adlib")
-    except metadata.PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"
 
 
 @cache

@@ -21,28 +21,6 @@ __all__ = ["TimeFeatures", "Windows", "windows"]
 MAX_BYTES = 2 * 1024**3
 
 
-def check_window(window: int, name: str = "window") -> int:
-    """Check a window length: a whole number of rows, at least 1.
-
-    Parameters
-    ----------
-    window : int
-        Rows.
-    name : str, default="window"
-        How the message calls it.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        When it is anything else.
-    """
-    return whole(window, name, 1, of="rows")
-
-
 def validated(estimator: BaseEstimator, X: Any, *, reset: bool = True, **options: Any
               ) -> NDArray[np.float64]:
     """scikit-learn's `validate_data` for float64, silent where it adds inf to -inf.
@@ -93,7 +71,7 @@ def windows(X: ArrayLike, length: int) -> NDArray[np.float64]:
     [[1.0, 1.0], [1.0, 2.0], [2.0, 3.0]]
     """
     X = floats(X, "X", "(n_samples, n_features)")
-    length = check_window(length, "length")
+    length = whole(length, "length", 1, of="rows")
     if len(X) == 0:
         return np.empty((0, length, X.shape[1]))
     padded = np.concatenate([np.repeat(X[:1], length - 1, axis=0), X])
@@ -146,7 +124,7 @@ class Windows(TransformerMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_features)
         y : ignored
         """
-        check_window(self.length, "length")
+        whole(self.length, "length", 1, of="rows")
         number(self.max_bytes, "max_bytes", above=0, most=np.inf)
         validated(self, X)
         return self
@@ -260,8 +238,7 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
             listed(getattr(self, name), name)
         for name, least in (("lags", 1), ("differences", 1), ("rolling", 2)):
             for value in getattr(self, name):
-                if check_window(value, name) < least:
-                    raise ValueError(f"{name} must be at least {least}, got {value}")
+                whole(value, name, least, of="rows")
         if unknown := [name for name in self.statistics
                        if not isinstance(name, str) or name not in _STATISTICS]:
             raise ValueError(f"statistics must be among {list(_STATISTICS)}, got {unknown}")

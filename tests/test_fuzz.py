@@ -269,7 +269,6 @@ def windows():
 
     yield Target("windows", w.windows, {"X": rows(), "length": number(4, huge=False)},
                  _array(None, None, None, finite=False))
-    yield Target("check_window", w.check_window, {"window": number(3)}, _instance(int))
     yield Target("Windows", lambda X, length, max_bytes: w.Windows(
         length, max_bytes=max_bytes).fit_transform(X),
         {"X": rows(), "length": number(4), "max_bytes": number(10**8)}, _array(None, None))

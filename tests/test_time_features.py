@@ -87,7 +87,7 @@ def test_the_clock():
 
 def test_refusals():
     X = np.zeros((20, 2))
-    for bad, match in (({"lags": [0]}, "lags must be"), ({"rolling": [1]}, "rolling must be at"),
+    for bad, match in (({"lags": [0]}, "lags must be"), ({"rolling": [1]}, "rolling must be"),
                        ({"differences": [1.5]}, "differences must be"),
                        ({"lags": 3}, "lags must be a list"),
                        ({"statistics": "mean"}, "statistics must be a list"),

@@ -36,7 +36,6 @@ from numpy.typing import ArrayLike, NDArray
 from adlib.arguments import floats, listed, number, whole
 from adlib.drift import run_lengths
 from adlib.realtime.events import QualityEvent, QualityKind
-from adlib.windows import check_window
 
 Rows = NDArray[np.float64]
 _REMEMBERED = 256  # gaps in which a late sample is known from a duplicate
@@ -151,8 +150,8 @@ class StreamProcessor:
                  hold: int = 0, stuck: ArrayLike | None = None, reorder: int = 0,
                  period: float = 1.0, stream: str = "stream", features: list[str] | None = None,
                  context: int = 0):
-        self.window_size = check_window(window_size, "window_size")
-        self.stride = check_window(stride, "stride")
+        self.window_size = whole(window_size, "window_size", 1, of="rows")
+        self.stride = whole(stride, "stride", 1, of="rows")
         self.n_features = None if n_features is None else whole(n_features, "n_features", 1)
         self._back = max(self.window_size - 1, whole(context, "context", 0))
         self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
