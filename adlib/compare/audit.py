@@ -199,7 +199,7 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     case.measure(whole(n_random, "n_random", 19), n_bootstrap, generator(random_state))
     findings = []
     for name, (check, *needs) in CHECKS.items():
-        lacking = [NEEDS[need] for need in needs if not case.has(need)]
+        lacking = [why for there, why in map(NEEDS.__getitem__, needs) if not there(case)]
         result = _unchecked("; ".join(lacking)) if lacking else check(case)
         findings.append(Finding(name, *result))
     return Audit(tuple(findings))
@@ -284,12 +284,6 @@ class Case:
         begin: Any = [] if self.session is None else runs(np.ones(self.session.size, bool),
                                                      self.session)[0]
         return sorted({*map(int, begin), self.start} - {0})
-
-    def has(self, need: str) -> Any:
-        return {"series": self.series, "table": not self.series, "X": self.X is not None,
-                "history": self.start, "border": self.borders(), "flags": self.flags is not None,
-                "window": self.window, "unit": self.window or not self.series,
-                "model": self.model is not None}[need]
 
 
 def _clipped(X: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -633,16 +627,18 @@ def batch_dependence(case: Case) -> Result:
         "the first half of the rows scores the same without the others"))
 
 
-NEEDS = {
-    "series": "rows of a table have no order",
-    "table": "rows of a series repeat by nature",
-    "X": "give X",
-    "history": "give train_end",
-    "border": "give train_end or session",
-    "window": "give window",
-    "unit": "give window: single rows of a series repeat without any leak",
-    "flags": "give threshold or predictions",
-    "model": "give model and X: it then scores half of the rows again",
+NEEDS: dict[str, tuple[Callable[[Case], Any], str]] = {  # whether a case has it
+    "series": (lambda case: case.series, "rows of a table have no order"),
+    "table": (lambda case: not case.series, "rows of a series repeat by nature"),
+    "X": (lambda case: case.X is not None, "give X"),
+    "history": (lambda case: case.start, "give train_end"),
+    "border": (Case.borders, "give train_end or session"),
+    "window": (lambda case: case.window, "give window"),
+    "unit": (lambda case: case.window or not case.series,
+             "give window: single rows of a series repeat without any leak"),
+    "flags": (lambda case: case.flags is not None, "give threshold or predictions"),
+    "model": (lambda case: case.model is not None,
+              "give model and X: it then scores half of the rows again"),
 }
 CHECKS: dict[str, tuple[Any, ...]] = {  # and what each needs
     "missing scores": (missing_scores,),

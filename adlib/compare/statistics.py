@@ -248,18 +248,13 @@ def triviality(table: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for dataset, metric in metrics.items():
         values = means.xs(dataset).dropna()
-        best = values[values.index.isin(models)].sort_values(ascending=False)
-        simple = values[values.index.isin(ONE_LINERS)].sort_values(ascending=False)
-        both = len(best) and len(simple) and best.iloc[0] > 0
-        share = simple.iloc[0] / best.iloc[0] if both else np.nan
-        lines.append({
-            "dataset": dataset, "metric": metric,
-            "best": best.index[0] if len(best) else None,
-            "best_value": best.iloc[0] if len(best) else np.nan,
-            "one_liner": simple.index[0] if len(simple) else None,
-            "one_liner_value": simple.iloc[0] if len(simple) else np.nan,
-            "share": share, "trivial": bool(share >= TRIVIAL),
-        })
+        best, best_value = _highest(values[values.index.isin(models)])
+        simple, simple_value = _highest(values[values.index.isin(ONE_LINERS)])
+        share = simple_value / best_value if best_value > 0 else np.nan
+        lines.append({"dataset": dataset, "metric": metric,
+                      "best": best, "best_value": best_value,
+                      "one_liner": simple, "one_liner_value": simple_value,
+                      "share": share, "trivial": bool(share >= TRIVIAL)})
     return pd.DataFrame(lines)
 
 
@@ -405,6 +400,12 @@ def _by_pairs(ranking: Ranking) -> str:
     return (f"{best} leads over {n} data sets: better than each of the other {len(p)} (paired "
             f"Wilcoxon with Holm's correction, largest p {p.max():.2g}), best on "
             f"{ranking.wins[best]:.3g}.")
+
+
+def _highest(values: pd.Series) -> tuple[str | None, float]:
+    """The first of the highest values, and its name."""
+    values = values.sort_values(ascending=False)
+    return (str(values.index[0]), values.iloc[0]) if len(values) else (None, np.nan)
 
 
 def _mean_of_all(values: pd.Series) -> float:

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from adlib.arguments import number
 from adlib.datasets import Dataset
 from adlib.metrics import Metric
 
@@ -45,13 +46,10 @@ class Task(NamedTuple):
 
 def check_time_limit(time_limit: float | None) -> None:
     """Refuse what is no limit, or cannot be kept here."""
-    if time_limit is None:
-        return
-    if isinstance(time_limit, bool) or not isinstance(time_limit, (int, float)) or not (
-            0 < time_limit < np.inf):
-        raise ValueError(f"time_limit must be None or seconds above 0, got {time_limit!r}")
-    if not hasattr(signal, "setitimer"):
-        raise ValueError("time_limit needs a POSIX system: leave it out")
+    if time_limit is not None:
+        number(time_limit, "time_limit", above=0)
+        if not hasattr(signal, "setitimer"):
+            raise ValueError("time_limit needs a POSIX system: leave it out")
 
 
 def run(tasks: list[Task], *, n_jobs: int = 1, time_limit: float | None = None,
