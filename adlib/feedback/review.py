@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import matplotlib.figure
@@ -94,15 +93,11 @@ class FeedbackStore(AlertStore):
     (['true'], 2)
     """
 
-    def __init__(self, path: str | Path, *, create: bool = True):
-        super().__init__(path, create=create)
-        try:
-            with self._transaction() as db:
-                for statement in _TABLE.split(";\n"):
-                    db.execute(statement.strip())
-        except BaseException:
-            self.close()
-            raise
+    def _create(self) -> None:
+        super()._create()
+        with self._transaction() as db:
+            for statement in _TABLE.split(";\n"):
+                db.execute(statement.strip())
 
     def record(self, answer: Answer) -> None:
         """Append an answer; it replaces what was said about the same target before.
