@@ -237,12 +237,14 @@ class DriftMonitor(BaseEstimator):
     def _ranks(self, k: int, values: Rows) -> Rows:
         """Shares of the reference below the values, ties counted half."""
         column = self._sorted[:, k]
-        return _below(column, values).sum(axis=0) / (2 * len(column))
+        below, up_to = _below(column, values)
+        return (below + up_to) / (2 * len(column))
 
     def _distance(self, k: int, values: Rows) -> float:
         """Kolmogorov-Smirnov distance between values of a signal and its reference."""
         column, values = self._sorted[:, k], np.sort(values)
-        gaps = _below(column, values) / len(column) - _below(values, values) / len(values)
+        gaps = [here / len(column) - there / len(values) for here, there in zip(
+            _below(column, values), _below(values, values), strict=True)]
         return float(np.abs(gaps).max())
 
     def _start(self, k: int) -> None:
@@ -420,10 +422,9 @@ def _engine(name: str, past: list[float]) -> Any:
     return engine
 
 
-def _below(ordered: Rows, values: Rows | float) -> NDArray[np.int64]:
+def _below(ordered: Rows, values: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """How many of the ordered ones lie below each value, and how many at or below it."""
-    return np.array([np.searchsorted(ordered, values, "left"),
-                     np.searchsorted(ordered, values, "right")])
+    return np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
 
 
 def _name(k: int) -> str:
