@@ -25,21 +25,6 @@ _CHAPTERS = str(ROOT / "notebooks")
 if Path(_CHAPTERS, "exercises").is_dir() and _CHAPTERS not in sys.path:
     sys.path.append(_CHAPTERS)  # last: it must not shadow what is installed
 
-_STYLE: dict[Any, Any] = {
-    "figure.figsize": (9.0, 3.2),
-    "figure.dpi": 80,  # text sharp enough to read, notebooks small enough to review
-    "figure.constrained_layout.use": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.alpha": 0.3,
-    "lines.linewidth": 1.2,
-    "legend.frameon": False,
-}
-
 
 class ParameterError(ValueError):
     """A papermill parameter the notebook does not have, or of another type than its default."""
@@ -77,7 +62,7 @@ def setup(seed: int = 0) -> None:
     np.random.seed(seed)  # noqa: NPY002
     np.set_printoptions(precision=3, suppress=True, linewidth=100)
     pd.set_option("display.precision", 3, "display.width", 100, "display.max_columns", 20)
-    mpl.rcParams.update(_STYLE)
+    mpl.rc_file(Path(__file__).with_suffix(".mplstyle"), use_default_template=False)
 
 
 def check_parameters(sources: Sequence[str]) -> None:
