@@ -41,15 +41,19 @@ is simpler than its variants, a single criterion than a mean of ranks).
 
 Curves: the k best by a criterion averaged by their surprise (-log p on held-out rows); and the
 number of rows that the choice sees, without labels (contrast) and with them (AUC; the Ensemble
-where they hold one class only), judged on the other half of the test rows.
+where they hold one class only), judged on the other half of the test rows; the same with anomalies
+thinned out among the rows seen, on the tables that have a fifth of them at least.
 """
 
+import argparse
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata, spearmanr
@@ -58,7 +62,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold, train_test_split
 from sklearn.neighbors import LocalOutlierFactor
-from tables import SEEDS, seeded, tables
+from tables import SEEDS, interval, seeded, tables
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from adlib.base import anomaly_score
@@ -92,8 +97,12 @@ POOL = {  # the first one stands in where a criterion cannot tell
 STYLES = ("spike", "shuffle", "borrow", "noise", "scale")
 FOLDS = (0, 1)
 TOP = 0.05
+DEFAULT = next(iter(POOL))
 LEAST = 200  # altered rows are at least so many
 ROWS = (10, 20, 50, 100, 200, 500)
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
+CURVES = {"k": "detectors averaged", "rows": "test rows seen (judged on the other half)",
+          "share": "anomalies among the rows seen (judged on the other half)"}
 DRAWS = 10
 
 Scores = dict[str, np.ndarray]
@@ -155,7 +164,7 @@ def kept(data: Dataset, seed: int, file: Path | None) -> Scores:
 
 def separation(part: str, cell: Scores) -> np.ndarray:
     """AUC of the rows of a part against held-out rows, mean over folds."""
-    return placements(cell, part)[0].mean(axis=1)
+    return np.mean([shares.mean(axis=1) for shares in placements(cell, part)[0]], axis=0)
 
 
 def contrast_top(cell: Scores) -> np.ndarray:
@@ -205,9 +214,9 @@ def excess(cell: Scores) -> np.ndarray:
                     for fold in FOLDS], axis=0)
 
 
-def placements(cell: Scores, part: str = "test") -> tuple[np.ndarray, list[np.ndarray]]:
-    """Share of held-out rows below each row of a part, mean over folds; of rows of the part above
-    held-out ones, by fold. Detectors are rows."""
+def placements(cell: Scores, part: str = "test") -> tuple[list[np.ndarray], ...]:
+    """Share of held-out rows below each row of a part, and of rows of the part above each held-out
+    row, by fold. Detectors are rows."""
     tests, helds = [], []
     for fold in FOLDS:
         held, test = cell[f"held{fold}"], cell[f"{part}{fold}"]
@@ -215,12 +224,13 @@ def placements(cell: Scores, part: str = "test") -> tuple[np.ndarray, list[np.nd
         m, n = held.shape[1], test.shape[1]
         tests.append((both[:, m:] - rankdata(test, axis=1)) / m)
         helds.append(1 - (both[:, :m] - rankdata(held, axis=1)) / n)
-    return np.mean(tests, axis=0), helds
+    return tests, helds
 
 
 def careful(cell: Scores, errors: float) -> np.ndarray:
     """Contrast minus that of the pool's first, less so many standard errors of it (DeLong)."""
-    test, helds = placements(cell)
+    tests, helds = placements(cell)
+    test = np.mean(tests, axis=0)
     test = test - test[0]
     variance = test.var(axis=1) / test.shape[1]
     variance += sum((h - h[0]).var(axis=1) / h.shape[1] for h in helds) / len(helds) ** 2
@@ -292,34 +302,165 @@ def losses(cell: Scores, seed: int) -> Iterator[dict[str, Any]]:
 def by_rows(cell: Scores, seed: int) -> Iterator[dict[str, Any]]:
     """Choices by some rows of one half of the test rows, judged on the other half."""
     rng, y = np.random.default_rng(seed), cell["y"]
-    regrets: dict[tuple[str, int], list[dict[str, float]]] = {}
+    regrets: dict[tuple[str, str, float], list[dict[str, float]]] = {}
     for draw in range(DRAWS):
         a, b = train_test_split(np.arange(len(y)), test_size=0.5, random_state=draw, stratify=y)
         reached = quality(y[b], cell["full"][:, b])
-        a = rng.permutation(a)
-        for n in [*(n for n in ROWS if n < len(a)), len(a)]:
-            rows, asked = a[:n], n if n < len(a) else -1
-            part = cell | {f"test{fold}": cell[f"test{fold}"][:, rows] for fold in FOLDS}
-            chosen = {"contrast": int(np.argmax(separation("test", part)))}
-            if 0 < y[rows].sum() < n:
-                chosen["labels"] = int(np.argmax(quality(y[rows], cell["full"][:, rows])["AUC"]))
-            chosen = {"labels": 0, "Ensemble": 0} | chosen
-            for name, i in chosen.items():
-                regrets.setdefault((name, asked), []).append(
+        for (x, value), rows in _seen(rng.permutation(a), y).items():
+            for name, i in _chosen_by(cell, rows).items():
+                regrets.setdefault((name, x, value), []).append(
                     {metric: found.max() - found[i] for metric, found in reached.items()})
-    for (name, n), lines in regrets.items():
+    for (name, x, value), lines in regrets.items():
         for metric, regret in pd.DataFrame(lines).mean().items():
-            yield {"choice": f"{name}, other half", "metric": metric, "rows": n, "regret": regret}
+            yield {"choice": f"{name}, other half", "metric": metric, x: value, "regret": regret}
+
+
+def _seen(a: np.ndarray, y: np.ndarray) -> dict[tuple[str, float], np.ndarray]:
+    """So many of the rows; or all normal ones and so many anomalies that they have this share."""
+    found = {("rows", n): a[:n] for n in ROWS if n < len(a)} | {("rows", -1): a}
+    normal, odd = a[y[a] == 0], a[y[a] == 1]
+    if len(odd) >= SHARES[-1] * len(a):
+        for share in SHARES:
+            n = max(1, round(len(normal) * share / (1 - share)))
+            found["share", share] = np.r_[normal, odd[:n]]
+    return found
+
+
+def _chosen_by(cell: Scores, rows: np.ndarray) -> dict[str, int]:
+    part = cell | {f"test{fold}": cell[f"test{fold}"][:, rows] for fold in FOLDS}
+    y, chosen = cell["y"][rows], {"Ensemble": 0, "labels": 0}
+    chosen["contrast"] = int(np.argmax(careful(part, 0.0)))
+    chosen["contrast_2se"] = int(np.argmax(careful(part, 2.0)))
+    if 0 < y.sum() < y.size:
+        chosen["labels"] = int(np.argmax(quality(y, cell["full"][:, rows])["AUC"]))
+    return chosen
 
 
 def lines(collection: str, contamination: float, cache: Path | None) -> pd.DataFrame:
-    """All losses on a collection."""
+    """All losses on a collection, means over seeds."""
     found = []
     for seed in SEEDS[collection]:
         sets = tables(collection, seed, contamination)
         for name, data in tqdm(sets.items(), desc=f"{collection}, seed {seed}", disable=None):
             file = cache and cache / f"{collection}-{contamination}-{seed}-{Path(name).name}.npz"
-            facts = {"collection": collection, "set": name, "seed": seed,
-                     "anomalies": data.y[data.train_end:].mean()}
+            facts = {"collection": collection, "set": name}
             found += [facts | line for line in losses(kept(data, seed, file), seed)]
-    return pd.DataFrame(found).fillna({"k": 0, "rows": 0})
+    keys = ["collection", "metric", "choice", *CURVES, "set"]
+    table = pd.DataFrame(found).fillna(dict.fromkeys(CURVES, 0)).astype({"k": int, "rows": int})
+    return table.groupby(keys, sort=False).regret.mean().reset_index()
+
+
+# -- what is printed and drawn ---------------------------------------------------------------------
+
+
+def regrets(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret over sets with its interval; the default's minus it, as a share of the default's
+    (the gap that the choice closes), with a bootstrap over sets."""
+    found = []
+    for (collection, metric), part in table[table.k == 1].groupby(["collection", "metric"]):
+        wide = part.pivot(index="set", columns="choice", values="regret")
+        drawn = np.random.default_rng(0).integers(0, len(wide), (10_000, len(wide)))
+        default = wide[f"always {DEFAULT}"].to_numpy()
+        for choice, regret in wide.items():
+            mean, low, high = interval(regret.to_numpy())
+            gained = default - regret.to_numpy()
+            shares = gained[drawn].mean(axis=1) / default[drawn].mean(axis=1)
+            least, most = np.quantile(shares, (0.025, 0.975))
+            found.append({
+                "collection": collection, "metric": metric, "choice": choice, "regret": mean,
+                "low": low, "high": high, "closed": gained.mean() / default.mean(),
+                "least": least, "most": most, "better": (gained > 0).sum(),
+                "worse": (gained < 0).sum(), "sets": len(wide)})
+    return pd.DataFrame(found)
+
+
+def curve(table: pd.DataFrame, x: str) -> pd.DataFrame:
+    """Mean regret over sets at each number of detectors averaged, or of rows seen."""
+    part = table[(table[x] != 0) & (table.choice.str.contains(", "))]
+    found = [dict(zip(("collection", "metric", "choice", x), key, strict=True))
+             | dict(zip(("regret", "low", "high"), interval(values.regret), strict=True))
+             | {"sets": len(values)}
+             for key, values in part.groupby(["collection", "metric", "choice", x], sort=False)]
+    return pd.DataFrame(found)
+
+
+def drawn(table: pd.DataFrame) -> plt.Figure:
+    """Regret of each choice and, below, the curves; a row of panels for each metric."""
+    shown, collections = regrets(table), [*table.collection.unique()]
+    figure = plt.figure(figsize=(15, 10 + 5 * len(collections)), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[10, 6 * len(collections)])
+    order = shown[shown.metric == "AUC"].groupby("choice").regret.mean().sort_values().index
+    for ax, metric in zip(above.subplots(1, len(METRICS), sharey=True), METRICS, strict=True):
+        for i, collection in enumerate(collections):
+            part = shown.query("metric == @metric and collection == @collection")
+            part = part.set_index("choice").loc[order]
+            error = [part.regret - part.low, part.high - part.regret]
+            ax.errorbar(part.regret, np.arange(len(order)) + 0.3 * (i - 0.5), xerr=error, fmt="o",
+                        markersize=4, label=f"{collection}, {part.sets.iloc[0]} tables")
+        ax.set(xlabel=f"regret ({metric}) against the best of {len(POOL)}", xlim=(0, None),
+               yticks=np.arange(len(order)), yticklabels=order)
+        ax.legend()
+    ax.invert_yaxis()
+    panels = [(metric, collection) for collection in collections for metric in METRICS]
+    axes = below.subplots(len(panels), len(CURVES), squeeze=False)
+    for (metric, collection), line in zip(panels, axes, strict=True):
+        for ax, x in zip(line, CURVES, strict=True):
+            part = curve(table, x).query("metric == @metric and collection == @collection")
+            if x == "k":
+                always = shown.query("metric == @metric and collection == @collection"
+                                     f" and choice == 'always {DEFAULT}'")
+                ax.axhline(always.regret.item(), color="0.6", linestyle=":",
+                           label=f"always {DEFAULT}")
+            _draw_curve(ax, part, x)
+            ax.set(xlabel=CURVES[x], ylabel=f"regret ({metric}), {collection}", ylim=(0, None))
+            ax.legend(fontsize="small")
+    return figure
+
+
+def _draw_curve(ax: plt.Axes, part: pd.DataFrame, x: str) -> None:
+    for choice, values in part.groupby("choice", sort=False):
+        at = values[x].where(values[x] > 0, 2 * max(ROWS))  # all of the half at the right end
+        values, at = values.iloc[at.argsort()], at.sort_values()
+        ax.plot(at, values.regret, "o-", markersize=3, label=choice.split(",")[0])
+        ax.fill_between(at, values.low, values.high, alpha=0.12)
+    ticks: dict[str, dict[float, str]] = {
+        "rows": {n: str(n) for n in ROWS} | {2 * max(ROWS): "half"},
+        "share": {share: f"{share:.0%}" for share in SHARES}}
+    if x in ticks:
+        ax.set_xscale("log")
+        ax.set_xticks([*ticks[x]], [*ticks[x].values()])
+        ax.minorticks_off()
+
+
+def main() -> None:
+    """Print the tables, draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--collection", choices=[*SEEDS], action="append")
+    parser.add_argument("--contamination", type=float, default=0.0)
+    parser.add_argument("--cache", type=Path, help="folder that keeps the scores of each table")
+    parser.add_argument("--figure", type=Path, help="where to draw the curves")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")  # few rows, singular covariances, training that goes on
+    pd.set_option("display.width", 160, "display.max_rows", 500)
+    with threadpool_limits(1):
+        table = pd.concat([lines(collection, given.contamination, given.cache)
+                           for collection in given.collection or SEEDS])
+    for (collection, metric), part in regrets(table).groupby(["collection", "metric"]):
+        print(f"\n{collection}, {metric}, {part.sets.iloc[0]} tables: regret [95 % interval], gap "
+              f"closed between always {DEFAULT} and the best of the pool")
+        for line in part.sort_values("regret").itertuples():
+            print(f"{line.choice:32} {line.regret:.4f} [{line.low:.4f}, {line.high:.4f}]  "
+                  f"{line.closed:+.2f} [{line.least:+.2f}, {line.most:+.2f}]  better on "
+                  f"{line.better}, worse on {line.worse}")
+    for x in CURVES:
+        points = curve(table, x)
+        points["value"] = [f"{p.regret:.4f} [{p.low:.4f}, {p.high:.4f}]"
+                           for p in points.itertuples()]
+        print(f"\nregret by {CURVES[x]} (-1: all of the half)\n" + points.pivot(
+            index=["collection", "metric", x], columns="choice", values="value").to_string())
+    if given.figure:
+        drawn(table).savefig(given.figure, dpi=100)
+
+
+if __name__ == "__main__":
+    main()
