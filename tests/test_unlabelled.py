@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from adlib.base import Detector
-from adlib.compare import rank_unlabelled
+from adlib.compare import rank_unlabelled, score_cell
 from adlib.compare.unlabelled import _overlap, _without_some
 from adlib.datasets import Dataset, make_sensor_stream
+from adlib.metrics import roc_auc
 
 CHEAP = {"n_random": 5, "n_bootstrap": 0, "baselines": False}
 
@@ -69,13 +70,33 @@ def test_steadiness_and_agreement(found):
     assert lines.same_as_others["KNN"] == pytest.approx(others)
 
 
+def test_contrast_follows_the_labels_where_normal_rows_are_alike():
+    rng = np.random.default_rng(0)
+    y = np.r_[np.zeros(2000), rng.random(3000) < 0.2]
+    data = Dataset("table", rng.normal(size=(5000, 3)) + 3 * y[:, None] * [1, 0, 0], y,
+                   train_end=2000, ordered=False)
+    found = rank_unlabelled({"KNN": "KNN", "lottery": Lottery(), "failing": "KNN(window=9000)"},
+                            data, [0, 1], kinds="spike", **CHEAP)
+    contrast = found.ranking.set_index("detector").contrast
+    auc = roc_auc(data.test.y, score_cell("KNN", data).test)
+    assert contrast["KNN"] == pytest.approx(0.5 + data.test.y.mean() * (auc - 0.5), abs=0.02)
+    assert contrast["lottery"] == pytest.approx(0.5, abs=0.02)
+    assert np.isnan(contrast["failing"]) and found.choice == "KNN"
+
+
+def test_contrast_counts_drift_as_well_as_anomalies(found):
+    contrast = found.ranking.set_index("detector").contrast
+    assert contrast["blind"] > 0.9 and found.choice == "blind"  # it counts the rows
+    assert "drift as well as anomalies" in found.caveat
+
+
 def test_labels_are_not_read(stream, found):
     shuffled = np.random.default_rng(0).permutation(stream.y)
     other = Dataset("sensor_stream", stream.X, shuffled, time=stream.time,
                     train_end=stream.train_end)
     again = rank_unlabelled({"KNN": "KNN"}, other, [0, 1], **CHEAP)
     lines = (t.ranking.set_index("detector").loc["KNN"] for t in (found, again))
-    columns = ["injected", "same_over_seeds", "same_over_rows"]
+    columns = ["injected", "contrast", "same_over_seeds", "same_over_rows"]
     assert len({tuple(line[columns]) for line in lines}) == 1
 
 
@@ -97,7 +118,7 @@ def test_a_table_without_time_has_short_events():
 def test_a_detector_that_fails_is_a_line_with_nan(stream):
     found = rank_unlabelled(["KNN", "KNN(window=5000)"], stream, [0], kinds="spike", **CHEAP)
     line = found.ranking.set_index("detector").loc["KNN(window=5000)"]
-    assert np.isnan(line["rank"]) and np.isnan(line.same_over_rows)
+    assert np.isnan(line["rank"]) and np.isnan(line.same_over_rows) and np.isnan(line.contrast)
     assert found.cells[found.cells.status == "failed"].reason.str.contains("looks back").all()
 
 

@@ -86,8 +86,10 @@ def _with_look_ahead(blocks: Blocks, look_ahead: str) -> Blocks:
 
 def without_labels(what: Unlabelled) -> Blocks:
     yield what.caveat
-    yield table(what.ranking, f"injected: {what.metric} of the injected anomalies; same...: share "
-                              f"of the top {what.top:.0%} of the test rows")
+    yield f"Highest contrast: {what.choice}" if what.choice else None
+    yield table(what.ranking, f"injected: {what.metric} of the injected anomalies; contrast: share "
+                              "of pairs in which a test row scores above a held-out training row; "
+                              f"same...: share of the top {what.top:.0%} of the test rows")
     yield table(what.agreement, "Share of the top rows in common", index=True)
     for why in what.refused.values():
         yield f"Not injected: {why}"

@@ -1,4 +1,4 @@
-"""What can be said about detectors without labels: steadiness, agreement, injected anomalies."""
+"""What can be said about detectors without labels: contrast, steadiness, injected anomalies."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -10,11 +10,12 @@ import pandas as pd
 
 from adlib.arguments import instance, listed, number
 from adlib.datasets import Dataset, inject
+from adlib.metrics import roc_auc
 from adlib.thresholds import check_alpha
 
 from .grid import compare
 from .models import ignores_seed, named_detectors
-from .protocol import purge_gap, score_cell
+from .protocol import CellScores, purge_gap, score_cell
 from .statistics import HEADLINES, summarise
 
 __all__ = ["Unlabelled", "rank_unlabelled"]
@@ -32,15 +33,19 @@ class Unlabelled:
     ranking : pandas.DataFrame
         A line per detector and baseline, best first: ``rank, detector, role``; ``injected``
         (headline metric on the injected anomalies, mean over seeds) with ``low, high`` (95 % over
-        test rows) and ``random`` (a shuffled score); and for the detectors asked for
-        ``same_over_seeds``, ``same_over_rows`` and ``same_as_others``: which share of the top rows
-        is the same, in [0, 1], with another seed, with a fifth of the training rows left out, and
-        in another detector. A random score gets `top`. Nan where a detector failed, or where one
-        seed says nothing.
+        test rows) and ``random`` (a shuffled score); and for the detectors asked for ``contrast``
+        (share of pairs of a test row and a held-out training row in which the test row scores
+        higher, mean over seeds; .5 where the two are alike), ``same_over_seeds``,
+        ``same_over_rows`` and ``same_as_others``: which share of the top rows is the same, in
+        [0, 1], with another seed, with a fifth of the training rows left out, and in another
+        detector. A random score gets `top`. Nan where a detector failed, or where one seed says
+        nothing.
     agreement : pandas.DataFrame
         Share of the top rows that two detectors have in common, a row and a column each.
     cells : pandas.DataFrame
         The table of `compare` on the injected data.
+    choice : str
+        The detector asked for with the highest ``contrast``; empty where all of them failed.
     metric : str
         What ``injected`` is: "vus_pr" for a series, "average_precision" for a table.
     top : float
@@ -59,6 +64,11 @@ class Unlabelled:
     refused: dict[str, str]
     caveat: str
 
+    @property
+    def choice(self) -> str:
+        contrast = self.ranking.set_index("detector").contrast
+        return str(contrast.idxmax()) if contrast.notna().any() else ""
+
     def __str__(self) -> str:
         return f"{self.caveat}\n{self.ranking.round(2).to_string(index=False)}"
 
@@ -74,6 +84,12 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     is what you want to know only as far as your anomalies are like them. Beside it stands how
     steady a detector's top rows are and how far detectors agree: a detector that changes its mind
     with its seed cannot be right each time, but a steady one can be wrong each time.
+
+    The ``contrast`` needs no injected anomaly. Where the normal test rows are like the training
+    rows it is 1/2 + share of anomalies * (AUC by true labels - 1/2), up to chance, and so ranks
+    detectors as the labels would (Blanchard, Lee and Scott 2010; Menon et al. 2015). **Drift raises
+    it as anomalies do**, with few anomalies chance decides, and where the history holds as many as
+    the test it says nothing.
 
     Parameters
     ----------
@@ -108,8 +124,14 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
 
     References
     ----------
+    Blanchard, G., Lee, G. and Scott, C. (2010). Semi-supervised novelty detection. Journal of
+    Machine Learning Research 11. (Contrast.)
+
     Goswami, M., Challu, C., Callot, L., Minorics, L. and Kan, A. (2023). Unsupervised model
     selection for time-series anomaly detection. ICLR. (Injection and centrality, among others.)
+
+    Menon, A. K., van Rooyen, B., Ong, C. S. and Williamson, R. C. (2015). Learning from corrupted
+    binary labels via class-probability estimation. ICML. (Contrast.)
 
     Examples
     --------
@@ -147,7 +169,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     used = [kind for kind in kinds if kind not in refused]
     caveat = (f"This ranks the ability to find injected anomalies ({', '.join(used)}) in the test "
               f"rows of {dataset.name}, and nothing else. How well the detectors find what really "
-              "goes wrong there, no figure without labels can say.")
+              "goes wrong there, no figure without labels can say. The contrast counts whatever "
+              "sets the test rows apart from the history, drift as well as anomalies.")
     return Unlabelled(ranking, agreement, cells, metric, top, refused, caveat)
 
 
@@ -167,12 +190,15 @@ def _steadiness(models: dict[str, Any], bare: Dataset, seeds: list[int], top: fl
     first, steady = {}, {}
     for label, model in models.items():
         once = ignores_seed(model)
-        full = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
-        less = [_scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds]
+        cells = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
+        full = [cell and cell.test for cell in cells]
+        less = [cell and cell.test for cell in (
+            _scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds)]
         first[label] = full[0]
-        steady[label] = (1.0 if once else _mean_overlap(full, top),
+        steady[label] = (float(np.mean([_contrast(cell) for cell in cells])),
+                         1.0 if once else _mean_overlap(full, top),
                          _mean_overlap([full[0], *less], top))
-    columns = ["same_over_seeds", "same_over_rows"]
+    columns = ["contrast", "same_over_seeds", "same_over_rows"]
     agreement = {a: {b: _overlap(first[a], first[b], top) for b in first} for a in first}
     return (pd.DataFrame.from_dict(steady, orient="index", columns=columns),
             pd.DataFrame(agreement))
@@ -193,12 +219,20 @@ def _injected(bare: Dataset, kinds: list[str], strength: list[float], length: tu
     return data
 
 
-def _scores(model: Any, dataset: Dataset, seed: int, purge: int) -> np.ndarray | None:
-    """Test scores; None where the detector fails, which the table of `compare` explains."""
+def _scores(model: Any, dataset: Dataset, seed: int, purge: int) -> CellScores | None:
+    """Scores; None where the detector fails, which the table of `compare` explains."""
     try:
-        return score_cell(("it", model), dataset, seed=seed, purge=purge).test
+        return score_cell(("it", model), dataset, seed=seed, purge=purge)
     except Exception:  # a failed cell is a result; the others go on
         return None
+
+
+def _contrast(cell: CellScores | None) -> float:
+    """Probability that a test row scores higher than a held-out training row."""
+    if cell is None or not cell.calibrate.size:
+        return np.nan
+    return roc_auc(np.repeat((0, 1), (cell.calibrate.size, cell.test.size)),
+                   np.r_[cell.calibrate, cell.test])
 
 
 def _without_some(dataset: Dataset, seed: int) -> Dataset:
