@@ -172,11 +172,11 @@ JUDGED = {
     "PCAReconstruction": lambda: PCAReconstruction(),
     "RandomFeatureAE": lambda: RandomFeatureAE(),
     "Ensemble": lambda: Ensemble(),
-    "Ensemble of others": lambda: Ensemble([IsolationForest(n_estimators=30),
-                                            LocalOutlierFactor(novelty=True)]),
+    "Ensemble of others": lambda: Ensemble(
+        members=[IsolationForest(n_estimators=30), LocalOutlierFactor(novelty=True)]),
     "Voting": lambda: Voting(),
-    "AutoEncoder": lambda: AutoEncoder(max_epochs=20),
-    "VAE": lambda: VAE(max_epochs=20),
+    "AutoEncoder": lambda: AutoEncoder(epochs=5),
+    "VAE": lambda: VAE(epochs=5),
     "PCAReconstruction, windows": lambda: PCAReconstruction(window=5),
     "Ensemble, windows": lambda: Ensemble(window=5),
 }

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal, stats
 from sklearn.base import clone
+from sklearn.covariance import EllipticEnvelope
+from sklearn.ensemble import IsolationForest
 
-from adlib.detectors import KNN
+from adlib.detectors import KNN, Ensemble, PCAReconstruction, RandomFeatureAE, Voting
 from adlib.persist import load, save
 from adlib.thresholds import (
     POT,
@@ -24,6 +26,7 @@ from adlib.thresholds import (
     Quantile,
     Sigma,
     Tracking,
+    above_ties,
     benjamini_hochberg,
     effective_size,
     fit_pareto,
@@ -564,3 +567,63 @@ def test_the_martingale_is_reproducible_and_can_be_saved(tmp_path):
         ExchangeabilityTest(order=-1).fit(X)
     with pytest.raises(ValueError, match="score must be a number"):
         ExchangeabilityTest().fit(X).update(np.nan)
+
+
+# -- tied scores ----------------------------------------------------------------------------------
+
+TIED = {  # benchmarks/calibration.py has more, and 200 seeds
+    "flag": lambda n, rng: (rng.random((n, 1)) < 0.01) * 1.0,
+    "counts": lambda n, rng: rng.binomial(5, 0.2, (n, 2)) * 1.0,
+    "zero-inflated": lambda n, rng: rng.exponential(size=(n, 2)) * (rng.random((n, 2)) < 0.2),
+    "rounded": lambda n, rng: rng.normal(size=(n, 2)).round(1),
+    "one-hot": lambda n, rng: np.eye(4)[rng.choice(4, n, p=(0.7, 0.2, 0.08, 0.02))],
+    "duplicates": lambda n, rng: np.full((n, 2), 0.1),
+    "nearly a flag": lambda n, rng: (rng.random((n, 1)) < 0.01) + 1e-6 * rng.normal(size=(n, 1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Ensemble goes on without")
+@pytest.mark.parametrize("calibration", ["cross", "split"])
+@pytest.mark.parametrize("kind", TIED)
+def test_ties_only_lower_the_rate(kind, calibration):
+    """The budget bounds the rate from above: new rows by the beta-binomial law, old ones surely."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X, new = TIED[kind](300, rng), TIED[kind](1_000, rng)
+        for detector in (KNN(), PCAReconstruction(), RandomFeatureAE(n_hidden=32, random_state=0),
+                         Ensemble(members=[PCAReconstruction(), KNN()],
+                                  random_state=seed)):
+            detector.set_params(calibration=calibration).fit(X)
+            score, held_out = detector.anomaly_score(new), detector.calibration_.scores_
+            for alpha in (0.02, 0.05, 0.1):
+                k = int(np.ceil((len(held_out) + 1) * (1 - alpha) - 1e-9))
+                cut = np.sort(held_out)[k - 1]
+                law = stats.betabinom(len(new), len(held_out) + 1 - k, k)
+                assert (score > cut).sum() <= law.ppf(0.9999), (detector, seed, alpha)
+                if calibration == "cross":
+                    assert (detector.anomaly_score(X) > cut).mean() <= alpha
+            if seed == 0:  # alone or in company: a row at the cut is not flagged for a last digit
+                alone = [detector.predict(row[None])[0] < 0 for row in new[:50]]
+                assert alone == (score[:50] > detector.threshold_).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Voting goes on without")
+def test_a_rare_flag_does_not_make_all_other_rows_anomalous():
+    """One seed in six flagged every normal row: the folds scored zeros lower than the model did."""
+    rng = np.random.default_rng(1)
+    X = (rng.random((1_000, 1)) < 0.01) * 1.0
+    members = [(IsolationForest(n_estimators=10), 1.0), (EllipticEnvelope(), 1.0), (KNN(), 1.0)]
+    for seed in (1, 5):
+        voting = Voting(members=members, alpha=0.02, calibration="cross", random_state=seed).fit(X)
+        assert not voting.detect(np.zeros((5, 1))).is_anomaly.any()
+        assert voting.severity(np.zeros((5, 1))).max() < 0.5
+
+
+def test_scores_equal_up_to_rounding_count_as_ties():
+    scores = np.array([0.0, 0.3, 0.1 + 0.2, 5.0, 1e300, -2.0])
+    raised = above_ties(scores)
+    assert (raised[[0, 3, 4, 5]] == scores[[0, 3, 4, 5]]).all()
+    assert (raised[1:3] > 0.1 + 0.2).all() and raised[1:3].max() < 0.3000001
+    assert (above_ties(np.zeros(3)) < 1e-20).all()
+    assert np.isfinite(above_ties(np.full(2, np.finfo(float).max))).all()
+    assert len(above_ties(np.empty(0))) == 0

@@ -32,7 +32,7 @@ from adlib.base import (
     score_by,
     split_folds,
 )
-from adlib.thresholds import Calibration
+from adlib.thresholds import Calibration, above_ties
 
 Matrix = NDArray[np.float64]
 LEARNED_WEIGHTS = ("agreement", "stability")
@@ -49,7 +49,8 @@ class Committee(Detector):
     Subclasses write ``_default()`` and ``_combine(surprises, weights)``. Members are trained by
     `Detector.plan`: once on all rows that are not held out, and besides once a fold where rows are
     cross-fitted. The same held-out scores make each member's scale and the threshold, each row
-    judged on scales that are made of the other rows.
+    judged on scales that are made of the other rows; where scores tie, on those of all rows if it
+    is more surprising there, so that no whole value is lifted above the threshold.
 
     With ``calibration=None`` every member is trained once, on all rows, and there are no scales:
     `calibrate` or `calibrate_scores` makes them and the threshold. Once there are scales both keep
@@ -253,7 +254,7 @@ class Committee(Detector):
     def _trained_by_plan(self, members: Mapping[str, Any], seeds: Mapping[str, int], X: Matrix,
                          X_train: Matrix, plan: Plan) -> dict[str, list["_Trained"]]:
         """Each member once a fold, and last on all rows that train: independent jobs."""
-        judged = None if plan.folds or plan.held_out is None else X[plan.held_out]
+        judged = None if plan.held_out is None else X[plan.held_out]
         rounds = [*((X[train], X[test]) for train, test in plan.folds), (X_train, judged)]
         jobs = [(member, seeds[name], *rows) for name, member in members.items() for rows in rounds]
         done = iter(self._map(_trained, jobs, X.size, backend="loky"))
@@ -261,12 +262,13 @@ class Committee(Detector):
 
     def _held_out_scores(self, parts: list["_Trained"], plan: Plan) -> Scores:
         """Those of one member, in the order of the rows."""
-        if plan.folds:
-            scores = np.empty(plan.train.stop)
-            for part, (_, test) in zip(parts, plan.folds, strict=False):
-                scores[test] = part.scores
-            return scores
-        return np.empty(0) if parts[-1].scores is None else parts[-1].scores[self._gap:]
+        own = np.empty(0) if parts[-1].scores is None else parts[-1].scores
+        if not plan.folds:
+            return own[self._gap:]
+        scores = np.empty(plan.train.stop)
+        for part, (_, test) in zip(parts, plan.folds, strict=False):
+            scores[test] = part.scores
+        return np.maximum(scores, own)  # as `Detector` does: for ties
 
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""
@@ -386,6 +388,9 @@ class Committee(Detector):
     def _cross_scaled(self, raw: Matrix) -> Matrix:
         """Surprise of each held-out score against those of the other folds.
 
+        Of all where that is higher and scores tie: new rows are on the scale of all, and the scales
+        of the folds may lie below it for a whole value at once.
+
         Rows in time order make contiguous folds, and the rows next to a fold that share a window
         with it are left out of its scales.
         """
@@ -394,11 +399,13 @@ class Committee(Detector):
         if n < 2:
             return found
         near = np.arange(-gap, gap + 1)
+        tied = np.column_stack([above_ties(column) > column for column in raw.T])
         for _, fold in split_folds(n, self._n_folds(n), None if self.is_ordered else self.seed_):
             others = np.delete(raw, np.unique(np.clip(fold[:, None] + near, 0, n - 1)), axis=0)
             for j, column in enumerate(others.T):
                 if not np.isnan(column).all():  # where the gap leaves no others, the whole scale
-                    found[fold, j] = _scale(column, self.names_[j]).surprise(raw[fold, j])
+                    apart = _scale(column, self.names_[j]).surprise(raw[fold, j])
+                    found[fold, j] = np.maximum(apart, np.where(tied[fold, j], found[fold, j], 0))
         return found
 
     def surprises_of(self, scores: ArrayLike) -> Matrix:
@@ -612,7 +619,7 @@ def _scale(scores: Scores, name: str) -> Calibration:
     known = scores[~np.isnan(scores)]
     if not len(known):
         raise ValueError(f"scores must hold held-out scores of every member, got none of {name}")
-    return Calibration().fit(known)
+    return Calibration().fit(above_ties(known))
 
 
 def _is_constant(scores: Scores) -> bool:

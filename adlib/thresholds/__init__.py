@@ -3,7 +3,9 @@
 A `Threshold` learns a cut from scores of held-out *normal* rows; a row is anomalous when its score
 is strictly greater than ``value_``. `Calibration` keeps those held-out scores and turns any later
 score into a p-value, a tail score and a severity. What each promises rests on an assumption, and
-its docstring says which:
+its docstring says which; where scores tie, rates are bounded from above only (a cut lies above all
+rows of one value or below them), and a detector's ``calibration="cross"`` has a promise of its own
+(`adlib.Detector`):
 
 ======================  ===================================  ======================================
 what                    promise                              rests on
@@ -35,6 +37,7 @@ from adlib.thresholds.rules import (
     Scores,
     Sigma,
     Threshold,
+    above_ties,
     as_scores,
     check_alpha,
     effective_size,

@@ -16,6 +16,8 @@ from adlib.durations import seconds
 Scores = NDArray[np.float64]
 
 MIN_INDEPENDENT = 3  # smoothed scores that may exceed the cut, of those that are independent
+_ROUNDING = 1e-9  # of a score: what sums of many terms in another order may differ by
+_NOTHING = 1e-24  # a squared rounding error of standardised values
 MIN_EXCEEDANCES = 10  # fewer peaks than this say nothing about the shape of a tail
 
 
@@ -50,6 +52,35 @@ def as_scores(scores: ArrayLike) -> Scores:
     if not np.isfinite(values).all():
         raise ValueError("scores must be finite, got NaN or inf")
     return values
+
+
+def above_ties(scores: Scores) -> Scores:
+    """Scores that others equal up to rounding, raised a little above the highest of those.
+
+    A cut at a value that many rows share must not flag them for the last digit, which depends on
+    how many rows are scored together. Scores that stand alone stay as they are.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Higher than ``scores`` by at most two billionths of their size.
+
+    Examples
+    --------
+    >>> above_ties(np.array([1.0, 3.0, 2.0, 3.0])) > [1.0, 3.0, 2.0, 3.0]
+    array([False,  True, False,  True])
+    """
+    room = _ROUNDING * np.abs(scores) + _NOTHING
+    ascending = np.sort(scores)
+    with np.errstate(over="ignore"):
+        first = np.searchsorted(ascending, scores - room)
+        last = np.searchsorted(ascending, scores + room, side="right") - 1
+        raised = np.minimum(ascending[last] + room, np.finfo(np.float64).max)
+    return np.where(last > first, raised, scores)
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> float:
@@ -184,8 +215,9 @@ class Conformal(Threshold):
     With n held-out scores it is the k-th smallest, k = ceil((n + 1)(1 - alpha)) (Vovk et al. 2005;
     Laxhammar and Falkman 2010). When held-out and new normal rows are exchangeable, the expected
     false-alarm rate is at most ``alpha`` for every n, and the realised rate of one fixed cut
-    follows a beta-binomial law around it. Where ``(n + 1) * alpha < 1`` no finite cut can promise
-    that: the cut is infinite and a `CalibrationWarning` says how many rows are needed.
+    follows a beta-binomial law around it; where scores tie, it may lie far lower. Where
+    ``(n + 1) * alpha < 1`` no finite cut can promise that: the cut is infinite and a
+    `CalibrationWarning` says how many rows are needed.
 
     Parameters
     ----------
