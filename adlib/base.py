@@ -154,7 +154,7 @@ def core(model: Any) -> Any:
     -------
     estimator
     """
-    return model[-1] if isinstance(model, Pipeline) else model
+    return core(model[-1]) if isinstance(model, Pipeline) else model
 
 
 def before_core(model: Any, X: Any) -> Any:
@@ -169,7 +169,9 @@ def before_core(model: Any, X: Any) -> Any:
     -------
     array-like of shape (n_samples, n_columns)
     """
-    return model[:-1].transform(X) if isinstance(model, Pipeline) and len(model) > 1 else X
+    if isinstance(model, Pipeline):
+        return before_core(model[-1], model[:-1].transform(X) if len(model) > 1 else X)
+    return X
 
 
 def is_stateful(model: Any) -> bool:

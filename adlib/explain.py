@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, listed, number, one_of, times
 from adlib.base import Detector, anomaly_score, core, is_stateful, score_by
+from adlib.hindsight import lookback, memory
 from adlib.scaling import center_scale, standardise
-from adlib.windows import TimeFeatures, Windows, windows
+from adlib.windows import windows
 
 __all__ = ["explain"]
 
@@ -275,7 +275,7 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     names, time = _names(model, given, feature_names), _times(given, time)
     units = instance({} if units is None else units, "units", Mapping)
     threshold, scores = _threshold(model, threshold), None
-    look_back = _look_back(model)
+    look_back = lookback(model) + memory(model)
     if rows is None or (background is None and (counterfactual or method == "occlusion")):
         scores = np.asarray(anomaly_score(model, given), dtype=np.float64)
     at = _positions(_flagged(model, scores, threshold) if rows is None else rows, len(X))
@@ -626,17 +626,6 @@ def _background(X: Array, rows: NDArray[np.int64], scores: Array | None, thresho
     if len(at) > _MOST:
         at = at[np.linspace(0, len(at) - 1, _MOST).astype(int)]
     return windows(normal, look_back + 1)[at]
-
-
-def _look_back(model: Any) -> int:
-    """Rows before a row that its score depends on."""
-    if isinstance(model, Pipeline):
-        return sum(_look_back(step) for _, step in model.steps)
-    if isinstance(model, Detector):
-        return model.context_
-    if isinstance(model, Windows):
-        return model.length - 1
-    return model.context_ if isinstance(model, TimeFeatures) else 0
 
 
 def _threshold(model: Any, given: float | None) -> float:

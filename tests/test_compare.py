@@ -621,7 +621,8 @@ def test_exit_in_a_detector_does_not_end_the_run():
 def test_look_backs_of_a_pipeline_add_up():
     from adlib.hindsight import lookback
 
-    assert lookback(make_pipeline(Windows(8), MaxAbsZ(window=5))) == 11
+    inner = make_pipeline(Windows(8), MaxAbsZ(window=5))
+    assert lookback(inner) == lookback(make_pipeline(StandardScaler(), inner)) == 11
 
 
 def test_seeds_and_datasets_are_checked():
