@@ -10,11 +10,8 @@ otherwise.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -261,7 +258,7 @@ def make_telemetry(
 
 @dataclass(frozen=True)
 class Table:
-    """Recipe of a tabular set: `recipes.toml` holds them. Numbers are in sd of the feature.
+    """Recipe of a tabular set; every number in it is in standard deviations of the feature.
 
     Attributes
     ----------
@@ -282,12 +279,124 @@ class Table:
     clusters: Sequence[tuple[float, Mapping[str, float]]]
     anomalies: Mapping[str, Mapping[str, float]]
 
-    @classmethod
-    @cache
-    def of(cls, name: str) -> Table:
-        """The recipe of this name."""
-        text = (Path(__file__).parent / "recipes.toml").read_text("utf-8")
-        return cls(**tomllib.loads(text)[name])
+
+FRAUD = Table(
+    features={
+        "amount_eur": ("skewed", 40, 1.0),
+        "minutes_since_last": ("skewed", 600, 1.2),
+        "payments_24h": ("count", 3, 0.7),
+        "distance_km": ("skewed", 8, 1.1),
+        "hours_from_noon": ("plain", 1.5, 3.0),
+        "merchant_risk_pct": ("share", 10, 0.7),
+        "account_age_days": ("skewed", 900, 0.8),
+        "balance_eur": ("skewed", 1500, 1.1),
+    },
+    factors=[
+        {"amount_eur": 0.7, "balance_eur": 0.7},
+        {"minutes_since_last": -0.7, "payments_24h": 0.8},
+        {"distance_km": 0.4, "amount_eur": 0.3, "hours_from_noon": 0.3},
+    ],
+    clusters=[
+        (0.7, {}),
+        (0.2, {"distance_km": 2.5, "amount_eur": 1.0, "merchant_risk_pct": 0.8}),  # travellers
+        (0.1, {"payments_24h": 1.5, "amount_eur": 1.5, "account_age_days": 1.0}),  # businesses
+    ],
+    anomalies={
+        "large_payment": {"amount_eur": 1.0, "merchant_risk_pct": 0.4},
+        "card_testing": {"amount_eur": -0.6, "minutes_since_last": -0.6, "payments_24h": 0.7},
+        "takeover": {"distance_km": 0.7, "hours_from_noon": -0.6, "merchant_risk_pct": 0.5},
+        "beyond_means": {"amount_eur": 0.7, "balance_eur": -0.7},
+    },
+)
+
+INTRUSION = Table(
+    features={
+        "duration_s": ("skewed", 5, 1.2),
+        "bytes_out": ("skewed", 2e3, 1.3),
+        "bytes_in": ("skewed", 9e3, 1.3),
+        "packets": ("count", 30, 1.0),
+        "connections_2s": ("count", 6, 0.8),
+        "error_pct": ("share", 4, 0.8),
+        "ports": ("count", 3, 0.6),
+        "failed_logins": ("count", 0.4, 0.9),
+        "packet_gap_ms": ("skewed", 20, 0.9),
+    },
+    factors=[
+        {"duration_s": 0.6, "bytes_out": 0.8, "bytes_in": 0.8, "packets": 0.85},
+        {"connections_2s": 0.7, "ports": 0.6, "packet_gap_ms": -0.5},
+    ],
+    clusters=[
+        (0.6, {}),  # browsing
+        (0.25, {"duration_s": 1.5, "bytes_in": 2.0, "packets": 1.8}),  # downloads
+        (0.15, {"connections_2s": 2.0, "bytes_out": -1.0, "bytes_in": -1.0}),  # name service
+    ],
+    anomalies={
+        "flood": {"connections_2s": 0.7, "packet_gap_ms": -0.6, "packets": 0.4},
+        "port_scan": {"ports": 0.8, "error_pct": 0.5, "bytes_in": -0.3},
+        "exfiltration": {"bytes_out": 0.7, "bytes_in": -0.6, "duration_s": 0.3},
+        "password_guessing": {"failed_logins": 0.9, "connections_2s": 0.4},
+    },
+)
+
+MANUFACTURING = Table(
+    features={
+        "temperature_c": ("plain", 210, 4.0),
+        "pressure_bar": ("plain", 85, 3.0),
+        "speed_mm_s": ("plain", 120, 6.0),
+        "torque_nm": ("plain", 34, 2.5),
+        "current_a": ("plain", 11, 0.8),
+        "vibration_mm_s": ("skewed", 1.8, 0.45),
+        "thickness_um": ("plain", 500, 7.0),
+        "cycle_s": ("plain", 22, 0.9),
+        "humidity_pct": ("share", 45, 0.3),
+    },
+    factors=[
+        {"torque_nm": 0.8, "current_a": 0.85, "vibration_mm_s": 0.5},
+        {"temperature_c": 0.7, "pressure_bar": 0.6, "thickness_um": -0.6},
+        {"speed_mm_s": 0.8, "cycle_s": -0.8, "vibration_mm_s": 0.4},
+    ],
+    clusters=[
+        (0.5, {}),
+        (0.5, {"speed_mm_s": 2.5, "cycle_s": -2.5, "torque_nm": 1.5, "current_a": 1.5}),
+    ],
+    anomalies={
+        "tool_wear": {"vibration_mm_s": 0.8, "torque_nm": 0.5, "current_a": 0.4},
+        "overheating": {"temperature_c": 0.8, "thickness_um": 0.5},
+        "slipping_drive": {"torque_nm": -0.7, "current_a": 0.7},
+        "leak": {"pressure_bar": -0.8, "cycle_s": 0.5},
+    },
+)
+
+MEDICAL = Table(
+    features={
+        "age_years": ("plain", 50, 10.0),
+        "heart_rate_bpm": ("plain", 74, 10.0),
+        "systolic_mmhg": ("plain", 126, 13.0),
+        "diastolic_mmhg": ("plain", 79, 8.0),
+        "temperature_c": ("plain", 36.7, 0.3),
+        "glucose_mmol_l": ("skewed", 5.4, 0.15),
+        "creatinine_umol_l": ("skewed", 78, 0.2),
+        "crp_mg_l": ("skewed", 2.0, 0.9),
+        "haemoglobin_g_l": ("plain", 142, 12.0),
+        "saturation_pct": ("share", 97, 0.35),
+    },
+    factors=[
+        {"systolic_mmhg": 0.8, "diastolic_mmhg": 0.8, "age_years": 0.4},
+        {"age_years": 0.5, "creatinine_umol_l": 0.5, "glucose_mmol_l": 0.4},
+        {"temperature_c": 0.6, "crp_mg_l": 0.6, "heart_rate_bpm": 0.5},
+    ],
+    clusters=[
+        (0.75, {}),
+        (0.25, {"age_years": 1.5, "systolic_mmhg": 1.2, "glucose_mmol_l": 1.5}),  # treated diabetes
+    ],
+    anomalies={
+        "sepsis": {"crp_mg_l": 0.7, "temperature_c": 0.5, "heart_rate_bpm": 0.5,
+                   "systolic_mmhg": -0.5},
+        "renal_failure": {"creatinine_umol_l": 0.9, "haemoglobin_g_l": -0.5},
+        "hypoxia": {"saturation_pct": -0.8, "heart_rate_bpm": 0.5},
+        "aortic_regurgitation": {"systolic_mmhg": 0.7, "diastolic_mmhg": -0.7},
+    },
+)  # fmt: skip
 
 
 def make_fraud(
@@ -326,7 +435,7 @@ def make_fraud(
     >>> sorted(set(data.kind[data.y == 1].tolist()))
     ['beyond_means', 'card_testing', 'large_payment', 'takeover']
     """
-    return _table("fraud", n_samples, anomaly_ratio, strength, train_fraction, random_state)
+    return _table("fraud", FRAUD, n_samples, anomaly_ratio, strength, train_fraction, random_state)
 
 
 def make_intrusion(
@@ -355,7 +464,9 @@ def make_intrusion(
     >>> make_intrusion(400, 0.1, random_state=0)
     Dataset('intrusion': 400 rows x 9, history 200, anomalous rows 40)
     """
-    return _table("intrusion", n_samples, anomaly_ratio, strength, train_fraction, random_state)
+    return _table(
+        "intrusion", INTRUSION, n_samples, anomaly_ratio, strength, train_fraction, random_state
+    )
 
 
 def make_manufacturing(
@@ -384,7 +495,10 @@ def make_manufacturing(
     >>> make_manufacturing(400, 0.1, random_state=0).n_features
     9
     """
-    return _table("manufacturing", n_samples, anomaly_ratio, strength, train_fraction, random_state)
+    return _table(
+        "manufacturing",
+        MANUFACTURING, n_samples, anomaly_ratio, strength, train_fraction, random_state,
+    )  # fmt: skip
 
 
 def make_medical(
@@ -414,18 +528,21 @@ def make_medical(
     >>> make_medical(400, 0.1, random_state=0).n_features
     10
     """
-    return _table("medical", n_samples, anomaly_ratio, strength, train_fraction, random_state)
+    return _table(
+        "medical", MEDICAL, n_samples, anomaly_ratio, strength, train_fraction, random_state
+    )
 
 
 def _table(
     name: str,
+    table: Table,
     n: int,
     ratio: float,
     strength: float | Sequence[float],
     train_fraction: float,
     random_state: RandomState,
 ) -> Dataset:
-    rng, n, table = generator(random_state), _rows(n, "n_samples"), Table.of(name)
+    rng, n = generator(random_state), _rows(n, "n_samples")
     history = _history(n, train_fraction)
     names = list(table.features)
     n_anomalies = _count(ratio, n)
