@@ -1,6 +1,6 @@
 """`tabular.py` on the sets of macrOData, which nobody tuned to before 2026.
 
-    ADLIB_DATA=... python benchmarks/odd.py [DETECTOR ...] [--no-peers] [--csv PATH]
+    ADLIB_DATA=... python benchmarks/odd.py [--ours DETECTOR ...] [--peers NAME ...]
 """
 
 from tabular import main

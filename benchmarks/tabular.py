@@ -4,7 +4,7 @@ Protocol: `tables.py`; alpha (PyOD: contamination) = 0.05; one default configura
 One thread, seconds of processor time, ours and PyOD's in turn on each set after one untimed fit of
 each. ADBench here, macrOData by ``odd.py``; both need the folder that ADLIB_DATA names.
 
-    ADLIB_DATA=... python benchmarks/tabular.py [DETECTOR ...] [--no-peers] [--csv PATH]
+    ADLIB_DATA=... python benchmarks/tabular.py [--ours DETECTOR ...] [--peers NAME ...]
     ADLIB_DATA=... python benchmarks/odd.py ...
 
 Printed are means over sets, paired differences with 95 % bootstrap intervals over sets (seeds
@@ -178,7 +178,8 @@ def detectors(names: list[str]) -> dict[str, Any]:
     return found
 
 
-def measured(models: dict[str, Any], collection: str, sets: list[str] | None) -> pd.DataFrame:
+def measured(models: dict[str, Any], collection: str, sets: list[str] | None, seeds: list[int]
+             ) -> pd.DataFrame:
     """Cells of all models; peers that take too long get fewer seeds."""
     # each of ours beside its peer: the load of the machine moves slower than that
     models = dict(sorted(models.items(), key=lambda item: item[0].removeprefix("PyOD ")))
@@ -186,14 +187,14 @@ def measured(models: dict[str, Any], collection: str, sets: list[str] | None) ->
     for model in models.values():  # the first call of a process pays for imports and compilation
         judged(seeded(model, 0), Dataset("warm-up", X, np.arange(100) >= 75, train_end=50))
     table = pd.DataFrame()
-    for done, seed in enumerate(SEEDS[collection], 1):
+    for done, seed in enumerate(seeds, 1):
         table = pd.concat([table, cells(models, collection, [seed], sets=sets)], ignore_index=True)
         used = table.groupby("model")[["fit_s", "score_s"]].sum().sum(axis=1)
         models = {name: model for name, model in models.items()
                   if name not in PYOD or used[name] * (done + 1) <= PEER_BUDGET * done}
     once = {name: clone(model).set_params(calibration="split") for name, model in models.items()
             if "calibration" in model.get_params()}
-    split = cells(once, collection, SEEDS[collection][:1], sets=sets)
+    split = cells(once, collection, seeds[:1], sets=sets)
     keys = ["model", "set", "seed"]
     return table.merge(split[[*keys, "fit_s"]].rename(columns={"fit_s": "fit_split_s"}), "left",
                        keys)
@@ -229,37 +230,53 @@ def false_positives(table: pd.DataFrame) -> pd.DataFrame:
     return found.join(large.add_suffix(" (>= 300 normals)"))
 
 
+def run(given: argparse.Namespace, collection: str, seeds: list[int]) -> pd.DataFrame:
+    """Cells of ours and of the peers that are asked for."""
+    models = detectors(OURS if given.detectors is None else given.detectors)
+    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
+        worker = None
+        if given.peers:
+            python = peers.environment("pyod", ["torch==2.13.0"], ["pyod", "pandas", "tqdm"])
+            worker = Worker(python, Path(folder))
+            print(f"PyOD {worker.version}")
+            models |= {name: Peer(worker, name) for name in given.peers}
+        table = measured(models, collection, given.set, seeds)
+        if worker:
+            worker.close()
+    return table
+
+
 def main(collection: str = "adbench") -> None:
     """Print the tables; with ``--csv``, write every cell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("detectors", nargs="*", metavar="DETECTOR", help=f"default: {OURS}")
-    parser.add_argument("--no-peers", action="store_true", help="measure ours only")
+    parser.add_argument("--ours", dest="detectors", nargs="*", metavar="DETECTOR",
+                        help=f"default: {OURS}")
+    parser.add_argument("--peers", nargs="*", metavar="NAME", choices=PYOD, default=PYOD,
+                        help="these of PyOD's, or none")
     parser.add_argument("--set", action="append", metavar="NAME", help="this set (repeatable)")
+    parser.add_argument("--seed", action="append", type=int, help="this seed (repeatable)")
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write every cell to this file")
+    parser.add_argument("--read", type=Path, nargs="+", metavar="CSV",
+                        help="measure nothing: the tables of cells written before")
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
     warnings.filterwarnings("ignore", module="sklearn")  # what singular covariances say
     pd.set_option("display.width", 200)
     torch.set_num_threads(1)
 
-    models = detectors(given.detectors or OURS)
-    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
-        worker = None
-        if not given.no_peers:
-            python = peers.environment("pyod", ["torch==2.13.0"], ["pyod", "pandas", "tqdm"])
-            worker = Worker(python, Path(folder))
-            models |= {name: Peer(worker, name) for name in PYOD}
-        table = measured(models, collection, given.set)
-        if worker:
-            worker.close()
+    seeds = given.seed or list(SEEDS[collection])
+    if given.read:
+        table = pd.concat(map(pd.read_csv, given.read), ignore_index=True)
+        table = table.drop_duplicates(["model", "set", "seed"])
+        seeds = sorted(set(table.seed))
+    else:
+        table = run(given, collection, seeds)
     if given.csv:
         table.to_csv(given.csv, index=False)
 
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=peers.HERE,
                             capture_output=True, text=True).stdout.strip()
-    seeds = SEEDS[collection]
-    print(f"{collection}: {table.set.nunique()} sets, seeds {seeds}, alpha {ALPHA}, commit {commit}"
-          f", PyOD {worker.version if worker else 'left out'}")
+    print(f"{collection}: {table.set.nunique()} sets, seeds {seeds}, alpha {ALPHA}, {commit}")
     print(means(table).to_string(float_format="%.4f"))
     for name, cut in table.groupby("model").seed.nunique().items():
         if cut < len(seeds):
