@@ -258,8 +258,8 @@ def choose(folder: Path) -> None:
         allowed = {"KNN": [name for name in grid if not_below(table, name)],
                    "Ensemble": [name for name in candidates if held.loc[name].all()],
                    "Voting": candidates}[title]
-        name, best = simplest(values, allowed)
-        print(f"\n{title}: {len(values)} sets; allowed {allowed}\nbest {best}, simplest within one "
+        name, best = simplest(values, allowed or candidates)
+        print(f"\n{title}: {len(values)} sets; allowed {allowed or 'none: all'}\nbest {best}, simplest within one "
               f"standard error {name}\n{overview(table, grid, best)}")
         halves(table, candidates, rivals)
 
