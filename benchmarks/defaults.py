@@ -259,8 +259,8 @@ def choose(folder: Path) -> None:
                    "Ensemble": [name for name in candidates if held.loc[name].all()],
                    "Voting": candidates}[title]
         name, best = simplest(values, allowed or candidates)
-        print(f"\n{title}: {len(values)} sets; allowed {allowed or 'none: all'}\nbest {best}, simplest within one "
-              f"standard error {name}\n{overview(table, grid, best)}")
+        print(f"\n{title}: {len(values)} sets; allowed {allowed or 'none, so all'}\nbest {best}, "
+              f"simplest within one standard error {name}\n{overview(table, grid, best)}")
         halves(table, candidates, rivals)
 
 
