@@ -97,10 +97,10 @@ def scores(name: str, model: Any, train: np.ndarray, test: np.ndarray, seed: int
     return {name: anomaly_score(seeded(model, seed).fit(train), test)}
 
 
-def bank(folder: Path, collection: str, members: str) -> None:
+def bank(folder: Path, collection: str, members: str, shares: list[float]) -> None:
     """Held-out scores of the training rows and scores of the test rows, a file per detector."""
     folder.mkdir(exist_ok=True, parents=True)
-    jobs = [(seed, share) for share in SHARES
+    jobs = [(seed, share) for share in shares
             for seed in (SEEDS[collection] if share == 0 else (0,))]
     for seed, share in tqdm(jobs, desc=collection, disable=None):
         for data in tables(collection, seed, share).values():
@@ -280,6 +280,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=SCORES, help="of the scores")
     parser.add_argument("--members", default="".join(MEMBERS), help="letters of MEMBERS to score")
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="to score")
+    parser.add_argument("--only", choices=COLLECTIONS, help="score this collection, print nothing")
     parser.add_argument("--windows", action="store_true", help="KNN on series instead")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -287,9 +289,10 @@ def main() -> None:
     if given.windows:
         series(windows())
         return
-    for collection in COLLECTIONS:
-        bank(given.folder, collection, given.members)
-    choose(given.folder)
+    for collection in [given.only] if given.only else COLLECTIONS:
+        bank(given.folder, collection, given.members, given.shares)
+    if not given.only:
+        choose(given.folder)
 
 
 if __name__ == "__main__":
