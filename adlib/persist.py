@@ -32,7 +32,8 @@ from adlib.files import replaced_folder
 __all__ = ["load", "save"]
 
 FORMAT = 1
-_LATER = {"smoothing": None}  # parameters that older files lack, as those were scored
+# parameters that older files lack, as those were scored
+_LATER = {"smoothing": None, "max_rows": None}
 
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
 TRUSTED = {"sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",
