@@ -102,7 +102,7 @@ class RandomFeatureAE(Detector):
         self.weights_ = rng.normal(size=(d, self.n_hidden)) * self.gain / np.sqrt(d)
         self.bias_ = rng.uniform(-1, 1, self.n_hidden)
         Z = standardise(X, self.center_, self.scale_)
-        pairs = ((self._units(clean + self.noise * rng.normal(size=clean.shape)), clean[:, own])
+        pairs = ((self._units(self._noised(clean, rng)), clean[:, own])
                  for _ in range(self.copies) for start in range(0, n, _CHUNK)
                  for clean in [Z[start:start + _CHUNK]])
         self.decoder_ = ridge_readout(pairs, self.ridge * self.copies)
@@ -110,6 +110,9 @@ class RandomFeatureAE(Detector):
         typical = self._contributions(X).mean(axis=0) * len(self.typical_)
         # a feature that is rebuilt almost exactly must not turn rounding into anomalies
         self.typical_ = np.maximum(typical, max(1e-3 * typical.max(), 1e-12))
+
+    def _noised(self, Z: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        return Z + self.noise * rng.normal(size=Z.shape)
 
     def _units(self, Z: NDArray[np.float64]) -> NDArray[np.float64]:
         """One, the inputs, and the hidden units: shape (n_samples, 1 + d + n_hidden)."""
