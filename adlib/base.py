@@ -6,7 +6,7 @@ thresholds and scikit-learn's view of it are here, once.
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any, NamedTuple, Self
@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, number, one_of, whole
+from adlib.missing import POLICIES, Filled, fill, fill_values, kept, raised
 from adlib.periods import LONGEST, usual_period
 from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
@@ -238,6 +239,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         half the usual period of the training rows. Calibration comes after it; where the held-out
         rows are too few for such a score, the threshold of a conformal rule is infinite
         (`adlib.thresholds.Conformal`). Not together with ``window="auto"``.
+    missing : {"error", "impute"}
+        What NaN does. "error": refused. "impute": filled with the median of its column among the
+        rows that train, before windows are made. A row of which more than half is missing is
+        *marked*: its score is raised to just above the threshold (never lowered), so that every
+        decision flags it, as mildly as can be; such rows calibrate nothing, and count against no
+        budget. A `adlib.missing.MissingWarning` names the columns where more than a tenth was
+        filled, and the marked rows. Infinite values are refused either way.
 
     Attributes
     ----------
@@ -251,6 +259,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Where one of them is "auto": the rows that the choice rests on.
     seed_ : int
         Drawn at fit from ``random_state`` where the detector has one; used at fit and score.
+    fill_, imputed_ : ndarray of shape (n_features,)
+        With ``missing="impute"``: what fills the gaps of a column, and the share of the training
+        rows in which it was missing.
 
     Notes
     -----
@@ -273,6 +284,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     alpha = .01 half do (.96 without; false alarms fall from 2.7 a day to .5). 300 held-out rows
     would realise .07 to .10 there by blocks: hence the infinite threshold. Extreme values
     (``threshold=POT()``) give one all the same, and realise no less.
+
+    A median is a plain guess: it narrows a column that is often missing, breaks its ties with the
+    others, and lies where the column *was* once it has drifted, so that a filled value can be what
+    raises a score. An online detector learns it like any other value. For a series that changes
+    slowly, repeat the last value instead (``load_csv(missing="hold")``).
 
     Add parameters by name and hand the rest on; signature, ``get_params`` and ``clone`` follow::
 
@@ -301,12 +317,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def __init__(self, *, window: int | str = 1, alpha: float = 0.05,
                  threshold: float | Threshold | None = None, calibration: str | None = "auto",
-                 smoothing: float | str | None = None):
+                 smoothing: float | str | None = None, missing: str = "error"):
         self.window = window
         self.alpha = alpha
         self.threshold = threshold
         self.calibration = calibration
         self.smoothing = smoothing
+        self.missing = missing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Spell out ``**base`` in the signature, for scikit-learn, help() and completion."""
@@ -348,7 +365,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Normal rows, in time order where they have one. Finite numbers.
+            Normal rows, in time order where they have one. Finite numbers, and NaN with
+            ``missing="impute"``.
         y : ignored
             Labels are never read.
 
@@ -359,28 +377,32 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            When a parameter or X is out of range: not numbers, NaN or inf, too few rows for the
-            window, a threshold that the held-out rows cannot give. What an earlier fit learned then
-            stays.
+            When a parameter or X is out of range: not numbers, NaN or inf, a column without any
+            value, too few rows for the window, a threshold that the held-out rows cannot give. What
+            an earlier fit learned then stays.
         """
         self.check_params()
         with self._all_or_nothing():
             for name in list(self.__dict__):
                 if name.endswith("_") and not name.startswith("_"):
                     del self.__dict__[name]  # nothing of an earlier fit may be taken for this one's
-            X = self.validate(X, reset=True)
+            X = self._given(X, reset=True)
             if len(X) < 2:
                 raise ValueError(f"{type(self).__name__} needs at least 2 rows to fit, "
                                  f"got n_samples = {len(X)}")
+            self.seed_ = _draw_seed(getattr(self, "random_state", 0))
+            if self.missing == "impute":
+                self.fill_, self.imputed_ = fill_values(X[self._training_rows(len(X))],
+                                                        self._names())
+            X, _ = filled = self._filled(X)
             self.look_for_period(X)
             if len(X) <= (gap := self._gap):
                 raise ValueError(f"window={self.window} needs more than {gap} rows to fit, got "
                                  f"{len(X)}; shorten the window or give more rows")
-            self.seed_ = _draw_seed(getattr(self, "random_state", 0))
             with _overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
-                self.calibrate_scores(held_out)
+                self.calibrate_scores(kept(held_out, filled))
         return self
 
     def look_for_period(self, X: NDArray[np.float64]) -> None:
@@ -392,9 +414,14 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Rows for `fit`; those that `plan` holds out are not looked at.
         """
         if self._has_auto():
-            self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
-            rows = X[self.plan(len(X)).train]
+            rows = X[self._training_rows(len(X))]
             self.usual_period_ = max(1, min(usual_period(rows), len(rows) // 4))
+
+    def _training_rows(self, n: int) -> slice:
+        """Those of `plan`, before "auto" is settled."""
+        if self._has_auto():
+            self.usual_period_ = 1  # `plan` asks for the context: the shortest, for now
+        return self.plan(n).train
 
     def _has_auto(self) -> bool:
         return "auto" in (self.window, self.smoothing)
@@ -481,7 +508,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             Normal rows that `fit` has not seen, later in time where there is one. The first
             ``context_`` rows only serve as context.
         """
-        return self.calibrate_scores(self.anomaly_score(X_normal)[self.context_:])
+        filled = self.filled(X_normal)
+        return self.calibrate_scores(kept(self._score_rows(filled.rows)[self.context_:], filled))
 
     def calibrate_scores(self, scores: ArrayLike) -> Self:
         """`calibrate` by scores that are known already; all calibration goes through here.
@@ -520,10 +548,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         NotFittedError
             Before `fit`.
         ValueError
-            When X has another width, holds NaN or inf, or a row would be scored NaN.
+            When X has another width, holds inf or (unless ``missing="impute"``) NaN, or a row
+            would be scored NaN.
         """
-        check_is_fitted(self, "n_features_in_")
-        return self._score_rows(self.validate(X, reset=False))
+        filled = self.filled(X)
+        return self._marked(self._score_rows(filled.rows), filled)
 
     def frozen_score(self, X: ArrayLike) -> Scores:
         """Scores by the state as it is: each row is judged as if it were the next one.
@@ -554,6 +583,15 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         with _overflows():
             found = smooth(raw, memory_weights(self.smoothing_))
         return np.clip(found, -_LARGEST, _LARGEST)
+
+    def _marked(self, scores: Scores, filled: Filled) -> Scores:
+        """Flag rows that are mostly missing, however normal their fills look.
+
+        Without a threshold there is no decision to be wrong, and the scores stay.
+        """
+        if filled.gaps is None or not hasattr(self, "threshold_"):
+            return scores
+        return raised(scores, filled, self.threshold_, float(self.calibration_.scores_.max()))
 
     def _raw_scores(self, X: NDArray[np.float64]) -> Scores:
         """Scores before they are smoothed; windows of long inputs are made a slice at a time."""
@@ -696,6 +734,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """-1 for anomalies, +1 for normal rows."""
         return np.where(self.detect(X).is_anomaly, -1, 1)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = getattr(self, "missing", "error") == "impute"
+        return tags
+
     # -- shared plumbing --------------------------------------------------------------------
 
     @property
@@ -778,13 +821,45 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Returns
         -------
         ndarray of float64, shape (n_samples, n_features)
-            Finite, in C order.
+            Finite, in C order; missing values are filled where ``missing="impute"``.
 
         Raises
         ------
         ValueError
             When X is not made of finite numbers, or has other features.
         """
+        return self._filled(self._given(X, reset=reset)).rows
+
+    def filled(self, X: ArrayLike) -> Filled:
+        """`validate` rows and say which values were missing.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        adlib.missing.Filled
+        """
+        check_is_fitted(self, "n_features_in_")
+        return self._filled(self._given(X, reset=False))
+
+    def _filled(self, X: NDArray[np.float64]) -> Filled:
+        """Checked rows with their gaps filled."""
+        if self.missing != "impute" or not np.isnan(X).any():
+            return Filled(X)
+        if np.isnan(getattr(self, "fill_", np.nan)).any():
+            raise ValueError(f"X holds missing values, and this {type(self).__name__} has seen no "
+                             f"training rows to fill them from: fit it first")
+        return fill(X, self.fill_, self._names())
+
+    def _names(self) -> list[str]:
+        """Of the features, for messages."""
+        return list(getattr(self, "feature_names_in_",
+                            [f"column {j}" for j in range(self.n_features_in_)]))
+
+    def _given(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float64]:
+        """Rows as every method takes them, before gaps are filled."""
         # scikit-learn's checks take longer than scoring a chunk of a stream: an array that cannot
         # fail them goes straight through (its sum is finite only if every value is)
         if (not reset and type(X) is np.ndarray and X.dtype == np.float64 and X.ndim == 2
@@ -796,7 +871,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         _refuse_odd(X)
         # C order: a Fortran-ordered copy sums in another order, and scores would differ
         try:
-            return validated(self, X, order="C", reset=reset)
+            return validated(self, X, order="C", reset=reset, ensure_all_finite=(
+                "allow-nan" if self.missing == "impute" else True))
         except ValueError as error:
             if "contains NaN" not in str(error):
                 raise
@@ -804,7 +880,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             rows, columns = np.nonzero(np.isnan(np.asarray(values, dtype=np.float64)))
             name = getattr(X, "columns", range(columns.max() + 1))[columns[0]]
             raise ValueError(f"Input X contains NaN: {len(rows)} missing values, the first in row "
-                             f"{rows[0]}, column {name!r}; fill or drop them") from None
+                             f"{rows[0]}, column {name!r}; fill or drop them, or set "
+                             f"missing='impute'") from None
 
     def check_stored(self) -> None:
         """Refuse a constructor that forgets a parameter.
@@ -836,6 +913,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             raise ValueError(f"window='auto' and smoothing={self.smoothing!r} both spread a score "
                              f"over the usual period: choose one")
         check_alpha(self.alpha)
+        one_of(self.missing, "missing", POLICIES)
         one_of(self.calibration, "calibration", ("auto", "split", "cross", None))
         if self.calibration == "cross" and self.is_ordered:
             raise ValueError("calibration='cross' needs rows without time order; with window > 1, "
@@ -903,7 +981,7 @@ class OnlineDetector(Detector):
     ----------
     window
         Rows of the past that count, in the sense that the detector gives it.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -923,9 +1001,20 @@ class OnlineDetector(Detector):
         """Score one row, then learn it. Trusts its input; starts from nothing when unfitted."""
         if not hasattr(self, "n_features_in_"):
             self._start(len(x))
+        if self.missing == "impute":
+            return self._one(x, self._score_and_learn)
+        return self._score_and_learn(x)
+
+    def _score_and_learn(self, x: NDArray[np.float64]) -> float:
         score = self.score_one(x)
         self.learn_one(x)
         return score
+
+    def _one(self, x: ArrayLike, judge: Callable[[NDArray[np.float64]], float]) -> float:
+        """The score of a row that may be anything: checked, filled, judged, marked."""
+        filled = self._one_filled(x)
+        score = judge(filled.rows[0])
+        return score if filled.gaps is None else float(self._marked(np.array([score]), filled)[0])
 
     def row(self, x: ArrayLike) -> NDArray[np.float64]:
         """A row as kernels take it; what is none is named. An unfitted detector starts with it.
@@ -937,24 +1026,31 @@ class OnlineDetector(Detector):
         Returns
         -------
         ndarray of float64, shape (n_features,)
+            Finite; missing values are filled where ``missing="impute"``.
 
         Raises
         ------
         ValueError
             When the row has another width or a value that is not finite.
         """
+        return self._one_filled(x).rows[0]
+
+    def _one_filled(self, x: ArrayLike) -> Filled:
         found = np.ascontiguousarray(np.atleast_1d(floats(x, "x")))
         started = hasattr(self, "n_features_in_")
         d = self.n_features_in_ if started else found.size
         if found.shape != (d,) or d == 0:
             raise ValueError(f"x must have shape ({d or 'n_features'},), got {found.shape}")
-        if not np.isfinite(found).all():
-            raise ValueError(f"x must be finite, got {found[~np.isfinite(found)][0]} in column "
-                             f"{int(np.isfinite(found).argmin())}")
+        wrong = ~np.isfinite(found) & ~(np.isnan(found) & (self.missing == "impute"))
+        if wrong.any():
+            raise ValueError(f"x must be finite, got {found[wrong][0]} in column "
+                             f"{int(wrong.argmax())}")
         if not started:
             self.check_params()
+        filled = self._filled(found[None])
+        if not started:
             self._start(d)
-        return found
+        return filled
 
     def process(self, X: ArrayLike) -> Scores:
         """Score each row, then learn it, in order; one call, chunks and a row loop agree.
@@ -969,14 +1065,18 @@ class OnlineDetector(Detector):
         -------
         ndarray of float64, shape (n_samples,)
         """
+        return self._marked(*self._processed(X))
+
+    def _processed(self, X: ArrayLike) -> tuple[Scores, Filled]:
+        """`process` before rows that are mostly missing are marked."""
         first = not hasattr(self, "n_features_in_")
         if first:
             self.check_params()
-        X = self.validate(X, reset=first)
+        filled = self._filled(self._given(X, reset=first))
         if first:
-            self._start(X.shape[1])
+            self._start(filled.rows.shape[1])
         with _overflows():
-            return self._checked(self._process(X), len(X))
+            return self._checked(self._process(filled.rows), len(filled.rows)), filled
 
     def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
         """Learn further rows (n_samples, n_features); the threshold stays as it is.
@@ -1001,6 +1101,8 @@ class OnlineDetector(Detector):
     def _start(self, n_features: int) -> None:
         self.n_features_in_ = n_features
         self.seed_ = _draw_seed(getattr(self, "random_state", 0))
+        if self.missing == "impute":  # of training rows that there were not
+            self.fill_, self.imputed_ = np.full(n_features, np.nan), np.full(n_features, np.nan)
         self._reset(n_features)
 
     def _process(self, X: NDArray[np.float64]) -> Scores:
@@ -1043,10 +1145,10 @@ class OnlineDetector(Detector):
         -------
         ndarray of float64, shape (n_samples,)
         """
-        check_is_fitted(self, "n_features_in_")
-        X = self.validate(X, reset=False)
+        filled = self.filled(X)
         with _overflows():
-            return self._checked(self._score(X), len(X))
+            scores = self._checked(self._score(filled.rows), len(filled.rows))
+        return self._marked(scores, filled)
 
     def calibrate(self, X_normal: ArrayLike) -> Self:
         """Replace the held-out scores by those of rows that directly follow what was learned.
@@ -1061,7 +1163,7 @@ class OnlineDetector(Detector):
         """
         check_is_fitted(self, "n_features_in_")
         moved = self._copy()
-        moved.calibrate_scores(moved.process(X_normal))
+        moved.calibrate_scores(kept(*moved._processed(X_normal)))
         self.__dict__.update(vars(moved))
         return self
 

@@ -23,6 +23,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from adlib.arguments import listed
 from adlib.base import Detector, OnlineDetector
+from adlib.missing import MissingWarning
 from adlib.persist import load, save
 from adlib.thresholds import CalibrationWarning
 
@@ -463,6 +464,26 @@ def check_odd_data(detector: Detector) -> None:
         assert np.isfinite(score).all(), f"a value of {size:g}: scores are not finite"
 
 
+def check_missing(detector: Detector) -> None:
+    """Gaps are filled from training rows; a row that is mostly missing is flagged; inf is not."""
+    X, new = _normal(detector), _normal(detector, 90, seed=3)
+    X[::7, 1], new[-5, 0], new[-9] = np.nan, np.nan, np.nan
+    detector.missing, detector.alpha = "impute", 0.2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingWarning)
+        score = detector.fit(X).anomaly_score(new)
+        found = detector.detect(new)
+    assert np.isnan(X[0, 1]) and np.isnan(new[-9]).all(), "the caller's array was filled"
+    _same(found.score, score, "detect and anomaly_score", exact=True)
+    by_hand = detector.anomaly_score(np.where(np.isnan(new), detector.fill_, new))
+    whole = np.arange(len(new)) != len(new) - 9
+    _same(score[whole], by_hand[whole], "gaps and the same values filled in before")
+    assert found.is_anomaly[-9] or not np.isfinite(detector.threshold_), (
+        "a row without values must be flagged")
+    with _refuses(ValueError, "inf with missing='impute'"):
+        detector.anomaly_score(np.where(np.isnan(new), np.inf, new))
+
+
 def check_calibration(detector: Detector) -> None:
     """The budget is kept on fresh normal rows, roughly; a smaller one raises the threshold."""
     rng = np.random.default_rng(0)
@@ -587,7 +608,7 @@ _CHECKS: dict[str, Check] = {
     "same_seed": check_same_seed, "refit": check_refit, "past_only": check_past_only,
     "rows": check_rows, "labels_ignored": check_labels_ignored,
     "input_types": check_input_types, "bad_input": check_bad_input, "odd_data": check_odd_data,
-    "held_out": check_held_out, "own_memory": check_own_memory,
+    "missing": check_missing, "held_out": check_held_out, "own_memory": check_own_memory,
     "calibration": check_calibration, "save_load": check_save_load,
     "contributions": check_contributions, "smoothing": check_smoothing,
     "sklearn": check_sklearn,  # last: where a promise of ours is broken, ours says it plainer

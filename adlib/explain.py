@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from adlib.arguments import floats, instance, listed, number, one_of, times
 from adlib.base import Detector, anomaly_score, core, is_stateful, score_by
 from adlib.hindsight import lookback, memory
+from adlib.missing import MOST
 from adlib.scaling import center_scale, standardise
 from adlib.windows import windows
 
@@ -78,6 +79,10 @@ class Explanation:
     time : ndarray of shape (n_rows,) or None
     context : ndarray of str, shape (n_rows, n_features)
         In words: what ``usual`` refers to.
+    filled : ndarray of bool, shape (n_rows, n_features)
+        Where a value was missing, and ``values`` holds what the model filled in: what it adds to
+        the score is the filling's doing. A row that is mostly missing is flagged for that alone;
+        ``scores`` and contributions are those of what was filled in.
     """
 
     rows: NDArray[np.int64]
@@ -100,6 +105,7 @@ class Explanation:
     units: Mapping[str, str]
     time: NDArray | None
     context: NDArray[np.str_]
+    filled: NDArray[np.bool_]
 
     @property
     def baseline(self) -> Array:
@@ -132,6 +138,8 @@ class Explanation:
             "row": np.repeat(self.rows, d), **when,
             "feature": np.tile(self.feature_names, len(self.rows)),
             **{name: np.ravel(column) for name, column in columns.items()}})
+        if self.filled.any():
+            lines["filled"] = self.filled.ravel()
         order = np.lexsort((-lines.contribution, np.arange(len(lines)) // d))
         return lines.iloc[order].reset_index(drop=True)
 
@@ -146,13 +154,16 @@ class Explanation:
             several = "several features together: " if len(parts) > 1 else ""
             reason = several + _join(parts) if share.any() else (
                 "no single feature accounts for the score")
+            if self.filled[i].mean() > MOST:
+                reason = f"more than half of its values are missing, which flags it; {reason}"
             when = f"Row {self.rows[i]}" if self.time is None else str(
                 self.time[i].astype("datetime64[s]")).replace("T", " ").removesuffix(":00")
             found.append(f"{when}: {reason}.{self._remedy(i)}")
         return found
 
     def _reason(self, i: int, j: int) -> str:
-        value = f"{self.feature_names[j]} {self._number(i, j, self.values[i, j])}"
+        how = "missing, filled in as " if self.filled[i, j] else ""
+        value = f"{self.feature_names[j]} {how}{self._number(i, j, self.values[i, j])}"
         far, odd = self.deviations[i, j], self.surprises[i, j]
         if np.isnan(far):
             return value
@@ -198,7 +209,8 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     X : array-like of shape (n_samples, n_features)
         In time order where the model looks back. An online detector (or what has one as a member
         or last step) is explained by the state that judged each row, that *before* it: X must be
-        the rows that follow what it has learned, and a copy replays them.
+        the rows that follow what it has learned, and a copy replays them. Gaps are filled as a
+        detector with ``missing="impute"`` fills them.
     rows : array-like of int, optional
         Positions to explain; negative ones count from the end. Default: all that are flagged.
     background : array-like of shape (n_normal, n_features), optional
@@ -272,6 +284,10 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
     one_of(method, "method", ("auto", "native", "occlusion"))
     check_is_fitted(model)
     given, X = X, floats(X, "X", "(n_samples, n_features)")
+    gaps = np.isnan(X)
+    if fills := isinstance(model, Detector) and model.missing == "impute":
+        X = model.filled(given).rows
+        background = None if background is None else model.filled(background).rows
     names, time = _names(model, given, feature_names), _times(given, time)
     units = instance({} if units is None else units, "units", Mapping)
     threshold, scores = _threshold(model, threshold), None
@@ -291,7 +307,8 @@ def explain(model: Any, X: ArrayLike, rows: ArrayLike | None = None, *,
                     _in_batches(_Model(model, look_back), W, reference, wanted))
     found["context"] = _context(found.pop("period"), time, at)
     return Explanation(rows=at, threshold=threshold, feature_names=names, units=units,
-                       time=None if time is None else time[at], **found)
+                       time=None if time is None else time[at],
+                       filled=gaps[at] & fills, **found)
 
 
 class _Wanted(NamedTuple):

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import number, whole
 from adlib.base import Detection, Detector, OnlineDetector, anomaly_score, before_core, core
+from adlib.missing import raised
 from adlib.periods import DEFAULT
 from adlib.smoothing import gaussian_weights, memory_rows, smooth
 from adlib.thresholds import Scores, check_alpha, rule_for
@@ -171,6 +172,9 @@ def hindsight_detect(model: Any, X: ArrayLike, *, normal: ArrayLike, delay: int 
     whole_ones = held_out[back:len(held_out) - kernel.ahead - kernel.lag]
     threshold = hindsight_threshold(model, whole_ones, kernel, alpha)
     score = hindsight_score(model, X, delay=delay, width=width)
+    if isinstance(detector := core(model), Detector):  # rows that are mostly missing
+        filled = detector.filled(before_core(model, X))
+        score = raised(score, filled, threshold, float(held_out.max()))
     return Detection(score > threshold, score)
 
 

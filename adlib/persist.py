@@ -33,7 +33,7 @@ __all__ = ["load", "save"]
 
 FORMAT = 1
 # parameters that older files lack, as those were scored
-_LATER = {"smoothing": None, "max_rows": None}
+_LATER = {"smoothing": None, "max_rows": None, "missing": "error"}
 
 # compiled types inside scikit-learn's forests and neighbour searches, which skops does not know
 TRUSTED = {"sklearn.tree._tree.Tree", "sklearn.neighbors._kd_tree.KDTree",

@@ -302,7 +302,7 @@ class DeepDetector(Detector):
         Where the network lives.
     random_state : int, NumPy generator or None
         Initial weights, shuffling, noise, dropout.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Attributes
@@ -501,7 +501,7 @@ class ReconstructionDetector(DeepDetector):
     ----------
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Attributes
@@ -576,7 +576,7 @@ class CodeDetector(ReconstructionDetector):
         In [0, 1), in each hidden block, while training.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 

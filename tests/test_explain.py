@@ -446,11 +446,13 @@ def axes():
 def test_bars_show_shares_and_signs(axes):
     why = SimpleNamespace(contributions=np.array([[1.0, -3.0, 0.5]]), rows=[4], time=None,
                           values=np.array([[1.0, 2.0, 3.0]]), feature_names=("a", "b", "c"),
-                          units={"a": "kg"}, shares=np.array([[2 / 3, 0, 1 / 3]]))
+                          units={"a": "kg"}, shares=np.array([[2 / 3, 0, 1 / 3]]),
+                          filled=np.array([[False, True, False]]))
     ax = plots.contributions(why)
     assert [bar.get_width() for bar in ax.patches] == [-3, 1, 0.5]
     assert len({bar.get_facecolor() for bar in ax.patches}) == 2
     assert ax.get_yticklabels()[1].get_text() == "a\n1 kg" and ax.get_title() == "row 4"
+    assert ax.get_yticklabels()[0].get_text() == "b\n2 (filled)"
 
 
 def test_the_heat_map_lies_over_rows_or_over_the_look_back(axes, whys):

@@ -79,7 +79,7 @@ class Foreign(Detector):
     model : estimator
     lookback : int
         Preceding rows that its scores need.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 

@@ -49,7 +49,7 @@ class AutoEncoder(CodeDetector):
         In [0, 1), in each hidden block, while training.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

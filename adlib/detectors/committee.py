@@ -66,7 +66,7 @@ class Committee(Detector):
         See `Ensemble`.
     n_jobs, random_state
         See `Ensemble`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Attributes
@@ -317,9 +317,10 @@ class Committee(Detector):
             False on rows that only serve as context, as where another recording begins.
         """
         check_is_fitted(self, "members_")
-        X = self.windowed(self.validate(X_normal, reset=False))
+        filled = self.filled(X_normal)
+        X = self.windowed(filled.rows)
         counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
-        counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap)
+        counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap) & ~filled.blind
         with self._all_or_nothing():
             self._detach()
             raw = self._member_scores(X, "process")[counts]
@@ -345,9 +346,10 @@ class Committee(Detector):
     def _score_through(self, X: ArrayLike, method: str) -> Scores:
         """`anomaly_score`, by another method of stateful members."""
         check_is_fitted(self, "members_")
-        X = self.windowed(self.validate(X, reset=False))
+        filled = self.filled(X)
+        X = self.windowed(filled.rows)
         combined = self._combine(self._surprises(X, method), self.weights_)
-        return self._smoothed(self._checked(combined, len(X)))
+        return self._marked(self._smoothed(self._checked(combined, len(X))), filled)
 
     def _detach(self) -> None:
         """Let stateful members learn without those that were there: a failure brings them back."""
@@ -664,8 +666,8 @@ def _seeds(members: Mapping[str, Any], seed: int) -> dict[str, int]:
     seeds: dict[str, int] = {}
     seen: dict[str, int] = {}
     for name, member in members.items():
-        params = {k: v for k, v in member.get_params().items()
-                  if not hasattr(v, "get_params") and k != "smoothing"}  # which no member has
+        params = {k: v for k, v in member.get_params().items()  # neither is a member's matter
+                  if not hasattr(v, "get_params") and k not in ("smoothing", "missing")}
         text = re.sub(r" at 0x\w+", "", f"{type(member).__name__} {sorted(params.items())!r}")
         seen[text] = seen.get(text, 0) + 1  # twins differ by their number
         seeds[name] = zlib.crc32(f"{seed} {text} {seen[text]}".encode()) % (2**31)

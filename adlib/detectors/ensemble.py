@@ -49,7 +49,7 @@ class Ensemble(Committee):
         rows are many enough for it to pay. None: one.
     random_state : int, NumPy generator or None
         Folds, and members that have no ``random_state`` of their own.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`. The held-out rows that give the members their scales calibrate the
         ensemble too: each on scales made of the other folds, so that none is held against itself.
         None: members are trained once, on all rows, and `calibrate` must be called before a score.

@@ -141,7 +141,7 @@ class FlatStateDetector(OnlineDetector):
 
     Parameters
     ----------
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -161,7 +161,7 @@ class FlatStateDetector(OnlineDetector):
         try:
             return self._k_score_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
-            return self._k_score_one(self.row(x), self.state_)
+            return self._one(x, lambda row: self._k_score_one(row, self.state_))
 
     def learn_one(self, x: Values) -> None:
         """Learn one row of shape (n_features,)."""
@@ -172,7 +172,7 @@ class FlatStateDetector(OnlineDetector):
         try:
             return self._k_process_one(x, self.state_)
         except (TypeError, AttributeError, ValueError):
-            return self._k_process_one(self.row(x), self.state_)
+            return self._one(x, lambda row: self._k_process_one(row, self.state_))
 
     @abstractmethod
     def usual(self) -> tuple[Values, ...]:

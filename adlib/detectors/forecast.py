@@ -57,7 +57,7 @@ class LinearForecast(Detector):
     calibration : {"auto", "split"} or None
         ``"auto"`` holds the last fifth out, as ``"split"`` does, and then trains on all rows: what
         calibrates are the scores of a forecast that has seen a fifth less.
-    alpha, threshold
+    alpha, threshold, missing
         See `adlib.Detector`.
 
     Attributes
@@ -113,9 +113,12 @@ class LinearForecast(Detector):
     def look_for_period(self, X: NDArray[np.float64]) -> None:
         """Settle how many lags the rows that train determine, before all that depends on it."""
         self.n_features_in_ = X.shape[1]
-        self.most_lags_ = 1  # `plan` asks for the context: the shortest, for now
-        self.most_lags_ = max(1, len(X[self.plan(len(X)).train]) // 4)
         super().look_for_period(X)
+        self.most_lags_ = max(1, len(X[self._training_rows(len(X))]) // 4)
+
+    def _training_rows(self, n: int) -> slice:
+        self.most_lags_ = 1  # `plan` asks for the context: the shortest, for now
+        return super()._training_rows(n)
 
     def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
         plan = self.plan(len(X))
@@ -219,7 +222,7 @@ class OnlineForecast(OnlineDetector):
         With a gate: when flagged rows outnumber unflagged ones by this many since the last quiet
         moment, they are the new normal: the weights may move freely again, and as many rows are
         learned whatever they score. None never releases.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.OnlineDetector`. The last fifth of the rows calibrates, each scored before it is
         learned; fixed weights come from the rows before it, with ``calibration=None`` from all.
 
@@ -338,8 +341,8 @@ class OnlineForecast(OnlineDetector):
 
     def score_one(self, x: NDArray[np.float64]) -> float:
         """Score one row of shape (n_features,) and learn nothing."""
-        x = self.row(x)
-        return float(self._ahead(x)[2].sum()) if self.trained_ else 0.0
+        return self._one(x, lambda row: (
+            float(self._ahead(row)[2].sum()) if self.trained_ else 0.0))
 
     def learn_one(self, x: NDArray[np.float64]) -> None:
         """Learn one row of shape (n_features,)."""
@@ -347,7 +350,7 @@ class OnlineForecast(OnlineDetector):
 
     def process_one(self, x: NDArray[np.float64]) -> float:
         """Score one row of shape (n_features,), then learn it."""
-        return self._next(self.row(x))
+        return self._one(x, self._next)
 
     def _process(self, X: NDArray[np.float64]) -> Scores:
         return np.array([self._next(x) for x in X], dtype=np.float64)

@@ -51,7 +51,7 @@ class GAN(CodeDetector):
         See `adlib.training.DeepDetector`.
     patience : None
         No early stopping.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

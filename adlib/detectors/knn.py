@@ -50,7 +50,7 @@ class KNN(Detector):
         replacement, the same every time). Time then grows with the rows, not with their square.
         "auto": 100,000 where a tree finds the nearest, up to 15 columns (``window`` times
         features), and 20,000 beyond. None: all of them.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

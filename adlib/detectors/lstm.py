@@ -28,7 +28,7 @@ class SequenceDetector(ReconstructionDetector):
         found.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -106,7 +106,7 @@ class LSTM(SequenceDetector):
         Penalty, in rows, of the readout that is solved after training. None: keep what Adam found.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`. The default window is short; give it the length of the patterns that
         matter, 16 to 100 rows.
 

@@ -337,7 +337,7 @@ class OnlineMahalanobis(FlatStateDetector):
     min_scale : float
         Smallest standard deviation to divide by, in the unit of the data. (A billionth of the
         mean's size is used where that is larger.)
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

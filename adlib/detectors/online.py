@@ -596,7 +596,7 @@ class SeasonalZScore(_Seasonal):
     window : int
         Rows of `fit` in which the profile settles: their scores do not calibrate (four fifths of
         the rows, where that is less).
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes
@@ -965,7 +965,7 @@ class OnlineEnsemble(_Seasonal):
         used where that is larger.)
     window : int
         As in `SeasonalZScore`.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

@@ -23,7 +23,7 @@ class PCAReconstruction(Detector):
     n_components : int or float
         Number of axes, or the share of variance they must explain, in (0, 1). At least one axis is
         always left out, for otherwise everything could be rebuilt.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Attributes

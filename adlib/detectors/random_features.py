@@ -60,7 +60,7 @@ class RandomFeatureAE(Detector):
         Noised copies of each row, at least 1.
     random_state : int, NumPy generator or None
         Draws weights and noise.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

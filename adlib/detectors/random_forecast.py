@@ -42,7 +42,7 @@ class RandomFeatureForecast(LinearForecast):
         the units are used, above 0; inf uses them always.
     random_state : int, NumPy generator or None
         Draws the units.
-    window, ridge, tail, smoothing, alpha, threshold, calibration
+    window, ridge, tail, smoothing, alpha, threshold, calibration, missing
         See `adlib.detectors.LinearForecast`.
 
     Attributes

@@ -32,7 +32,7 @@ class Transformer(SequenceDetector):
         As in `LSTM`.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`. The default window is short; give it the length of the patterns that
         matter, 16 to 100 rows.
 

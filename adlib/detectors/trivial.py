@@ -19,7 +19,7 @@ class RandomScore(Detector):
     Parameters
     ----------
     random_state : int, NumPy generator or None
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -49,7 +49,7 @@ class MaxAbsZ(Detector):
 
     Parameters
     ----------
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -72,7 +72,7 @@ class MovingDeviation(Detector):
     ----------
     window : int
         Rows to average, the judged one included.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -97,7 +97,7 @@ class FirstDifference(Detector):
     ----------
     window : int
         Step length plus one: 2 compares with the row before.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -128,7 +128,7 @@ class SquaredZ(MaxAbsZ):
 
     Parameters
     ----------
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 
@@ -150,7 +150,7 @@ class SquaredDifference(FirstDifference):
     ----------
     window : int
         Step length plus one: 2 compares with the row before.
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
 

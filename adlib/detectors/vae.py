@@ -44,7 +44,7 @@ class VAE(CodeDetector):
         Of the hidden blocks, as in `AutoEncoder`.
     epochs, batch_size, learning_rate, weight_decay, patience, device, random_state
         See `adlib.training.DeepDetector`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 
     Notes

@@ -66,7 +66,7 @@ class Voting(Committee):
         must then agree. 0: any member; near 1: all.
     n_jobs, random_state
         As in `Ensemble`.
-    window, alpha, threshold, calibration, smoothing
+    window, alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`. With an infinite threshold nobody votes for anything.
 
     Attributes
@@ -128,8 +128,10 @@ class Voting(Committee):
         """
         check_is_fitted(self, "n_features_in_")
         self._check_calibrated()
-        X = self.windowed(self.validate(X, reset=False))
-        voices = _voices(self._surprises(X), self.weights_)
+        filled = self.filled(X)
+        voices = _voices(self._surprises(self.windowed(filled.rows)), self.weights_)
+        if np.isfinite(self.threshold_):
+            voices[filled.blind] = np.inf  # nobody can say that it is normal
         # rounded: 0.1 + 0.2 must not exceed 0.3
         return ((voices > self.threshold_) * self.weights_).sum(axis=1).round(9)
 

@@ -410,7 +410,7 @@ class RollingZScore(FlatStateDetector):
     min_scale : float
         Smallest standard deviation to divide by, in the unit of the data. (A billionth of the
         mean's size is used where that is larger.)
-    alpha, threshold, calibration, smoothing
+    alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`; ``threshold=3.0`` is the textbook cut, which promises no false-alarm
         rate.
 
@@ -498,7 +498,7 @@ class RobustZScore(RollingZScore):
 
     Parameters
     ----------
-    window, warm_up, gate, release, min_scale, alpha, threshold, calibration, smoothing
+    window, warm_up, gate, release, min_scale, alpha, threshold, calibration, smoothing, missing
         As in `RollingZScore`.
 
     Examples

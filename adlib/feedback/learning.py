@@ -118,7 +118,7 @@ class Reviewed(Detector):
         ``reach`` times its distance to the nearest normal row.
     random_state, alpha, threshold
         See `adlib.Detector`.
-    window, calibration, smoothing
+    window, calibration, smoothing, missing
         Stay at 1, "auto" and None: they are the detector's and the normal rows' matter.
 
     Attributes
