@@ -554,7 +554,7 @@ def test_ucr_wants_one_event():
     (lambda y: range_f1(y, y, bias="left"), "bias must be one of 'flat', 'front'.*'left'"),
     (lambda y: range_f1(y, y, cardinality="two"), "cardinality must be one of one, rec.*'two'"),
     (lambda y: point_adjusted_f1(y, y, k=101), "k must be a number .* got 101"),
-    (lambda y: nab_score(y, y, "strict"), "profile must be one of standard, .*'strict'"),
+    (lambda y: nab_score(y, y, "strict"), "profile must be one of 'standard', .*'strict'"),
     (lambda y: nab_score([y, y], [y]), "pred has 1 streams, y_true has 2"),
     (lambda y: ucr_score(y, y, tolerance=-1), "tolerance must be a whole number .* got -1"),
 ])

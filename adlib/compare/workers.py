@@ -1,7 +1,6 @@
 """Where cells run: here, in other processes, in processes that can be killed, on a Dask cluster."""
 
 import ctypes
-import importlib
 import multiprocessing
 import queue
 import signal
@@ -17,7 +16,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from adlib.arguments import number
+from adlib.arguments import number, require_extra
 from adlib.datasets import Dataset
 from adlib.metrics import Metric
 
@@ -220,10 +219,7 @@ class _Killable:
 @contextmanager
 def _client(scheduler: Any) -> Iterator[Any]:
     """The caller's client, or one of our own for an address."""
-    try:
-        distributed = importlib.import_module("distributed")
-    except ImportError as error:
-        raise ImportError("scheduler= needs dask.distributed: pip install 'adlib[dask]'") from error
+    distributed = require_extra("distributed", "dask")
     if isinstance(scheduler, distributed.Client):
         yield scheduler
         return

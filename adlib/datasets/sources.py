@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from adlib.arguments import one_of
 from adlib.arguments import path as as_path
 
 __all__ = ["card"]
@@ -177,9 +178,7 @@ def card(name: str) -> str:
     commit:  ea702d75cc2258d9d7dd35ca8e5e2539d71f3140
     fetched: 30 files with a known SHA-256; others are read from a local folder only
     """
-    if not isinstance(name, str) or name not in COLLECTIONS:
-        raise ValueError(f"name must be one of {sorted(COLLECTIONS)}, got {name!r}")
-    c = COLLECTIONS[name]
+    c = COLLECTIONS[one_of(name, "name", sorted(COLLECTIONS))]
     return (
         f"{c.title}\norigin:  {c.origin}\nlicence: {c.licence}\ncommit:  {c.commit or 'none'}\n"
         f"fetched: {len(c.checksums)} files with a known SHA-256; others are read from a local "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adlib.arguments import whole
+from adlib.arguments import one_of, whole
 from adlib.metrics.labels import (
     Flags,
     Floats,
@@ -244,10 +244,8 @@ def ucr_score(y_true: ArrayLike, score: ArrayLike, *, tolerance: int = 0,
 
 
 def _weights(profile: str) -> Weights:
-    name = profile.removesuffix("_rate") if isinstance(profile, str) else None
-    if name not in PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, got {profile!r}")
-    return PROFILES[name]
+    name = profile.removesuffix("_rate") if isinstance(profile, str) else profile
+    return PROFILES[one_of(name, "profile", PROFILES)]
 
 
 def _probation(n_samples: int) -> int:
