@@ -214,7 +214,7 @@ def test_pot_extrapolates_an_incident_budget(draw):
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, "0.1", True])
 def test_alpha_is_checked(alpha):
-    with pytest.raises(ValueError, match="alpha must be a rate"):
+    with pytest.raises(ValueError, match="alpha must be a number above 0"):
         Conformal(alpha=alpha).fit(np.arange(100))
 
 

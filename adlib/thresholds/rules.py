@@ -108,12 +108,9 @@ def check_alpha(alpha: float, name: str = "alpha") -> float:
     >>> check_alpha(5, "fdr")
     Traceback (most recent call last):
     ...
-    ValueError: fdr must be a rate strictly between 0 and 1, got 5
+    ValueError: fdr must be a number above 0 and below 1, got 5
     """
-    real = isinstance(alpha, (int, float, np.integer, np.floating)) and not isinstance(alpha, bool)
-    if not (real and 0 < alpha < 1):
-        raise ValueError(f"{name} must be a rate strictly between 0 and 1, got {alpha!r}")
-    return float(alpha)
+    return number(alpha, name, above=0, below=1)
 
 
 class Threshold(BaseEstimator, ABC):
