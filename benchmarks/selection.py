@@ -103,7 +103,7 @@ ROWS = (10, 20, 50, 100, 200, 500)
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 CURVES = {"k": "detectors averaged", "rows": "test rows seen (judged on the other half)",
           "share": "anomalies among the rows seen (judged on the other half)"}
-DRAWS = 10
+DRAWS = 5
 
 Scores = dict[str, np.ndarray]
 Criterion = Callable[[Scores], np.ndarray]
@@ -227,14 +227,19 @@ def placements(cell: Scores, part: str = "test") -> tuple[list[np.ndarray], ...]
     return tests, helds
 
 
-def careful(cell: Scores, errors: float) -> np.ndarray:
-    """Contrast minus that of the pool's first, less so many standard errors of it (DeLong)."""
+def contrasts(cell: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Contrast, and the standard error of its difference to that of the pool's first (DeLong)."""
     tests, helds = placements(cell)
     test = np.mean(tests, axis=0)
-    test = test - test[0]
-    variance = test.var(axis=1) / test.shape[1]
+    apart = test - test[0]
+    variance = apart.var(axis=1) / apart.shape[1]
     variance += sum((h - h[0]).var(axis=1) / h.shape[1] for h in helds) / len(helds) ** 2
-    return test.mean(axis=1) - errors * np.sqrt(variance)
+    return test.mean(axis=1), np.sqrt(variance)
+
+
+def careful(cell: Scores, errors: float) -> np.ndarray:
+    mean, error = contrasts(cell)
+    return mean - errors * error
 
 
 def mean_rank(parts: Iterable[str], values: dict[str, np.ndarray]) -> np.ndarray:
@@ -259,6 +264,7 @@ COMBINED = {
     "contrast+agreement": ("contrast", "agreement"),
     "all": ("injected", "stability", "agreement", "volume", "contrast"),
 }
+SHOWN = (2, 3, len(POOL))  # numbers of averaged detectors that the table shows; curves show all
 AVERAGED = ("injected", "agreement", "contrast")  # whose k best are averaged
 
 
@@ -329,10 +335,10 @@ def _seen(a: np.ndarray, y: np.ndarray) -> dict[tuple[str, float], np.ndarray]:
 def _chosen_by(cell: Scores, rows: np.ndarray) -> dict[str, int]:
     part = cell | {f"test{fold}": cell[f"test{fold}"][:, rows] for fold in FOLDS}
     y, chosen = cell["y"][rows], {"Ensemble": 0, "labels": 0}
-    chosen["contrast"] = int(np.argmax(careful(part, 0.0)))
-    chosen["contrast_2se"] = int(np.argmax(careful(part, 2.0)))
+    mean, error = contrasts(part)
+    chosen["contrast"], chosen["contrast_1se"] = np.argmax(mean), np.argmax(mean - error)
     if 0 < y.sum() < y.size:
-        chosen["labels"] = int(np.argmax(quality(y, cell["full"][:, rows])["AUC"]))
+        chosen["labels"] = np.argmax([roc_auc(y, score) for score in cell["full"][:, rows]])
     return chosen
 
 
@@ -357,7 +363,11 @@ def regrets(table: pd.DataFrame) -> pd.DataFrame:
     """Mean regret over sets with its interval; the default's minus it, as a share of the default's
     (the gap that the choice closes), with a bootstrap over sets."""
     found = []
-    for (collection, metric), part in table[table.k == 1].groupby(["collection", "metric"]):
+    table = table[table.k > 0]
+    averaged = table.choice.str.contains(", ")
+    named = table.choice.where(~averaged, table.choice + " " + table.k.astype(str))
+    table = table.assign(choice=named)[~averaged | (table.k.isin(SHOWN))]
+    for (collection, metric), part in table.groupby(["collection", "metric"], sort=False):
         wide = part.pivot(index="set", columns="choice", values="regret")
         drawn = np.random.default_rng(0).integers(0, len(wide), (10_000, len(wide)))
         default = wide[f"always {DEFAULT}"].to_numpy()
@@ -445,7 +455,8 @@ def main() -> None:
     with threadpool_limits(1):
         table = pd.concat([lines(collection, given.contamination, given.cache)
                            for collection in given.collection or SEEDS])
-    for (collection, metric), part in regrets(table).groupby(["collection", "metric"]):
+    pooled = pd.concat([table, table.assign(collection="both")])
+    for (collection, metric), part in regrets(pooled).groupby(["collection", "metric"]):
         print(f"\n{collection}, {metric}, {part.sets.iloc[0]} tables: regret [95 % interval], gap "
               f"closed between always {DEFAULT} and the best of the pool")
         for line in part.sort_values("regret").itertuples():

@@ -1,5 +1,7 @@
 """Ranking without labels: blind to labels, steady measures worked out, found injections."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,8 +82,23 @@ def test_contrast_follows_the_labels_where_normal_rows_are_alike():
     contrast = found.ranking.set_index("detector").contrast
     auc = roc_auc(data.test.y, score_cell("KNN", data).test)
     assert contrast["KNN"] == pytest.approx(0.5 + data.test.y.mean() * (auc - 0.5), abs=0.02)
-    assert contrast["lottery"] == pytest.approx(0.5, abs=0.02)
+    assert contrast["lottery"] == pytest.approx(0.5, abs=0.04)
     assert np.isnan(contrast["failing"]) and found.choice == "KNN"
+
+
+def test_the_first_detector_stays_unless_another_is_beyond_a_standard_error(found):
+    lines = found.ranking.set_index("detector")
+    assert lines.contrast_se["KNN"] == lines.contrast_se["again"] == 0 < lines.contrast_se["blind"]
+    ranking = found.ranking.assign(contrast_se=1.0 * (found.ranking.detector != "KNN"))
+    assert replace(found, ranking=ranking).choice == "KNN"
+
+
+def test_rows_without_order_that_are_left_out_calibrate():
+    data = Dataset("table", np.arange(100.0)[:, None], train_end=50, ordered=False)
+    less = _without_some(data, 0)
+    gone = data.calibrate_start - less.calibrate_start
+    assert gone == 8 and less.train_end == 50 and set(less.X.ravel()) == set(range(100))
+    assert np.array_equal(less.X[less.calibrate_start + gone :], data.X[data.calibrate_start :])
 
 
 def test_contrast_counts_drift_as_well_as_anomalies(found):

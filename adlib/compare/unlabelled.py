@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from adlib.arguments import instance, listed, number
 from adlib.datasets import Dataset, inject
-from adlib.metrics import roc_auc
 from adlib.thresholds import check_alpha
 
 from .grid import compare
@@ -35,17 +35,18 @@ class Unlabelled:
         (headline metric on the injected anomalies, mean over seeds) with ``low, high`` (95 % over
         test rows) and ``random`` (a shuffled score); and for the detectors asked for ``contrast``
         (share of pairs of a test row and a held-out training row in which the test row scores
-        higher, mean over seeds; .5 where the two are alike), ``same_over_seeds``,
-        ``same_over_rows`` and ``same_as_others``: which share of the top rows is the same, in
-        [0, 1], with another seed, with a fifth of the training rows left out, and in another
-        detector. A random score gets `top`. Nan where a detector failed, or where one seed says
-        nothing.
+        higher; .5 where the two are alike), ``contrast_se`` (standard error of the difference to
+        the first detector), ``same_over_seeds``, ``same_over_rows`` and ``same_as_others``: which
+        share of the top rows is the same, in [0, 1], with another seed, with a fifth of the
+        training rows left out, and in another detector. A random score gets `top`. Nan where a
+        detector failed, or where one seed says nothing.
     agreement : pandas.DataFrame
         Share of the top rows that two detectors have in common, a row and a column each.
     cells : pandas.DataFrame
         The table of `compare` on the injected data.
     choice : str
-        The detector asked for with the highest ``contrast``; empty where all of them failed.
+        The first detector asked for, or the one whose ``contrast`` is higher by the most beyond
+        one standard error; empty where all of them failed.
     metric : str
         What ``injected`` is: "vus_pr" for a series, "average_precision" for a table.
     top : float
@@ -66,8 +67,9 @@ class Unlabelled:
 
     @property
     def choice(self) -> str:
-        contrast = self.ranking.set_index("detector").contrast
-        return str(contrast.idxmax()) if contrast.notna().any() else ""
+        lines = self.ranking.set_index("detector")
+        sure = (lines.contrast - lines.contrast_se).dropna()
+        return str(sure.idxmax()) if len(sure) else ""
 
     def __str__(self) -> str:
         return f"{self.caveat}\n{self.ranking.round(2).to_string(index=False)}"
@@ -187,21 +189,20 @@ def _steadiness(models: dict[str, Any], bare: Dataset, seeds: list[int], top: fl
                 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Shares of the top rows in common: with other seeds or rows, and between detectors."""
     purge = purge_gap(models.values(), bare)
-    first, steady = {}, {}
+    first, steady, less = {}, {}, {}
     for label, model in models.items():
         once = ignores_seed(model)
-        cells = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
-        full = [cell and cell.test for cell in cells]
-        less = [cell and cell.test for cell in (
-            _scores(model, _without_some(bare, seed), seeds[0], purge) for seed in seeds)]
-        first[label] = full[0]
-        steady[label] = (float(np.mean([_contrast(cell) for cell in cells])),
-                         1.0 if once else _mean_overlap(full, top),
-                         _mean_overlap([full[0], *less], top))
-    columns = ["contrast", "same_over_seeds", "same_over_rows"]
+        full = [_scores(model, bare, seed, purge) for seed in (seeds[:1] if once else seeds)]
+        less[label] = [_scores(model, _without_some(bare, seed), seeds[0], purge)
+                       for seed in seeds]
+        tests = [cell and cell.test for cell in (*full, *less[label])]
+        first[label] = tests[0]
+        steady[label] = (1.0 if once else _mean_overlap(tests[:len(full)], top),
+                         _mean_overlap([tests[0], *tests[len(full):]], top))
+    columns = ["same_over_seeds", "same_over_rows"]
     agreement = {a: {b: _overlap(first[a], first[b], top) for b in first} for a in first}
-    return (pd.DataFrame.from_dict(steady, orient="index", columns=columns),
-            pd.DataFrame(agreement))
+    steadiness = pd.DataFrame.from_dict(steady, orient="index", columns=columns)
+    return _contrasts(less).join(steadiness, how="right"), pd.DataFrame(agreement)
 
 
 def _injected(bare: Dataset, kinds: list[str], strength: list[float], length: tuple[int, int],
@@ -227,27 +228,48 @@ def _scores(model: Any, dataset: Dataset, seed: int, purge: int) -> CellScores |
         return None
 
 
-def _contrast(cell: CellScores | None) -> float:
-    """Probability that a test row scores higher than a held-out training row."""
-    if cell is None or not cell.calibrate.size:
-        return np.nan
-    return roc_auc(np.repeat((0, 1), (cell.calibrate.size, cell.test.size)),
-                   np.r_[cell.calibrate, cell.test])
+def _contrasts(cells: dict[str, list[CellScores | None]]) -> pd.DataFrame:
+    """How far each detector tells test rows from held-out ones, and how sure a difference is.
+
+    The standard error is that of two AUC on the same rows (DeLong et al. 1988). Held-out rows of
+    the resamples overlap: they are counted once.
+    """
+    places = {label: [_places(cell) for cell in of if cell is not None]
+              for label, of in cells.items() if None not in of}
+    found = {}
+    for label, own in places.items():
+        pairs = [*zip(own, next(iter(places.values())), strict=True)]
+        test = np.mean([mine - first for (mine, _), (first, _) in pairs], axis=0)
+        held = np.mean([(mine - first).var() / mine.size for (_, mine), (_, first) in pairs])
+        found[label] = (np.mean([above.mean() for above, _ in own]),
+                        np.sqrt(test.var() / test.size + held))
+    return pd.DataFrame.from_dict(found, orient="index", columns=["contrast", "contrast_se"])
+
+
+def _places(cell: CellScores) -> tuple[np.ndarray, np.ndarray]:
+    """Share of held-out rows below each test row, and of test rows above each held-out row."""
+    held, test = cell.calibrate, cell.test
+    ranks = rankdata(np.r_[held, test])
+    return ((ranks[held.size:] - rankdata(test)) / held.size,
+            1 - (ranks[:held.size] - rankdata(held)) / test.size)
 
 
 def _without_some(dataset: Dataset, seed: int) -> Dataset:
     """The same data without a stretch of the training rows.
 
-    A stretch and not single rows: then all windows but those at one joint stay real.
+    A stretch and not single rows: then all windows but those at one joint stay real. Where rows
+    have no order, those left out are calibration rows instead: the more, the surer a contrast.
     """
     start = dataset.calibrate_start
     length = int(LEFT_OUT * start)
     at = int(np.random.default_rng(seed).integers(start - length + 1))
-    rows = np.r_[:at, at + length : len(dataset)]
+    ordered = dataset.time is not None or dataset.session is not None
+    moved = np.arange(at, at if ordered else at + length)
+    rows = np.r_[:at, at + length : start, moved, start : len(dataset)]
     arrays: Any = {f.name: value[rows] for f in fields(dataset)
                    if isinstance(value := getattr(dataset, f.name), np.ndarray)}
-    return replace(dataset, **arrays, train_end=dataset.train_end - length,
-                   calibrate_start=start - length)
+    return replace(dataset, **arrays, calibrate_start=start - length,
+                   train_end=dataset.train_end - length + len(moved))
 
 
 def _overlap(a: np.ndarray | None, b: np.ndarray | None, top: float) -> float:
