@@ -51,7 +51,7 @@ class Voting(Committee):
     not of each member.
 
     One extreme score cannot carry a vote, nor can one member that is blind stop it; in return the
-    vote ignores how sure the members are. `Ensemble` does not, and ranks better.
+    vote ignores how sure the members are. `Ensemble` does not, and ranks better (see Notes).
 
     Parameters
     ----------
@@ -77,6 +77,12 @@ class Voting(Committee):
 
     Notes
     -----
+    The default's members are classical detectors of three kinds, not the best that were found. On
+    56 tables of macrOData with clean training rows (`benchmarks/defaults.py`) `KNN` in the place of
+    EllipticEnvelope gains .029 average precision [+.009, +.053], an equal vote of
+    `RandomFeatureAE`, `KNN`, LocalOutlierFactor, IsolationForest and OneClassSVM .041 [+.016,
+    +.071], and the default `Ensemble` .054 [+.022, +.093].
+
     Members whose score saturates far from the data would leave ties at the top. Each member's
     surprise is therefore raised by up to 0.01, the more the more surprised all are on average: the
     same for every member of a row, so that vote and flag still agree exactly.
