@@ -31,8 +31,8 @@ Fixed before the first run, all of it reported:
   .05 alone, the share of test rows that a threshold would flag.
 * mean ranks: ``injected+stability+agreement``, ``contrast+agreement``, ``all`` (``injected,
   stability, agreement, volume, contrast``).
-* ``contrast_1se``, ``contrast_2se``: the Ensemble, unless the detector with the highest contrast
-  exceeds its by more than one or two standard errors of their difference.
+* ``contrast_1se``, ``contrast_2se``: the detector whose contrast exceeds the Ensemble's by the most
+  beyond one or two standard errors of the difference; the Ensemble where none does.
 
 The rule: a criterion is offered by `adlib.compare.rank_unlabelled` if it closes a fifth of the gap
 between always the Ensemble and the best of the pool, on both collections and in both metrics, with
@@ -322,8 +322,8 @@ def by_rows(cell: Scores, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def _seen(a: np.ndarray, y: np.ndarray) -> dict[tuple[str, float], np.ndarray]:
-    """So many of the rows; or all normal ones and so many anomalies that they have this share."""
-    found = {("rows", n): a[:n] for n in ROWS if n < len(a)} | {("rows", -1): a}
+    """So many of the rows, or all there are; all normal ones with so large a share of anomalies."""
+    found = {("rows", n): a[:n] for n in ROWS} | {("rows", -1): a}
     normal, odd = a[y[a] == 0], a[y[a] == 1]
     if len(odd) >= SHARES[-1] * len(a):
         for share in SHARES:
@@ -336,7 +336,7 @@ def _chosen_by(cell: Scores, rows: np.ndarray) -> dict[str, int]:
     part = cell | {f"test{fold}": cell[f"test{fold}"][:, rows] for fold in FOLDS}
     y, chosen = cell["y"][rows], {"Ensemble": 0, "labels": 0}
     mean, error = contrasts(part)
-    chosen["contrast"], chosen["contrast_1se"] = np.argmax(mean), np.argmax(mean - error)
+    chosen["contrast"], chosen["contrast_2se"] = np.argmax(mean), np.argmax(mean - 2 * error)
     if 0 < y.sum() < y.size:
         chosen["labels"] = np.argmax([roc_auc(y, score) for score in cell["full"][:, rows]])
     return chosen
@@ -407,7 +407,7 @@ def drawn(table: pd.DataFrame) -> plt.Figure:
             error = [part.regret - part.low, part.high - part.regret]
             ax.errorbar(part.regret, np.arange(len(order)) + 0.3 * (i - 0.5), xerr=error, fmt="o",
                         markersize=4, label=f"{collection}, {part.sets.iloc[0]} tables")
-        ax.set(xlabel=f"regret ({metric}) against the best of {len(POOL)}", xlim=(0, None),
+        ax.set(xlabel=f"regret ({metric}) against the best of {len(POOL)}",
                yticks=np.arange(len(order)), yticklabels=order)
         ax.legend()
     ax.invert_yaxis()
@@ -422,7 +422,7 @@ def drawn(table: pd.DataFrame) -> plt.Figure:
                 ax.axhline(always.regret.item(), color="0.6", linestyle=":",
                            label=f"always {DEFAULT}")
             _draw_curve(ax, part, x)
-            ax.set(xlabel=CURVES[x], ylabel=f"regret ({metric}), {collection}", ylim=(0, None))
+            ax.set(xlabel=CURVES[x], ylabel=f"regret ({metric}), {collection}")
             ax.legend(fontsize="small")
     return figure
 

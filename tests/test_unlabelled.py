@@ -86,7 +86,7 @@ def test_contrast_follows_the_labels_where_normal_rows_are_alike():
     assert np.isnan(contrast["failing"]) and found.choice == "KNN"
 
 
-def test_the_first_detector_stays_unless_another_is_beyond_a_standard_error(found):
+def test_the_first_detector_stays_unless_another_is_beyond_two_standard_errors(found):
     lines = found.ranking.set_index("detector")
     assert lines.contrast_se["KNN"] == lines.contrast_se["again"] == 0 < lines.contrast_se["blind"]
     ranking = found.ranking.assign(contrast_se=1.0 * (found.ranking.detector != "KNN"))

@@ -21,6 +21,7 @@ from .statistics import HEADLINES, summarise
 __all__ = ["Unlabelled", "rank_unlabelled"]
 
 KINDS = ("spike", "level_shift", "collective", "variance", "correlation_break")
+SURE = 2.0  # standard errors by which another detector has to be ahead of the first
 LEFT_OUT = 0.2  # share of the training rows that a resample lacks
 
 
@@ -46,7 +47,7 @@ class Unlabelled:
         The table of `compare` on the injected data.
     choice : str
         The first detector asked for, or the one whose ``contrast`` is higher by the most beyond
-        one standard error; empty where all of them failed.
+        two standard errors; empty where all of them failed.
     metric : str
         What ``injected`` is: "vus_pr" for a series, "average_precision" for a table.
     top : float
@@ -68,7 +69,7 @@ class Unlabelled:
     @property
     def choice(self) -> str:
         lines = self.ranking.set_index("detector")
-        sure = (lines.contrast - lines.contrast_se).dropna()
+        sure = (lines.contrast - SURE * lines.contrast_se).dropna()
         return str(sure.idxmax()) if len(sure) else ""
 
     def __str__(self) -> str:
