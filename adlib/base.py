@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from adlib.arguments import floats, instance, number, one_of, whole
 from adlib.missing import POLICIES, Filled, fill, fill_values, kept, raised
 from adlib.periods import LONGEST, usual_period
+from adlib.scaling import moved, still_values, with_moves, worth
 from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
     Calibration,
@@ -262,6 +263,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     fill_, imputed_ : ndarray of shape (n_features,)
         With ``missing="impute"``: what fills the gaps of a column, and the share of the training
         rows in which it was missing.
+    still_ : ndarray of shape (n_features,)
+        Value of each column that stood still in training, to rounding; inf of one that moved.
+    worth_ : tuple of float
+        What a move of a still column makes of a score: see `adlib.scaling.with_moves`.
 
     Notes
     -----
@@ -276,6 +281,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     2 alpha (Barber et al. 2021) is that of CV+, which judges by the fold models and so has no one
     score. Measured, on continuous and on tied rows, the rate is at most alpha and mostly a little
     below, because folds learn from fewer rows than the final model (`benchmarks/calibration.py`).
+
+    A column that stood still in training says something when it moves, however little, and nothing
+    else: ``_fit`` and ``_score`` see it standing still, and the base lifts the score of a row in
+    which it moved to that of the most unusual normal rows, once for each such column.
 
     Smoothing covers events, it finds no more of them, and it costs. With a memory of 50 rows
     (`benchmarks/smoothing.py`, `PCAReconstruction`) average precision on spikes of one row falls
@@ -314,6 +323,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     """
 
     _expensive = False  # trains for longer than about a second on 10,000 rows
+    _heeds_moves = True  # of columns that stood still in training
 
     def __init__(self, *, window: int | str = 1, alpha: float = 0.05,
                  threshold: float | Threshold | None = None, calibration: str | None = "auto",
@@ -476,20 +486,65 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     def _fit_held_out(self, X: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Train by the plan; what `calibrate_scores` takes, of rows that training did not see."""
         plan = self.plan(len(X))
-        self._fit(self.windowed(X[plan.train])[self._gap:])
+        rows = self._settled(X[plan.train])
+        self._fit(self.windowed(rows)[self._gap:])
+        self._weigh_moves(rows)
         if plan.held_out is None:
             return None
         if not plan.folds:
-            return self._score_rows(X[plan.held_out])[self.context_:]
-        held_out = np.empty(len(X))
+            return self._calibrating_scores(X[plan.held_out])
+        held_out, n_moved = np.empty(len(X)), np.empty(len(X), np.int64)
         for train, test in plan.folds:
             part = self._fold()
             part.n_features_in_, part.seed_ = self.n_features_in_, self.seed_
-            part._fit(part.windowed(X[train]))
-            held_out[test] = part._checked(part._score(part.windowed(X[test])), len(test))
+            part._fit(part.windowed(part._settled(X[train])))
+            held_out[test] = part._raw_scores(X[test])
+            n_moved[test] = part._moved(X[test]).sum(axis=1)
         # Where scores have atoms, all rows of one value lie together above or below a fold's cut:
         # what is judged is the final model's score, so it may not lie above the row's own
-        return np.maximum(held_out, self._score_rows(X))
+        return self._raised_by_own(np.maximum(held_out, self._raw_scores(X)), n_moved)
+
+    # -- columns that stood still in training: `adlib.scaling` ---------------------------------
+
+    def _settled(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Note which columns stand still in these training rows; the rows without rounding."""
+        self.still_ = still_values(X) if self._heeds_moves else np.full(X.shape[1], np.inf)
+        return self._calm(X)
+
+    @property
+    def _has_still(self) -> bool:
+        still = getattr(self, "still_", None)
+        return still is not None and not np.isinf(still).all()
+
+    def _calm(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rows as if no column had moved that stood still in training."""
+        return np.where(np.isinf(self.still_), X, self.still_) if self._has_still else X
+
+    def _moved(self, X: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return moved(X, self.still_) if self._has_still else np.zeros(X.shape, dtype=bool)
+
+    def _weigh_moves(self, rows: NDArray[np.float64]) -> None:
+        """Say what a move is worth by calm rows that were trained on, for want of others."""
+        if self._has_still:
+            calm = self._smoothed(self._raw_scores(rows[-FEW_ROWS - self.context_:]))
+            self.worth_ = worth(calm[min(self.context_, len(calm) - 1):])
+
+    def _raised(self, score: Scores, X: NDArray[np.float64]) -> Scores:
+        """Finished scores of calm rows, with what the moves of X add."""
+        away = self._moved(X).sum(axis=1)
+        return with_moves(score, away, *self.worth_) if away.any() else score
+
+    def _raised_by_own(self, calm: Scores, n_moved: NDArray[np.int64]) -> Scores:
+        """Held-out scores, which also say what a move is worth from now on."""
+        still = n_moved == 0
+        self.worth_ = worth(calm[still] if still.any() else calm)
+        return with_moves(calm, n_moved, *self.worth_)
+
+    def _calibrating_scores(self, X: NDArray[np.float64]) -> Scores:
+        """Of rows that training has not seen and whose first are context."""
+        calm = self._smoothed(self._raw_scores(X))[self.context_:]
+        n_moved = self._moved(X)[self.context_:].sum(axis=1)
+        return self._raised_by_own(calm, n_moved) if len(calm) else calm
 
     def _fold(self) -> Self:
         """A copy to train on one fold, after `_fit` on all rows.
@@ -509,7 +564,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             ``context_`` rows only serve as context.
         """
         filled = self.filled(X_normal)
-        return self.calibrate_scores(kept(self._score_rows(filled.rows)[self.context_:], filled))
+        return self.calibrate_scores(kept(self._calibrating_scores(filled.rows), filled))
 
     def calibrate_scores(self, scores: ArrayLike) -> Self:
         """`calibrate` by scores that are known already; all calibration goes through here.
@@ -571,7 +626,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     def _score_rows(self, X: NDArray[np.float64]) -> Scores:
         """Score validated rows."""
-        return self._smoothed(self._raw_scores(X))
+        return self._raised(self._smoothed(self._raw_scores(X)), X)
 
     def _smoothed(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """The finished scores (n,), or values beside them (n, d), of rows that have a context.
@@ -594,7 +649,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         return raised(scores, filled, self.threshold_, float(self.calibration_.scores_.max()))
 
     def _raw_scores(self, X: NDArray[np.float64]) -> Scores:
-        """Scores before they are smoothed; windows of long inputs are made a slice at a time."""
+        """Scores of calm rows, unsmoothed; windows of long inputs are made a slice at a time."""
+        X = self._calm(X)
         context, n = self.context_, len(X)
         # (a stateful one takes them at once: each slice would begin from the same state)
         step = max(n, 1)
@@ -629,7 +685,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self, "n_features_in_")
         X = self.validate(X, reset=False)
-        return self._checked(self._hindsight(X, weights, ahead), len(X))
+        calm = self._checked(self._hindsight(self._calm(X), weights, ahead), len(X))
+        return self._raised(calm, X)
 
     def _hindsight(self, X: NDArray[np.float64], weights: NDArray[np.float64], ahead: int
                    ) -> Scores:
@@ -693,7 +750,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         NotImplementedError
             When the method has no native split.
         """
-        return self._smoothed(self.window_contributions(X).sum(axis=1))
+        check_is_fitted(self, "n_features_in_")
+        X = self.validate(X, reset=False)
+        parts = self._smoothed(self._calm_contributions(X).sum(axis=1))
+        return self._with_moves(parts[:, None], X, self._smoothed)[:, 0]
 
     def window_contributions(self, X: ArrayLike) -> NDArray[np.float64]:
         """How much each value of a row's window adds to its score, before any smoothing.
@@ -710,9 +770,29 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self, "n_features_in_")
         X = self.validate(X, reset=False)
+        return self._with_moves(self._calm_contributions(X), X)
+
+    def _calm_contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         with _overflows():
-            parts = np.asarray(self._contributions(self.windowed(X)), dtype=np.float64)
+            parts = np.asarray(self._contributions(self.windowed(self._calm(X))), dtype=np.float64)
         return parts.reshape(len(X), -1, self.n_features_in_)
+
+    def _with_moves(self, parts: NDArray[np.float64], X: NDArray[np.float64],
+                    finished: Callable[[Scores], Scores] = np.asarray) -> NDArray[np.float64]:
+        """Contributions (n, rows, features) with those of columns that moved, to the last row."""
+        away = self._moved(X)
+        if not away.any():
+            return parts
+        calm = finished(self._raw_scores(X))
+        score = self._raised(calm, X)
+        # where the parts do not add up to the score, the largest of them is the score
+        adds = away.any(axis=1) & np.isclose(parts.sum(axis=(1, 2)), calm, rtol=1e-5)
+        # beside a move, what is usual of the others explains nothing
+        beyond = np.clip(1 - self.worth_[0] / np.where(calm > 0, calm, np.inf), 0, calm > 0)
+        parts *= np.where(adds, beyond, 1.0)[:, None, None]
+        own = np.where(adds, score - calm * beyond, score * away.sum(axis=1))
+        parts[:, -1] += np.where(away, (own / np.maximum(away.sum(axis=1), 1))[:, None], 0.0)
+        return parts
 
     # -- scikit-learn's view: the sign is turned here and nowhere else ------------------------
 

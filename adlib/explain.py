@@ -413,7 +413,7 @@ def _explain(model: _Model, W: Array, usual: "_Usual", wanted: _Wanted) -> dict[
 def _facts(model: _Model, W: Array, usual: "_Usual", wanted: _Wanted) -> dict[str, Any]:
     """What is known before the score is split."""
     values, unknown = W[:, -1], np.full(W[:, -1].shape, np.nan)
-    far, odd = (standardise(values, centre, np.maximum(scale, np.finfo(float).tiny))
+    far, odd = (standardise(values, centre, np.where(scale == 0, np.finfo(float).tiny, scale))
                 for centre, scale in ((usual.value, usual.scale), (usual.expected, usual.error)))
     sought = (wanted.counterfactual and usual.guesses is not None
               and not np.isnan(wanted.threshold))
@@ -589,7 +589,7 @@ class _Reference:
         self.gain = np.linalg.inv(own.transpose(2, 0, 1))
         residual = flat[:, -self.d:] - self._linear(W)[:, -1]
         error = 1.4826 * np.median(np.abs(residual), axis=0)
-        self.error = np.where(error > 1e-9 * self.scale, error, self.scale)
+        self.error = np.where(error > 1e-9 * np.abs(self.scale), error, self.scale)
 
     def _scaled(self, W: Array) -> Array:
         flat = W.reshape(len(W), self.length * self.d)

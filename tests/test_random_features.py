@@ -74,4 +74,4 @@ def test_robust_scale():
     assert center[0] == pytest.approx(3, abs=0.1) and scale[0] == pytest.approx(2, abs=0.1)
     mostly_zero = np.r_[np.zeros(900), rng.normal(size=100)][:, None]
     assert center_scale(mostly_zero, robust=True)[1][0] == mostly_zero.std()
-    assert center_scale(np.full((50, 1), 7.0), robust=True)[1].tolist() == [1.0]
+    assert center_scale(np.full((50, 1), 7.0), robust=True)[1] < 0  # any move is far

@@ -20,6 +20,7 @@ from adlib.arguments import floats, generator, listed, whole
 from adlib.datasets.dataset import Dataset
 from adlib.metrics.labels import runs
 from adlib.periods import dominant_period
+from adlib.scaling import stands_still
 
 __all__ = ["ANOMALY_KINDS", "KINDS", "inject", "injector"]
 
@@ -553,7 +554,7 @@ def _channels(
 
 def _correlated(X: np.ndarray, channels: np.ndarray) -> np.ndarray:
     """Channels that have a companion to leave: |correlation| of at least 0.5 with another."""
-    varying = np.flatnonzero(np.ptp(X, axis=0) > 0)
+    varying = np.flatnonzero(~stands_still(X))
     corr = np.abs(np.atleast_2d(np.corrcoef(X[:, varying].T)))
     np.fill_diagonal(corr, 0)
     paired = np.intersect1d(varying[corr.max(axis=0) >= 0.5], channels)
@@ -629,6 +630,8 @@ def _deal(options: ArrayLike, n: int, rng: np.random.Generator) -> np.ndarray:
 
 def robust_sd(x: np.ndarray) -> float:
     """Standard deviation from the median absolute deviation; the plain one where that is 0."""
-    mad = 1.4826 * np.median(np.abs(x - np.median(x)))
-    sd = float(mad if mad > 0 else np.std(x))
-    return sd if sd > 1e-12 * max(1.0, float(np.abs(x).max())) else 0.0
+    if stands_still(x):
+        return 0.0
+    centre = np.median(x)
+    mad = 1.4826 * np.median(np.abs(x - centre))
+    return float(np.std(x) if stands_still(np.array([centre, centre + mad])) else mad)

@@ -32,10 +32,12 @@ from adlib.base import (
     score_by,
     split_folds,
 )
+from adlib.scaling import stands_still, worth
 from adlib.thresholds import Calibration, above_ties
 
 Matrix = NDArray[np.float64]
 LEARNED_WEIGHTS = ("agreement", "stability")
+_SUMMED = 2.0**14  # units in the last place that a score, a sum of many terms, may stray
 PARALLEL_PAYS = 200_000  # values below which starting workers costs more than they save
 
 
@@ -221,6 +223,8 @@ class Committee(Detector):
 
     def _fit_held_out(self, X: Matrix) -> Matrix | None:
         plan = self.plan(len(X))
+        if not self.is_stateful:  # whose members follow what moves
+            self._settled(X[plan.train])
         held_out = self._train(self.windowed(X), plan)
         if plan.held_out is not None:
             held_out = self._without_blind(held_out)
@@ -347,9 +351,9 @@ class Committee(Detector):
         """`anomaly_score`, by another method of stateful members."""
         check_is_fitted(self, "members_")
         filled = self.filled(X)
-        X = self.windowed(filled.rows)
-        combined = self._combine(self._surprises(X, method), self.weights_)
-        return self._marked(self._smoothed(self._checked(combined, len(X))), filled)
+        surprises = self._surprises(self.windowed(self._calm(filled.rows)), method)
+        combined = self._checked(self._combine(surprises, self.weights_), len(filled.rows))
+        return self._marked(self._raised(self._smoothed(combined), filled.rows), filled)
 
     def _detach(self) -> None:
         """Let stateful members learn without those that were there: a failure brings them back."""
@@ -384,7 +388,9 @@ class Committee(Detector):
 
     def _set_held_out(self, surprises: Matrix) -> None:
         combined = self.combined(surprises)
-        super().calibrate_scores(self._smoothed(combined[~np.isnan(combined)])[self._memory:])
+        finished = self._smoothed(combined[~np.isnan(combined)])[self._memory:]
+        super().calibrate_scores(finished)
+        self.worth_ = worth(finished)
         self.held_out_ = surprises
 
     def _cross_scaled(self, raw: Matrix) -> Matrix:
@@ -626,7 +632,7 @@ def _scale(scores: Scores, name: str) -> Calibration:
 
 def _is_constant(scores: Scores) -> bool:
     known = scores[~np.isnan(scores)]
-    return len(known) > 0 and bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
+    return len(known) > 0 and bool(stands_still(known, _SUMMED))
 
 
 def _normalised(weights: Scores) -> Scores:

@@ -122,12 +122,14 @@ class LinearForecast(Detector):
 
     def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
         plan = self.plan(len(X))
-        self._fit(X[plan.train])
+        rows = self._settled(X[plan.train])
+        self._fit(rows)
+        self._weigh_moves(rows)
         if plan.held_out is None:
             return None
-        held_out = self._score_rows(X[plan.held_out])[self.context_:]
+        held_out = self._calibrating_scores(X[plan.held_out])
         if self.calibration == "auto":
-            self._fit(X)  # the latest rows say most about those to come
+            self._fit(self._settled(X))  # the latest rows say most about those to come
         return held_out
 
     def _fit(self, X: NDArray[np.float64]) -> None:
@@ -295,8 +297,8 @@ class OnlineForecast(OnlineDetector):
                   and value.dtype.kind == "f"]
         if not all(np.isfinite(values).all() for values in arrays) or (self.errors_ < 0).any():
             raise ValueError("no stream leaves NaN, inf or negative squares")
-        if min(v.min() for v in (self.scale_, self.noise_, self.usual_)) <= 0:
-            raise ValueError("scale_, noise_ and usual_ must be above 0")
+        if not self.scale_.all() or min(self.noise_.min(), self.usual_.min()) <= 0:
+            raise ValueError("noise_ and usual_ must be above 0, and scale_ not 0")
 
     def _train(self, X: NDArray[np.float64]) -> None:
         """Weights, scales and the recent past from rows that the next one follows."""

@@ -23,6 +23,8 @@ class RandomScore(Detector):
         See `adlib.Detector`.
     """
 
+    _heeds_moves = False  # chance is the same for all rows
+
     def __init__(self, *, random_state: Any = None, **base: Any):
         super().__init__(**base)
         self.random_state = random_state

@@ -27,6 +27,7 @@ from adlib.realtime.fitted import Fitted
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
 from adlib.realtime.windows import Block, Rows
+from adlib.scaling import standardise
 from adlib.thresholds import Scores, decide
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Judge:
         if not len(rows):
             return []
         fitted = self._fitted
-        parts = np.abs(rows - fitted.center) / np.where(fitted.scale > 0, fitted.scale, 1.0)
+        parts = np.abs(standardise(rows, fitted.center, fitted.scale))
         for member in self.members:
             if member.context or member.online or member.off or member.running:
                 continue
