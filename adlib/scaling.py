@@ -12,6 +12,7 @@ from scipy.special import ndtri
 Values = NDArray[np.float64]
 
 _ULPS = 8  # a value that is computed in another order strays by a few units in its last place
+_NOTHING = 1e-20  # a score of rounding alone, squared or not
 _LARGEST = np.finfo(np.float64).max
 
 
@@ -67,10 +68,10 @@ def worth(scores: Values) -> tuple[float, float]:
         Of normal rows, without moves; best of rows that training has not seen.
     """
     usual, top = float(np.median(scores)), float(scores.max())
-    if stands_still(scores):  # nothing tells normal rows apart: any unit will do
-        top = usual + (abs(usual) or 1.0)
-    # above the highest, which may be the threshold itself
-    return usual, min(1.001 * (top - usual), _LARGEST)
+    step = min(top - usual, _LARGEST)
+    if step <= 1e-6 * abs(top) + _NOTHING:  # nothing but rounding tells normal rows apart
+        step = max(abs(top), 1.0)
+    return usual, min(1.001 * step, _LARGEST)  # above the highest, which may be the threshold
 
 
 def with_moves(scores: Values, n_moved: NDArray[np.int64], usual: float, step: float) -> Values:
