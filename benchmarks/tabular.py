@@ -60,7 +60,7 @@ PAIRS = [("AutoEncoder", "PyOD AutoEncoder"), ("AutoEncoder", "PyOD AutoEncoder 
          ("RandomFeatureAE", "PyOD AutoEncoder"), ("KNN", "PyOD KNN"), ("KNN", "PyOD KNN mean"),
          ("KNN", "KNN before"), ("Ensemble", "KNN"), ("Ensemble", "RandomFeatureAE"),
          ("Ensemble", "PyOD KNN mean"), ("Ensemble", "Ensemble before"),
-         ("Voting", "Voting before"), ("Voting", "KNN")]
+         ("Voting", "KNN")]
 PEER_BUDGET = 600  # seconds: a peer that would need more in all gets fewer seeds, and it is said
 
 WORKER = """

@@ -31,7 +31,7 @@ WAIVED = {"RandomScore": ["sign"]}
 SMALL = {  # the defaults take a second a fit, and scikit-learn's suite alone fits a hundred times
     "RandomFeatureAE": {"n_hidden": 64},
     "RandomFeatureForecast": {"n_hidden": 16},
-    "Ensemble": {"members": [(RandomFeatureAE(n_hidden=32), 2.0), KNN()]},
+    "Ensemble": {"members": [RandomFeatureAE(n_hidden=32), KNN()]},
     "Voting": {"members": [IsolationForest(n_estimators=10), OneClassSVM(nu=0.05),
                            make_pipeline(StandardScaler(), EllipticEnvelope())]},
 }
@@ -48,7 +48,7 @@ VARIANTS = {
     "Voting(split)": Voting(members=[(KNN(), 2.0), MaxAbsZ(), PCAReconstruction()],
                             calibration="split"),
     "KNN(window=5)": KNN(window=5, alpha=0.2),
-    "KNN(mean)": KNN(method="mean", calibration="split"),
+    "KNN(largest)": KNN(method="largest", calibration="split"),
     "KNN(window=16)": KNN(window=16),
     "MaxAbsZ(window=64)": MaxAbsZ(window=64, alpha=0.2),
     "RandomFeatureAE(window=64)": RandomFeatureAE(window=64, n_hidden=16, copies=1),
