@@ -274,13 +274,13 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     flagged. Only from above where scores tie: a cut lies above all rows of one value or below all,
     so counts and codes may be flagged far less often. Equal up to rounding is tied. ``"split"``: at
     most alpha in expectation, for any number of rows, with beta-binomial spread
-    (`adlib.thresholds.Conformal`). ``"cross"``: a row counts with the higher of two scores, by the
-    fold model that has not seen it and by the final model. Of the training rows themselves no more
-    than alpha are then flagged, whatever their ties (by committees, up to chance: their scales are
-    held out too). For new rows nothing is proved: the bound of
-    2 alpha (Barber et al. 2021) is that of CV+, which judges by the fold models and so has no one
-    score. Measured, on continuous and on tied rows, the rate is at most alpha and mostly a little
-    below, because folds learn from fewer rows than the final model (`benchmarks/calibration.py`).
+    (`adlib.thresholds.Conformal`). ``"cross"``: each quantile is the higher of two, of scores by
+    the fold models that have not seen the rows and of scores by the final model. Of the training
+    rows themselves no more than alpha are then flagged, whatever their ties (by committees, which
+    take the higher score of each row and member, up to chance: their scales are held out too). For
+    new rows nothing is proved: the bound of 2 alpha (Barber et al. 2021) is that of CV+, which
+    judges by the fold models and so has no one score. Measured, on continuous and on tied rows,
+    the rate is at most about alpha (`benchmarks/calibration.py`).
 
     A column that stood still in training says something when it moves, however little, and nothing
     else: ``_fit`` and ``_score`` see it standing still, and the base lifts the score of a row in
@@ -500,9 +500,11 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             part._fit(part.windowed(part._settled(X[train])))
             held_out[test] = part._raw_scores(X[test])
             n_moved[test] = part._moved(X[test]).sum(axis=1)
-        # Where scores have atoms, all rows of one value lie together above or below a fold's cut:
-        # what is judged is the final model's score, so it may not lie above the row's own
-        return self._raised_by_own(np.maximum(held_out, self._raw_scores(X)), n_moved)
+        # Where scores have atoms, all rows of one value lie together above or below a fold's cut.
+        # What is judged is the final model's score: no quantile may lie below that of its own
+        order = np.argsort(held_out, kind="stable")
+        held_out[order] = np.maximum(held_out[order], np.sort(self._raw_scores(X)))
+        return self._raised_by_own(held_out, n_moved)
 
     # -- columns that stood still in training: `adlib.scaling` ---------------------------------
 

@@ -24,6 +24,15 @@ models: no candidate for a default, since a row then has no one score that a thr
 is the simplest that (1) on tied data exceeds the limit in no more seeds than one in a hundred, up
 to chance (.9999), with every detector, number of rows and alpha, and (2) on continuous data keeps
 the mean rate within .005 of (a) at alpha = .05; where none does both, (1) decides.
+
+Found with KNN, PCAReconstruction and Ensemble, 12 seeds each at 60, 200 and 1,000 rows (180 cells
+a detector, 2,140 judgements): (a) fails in 0, 5 and 3 cells, and flags all new rows for some seeds;
+(b) to (d) in none, with 24, 10 and 15 of 6,420 judgements above the limit. The mean rate on
+continuous rows moves by at most .0004, .0051 (PCAReconstruction, 1,000 rows: .051 -> .046) and
+.0004. So (c) misses (2), and by the letter (b) is the simplest. It was refused for two reasons that
+the rule had forgotten: for one seed it let Ensemble flag all rows, which 12 seeds cannot tell from
+chance, and it leaves p-values and severity as they were. Taken is (d); inside committees (c), since
+the members' scores of one row belong together, with the scales of all rows where scores tie.
 """
 
 import argparse
@@ -190,11 +199,11 @@ def limit(n: int, alpha: float, n_new: int) -> float:
     return stats.betabinom(n_new, n + 1 - k, k).ppf(0.99) if k <= n else 0
 
 
-def ties(names: Sequence[str], seeds: int, sizes: Sequence[int], calibration: str,
+def ties(names: Sequence[str], seeds: Sequence[int], sizes: Sequence[int], calibration: str,
          n_new: int = 2_000) -> pd.DataFrame:
     """False alarms among new rows, a line for each detector, kind of rows, n, seed and alpha."""
     lines = []
-    for seed, n, kind in tqdm(list(itertools.product(range(seeds), sizes, TIED)), disable=None):
+    for seed, n, kind in tqdm(list(itertools.product(seeds, sizes, TIED)), disable=None):
         rng = np.random.default_rng([seed, n, list(TIED).index(kind)])
         X, new = TIED[kind](n, rng), TIED[kind](n_new, rng)
         for name in names:
@@ -213,12 +222,14 @@ def ties(names: Sequence[str], seeds: int, sizes: Sequence[int], calibration: st
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Rates by detector, rows and alpha, and whether the limit held as often as it has to."""
+    """Mean rates at each alpha, and whether the limit held there as often as it has to."""
     groups = table.groupby(["detector", "n", "rows", "alpha"], sort=False)
-    found = groups.agg(rate=("rate", "mean"), worst=("rate", "max"), seeds=("rate", "size"),
-                       above=("above", "sum")).reset_index()
-    found["holds"] = found["above"] <= stats.binom(found["seeds"], 0.01).ppf(0.9999)
-    return found
+    found = groups.agg(rate=("rate", "mean"), seeds=("rate", "size"), above=("above", "sum"))
+    found["fails"] = found["above"] > stats.binom(found["seeds"], 0.01).ppf(0.9999)
+    wide = found["rate"].unstack("alpha")
+    totals = found.groupby(["detector", "n", "rows"], sort=False)
+    return wide.assign(seeds=totals["seeds"].first(), above=totals["above"].sum(),
+                       fails=totals["fails"].sum()).reset_index()
 
 
 def main() -> None:
@@ -239,7 +250,7 @@ def main() -> None:
         "rows": lambda: beta_binomial(200),
         "streams": lambda: blocks(200 if given.quick else 1_500),
         "detectors": lambda: detectors(20 if given.quick else 100),
-        "ties": lambda: summary(ties(given.detectors, 3 if given.quick else given.seeds,
+        "ties": lambda: summary(ties(given.detectors, range(3 if given.quick else given.seeds),
                                      given.sizes, given.calibration)),
     }
     for part in given.part or parts:

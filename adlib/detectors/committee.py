@@ -272,7 +272,7 @@ class Committee(Detector):
         scores = np.empty(plan.train.stop)
         for part, (_, test) in zip(parts, plan.folds, strict=False):
             scores[test] = part.scores
-        return np.maximum(scores, own)  # as `Detector` does: for ties
+        return np.maximum(scores, own)  # for ties, as in `Detector`; row by row: members combine
 
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""
