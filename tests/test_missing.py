@@ -1,6 +1,8 @@
 """Missing values: what fills them, what is said about it, and rows that hold next to nothing."""
 
+import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,8 @@ import pytest
 from sklearn.utils import get_tags
 
 from adlib import OnlineDetector, load, save
+from adlib.compare import compare, rank_unlabelled, score_cell, write_report
+from adlib.datasets import Dataset
 from adlib.detectors import (
     KNN,
     Ensemble,
@@ -17,6 +21,7 @@ from adlib.detectors import (
     RollingZScore,
     Voting,
 )
+from adlib.explain import explain
 from adlib.hindsight import hindsight_detect
 from adlib.missing import MissingWarning, fill, fill_values, kept, raised
 
@@ -162,3 +167,85 @@ def test_hindsight_flags_marked_rows_too():
     model = KNN(missing="impute").fit(rows(300, 0.05))
     found = hindsight_detect(model, new, normal=rows(900, 0.05, seed=2), width=2)
     assert found.is_anomaly[100] and found.score[100] > 0
+
+
+# -- comparisons ----------------------------------------------------------------------------------
+
+
+def air_quality(n=9_000):
+    """Hourly gas sensors as they come: drifted, correlated, 5 to 90 % missing in four columns."""
+    rng, t = np.random.default_rng(0), np.arange(n)
+    latent = np.convolve(rng.normal(size=(n + 23)), np.ones(24) / 5, mode="valid")
+    latent += np.sin(2 * np.pi * t / 24)
+    X = np.outer(latent, rng.normal(1, 0.3, 13)) + rng.normal(0, 0.3, (n, 13))
+    X += np.outer(t / n, rng.normal(0, 1, 13))  # sensors age
+    y = np.isin(t // 6, rng.choice(np.arange(n // 10, n // 6), n // 200, replace=False))
+    X[y] += rng.choice([-3, 3], 13)
+    for column, share in {1: 0.05, 4: 0.2, 7: 0.5, 12: 0.9}.items():
+        X[rng.random(n) < share, column] = np.nan
+    X[n // 2, :7] = np.nan
+    X[3 * n // 4] = np.nan
+    return Dataset("air", X, y, time=np.datetime64("2024-03-10") + t.astype("timedelta64[h]"))
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_a_comparison_fills_alike_for_all_and_says_what(tmp_path):
+    data = air_quality(1_500)
+    models = ["KNN", "PCAReconstruction(window=3)", "RobustZScore", "Ensemble", "IsolationForest"]
+    with pytest.warns(MissingWarning, match="x12 90% of 1500 rows; 2 of 1500 rows lack more"):
+        table = compare(models, data, seeds=[0], missing="impute", n_bootstrap=0, n_random=2,
+                        progress=False)
+    assert set(table.status) == {"ok"} and set(table.missing) == {"impute"}
+    assert table.detector.nunique() == len(models) + 9
+    assert not table.reason.str.contains("missing values").any()
+    page = write_report(table, tmp_path / "report", datasets=[data])
+    origin = json.loads((page.parent / "manifest.json").read_text())
+    assert origin["missing"] == "filled with the median of the rows that fit"
+    gaps = origin["data"]["air"]["missing"]
+    assert list(gaps) == [f"x{j}" for j in range(13)] and 0.8 < gaps["x12"]["fit"] < 1
+    assert gaps["x4"]["test"] == round(np.isnan(data.test.X[:, 4]).mean(), 4)
+    assert "filled with the column" in page.read_text()
+
+
+@pytest.mark.filterwarnings("ignore::adlib.missing.MissingWarning")
+def test_a_cell_is_that_of_filled_rows_and_marks(tmp_path):
+    data = air_quality(1_500)
+    for name in ("KNN", "IsolationForest", "RollingZScore", "MaxAbsZ"):
+        found, filled = (score_cell(name, data, missing="impute"),
+                         score_cell(name, data.imputed()))
+        marked = np.flatnonzero(found.test != filled.test)
+        assert found.threshold == filled.threshold and set(marked) <= {150, 525}
+        assert (found.test[[150, 525]] > found.threshold).all()
+    assert np.isnan(data.X).any() and data.imputed().imputed().X is not data.X
+    with pytest.raises(ValueError, match="missing must be one of"):
+        score_cell("KNN", data, missing="drop")
+    table = compare("KNN", data, seeds=[0], metrics=["roc_auc"], baselines=False)
+    assert table.status.item() == "failed" and "missing='impute'" in table.reason.item()
+    holes = np.where(np.arange(1_500)[:, None] < 480, [[np.nan] + 12 * [0.0]], data.X)
+    with pytest.raises(ValueError, match="air: no value of 'x0'|air holds no value of 'x0'"):
+        compare("KNN", replace(data, X=holes), missing="impute")
+
+
+@pytest.mark.filterwarnings("ignore::adlib.missing.MissingWarning")
+def test_explanations_say_what_was_filled():
+    X = rows(400, 0.05)
+    X = pd.DataFrame(X, columns=NAMES)
+    model = KNN(missing="impute").fit(X)
+    new = pd.DataFrame(rows(200, seed=1), columns=NAMES)
+    new.iloc[50] = [6.0, np.nan, -5.0]
+    new.iloc[60] = [np.nan, np.nan, -5.0]
+    why = explain(model, new, rows=[50, 60, 70], background=X)
+    assert why.filled.tolist() == [[False, True, False], [True, True, False], [False] * 3]
+    assert why.values[0, 1] == model.fill_[1] and why.table().filled.sum() == 3
+    assert "more than half of its values are missing" in why.sentences()[1]
+    assert "missing" not in why.sentences()[0].split("a 6")[0]
+    assert "b missing, filled in as" in why._reason(0, 1)
+
+
+def test_rows_without_labels_are_ranked_too():
+    data = air_quality(1_500)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = rank_unlabelled(["KNN", "MaxAbsZ"], data, seeds=[0], kinds=["spike"],
+                                missing="impute", progress=False)
+    assert found.ranking.injected.notna().all()

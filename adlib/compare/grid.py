@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from adlib.arguments import listed, whole
+from adlib.arguments import listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.base import is_stateful
 from adlib.datasets import Dataset
 from adlib.metrics import Metric, all_metrics
 from adlib.metrics.record import chosen, is_named
+from adlib.missing import POLICIES
 from adlib.thresholds import check_alpha
 
 from .cells import FACTS, METRIC, Store, code_version, described
@@ -35,7 +36,8 @@ __all__ = ["compare"]
 
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
             seeds: Iterable[int] = (0, 1, 2), *, metrics: Any = None,
-            alpha: float = 0.05, delay: int | str | None = None, baselines: bool = True,
+            alpha: float = 0.05, delay: int | str | None = None, missing: str = "error",
+            baselines: bool = True,
             n_jobs: int = 1,
             results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
             scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
@@ -72,6 +74,12 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         and oracle, averaged over the same width (0.3 of `adlib.periods.usual_period` of the rows
         that train), with thresholds of their own; rows must have an order. Each call gives
         one; results of several can stand in one table, and are never ranked together.
+    missing : {"error", "impute"}
+        What missing values do. "error": each detector is on its own, and most fail. "impute": all
+        of them, foreign ones, baselines and oracle too, get the rows of `Dataset.imputed`: gaps
+        hold the median of the rows that train. Rows of which more than half is missing calibrate
+        nothing, and in the test score at least just above each threshold. `write_report` says how
+        much was filled, and so does a `adlib.missing.MissingWarning`.
     baselines : bool
         Add the rows that every table needs: random score, one-liners, PCA reconstruction,
         always-anomalous, always-normal, and on rows in order `SquaredZ` and `SquaredDifference`
@@ -112,7 +120,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
         ``online`` ("yes" where the detector learns from each row it has scored, "frozen" where it
         could but the rows have no order), ``look_ahead`` ("causal", "delay of 20 rows" or
-        "hindsight"), ``parameters``.
+        "hindsight"), ``missing`` (as given), ``parameters``.
         Times and memory apart, the same call gives the same table wherever its cells ran.
 
         ``peak_memory_mib`` is by how many MiB the resident memory of the process rose, at most,
@@ -125,7 +133,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     ------
     ValueError
         For an unknown detector or metric, two detectors of one label, two data sets of one name,
-        a scheduler that does not answer.
+        a scheduler that does not answer, a column without values to fill gaps from.
     ImportError
         When `scheduler` is given and dask.distributed is not there.
 
@@ -165,12 +173,14 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     wanted = {data: metric_names(data, asked, own) for data in chain(*drawn.values())}
     _check_known(asked, own, wanted)
     ahead = look_ahead(delay, wanted)
-    purge = {data: purge_gap(models.values(), data) for data in wanted}
+    one_of(missing, "missing", POLICIES)
+    purge = {data: purge_gap(models.values(), data.imputed() if missing == "impute" else data)
+             for data in wanted}
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
-                    "look_ahead": ahead}
+                    "look_ahead": ahead, "missing": missing}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
     found = kept.found(time_limit) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
@@ -179,7 +189,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         first = cells[group[0]]
         data = first.data
         tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
-                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap, delay))
+                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap, delay,
+                          missing))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
         for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
@@ -191,7 +202,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     parameters = {label: parameters_of(model) for label, model in models.items()}
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
                   {"online": _online(models[cell.detector], cell.data), "look_ahead": ahead,
-                   "parameters": parameters[cell.detector]})
+                   "missing": missing, "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     return pd.DataFrame(list(chain.from_iterable(rows)))
 

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from adlib.arguments import instance, whole
+from adlib.arguments import instance, one_of, whole
 from adlib.base import (
     Detector,
     OnlineDetector,
@@ -38,6 +38,7 @@ from adlib.metrics import Metric, report
 from adlib.metrics.labels import runs
 from adlib.metrics.record import is_named
 from adlib.metrics.reporting import USUAL, row_name
+from adlib.missing import POLICIES, Filled, MissingWarning, raised
 from adlib.periods import usual_period
 
 from .models import ALWAYS, ORACLE, named_detectors, random_states
@@ -112,7 +113,7 @@ class Foreign(Detector):
 
 def score_cell(
     detector: Any, dataset: Dataset, *, seed: int = 0, alpha: float = 0.05,
-    purge: int | None = None, delay: int | str | None = None
+    purge: int | None = None, delay: int | str | None = None, missing: str = "error"
 ) -> CellScores:
     """Fit, calibrate and score one detector on one data set, as `compare` does.
 
@@ -132,6 +133,8 @@ def score_cell(
         recording; default: what this detector needs.
     delay : None, int or "hindsight"
         Look-ahead, as in `compare`.
+    missing : {"error", "impute"}
+        As in `compare`.
 
     Returns
     -------
@@ -154,6 +157,7 @@ def score_cell(
     if len(named) != 1:
         raise ValueError(f"detector must be one, got {len(named)}")
     (model,) = named.values()
+    dataset, gaps = without_gaps(dataset, missing)
     if (back := will_look_back(model, dataset)) > (most := room(dataset)):
         raise ValueError(
             f"the detector looks back on {back} rows, and a part of {dataset.name} has no more "
@@ -162,7 +166,7 @@ def score_cell(
     look_ahead(delay, [dataset])
     purge = purge_gap([model], dataset) if purge is None else purge
     _, calibrate, test = dataset.slices(purge)
-    settled = settled_rows(dataset, purge)[calibrate]
+    settled = settled_rows(dataset, purge)[calibrate] & ~gaps(calibrate).blind
     judge = _prepared(model, seed, alpha)
     started = time.perf_counter()
     if not isinstance(model, str):
@@ -183,7 +187,21 @@ def score_cell(
             raise ValueError(f"{np.isnan(part).sum()} of {len(part)} {name} scores are NaN")
     threshold = (_calibrated(judge, dataset, calibrate, settled, parts[0]) if delay is None
                  else hindsight_threshold(judge, parts[0], kernel))
-    return CellScores(parts[0], parts[1], test, threshold, fitted - started, scored - fitted)
+    found = raised(parts[1], gaps(test), threshold, parts[0].max(initial=-np.inf))
+    return CellScores(parts[0], found, test, threshold, fitted - started, scored - fitted)
+
+
+def without_gaps(dataset: Dataset, missing: str) -> tuple[Dataset, Callable[[slice], Filled]]:
+    """The data that a cell sees, and of any of its rows which values were filled.
+
+    `compare` warns about them once, not in every cell.
+    """
+    if one_of(missing, "missing", POLICIES) == "error":
+        return dataset, lambda rows: Filled(dataset.X[rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingWarning)
+        filled = dataset.imputed()
+    return filled, lambda rows: Filled(filled.X[rows], np.isnan(dataset.X[rows]))
 
 
 def _prepared(model: Any, seed: int, alpha: float) -> Any:

@@ -25,7 +25,15 @@ from adlib.thresholds import check_alpha
 
 from .audit import Audit
 from .provenance import ROOT, git
-from .sections import CELL, Findings, interval_over, per_set, sections
+from .sections import (
+    CELL,
+    Findings,
+    imputes,
+    interval_over,
+    per_set,
+    sections,
+    shares_missing,
+)
 from .statistics import (
     HEADLINES,
     Ranking,
@@ -269,6 +277,7 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
               started: datetime | None) -> dict[str, Any]:
     lock, ended = ROOT / "requirements.lock", datetime.now(UTC)
     status = git("status", "--porcelain", "--untracked-files=no", root=ROOT)
+    gaps = shares_missing(datasets).set_index("column")
     parameters = {str(k): _shareable(v) for k, v in (parameters or {}).items()}
     return {
         "commit": git("rev-parse", "HEAD", root=ROOT),
@@ -276,8 +285,11 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
         "requirements_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()
         if lock.exists() else None,
         "data": {data.name: {"sha256": data.fingerprint, "rows": len(data),
-                             "features": data.n_features, "source": data.source}
+                             "features": data.n_features, "source": data.source,
+                             "missing": gaps[gaps["data set"] == data.name].drop(
+                                 columns="data set").to_dict("index")}
                  for data in datasets},
+        "missing": "filled with the median of the rows that fit" if imputes(table) else "kept",
         "detectors": table.drop_duplicates("detector").set_index("detector").parameters.to_dict(),
         "seeds": sorted(int(seed) for seed in table.seed.unique()),
         "alpha": parameters.get("alpha"),

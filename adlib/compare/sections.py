@@ -120,10 +120,30 @@ def by_data_set(found: Findings) -> Blocks:
     if found.suffix:
         return  # the sets have been described
     facts = pd.DataFrame([data.describe() for data in found.datasets])
+    yield table(shares_missing(found.datasets), "Share of the values that are missing"
+                + ", and were filled with the column's median among the rows that fit"
+                * imputes(found.table))
     long = ["rows per kind", "steps off the median", "source"]
     yield table(facts.drop(columns=long, errors="ignore"), "What the sets hold")
     for source in dict.fromkeys(data.source for data in found.datasets):
         yield f"Source: {source}"
+
+
+def shares_missing(datasets: list[Dataset]) -> pd.DataFrame:
+    """A line per column with gaps: which share of its rows lacks a value, in each part."""
+    lines = []
+    for data in datasets:
+        parts = [np.isnan(data.X[rows]) for rows in data.slices()]
+        shares = [gaps.sum(axis=0) / max(1, len(gaps)) for gaps in parts]
+        lines += [(data.name, name, *share) for name, *share in zip(
+            data.feature_names, *(share.round(4).tolist() for share in shares), strict=True)
+            if any(share)]
+    return pd.DataFrame(lines, columns=["data set", "column", "fit", "calibrate", "test"])
+
+
+def imputes(table: pd.DataFrame) -> bool:
+    """Whether gaps were filled, the same for all."""
+    return "missing" in table and bool((table["missing"] == "impute").any())
 
 
 def how_easy(found: Findings) -> Blocks:

@@ -15,7 +15,7 @@ from adlib.thresholds import check_alpha
 
 from .grid import compare
 from .models import ignores_seed, named_detectors
-from .protocol import CellScores, purge_gap, score_cell
+from .protocol import CellScores, purge_gap, score_cell, without_gaps
 from .statistics import HEADLINES, summarise
 
 __all__ = ["Unlabelled", "rank_unlabelled"]
@@ -79,7 +79,8 @@ class Unlabelled:
 def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0, 1, 2), *,
                     kinds: Iterable[str] = KINDS, strength: Iterable[float] = (2.0, 4.0, 8.0),
                     length: tuple[int, int] | None = None, alpha: float = 0.05,
-                    top: float | None = None, **options: Any) -> Unlabelled:
+                    top: float | None = None, missing: str = "error",
+                    **options: Any) -> Unlabelled:
     """Compare detectors on data without labels.
 
     With every seed, events of several kinds and sizes are injected into a copy of the test rows,
@@ -113,6 +114,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
         False-alarm budget per row, in (0, 1).
     top : float, optional
         Share of the test rows, in (0, 1), that count as a detector's top rows; default: alpha.
+    missing : {"error", "impute"}
+        "impute": gaps are filled first (`Dataset.imputed`); data with gaps take no injection.
     **options
         Handed to `compare`.
 
@@ -156,7 +159,7 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     strength = listed(strength, "strength")
     seeds, models = [int(seed) for seed in seeds], named_detectors(detectors)
     labels: dict[str, Any] = dict.fromkeys(("y", "kind", "strength", "channel", "oracle"))
-    bare = replace(dataset, **labels)
+    bare = replace(without_gaps(dataset, missing)[0], **labels)
     length = length if length is not None else ((10, 30) if bare.time is not None else (4, 4))
     refused: dict[str, str] = {}
     drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}

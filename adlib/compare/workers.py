@@ -41,6 +41,7 @@ class Task(NamedTuple):
     n_random: int
     n_bootstrap: int
     delay: int | str | None = None
+    missing: str = "error"
 
 
 def check_time_limit(time_limit: float | None) -> None:
@@ -98,7 +99,7 @@ def _scored(task: Task, time_limit: float | None) -> tuple[dict[str, Any], Any]:
     peak = _Peak()
     with _caught() as facts, _alarm(time_limit):
         cell = score_cell(task.model, task.dataset, seed=task.seeds[0], alpha=task.alpha,
-                          purge=task.purge, delay=task.delay)
+                          purge=task.purge, delay=task.delay, missing=task.missing)
         facts |= {"threshold": float(cell.threshold), "n_calibrate": cell.calibrate.size,
                   "n_test": cell.test.size, "fit_s": cell.fit_s, "score_s": cell.score_s}
     facts["peak_memory_mib"] = peak.mib()
