@@ -173,9 +173,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     wanted = {data: metric_names(data, asked, own) for data in chain(*drawn.values())}
     _check_known(asked, own, wanted)
     ahead = look_ahead(delay, wanted)
-    one_of(missing, "missing", POLICIES)
-    purge = {data: purge_gap(models.values(), data.imputed() if missing == "impute" else data)
-             for data in wanted}
+    purge = _purge_gaps(models, wanted, missing)
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
@@ -205,6 +203,14 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                    "missing": missing, "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     return pd.DataFrame(list(chain.from_iterable(rows)))
+
+
+def _purge_gaps(models: dict[str, Any], datasets: Iterable[Dataset], missing: str
+                ) -> dict[Dataset, int]:
+    """Rows to leave out in each; the one warning about what is filled comes from here."""
+    fills = one_of(missing, "missing", POLICIES) == "impute"
+    return {data: purge_gap(models.values(), data.imputed() if fills else data)
+            for data in datasets}
 
 
 class _Cell(NamedTuple):
