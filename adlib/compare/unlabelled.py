@@ -95,10 +95,20 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     it as anomalies do**, with few anomalies chance decides, and where the history holds as many as
     the test it says nothing.
 
+    What a choice is worth was measured by the labels of 89 public tables of ADBench and macrOData,
+    with eleven detectors (`benchmarks/selection.py`, which draws the curves). Always `Ensemble`
+    loses .056 AUC and .049 average precision against the best of each table. ``choice``, with
+    `Ensemble` named first, closes 26 % [95 %: 8, 46] and 16 % [5, 28] of that gap; an `Ensemble` of
+    the three detectors of highest contrast 46 % [30, 59] and 33 % [15, 49]. On the 22 tables of
+    ADBench alone no gain in AUC is sure. (Three were named after the curve had been seen, along
+    which two to four do alike.) The best at finding injected anomalies and the one most like the
+    others are no better than always `Ensemble`; the steadiest is worse than one drawn at random.
+    Series were not tried.
+
     Parameters
     ----------
     detectors
-        As in `compare`.
+        As in `compare`; the first is the one that ``choice`` keeps in doubt.
     dataset : Dataset
         Its labels, if any, are ignored: rows that are anomalous unknown to us count as normal.
     seeds : iterable of int
