@@ -252,6 +252,8 @@ def combined(stem: Path) -> dict[str, np.ndarray]:
     for kind, model, grid in (("E", Ensemble(), ENSEMBLE_GRID), ("V", Voting(), VOTING_GRID)):
         for name in grid:
             kept = [(weight, letter) for weight, letter in parts(name) if letter in surprises]
+            if not kept:
+                continue
             weights = np.array([weight for weight, _ in kept])
             found[f"{kind} {name}"] = model._combine(
                 np.column_stack([surprises[letter] for _, letter in kept]), weights / weights.sum())
