@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import floats, instance, number, one_of, whole
+from adlib.cost import LONG, Cost, foreign_cost, say, spoken
 from adlib.missing import POLICIES, Filled, fill, fill_values, kept, raised
 from adlib.periods import LONGEST, usual_period
 from adlib.scaling import moved, still_values, with_moves, worth
@@ -43,6 +44,8 @@ N_FOLDS, N_FOLDS_EXPENSIVE = 10, 5  # more folds train on more rows, and stray l
 _LARGEST = np.finfo(np.float64).max
 _SLICE = 32_000_000  # values in the windows of one slice: 256 MB
 WIDEST = 256  # values in a window that is chosen by itself
+# parameters that trade quality for time, each with a value that takes little of it
+_CHEAPER = {"calibration": "split", "max_rows": 10_000, "epochs": 5, "copies": 1, "n_hidden": 128}
 # what `fit` learns besides the state of an online detector: no score depends on it
 _NOT_STATE = {"calibration_", "feature_names_in_", "threshold_", "threshold_rule_"}
 
@@ -174,6 +177,31 @@ def before_core(model: Any, X: Any) -> Any:
     if isinstance(model, Pipeline):
         return before_core(model[-1], model[:-1].transform(X) if len(model) > 1 else X)
     return X
+
+
+def expected_cost(model: Any, n: int, d: int) -> Cost:
+    """What training any model, ours or not, without calibration, and scoring is going to cost.
+
+    Parameters
+    ----------
+    model : estimator
+        As `core` gives it.
+    n, d : int
+        Rows and columns.
+
+    Returns
+    -------
+    Cost
+        NaN where nobody knows, or so few rows cannot be fitted.
+    """
+    if not isinstance(model, Detector):
+        return foreign_cost(model, n, d)
+    model = copy(model)
+    model.calibration = None
+    try:
+        return model.expected_cost(n, d)
+    except ValueError:
+        return Cost(np.nan, np.nan, 0.0)
 
 
 def is_stateful(model: Any) -> bool:
@@ -322,6 +350,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     * `check_stored` and `check_params` before a fit, and `check_loaded` after a file was read.
     """
 
+    _per_value = np.nan  # seconds to learn or score a value, where that is all there is to `_work`
     _expensive = False  # trains for longer than about a second on 10,000 rows
     _heeds_moves = True  # of columns that stood still in training
 
@@ -362,6 +391,10 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     @abstractmethod
     def _score(self, X: NDArray[np.float64]) -> Scores:
         """Score rows (n_samples, window_ * n_features): higher is more anomalous, finite."""
+
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        """Seconds to train on n rows of d values, and to score one, on one core: see `Cost`."""
+        return n * d * self._per_value, d * self._per_value
 
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Split the score of each row over the columns that `_score` sees, if the method can."""
@@ -409,11 +442,71 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             if len(X) <= (gap := self._gap):
                 raise ValueError(f"window={self.window} needs more than {gap} rows to fit, got "
                                  f"{len(X)}; shorten the window or give more rows")
+            self._say_cost(*X.shape)
             with _overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
                 self.calibrate_scores(kept(held_out, filled))
         return self
+
+    def expected_cost(self, n_rows: int, n_features: int) -> Cost:
+        """What `fit` and scores of so many rows are going to cost; `fit` warns beyond a minute.
+
+        A formula with constants measured once: about, on one core of 2026, where rows are as
+        correlated as most tables are. ``n_jobs`` and several cores take less.
+
+        Parameters
+        ----------
+        n_rows, n_features : int
+
+        Returns
+        -------
+        adlib.cost.Cost
+            ``fit_s`` (calibration included), ``score_s``, ``mib``.
+
+        Raises
+        ------
+        ValueError
+            When so many rows are too few to fit.
+
+        Examples
+        --------
+        >>> from adlib.detectors import KNN
+        >>> KNN(max_rows=None).expected_cost(1_000_000, 20).fit_s > 3_600
+        True
+        """
+        return self._cost(whole(n_rows, "n_rows", 2), whole(n_features, "n_features", 1))
+
+    def _cost(self, n: int, n_features: int) -> Cost:
+        model = copy(self)
+        model.n_features_in_, model.seed_ = n_features, 0
+        d, rounds = model.window_ * n_features, model._rounds(n)
+        works = [model._work(train, d) for train, _ in rounds]
+        fit_s = sum(fit + judged * row for (fit, row), (_, judged) in zip(
+            works, rounds, strict=True))
+        return Cost(fit_s, n * works[-1][1], model._values(n, d))
+
+    def _rounds(self, n: int) -> list[tuple[int, int]]:
+        """Rows that each training of `fit` learns from and judges, the final one last."""
+        plan, rows = self.plan(n), range(n)
+        judged = 0 if plan.held_out is None else len(rows[plan.held_out])
+        return [*((len(train), len(test)) for train, test in plan.folds),
+                (len(rows[plan.train]), judged)]
+
+    def _values(self, n: int, d: int) -> float:
+        """Values in memory at most, of n rows of d values: them, scaled, and what is made of it."""
+        return 4.0 * n * d
+
+    def _say_cost(self, n: int, d: int) -> None:
+        """Warn before a fit that takes long."""
+        cost, cheaper = self._cost(n, d), []
+        for name, value in _CHEAPER.items() if cost.fit_s > LONG else ():
+            if hasattr(self, name) and getattr(self, name) != value:
+                other = copy(self)
+                setattr(other, name, value)
+                if (fit_s := other._cost(n, d).fit_s) < 0.6 * cost.fit_s:
+                    cheaper.append(f"{name}={value!r} (about {spoken(fit_s)})")
+        say(type(self).__name__, (n, d), cost, cheaper)
 
     def look_for_period(self, X: NDArray[np.float64]) -> None:
         """Settle what is "auto" by the rows that will train, as `fit` does before all else.
@@ -1208,6 +1301,15 @@ class OnlineDetector(Detector):
 
     def _score(self, X: NDArray[np.float64]) -> Scores:
         return np.array([self.score_one(x) for x in X])
+
+    def _rounds(self, n: int) -> list[tuple[int, int]]:
+        return [(n, 0)]
+
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        return super()._work(n, self.n_features_in_)  # the window is a memory
+
+    def _values(self, n: int, d: int) -> float:
+        return 2.0 * n * self.n_features_in_
 
     def _score_rows(self, X: NDArray[np.float64]) -> Scores:
         with _overflows():

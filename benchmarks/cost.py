@@ -1,6 +1,13 @@
-"""What searching fewer training rows costs KNN in quality.
+"""What detectors cost in time and memory, and what searching fewer rows costs KNN in quality.
 
+    python benchmarks/cost.py table [DETECTOR ...]        # 15 minutes
     ADLIB_DATA=... python benchmarks/cost.py references   # 5 minutes
+
+``table``: seconds of processor time, on one thread, to fit with ``calibration="split"`` and to
+score as many rows, and the resident memory that both added, beside what `expected_cost` said
+beforehand; 10,000 to a million rows of 10 columns, 10,000 of 100 and of 1,000, made of five factors
+and noise. Each cell is a process of its own, after a fit of 300 rows that is not counted; one whose
+statement exceeds two minutes is not run, and one that takes more than five is ended.
 
 ``references``: KNN with ``max_rows`` of 1,000 to 50,000 against all training rows, both methods, on
 every set of ADBench and macrOData with more than 2,000 training rows, all rows of them: a half of
@@ -14,11 +21,18 @@ in about a minute.
 
 It chose 20,000 (-.028, SE .031, on four sets; 10,000: -.029, SE .025, on six). Nearly all of that
 is one set: cover, trained on clean rows, loses .24 of .70, and half of it still at 50,000. After
-that run a tree was found to search 100,000 rows of up to 15 columns, cover's among them, in the
+that run a tree was found to search 100,000 rows of up to 10 columns, cover's among them, in the
 time that comparing 20,000 takes: there the default is 100,000, the size that was added last.
 """
 
 import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,12 +42,69 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from adlib.arguments import generator
+from adlib.base import Detector, core, expected_cost
+from adlib.compare.models import SKLEARN, build
+from adlib.cost import Cost, spoken
 from adlib.datasets import load_adbench, load_odd
-from adlib.detectors import KNN
+from adlib.detectors import KNN, all_detectors, baselines
 from adlib.metrics import average_precision, roc_auc
 
 SIZES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, None)
 SEEDS, CONTAMINATION, MOST_JUDGED = (0, 1, 2), (0.0, 0.05), 20_000
+SHAPES = ((10**4, 10), (10**5, 10), (10**6, 10), (10**4, 100), (10**4, 1_000))
+NOT_RUN, ENDED = 120, 300  # seconds that a statement, and a cell, may come to
+
+
+def said(name: str, n: int, d: int) -> Cost:
+    """The statement about a cell."""
+    model = build(name)
+    if isinstance(model, Detector):
+        return model.set_params(calibration="split").expected_cost(n, d)
+    return expected_cost(core(model), n, d)
+
+
+def cell(name: str, n: int, d: int) -> dict[str, float]:
+    """Seconds to fit, seconds to score, MiB."""
+    resource.setrlimit(resource.RLIMIT_CPU, (ENDED, ENDED))
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    X, weights = rng.standard_normal((n, d)), rng.normal(size=(5, d))
+    for some in np.array_split(X, 100):  # in place: what making them takes must hide nothing
+        some += 2 * rng.normal(size=(len(some), 5)) @ weights
+    model = build(name)
+    if isinstance(model, Detector):
+        model.set_params(calibration="split")
+    score = getattr(model.fit(X[:300]), "anomaly_score", None) or model.score_samples
+    score(X[:300])  # compiles, where there is something to compile
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    model.fit(X)
+    fitted = time.process_time()
+    score(X)
+    return {"fit_s": fitted - started, "score_s": time.process_time() - fitted,
+            "mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+
+
+def table(names: list[str]) -> None:
+    """Each cell in a process of its own, and the statement beside it."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    print(f"{'':22}{'rows x columns':>17}{'fit: said':>13}{'took':>9}{'score: said':>15}{'took':>9}"
+          f"{'MiB: said':>13}{'added':>8}")
+    for name in names or [*all_detectors(), *baselines(), *SKLEARN]:
+        for n, d in SHAPES:
+            cost = said(name, n, d)
+            took = {"fit_s": "not run", "score_s": "", "mib": ""}
+            if cost.fit_s + cost.score_s <= NOT_RUN:
+                done = subprocess.run([sys.executable, __file__, "cell", name, str(n), str(d)],
+                                      env=os.environ | one, capture_output=True, text=True)
+                took["fit_s"] = f"> {ENDED} s" if done.returncode < 0 else "failed"
+                if done.returncode == 0:
+                    found = json.loads(done.stdout.splitlines()[-1])
+                    took = {what: f"{value:.2f}" for what, value in found.items()}
+                    took["mib"] = f"{found['mib']:.0f}"
+            print(f"{name:22}{n:>9,} x {d:>5,}{spoken(cost.fit_s):>13}{took['fit_s']:>9}"
+                  f"{spoken(cost.score_s):>15}{took['score_s']:>9}{cost.mib:>13.0f}"
+                  f"{took['mib']:>8}", flush=True)
 
 
 def large(seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
@@ -91,10 +162,17 @@ def references() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["references"])
-    parser.parse_args()
+    parser.add_argument("what", choices=["table", "cell", "references"])
+    parser.add_argument("given", nargs="*", metavar="DETECTOR")
+    given = parser.parse_args()
     with threadpool_limits(1):
-        references()
+        if given.what == "references":
+            references()
+        elif given.what == "table":
+            table(given.given)
+        else:
+            name, n, d = given.given
+            print(json.dumps(cell(name, int(n), int(d))))
 
 
 if __name__ == "__main__":

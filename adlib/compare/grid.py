@@ -12,6 +12,7 @@ from tqdm import tqdm
 from adlib.arguments import listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.base import is_stateful
+from adlib.cost import LONG, spoken
 from adlib.datasets import Dataset
 from adlib.metrics import Metric, all_metrics
 from adlib.metrics.record import chosen, is_named
@@ -28,7 +29,7 @@ from .models import (
     parameters_of,
     untrained_copies,
 )
-from .protocol import look_ahead, metric_names, purge_gap
+from .protocol import cell_cost, look_ahead, metric_names, purge_gap
 from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]
@@ -49,9 +50,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     detectors : str, class, instance, (label, instance), dict or list of these
         Names from `adlib.detectors` or of scikit-learn's outlier detectors ("IsolationForest",
         "EllipticEnvelope", "OneClassSVM", "LocalOutlierFactor"; the last two behind a
-        StandardScaler), with parameters if you like ("KNN(window=10)"); classes; and instances of
-        anything that `adlib.anomaly_score` serves, Pipelines included. Instances are cloned, never
-        touched.
+        StandardScaler, and trained on 20,000 rows at most, drawn at random, for their time grows
+        with the square: ``reason`` says so), with parameters if you like ("KNN(window=10)");
+        classes; and instances of anything that `adlib.anomaly_score` serves, Pipelines included.
+        Instances are cloned, never touched.
     datasets : Dataset, callable or iterable of these
         With different names. A callable gets each seed and returns a Dataset, the same name every
         time: a generator, drawn anew with every seed, so that the spread over seeds holds the luck
@@ -191,6 +193,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                           missing))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
+        _announce(bar, tasks, models)
         for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
             new = dict(zip(groups[task], results, strict=True))
             found |= new
@@ -211,6 +214,23 @@ def _purge_gaps(models: dict[str, Any], datasets: Iterable[Dataset], missing: st
     fills = one_of(missing, "missing", POLICIES) == "impute"
     return {data: purge_gap(models.values(), data.imputed() if fills else data)
             for data in datasets}
+
+
+def _announce(bar: tqdm, tasks: list[Task], models: dict[str, Any]) -> None:
+    """Say what the cells will take where it is beyond a minute, and a bar is shown."""
+    if bar.disable:
+        return
+    labels = {id(model): label for label, model in models.items()}
+    seconds: dict[str, float] = {}
+    for task in tasks:
+        cost = cell_cost(task.model, task.dataset)
+        if cost > 0:  # unknown costs are NaN
+            label = labels[id(task.model)]
+            seconds[label] = seconds.get(label, 0.0) + cost
+    if (total := sum(seconds.values())) > LONG:
+        longest = max(seconds, key=lambda label: seconds[label])
+        bar.write(f"about {spoken(total)} on one core, of which {longest} takes "
+                  f"{spoken(seconds[longest])}")
 
 
 class _Cell(NamedTuple):

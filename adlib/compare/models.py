@@ -18,10 +18,10 @@ ORACLE = "Oracle"
 SMOOTHED = ("SquaredDifference", "SquaredZ")  # one-liners as strong as smoothed detectors
 # Scaling is part of a method that measures distances; without it the last two are straw men.
 SKLEARN = {
-    "EllipticEnvelope": ("covariance", {}, False),
-    "IsolationForest": ("ensemble", {}, False),
-    "LocalOutlierFactor": ("neighbors", {"novelty": True}, True),
-    "OneClassSVM": ("svm", {}, True),
+    "EllipticEnvelope": ("sklearn.covariance", {}, False),
+    "IsolationForest": ("sklearn.ensemble", {}, False),
+    "LocalOutlierFactor": ("adlib.compare.bounded", {"novelty": True}, True),
+    "OneClassSVM": ("adlib.compare.bounded", {}, True),
 }
 
 
@@ -72,7 +72,7 @@ def _by_name(text: str) -> Any:
     name, parameters = _parsed(text)
     if name in SKLEARN:
         module, fixed, scaled = SKLEARN[name]
-        model = getattr(import_module(f"sklearn.{module}"), name)(**fixed)
+        model = getattr(import_module(module), name)(**fixed)
         if scaled:
             from sklearn.preprocessing import StandardScaler
 

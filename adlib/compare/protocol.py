@@ -20,9 +20,11 @@ from adlib.base import (
     anomaly_score,
     before_core,
     core,
+    expected_cost,
     is_stateful,
     score_by,
 )
+from adlib.cost import say
 from adlib.datasets import Dataset
 from adlib.detectors.committee import Committee
 from adlib.hindsight import (
@@ -98,7 +100,9 @@ class Foreign(Detector):
         return self.lookback
 
     def fit(self, X: ArrayLike, y: None = None) -> "Foreign":
-        self._fit(np.asarray(X))
+        X, model = np.asarray(X), core(self.model)
+        say(type(model).__name__, X.shape, expected_cost(model, *X.shape), [])
+        self._fit(X)
         return self
 
     def anomaly_score(self, X: ArrayLike) -> Scores:
@@ -218,6 +222,15 @@ def _prepared(model: Any, seed: int, alpha: float) -> Any:
     if not _calibrates_itself(detector):
         detector.calibration = None
     return model
+
+
+def cell_cost(model: Any, dataset: Dataset) -> float:
+    """Seconds that a cell is expected to take; NaN where nobody knows."""
+    if isinstance(model, str):
+        return 0.0
+    n, rest = dataset.calibrate_start, len(dataset) - dataset.calibrate_start
+    cost = expected_cost(core(model), n, dataset.X.shape[1])
+    return cost.fit_s + cost.score_s * rest / n
 
 
 def _known_scores(name: str, dataset: Dataset) -> Scores:

@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
 from adlib.arguments import column as per_row
 from adlib.arguments import floats, listed, number
@@ -28,10 +29,12 @@ from adlib.base import (
     Plan,
     Scores,
     core,
+    expected_cost,
     is_stateful,
     score_by,
     split_folds,
 )
+from adlib.cost import Cost, CostWarning
 from adlib.scaling import stands_still, worth
 from adlib.thresholds import Calibration, above_ties
 
@@ -217,6 +220,20 @@ class Committee(Detector):
 
     def _n_held_out(self, n: int) -> int:
         return max(super()._n_held_out(n), self.context_ + 1)  # there is no score without scales
+
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        costs = self._member_costs(n, d)  # one that nobody knows counts for nothing
+        return float(np.nansum([c.fit_s for c in costs])), float(
+            np.nansum([c.score_s for c in costs])) / n
+
+    def _values(self, n: int, d: int) -> float:
+        return super()._values(n, d) + max(c.values for c in self._member_costs(n, d))
+
+    def _member_costs(self, n: int, d: int) -> list[Cost]:
+        named, given = self._named()
+        used = [core(named[name]) for name in named
+                if isinstance(self.weights, str) or given[name] > 0]
+        return [expected_cost(member, n, d) for member in used]
 
     def _fit(self, X: Matrix) -> None:
         self._train(X, Plan(slice(0, len(X)), None, []))
@@ -508,7 +525,8 @@ class Committee(Detector):
     def _map(self, function: Callable, jobs: list[tuple], size: int, **how: Any) -> list:
         """Run jobs, in parallel where it pays; results in order, the same either way."""
         if self.n_jobs in (None, 1) or size < PARALLEL_PAYS:
-            return [function(*job) for job in jobs]
+            return [function(*job) for job in tqdm(
+                jobs, desc=type(self).__name__, delay=5, leave=False, disable=None)]
         return Parallel(n_jobs=self.n_jobs, **how)(delayed(function)(*job) for job in jobs)
 
     # -- feedback -----------------------------------------------------------------------------
@@ -581,6 +599,7 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
     np.random.seed(seed)  # noqa: NPY002
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", CostWarning)  # said once, of all of them
         try:
             copy.set_params(**changes).fit(X)
             # what follows the held-out rows is judged next: a stateful copy learns them too

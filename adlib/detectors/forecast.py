@@ -140,6 +140,15 @@ class LinearForecast(Detector):
         usual = self._remembered(errors / self.noise_)[lags:]
         self.usual_ = np.maximum(np.quantile(usual, self.tail, axis=0), LEAST_USUAL)
 
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        own = self.n_features_in_
+        past = d - own
+        fit = 5e-11 * n * past * (past + own) + 3e-11 * past**3 + 3e-7 * n * own
+        return (2 if self.calibration == "auto" else 1) * fit, own * (1e-7 + 5e-11 * past)
+
+    def _values(self, n: int, d: int) -> float:
+        return super()._values(n, self.n_features_in_) + 3.0 * _SLICE
+
     def _solve(self, Z: NDArray[np.float64]) -> None:
         """Learn the forecast from standardised rows."""
         weights = ridge_readout(self._lagged(Z), self.ridge)
@@ -349,6 +358,10 @@ class OnlineForecast(OnlineDetector):
     def learn_one(self, x: NDArray[np.float64]) -> None:
         """Learn one row of shape (n_features,)."""
         self.process_one(x)
+
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        row = 1.2e-5 + 3e-7 * self.n_features_in_
+        return n * row, row
 
     def process_one(self, x: NDArray[np.float64]) -> float:
         """Score one row of shape (n_features,), then learn it."""

@@ -76,6 +76,7 @@ class GAN(CodeDetector):
     """
 
     latent_dim: int
+    _pace = (4.5e-5, 1.8e-7, 0)
     _betas = (0.5, 0.999)  # long memories let the two players chase each other
 
     def __init__(self, *, adversarial_weight: float = 1.0, feature_weight: float = 0.3,

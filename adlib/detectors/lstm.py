@@ -125,6 +125,8 @@ class LSTM(SequenceDetector):
     True
     """
 
+    _pace = (4e-6, 8e-8, 1)
+
     def __init__(self, *, hidden_size: int = 64, n_layers: int = 1, **base: Any):
         super().__init__(**base)
         self.hidden_size = hidden_size

@@ -68,6 +68,9 @@ class PCAReconstruction(Detector):
             k = int(np.searchsorted(share, k)) + 1
         self.axes_ = np.ascontiguousarray(axes[:min(k, len(axes) - 1)])
 
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        return n * d * (3e-8 + 5e-11 * d) + 2e-10 * d**3, d * (1.5e-8 + 2e-11 * d)
+
     def _fold(self) -> Self:
         part = super()._fold()
         part.n_components = len(self.axes_)

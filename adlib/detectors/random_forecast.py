@@ -77,6 +77,12 @@ class RandomFeatureForecast(LinearForecast):
         self._check_whole("n_hidden")
         self._check_number("worth", above=0, most=np.inf)
 
+    def _work(self, n: int, d: int) -> tuple[float, float]:
+        units = d - self.n_features_in_ + int(self.n_hidden)
+        fit, row = super()._work(n, d)
+        return (fit + 1e-10 * n * units * (units + self.n_features_in_),
+                row + 5e-11 * units * int(self.n_hidden))
+
     def _solve(self, Z: NDArray[np.float64]) -> None:
         super()._solve(Z)
         rng, (lags, d, _) = np.random.default_rng(self.seed_), self.weights_.shape

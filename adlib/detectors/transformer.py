@@ -51,6 +51,8 @@ class Transformer(SequenceDetector):
     True
     """
 
+    _pace = (1.4e-5, 8e-8, 1)
+
     def __init__(self, *, width: int = 64, n_layers: int = 2, n_heads: int = 4,
                  dropout: float = 0.0, learning_rate: float = 2e-3, **base: Any):
         super().__init__(learning_rate=learning_rate, **base)

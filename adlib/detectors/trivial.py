@@ -24,6 +24,7 @@ class RandomScore(Detector):
     """
 
     _heeds_moves = False  # chance is the same for all rows
+    _per_value = 5e-8
 
     def __init__(self, *, random_state: Any = None, **base: Any):
         super().__init__(**base)
@@ -55,6 +56,8 @@ class MaxAbsZ(Detector):
         See `adlib.Detector`.
     """
 
+    _per_value = 5e-8
+
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.center_, self.scale_ = center_scale(X)
 
@@ -77,6 +80,8 @@ class MovingDeviation(Detector):
     alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
+
+    _per_value = 5e-8
 
     def __init__(self, *, window: int = 8, **base: Any):
         super().__init__(window=window, **base)
@@ -102,6 +107,8 @@ class FirstDifference(Detector):
     alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
     """
+
+    _per_value = 5e-8
 
     def __init__(self, *, window: int = 2, **base: Any):
         super().__init__(window=window, **base)

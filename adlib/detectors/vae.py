@@ -69,6 +69,7 @@ class VAE(CodeDetector):
     """
 
     latent_dim: int
+    _pace = (1.2e-5, 3e-8, 0)
 
     def __init__(self, *, kl_weight: float = 0.1, samples: int = 0, learn_variance: bool = False,
                  epochs: int = 50, learning_rate: float = 3e-3, weight_decay: float = 0.0,

@@ -430,6 +430,7 @@ class RollingZScore(FlatStateDetector):
     400
     """
 
+    _per_value = 6e-9
     _robust = False
     _head = HEAD
     _learned = ("seen", "position", "outnumbered", "oldest")
@@ -511,4 +512,5 @@ class RobustZScore(RollingZScore):
     False
     """
 
+    _per_value = 1.4e-7
     _robust = True
