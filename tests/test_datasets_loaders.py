@@ -265,6 +265,40 @@ def test_text_columns_are_left_out_with_a_word(write):
     assert data.feature_names == ("heat", "flow") and not data.y.any()
 
 
+def test_text_becomes_columns_of_what_the_history_holds(write):
+    rows = [f"{i},{'red' if i % 2 else 'blue'},{'' if i == 3 else 'on'},id{i},{i % 3 == 0}\n"
+            for i in range(50)]
+    rows[-1] = "49,green,on,id49,False\n"
+    path = write("heat,colour,pump,part,open\n" + "".join(rows))
+    with pytest.warns(UserWarning) as said:
+        data = load_csv(path, categorical="onehot", train_fraction=0.5)
+    assert data.feature_names == ("heat", "colour=blue", "colour=red", "pump=on", "pump=(missing)",
+                                  "open")
+    assert data.X[3].tolist() == [3, 0, 1, 0, 1, 1] and data.X[-1].tolist() == [49, 0, 0, 1, 0, 0]
+    texts = " ".join(str(w.message) for w in said)
+    assert "'part' left out: 25 values in 25 training rows name the rows" in texts
+    assert "column 'colour': 1 later rows hold what no training row does (the first: 'green')" in (
+        texts)
+    named = load_csv(path, categorical="onehot", feature_columns=["pump", "heat"])
+    assert named.feature_names == ("pump=on", "pump=(missing)", "heat")
+    with (pytest.warns(UserWarning, match="name the rows"),
+          pytest.raises(ValueError, match="has no column to use besides identifiers")):
+        load_csv(path, categorical="onehot", feature_columns=["part"], train_fraction=0.9)
+    leak = write("heat,label\n1,ok\n2,bad\n")
+    with pytest.raises(ValueError, match="reads like a label"):
+        load_csv(leak, categorical="onehot")
+
+
+def test_rare_categories_share_a_column(write):
+    words = ["a"] * 30 + ["b"] * 20 + [f"w{i:02d}" for i in range(22)] * 2
+    path = write("kind\n" + "\n".join(words) + "\n")
+    with pytest.warns(UserWarning, match="5 rare values of 24 share one column"):
+        data = load_csv(path, categorical="onehot", train_fraction=0.99)
+    assert len(data.feature_names) == 20 and data.feature_names[-1] == "kind=(other)"
+    assert data.feature_names[:3] == ("kind=a", "kind=b", "kind=w00")
+    assert (data.X.sum(axis=1) == 1).all() and data.X[:, -1].sum() == 10
+
+
 def test_a_label_that_would_leak_is_refused(write):
     path = write("a,Anomaly,y\n1,0,0\n2,1,1\n")
     for options in ({}, {"label_column": "y"}):

@@ -431,6 +431,7 @@ def loaders():
                                  when=["when"], doubled=["heat", "heat"]),
         "normal_label": fixed(lambda rng: "ok", other="fault"),
         "train_fraction": number(0.5), "missing": choice("error", "drop", "hold", "keep"),
+        "categorical": choice("drop", "onehot"),
         "time_unit": choice(None), "name": fixed(lambda rng: "mine"),
     }
     says = tuple(p.name for p in folder.iterdir()) + ("no.csv", folder.name)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from adlib.arguments import listed, number, one_of
 from adlib.arguments import path as as_path
+from adlib.datasets.categories import with_categories
 from adlib.datasets.dataset import Dataset
 
 __all__ = ["load_csv"]
@@ -50,6 +51,7 @@ def load_csv(
     label_windows: Sequence[Sequence[object]] | PathLike | None = None,
     train_fraction: float = 0.4,
     missing: str = "error",
+    categorical: str = "drop",
     time_unit: str | None = None,
     name: str | None = None,
 ) -> Dataset:
@@ -70,8 +72,8 @@ def load_csv(
         Column of dates, or of numbers when ``time_unit`` says what they count. 03.04.2024 is the
         third of April; of 03/04/2024 the other rows decide (if none does: March, with a warning).
     feature_columns : sequence of str, default=None
-        Columns to use; all other numeric ones if None (columns of text, empty ones and those
-        without a name are left out with a warning, one that is named like a label is refused).
+        Columns to use; all others if None (empty ones and those without a name are left out with
+        a warning, as columns of text are by default; one that is named like a label is refused).
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
@@ -83,7 +85,15 @@ def load_csv(
         Share of rows, in time order, that are history.
     missing : {"error", "drop", "hold", "keep"}, default="error"
         What to do with missing or infinite values: refuse, drop the row, repeat the last value
-        (first rows without one are dropped), or keep them as NaN.
+        (first rows without one are dropped), or keep them as NaN, for ``missing="impute"`` of
+        detectors and `adlib.compare.compare`.
+    categorical : {"drop", "onehot"}, default="drop"
+        What to do with columns of text (True and False are 0 and 1, no text): leave them out, or
+        make a column of zeros and ones of each value, such as ``colour=red``. The values are those
+        of the history, at most 20 a column, of which the last then holds the rarer ones together
+        (``colour=(other)``); a missing text is a value (``colour=(missing)``); a value that comes
+        later is 0 in all of them, with a warning. A column that names the rows (more than 20 values
+        in more than half of as many) is left out.
     time_unit : {"s", "ms", "us", "ns"}, default=None
         Unit of a numeric time column, counted from 1970.
     name : str, default=None
@@ -111,6 +121,7 @@ def load_csv(
     array([0, 1], dtype=int8)
     """
     one_of(missing, "missing", ("error", "drop", "hold", "keep"))
+    one_of(categorical, "categorical", ("drop", "onehot"))
     one_of(time_unit, "time_unit", (None, "s", "ms", "us", "ns"))
     number(train_fraction, "train_fraction", above=0, below=1)
     path = as_path(path, "path")
@@ -135,19 +146,21 @@ def load_csv(
     if kind is None:
         kind = np.where(y, "anomaly", "")
     special = [c for c in (label_column, time_column) if c is not None]
-    values = _features(path, frame, feature_columns, special)
+    values, names = _features(path, frame, feature_columns, special, categorical == "onehot")
 
     keep = _present(path, values, missing)
-    if missing == "hold":
-        values = values.ffill()
+    train_end = int(train_fraction * keep.sum())
+    values = (values.ffill() if missing == "hold" else values)[keep]
+    if len(names) > values.shape[1]:
+        values = with_categories(path.name, values, frame[keep], names, train_end)
     return Dataset(
         name=path.stem if name is None else str(name),
-        X=values[keep].to_numpy(np.float64),
+        X=values.to_numpy(np.float64),
         y=y[keep],
         time=None if time is None else time[keep],
         feature_names=tuple(values.columns),
         kind=kind[keep],
-        train_end=int(train_fraction * keep.sum()),
+        train_end=train_end,
         source=f"file {path.name}",
     )
 
@@ -390,29 +403,40 @@ def _seen(words: np.ndarray) -> str:
 
 
 def _features(
-    path: Path, frame: pd.DataFrame, wanted: Sequence[str] | None, special: Sequence[str]
-) -> pd.DataFrame:
-    """The numeric feature columns, infinite values as missing ones."""
+    path: Path, frame: pd.DataFrame, wanted: Sequence[str] | None, special: Sequence[str],
+    with_texts: bool,
+) -> tuple[pd.DataFrame, list[str]]:
+    """The numeric feature columns, infinite values as missing ones; names of all features."""
     wanted = [] if wanted is None else wanted
     asked = [wanted] if isinstance(wanted, str) else listed(wanted, "feature_columns")
     require(path, frame, asked, "feature_columns")
     if leaked := [c for c in asked if c in special]:
         raise ValueError(f"{path.name}: {leaked} cannot be features and labels or time at once")
     names = asked or _usable(path, frame, special)
-    found = {name: _numbers(path, frame[name], wanted=bool(asked)) for name in names}
+    asks = bool(asked) and not with_texts
+    found = {name: _numbers(path, frame[name], wanted=asks) for name in names}
     columns = {name: numbers for name, numbers in found.items() if numbers is not None}
-    if left_out := [name for name in found if name not in columns]:
-        warnings.warn(f"{path.name}: text columns left out: {left_out}", stacklevel=3)
-    odd = [c for c in columns if re.sub(r"[\s-]", "_", c.lower()) in LABEL_LIKE]
-    if odd and not asked:
+    used = list(found) if with_texts else list(columns)
+    if len(used) < len(found):
+        warnings.warn(
+            f"{path.name}: text columns left out: {[c for c in found if c not in columns]} "
+            "(load_csv(categorical='onehot') makes features of them)", stacklevel=3
+        )
+    _no_label(path, [] if asked else used)
+    if not used:
+        raise ValueError(f"{path.name}: has no numeric column to use; columns: {list(frame)}")
+    return pd.DataFrame(columns, index=frame.index), used
+
+
+def _no_label(path: Path, used: Sequence[str]) -> None:
+    """Refuse features that nobody named and that read like labels."""
+    odd = [c for c in used if re.sub(r"[\s-]", "_", c.lower()) in LABEL_LIKE]
+    if odd:
         raise ValueError(
             f"{path.name}: {odd} would be used as a feature and reads like a label, which would "
             "leak; pass label_column=, or name the columns to use: "
-            f"feature_columns={[c for c in columns if c not in odd]}"
+            f"feature_columns={[c for c in used if c not in odd]}"
         )
-    if not columns:
-        raise ValueError(f"{path.name}: has no numeric column to use; columns: {list(frame)}")
-    return pd.DataFrame(columns)
 
 
 def _usable(path: Path, frame: pd.DataFrame, special: Sequence[str]) -> list[str]:
