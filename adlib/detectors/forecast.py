@@ -147,7 +147,7 @@ class LinearForecast(Detector):
         return (2 if self.calibration == "auto" else 1) * fit, own * (1e-7 + 5e-11 * past)
 
     def _values(self, n: int, d: int) -> float:
-        return super()._values(n, self.n_features_in_) + 3.0 * _SLICE
+        return super()._values(n, self.n_features_in_) + 2.0 * min(n * d, _SLICE)
 
     def _solve(self, Z: NDArray[np.float64]) -> None:
         """Learn the forecast from standardised rows."""
