@@ -46,7 +46,7 @@ class RandomFeatureAE(Detector):
     [-.027, .021], AP -.003 [-.029, .023] on 89 sets of ADBench and macrOData, and with other
     strengths, so that both together are `Ensemble` (`benchmarks/networks.py`, one seed, 95 %
     intervals over sets). Fails where the manifold of normal rows is sharper than the noise, as it
-    is on many tables of at most four columns, and with very many features (time grows with the
+    may be on tables of at most four columns, and with very many features (time grows with the
     square of ``n_hidden`` + features). More or less noise on features with heavy tails was tried
     and does not pay.
 
