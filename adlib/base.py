@@ -446,8 +446,12 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             with _overflows():
                 held_out = self._fit_held_out(X)
             if held_out is not None:
-                self.calibrate_scores(kept(held_out, filled))
+                self._calibrate_held_out(held_out, filled)
         return self
+
+    def _calibrate_held_out(self, held_out: NDArray[np.float64], filled: Filled) -> None:
+        """`calibrate_scores` by what `_fit_held_out` gave, which is of the last rows."""
+        self.calibrate_scores(kept(held_out, filled))
 
     def expected_cost(self, n_rows: int, n_features: int) -> Cost:
         """What `fit` and scores of so many rows are going to cost; `fit` warns beyond a minute.

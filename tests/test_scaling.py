@@ -70,6 +70,21 @@ def test_a_move_in_calibration_rows_is_part_of_the_budget():
     assert model.detect(X[N:]).is_anomaly.mean() <= 0.05
 
 
+def test_a_move_in_calibration_rows_is_part_of_a_committees_budget():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 2))
+    X[:, 1] = 0.0
+    X[400:, 1] = rng.random(100) < 0.3  # of the rows that are held out
+    T = rng.normal(size=(500, 2))
+    T[:, 1] = rng.random(500) < 0.3
+    model = Ensemble(members=[KNN(), MaxAbsZ()], calibration="split", random_state=0).fit(X)
+    assert model.detect(T).is_anomaly.mean() < 0.15
+    assert model.calibrate(T).detect(T).is_anomaly.mean() <= 0.05
+    threshold, worth = model.threshold_, model.worth_
+    model.feedback(T, np.zeros(500), rate=0.0)
+    assert (model.threshold_, model.worth_) == (threshold, worth)
+
+
 def test_moves_are_explained():
     X = rows(2, 3)
     X[-1, 0] = 0.05

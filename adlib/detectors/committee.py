@@ -35,7 +35,8 @@ from adlib.base import (
     split_folds,
 )
 from adlib.cost import Cost, CostWarning
-from adlib.scaling import stands_still, worth
+from adlib.missing import Filled, kept
+from adlib.scaling import stands_still
 from adlib.thresholds import Calibration, above_ties
 
 Matrix = NDArray[np.float64]
@@ -78,6 +79,8 @@ class Committee(Detector):
     ----------
     report_, members_, names_, weights_, scales_, held_out_
         See `Ensemble`. ``held_out_`` has NaN where a member has no score.
+    moves_ : ndarray of int, shape (n_rows,)
+        Columns that moved in the row of ``held_out_`` and stood still in training.
     """
 
     report_: list[dict[str, Any]]
@@ -242,7 +245,7 @@ class Committee(Detector):
         plan = self.plan(len(X))
         if not self.is_stateful:  # whose members follow what moves
             self._settled(X[plan.train])
-        held_out = self._train(self.windowed(X), plan)
+        held_out = self._train(self.windowed(self._calm(X)), plan)
         if plan.held_out is not None:
             held_out = self._without_blind(held_out)
         for row in self.report_:
@@ -250,6 +253,10 @@ class Committee(Detector):
                 warnings.warn(f"{type(self).__name__} goes on without {row['member']}: "
                               f"{row['reason']}", MemberWarning, stacklevel=3)
         return None if plan.held_out is None else held_out
+
+    def _calibrate_held_out(self, held_out: Matrix, filled: Filled) -> None:
+        n_moved = self._moved(filled.rows).sum(axis=1)[len(filled.rows) - len(held_out):]
+        self._calibrated(kept(held_out, filled), kept(n_moved, filled))
 
     def _train(self, X: Matrix, plan: Plan) -> Matrix:
         """Train the members on windows; held-out scores of those that succeed, (n, n_members)."""
@@ -339,14 +346,14 @@ class Committee(Detector):
         """
         check_is_fitted(self, "members_")
         filled = self.filled(X_normal)
-        X = self.windowed(filled.rows)
+        X = self.windowed(self._calm(filled.rows))
         counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
         counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap) & ~filled.blind
         with self._all_or_nothing():
             self._detach()
             raw = self._member_scores(X, "process")[counts]
-            self.calibrate_scores(raw if hasattr(self, "scales_") else self._without_blind(raw))
-        return self
+            raw = raw if hasattr(self, "scales_") else self._without_blind(raw)
+            return self._calibrated(raw, self._moved(filled.rows).sum(axis=1)[counts])
 
     def process(self, X: ArrayLike) -> Scores:
         """Score rows; online members keep what they learned, as `OnlineDetector.process` does.
@@ -391,24 +398,30 @@ class Committee(Detector):
             When a member has no score at all, or the shape is another one.
         """
         raw = self._checked_scores(scores)
+        return self._calibrated(raw, np.zeros(len(raw), np.int64))
+
+    def _calibrated(self, raw: Matrix, n_moved: NDArray[np.int64]) -> Self:
+        """`calibrate_scores` of rows in which so many columns moved that stood still, unseen."""
         with self._all_or_nothing():
             if hasattr(self, "scales_"):
-                self._set_held_out(self.surprises_of(raw))
+                self._set_held_out(self.surprises_of(raw), n_moved)
             else:
                 self.scales_ = [_scale(column, name) for name, column in zip(
                     self.names_, raw.T, strict=True)]
                 held_out = self._cross_scaled(raw)
                 if self.weights == "agreement":
                     self._set_weights(_agreement(held_out))
-                self._set_held_out(held_out)
+                self._set_held_out(held_out, n_moved)
         return self
 
-    def _set_held_out(self, surprises: Matrix) -> None:
+    def _set_held_out(self, surprises: Matrix, n_moved: NDArray[np.int64]) -> None:
         combined = self.combined(surprises)
-        finished = self._smoothed(combined[~np.isnan(combined)])[self._memory:]
+        known = ~np.isnan(combined)
+        finished = self._smoothed(combined[known])[self._memory:]
+        if len(finished):
+            finished = self._raised_by_own(finished, n_moved[known][self._memory:])
         super().calibrate_scores(finished)
-        self.worth_ = worth(finished)
-        self.held_out_ = surprises
+        self.held_out_, self.moves_ = surprises, n_moved
 
     def _cross_scaled(self, raw: Matrix) -> Matrix:
         """Surprise of each held-out score against those of the other folds.
@@ -570,7 +583,8 @@ class Committee(Detector):
         p = np.exp(-self._surprises(self.windowed(X))[judged])
         loss = np.where(y[judged, None] == 1, p, 1 - p).sum(axis=0)
         self._set_weights(self.weights_ * np.exp(-rate * (loss - loss.min())))
-        self._set_held_out(self.held_out_)
+        self._set_held_out(self.held_out_, getattr(self, "moves_", np.zeros(
+            len(self.held_out_), np.int64)))  # none are known of models that an older adlib saved
         return self
 
 
