@@ -7,7 +7,7 @@ thresholds and scikit-learn's view of it are here, once.
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy, deepcopy
 from typing import Any, NamedTuple, Self
 
@@ -1048,6 +1048,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 if np.isfinite(X.sum()):
                     return X
         _refuse_odd(X)
+        X = _nan_for_na(X)
         # C order: a Fortran-ordered copy sums in another order, and scores would differ
         try:
             return validated(self, X, order="C", reset=reset, ensure_all_finite=(
@@ -1251,9 +1252,10 @@ class OnlineDetector(Detector):
         first = not hasattr(self, "n_features_in_")
         if first:
             self.check_params()
-        filled = self._filled(self._given(X, reset=first))
-        if first:
-            self._start(filled.rows.shape[1])
+        with self._all_or_nothing() if first else nullcontext():  # refused rows start nothing
+            filled = self._filled(self._given(X, reset=first))
+            if first:
+                self._start(filled.rows.shape[1])
         with _overflows():
             return self._checked(self._process(filled.rows), len(filled.rows)), filled
 
@@ -1519,6 +1521,13 @@ def _refuse_odd(X: Any) -> None:
                              f"encode them (a time column belongs into the index)")
     elif isinstance(X, np.ndarray) and X.dtype.kind in "mMUS":
         raise ValueError(f"X must hold numbers, got dtype {X.dtype}")
+
+
+def _nan_for_na(X: Any) -> Any:
+    """A frame without pandas' NA among its Python objects: no float is made of it."""
+    if hasattr(X, "mask") and hasattr(X, "columns") and any(kind.kind == "O" for kind in X.dtypes):
+        return X.mask(X.isna(), np.nan)
+    return X
 
 
 def _numeric(column: Any) -> bool:

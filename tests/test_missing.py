@@ -150,6 +150,27 @@ def test_online_detectors_fill_row_by_row():
 
 
 @pytest.mark.filterwarnings("ignore::adlib.missing.MissingWarning")
+def test_rows_that_are_refused_start_no_online_detector():
+    model = RollingZScore(missing="impute")
+    with pytest.raises(ValueError, match="fit it first"):
+        model.process(rows(50, share=0.2))
+    assert not hasattr(model, "n_features_in_")
+    assert np.isfinite(model.process(rows(50))).all()
+
+
+def test_every_missing_value_of_pandas_is_one():
+    frame = pd.DataFrame(rows(60), columns=NAMES)
+    model = MaxAbsZ(missing="impute").fit(frame)
+    usual = frame[:2].copy()
+    usual.iloc[1, 2] = np.nan
+    for value in (None, pd.NA):
+        odd = usual.astype(object)
+        odd.iloc[1, 2] = value
+        assert (model.anomaly_score(odd) == model.anomaly_score(usual)).all()
+        with pytest.raises(ValueError, match="row 1, column 'c'"):
+            MaxAbsZ().fit(odd)
+
+
 def test_a_committee_fills_once_and_members_keep_their_seeds():
     full = rows(300)
     plain, filling = (Voting(random_state=0, missing=how, members=[KNN(), MaxAbsZ()]).fit(full)
