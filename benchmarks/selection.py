@@ -47,7 +47,8 @@ thinned out among the rows seen, on the tables that have a fifth of them at leas
 What came out: by the rule as it stands none is offered, since on the 22 tables of ADBench, where
 always the Ensemble is a hundredth of AUC below the best, no gain in AUC has an interval above none.
 On macrOData and on both together the contrast gains, where a tenth of the rows or more are
-anomalous, and nothing that leaves it out gains for sure. `rank_unlabelled` shows it, keeps the first detector unless another is ahead by two standard errors, and says what that is
+anomalous, and nothing that leaves it out gains for sure. `rank_unlabelled` shows it, keeps the
+first detector unless another is ahead by two standard errors, and says what that is
 worth. Fixed after most results had been seen: that two standard errors are asked for and not one
 (the Ensemble had become better meanwhile), and that the texts name three averaged detectors (two to
 four do alike on both collections). The curve over the share of anomalies was added after the first

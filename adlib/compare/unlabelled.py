@@ -104,7 +104,7 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     which two to four do alike.) The best at finding injected anomalies and the one most like the
     others are no better than always `Ensemble`; the steadiest is worse than one drawn at random.
     Where fewer than a tenth of the rows are anomalous, ``choice`` gains nothing and the highest
-    contrast loses. Fifty labelled rows choose better. Series were not tried.
+    contrast loses. A hundred labelled rows choose better. Series were not tried.
 
     Parameters
     ----------
