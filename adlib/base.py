@@ -200,7 +200,7 @@ def expected_cost(model: Any, n: int, d: int) -> Cost:
     model.calibration = None
     try:
         return model.expected_cost(n, d)
-    except ValueError:
+    except (TypeError, ValueError):
         return Cost(np.nan, np.nan, 0.0)
 
 
@@ -471,7 +471,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            When so many rows are too few to fit.
+            When so many rows are too few to fit, or a parameter is out of range.
 
         Examples
         --------
@@ -479,6 +479,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         >>> KNN(max_rows=None).expected_cost(1_000_000, 20).fit_s > 3_600
         True
         """
+        self.check_params()
         return self._cost(whole(n_rows, "n_rows", 2), whole(n_features, "n_features", 1))
 
     def _cost(self, n: int, n_features: int) -> Cost:

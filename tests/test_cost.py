@@ -47,6 +47,11 @@ def test_every_detector_says_what_it_costs(name):
     assert not hasattr(model, "n_features_in_")
 
 
+def test_a_parameter_out_of_range_is_named_before_its_cost():
+    with pytest.raises(ValueError, match="max_rows must be"):
+        KNN(max_rows="x").expected_cost(100, 3)
+
+
 def test_the_folds_and_the_members_count():
     once, folds = (KNN(calibration=how).expected_cost(5_000, 5) for how in (None, "cross"))
     assert folds.fit_s > 3 * once.fit_s and folds.score_s == once.score_s
