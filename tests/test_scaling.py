@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from adlib.detectors import KNN, Ensemble, LinearForecast, PCAReconstruction, RandomFeatureAE
+from adlib.detectors import (
+    KNN,
+    Ensemble,
+    LinearForecast,
+    OnlineEnsemble,
+    OnlineForecast,
+    OnlineMahalanobis,
+    PCAReconstruction,
+    RandomFeatureAE,
+    RobustZScore,
+    RollingZScore,
+    SeasonalZScore,
+)
 from adlib.detectors.trivial import (
     FirstDifference,
     MaxAbsZ,
@@ -126,3 +138,19 @@ def test_a_move_of_a_still_column_is_bounded():
     z = standardise(np.array([[5.0], [5.0 + 1e-15], [4.9], [1e300]]), center, scale)
     assert z[:, 0].round(2).tolist() == [0.0, 0.0, -3.29, 3.29]  # one in 1,000, on either side
     assert not moved(np.full((2, 1), 5.0), still_values(np.full((3, 1), 5.0))).any()
+
+
+@pytest.mark.parametrize("model", [RollingZScore(), RobustZScore(), SeasonalZScore(),
+                                   OnlineMahalanobis(), OnlineForecast(), OnlineEnsemble()],
+                         ids=repr)
+def test_a_stream_is_flagged_where_a_still_column_moves(model):
+    X = np.random.default_rng(0).normal(size=(1_600, 4))
+    X[:, 0] = 5.0
+    detector = model.set_params(alpha=0.05).fit(X[:1_500])
+    later = X[1_500:].copy()
+    later[50:, 0] = 5.0000001
+    small = detector.detect(later)
+    later[50:, 0] = 1e6
+    large = detector.detect(later)
+    assert small.is_anomaly[50] and large.is_anomaly[50]
+    assert small.score.max() < 1e3 and large.score.max() < 1e3  # not 1e8, then or later

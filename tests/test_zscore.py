@@ -15,7 +15,8 @@ BOTH = pytest.mark.parametrize("cls", [RollingZScore, RobustZScore])
 def centre_and_scale(cls, rows):
     """Centre and scale of each column of rows (n, d), from the definition."""
     if cls is RollingZScore:
-        return rows.mean(axis=0), rows.std(axis=0)
+        # from the first row: equal ones have their own value for a mean
+        return rows[0] + (rows - rows[0]).mean(axis=0), rows.std(axis=0)
     centre = np.median(rows, axis=0)
     scale = 1.4826 * np.median(np.abs(rows - centre), axis=0)
     return centre, np.where(scale == 0, 1.2533 * np.abs(rows - centre).mean(axis=0), scale)
@@ -29,8 +30,12 @@ def reference(cls, X, *, window, warm_up=10, gate=None, release=50, min_scale=1e
         score = 0.0
         if len(learned) >= warm_up:
             centre, scale = centre_and_scale(cls, np.array(learned))
-            scale = np.maximum(scale, np.maximum(min_scale, 1e-9 * np.abs(centre)))
-            score = np.max(np.abs(x - centre) / scale)
+            least = 2e-15 * np.abs(centre)  # what stands still: as if one row had moved as far
+            n = len(learned)
+            most = np.sqrt(n) if cls is RollingZScore else n / 1.2533
+            most = np.where(scale <= least + 1e-16, most, np.inf)
+            z = np.abs(x - centre) / np.maximum(scale, np.maximum(min_scale, least))
+            score = np.max(np.minimum(z, most))
         scores.append(score)
         recent.append(x)
         if gate is None or score <= gate:
@@ -82,7 +87,6 @@ def test_scores_are_those_of_the_definition(cls, shape, window, n_features):
         assert (scores[:warm_up] == 0).all()
         expected = reference(cls, X, window=window, warm_up=warm_up)
         assert (expected[warm_up:] > 0).any()
-        # a constant divides what np.mean rounds off by a billionth of its size
         np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-5)
 
 
@@ -150,7 +154,9 @@ def test_a_constant_has_a_smallest_scale(cls):
     assert detector.score_one(np.array([5.2])) == pytest.approx(4.0)
     bare = cls(window=10)
     bare.process(constant)
-    assert 1e6 < bare.score_one(np.array([5.2])) < 1e9  # 0.2 over a billionth of 5
+    most = np.sqrt(10) if cls is RollingZScore else 10 / 1.2533
+    for x in (5.0000001, 5.2, 1e300):  # as if one of ten rows had moved as far
+        assert bare.score_one(np.array([x])) == pytest.approx(most)
 
 
 @BOTH

@@ -87,6 +87,12 @@ part: Callable[[Values, int, tuple[int, ...]], Values] = intrinsic(_part)  # typ
 
 
 @inner
+def rounding(centre: float) -> float:
+    """What values of this size may differ by and stand still: as `adlib.scaling` has it."""
+    return 2e-15 * abs(centre)  # eight units in the last place
+
+
+@inner
 def checked(x: Values, n_features: float) -> Values:
     """The row, if it can be one: a short one would be read past its end, a NaN never forgotten."""
     bad = len(x) != n_features

@@ -26,6 +26,7 @@ from adlib.detectors.flat import (
     named,
     part,
     record,
+    rounding,
 )
 
 _WORST = 1e70  # standard deviations: more would overflow where it is squared and summed
@@ -69,11 +70,22 @@ def cloud_at(state: Values, start: int, d: int) -> _Cloud:
 
 @inner
 def standardised(x: Values, cloud: _Cloud) -> Values:
-    """Distances of the features from their means, in standard deviations."""
+    """Distances of the features from their means, in standard deviations.
+
+    A move of one that stood still counts as if it had moved as far once before.
+    """
     z = np.empty(len(x))
     for j in range(len(x)):
-        z[j] = min(max((x[j] - cloud.mean[j]) / cloud.scale[j], -_WORST), _WORST)
+        most = _WORST if _moves(j, cloud) else np.sqrt(min(cloud.head.n, cloud.head.memory))
+        z[j] = min(max((x[j] - cloud.mean[j]) / cloud.scale[j], -most), most)
     return z
+
+
+@inner
+def _moves(j: int, cloud: _Cloud) -> bool:
+    """Whether a feature has ever moved by more than rounding; true before there is a cloud."""
+    least = rounding(cloud.mean[j])
+    return cloud.head.n == 0 or cloud.cov[j, j] > least * least
 
 
 @inner
@@ -119,7 +131,7 @@ def _held(distance: float, d: int) -> float:
 
 
 @inner
-def learn_row(z: Values, distance: float, cloud: _Cloud) -> None:
+def learn_row(x: Values, z: Values, distance: float, cloud: _Cloud) -> None:
     """Learn a row; one of large Mahalanobis distance is drawn in along the line to the mean.
 
     ``z`` is used up.
@@ -129,7 +141,11 @@ def learn_row(z: Values, distance: float, cloud: _Cloud) -> None:
     rate = max(1 / head.n, 1 / head.memory)
     held = _held(distance, d)
     for i in range(d):
-        z[i] *= held * cloud.scale[i]
+        if _moves(i, cloud):
+            z[i] *= held * cloud.scale[i]
+        else:  # a first move is the only measure of further ones, from the next row on
+            z[i] = min(max(x[i] - cloud.mean[i], -_WORST), _WORST)
+            cloud.scale[i] = max(cloud.scale[i], np.sqrt(rate) * abs(z[i]))
         for k in range(i + 1):
             cloud.cov[i, k] = (1 - rate) * (cloud.cov[i, k] + rate * z[i] * z[k])
         cloud.mean[i] += rate * z[i]
@@ -149,7 +165,7 @@ def _shrink(cloud: _Cloud) -> None:
     noise, signal = 0.0, 0.0
     n = min(head.n, 2 * head.memory)  # rows that a mean with these weights is worth
     for i in range(d):
-        floor = max(head.min_scale, 1e-9 * abs(cloud.mean[i]))
+        floor = max(head.min_scale, rounding(cloud.mean[i]))
         cloud.scale[i] = max(np.sqrt(cloud.cov[i, i]), floor)
         for k in range(i):
             R[i, k] = cloud.cov[i, k] / (cloud.scale[i] * cloud.scale[k])
@@ -263,7 +279,7 @@ def _process(x: Values, cloud: _Cloud, head: Record) -> float:
     recent = cloud.rows[:int(head.release)]
     verdict = admitted(x, score, head, recent)
     if verdict == 1:
-        learn_row(z, distance, cloud)
+        learn_row(x, z, distance, cloud)
     elif verdict == 2:
         begin(recent, cloud)
     return score
@@ -335,8 +351,8 @@ class OnlineMahalanobis(FlatStateDetector):
     release : int or None
         With a gate: as in `RollingZScore`, at least 2.
     min_scale : float
-        Smallest standard deviation to divide by, in the unit of the data. (A billionth of the
-        mean's size is used where that is larger.)
+        Smallest standard deviation to divide by, in the unit of the data. A feature that stood
+        still, to rounding, counts any move as if it had moved as far once before.
     alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`.
 

@@ -41,6 +41,7 @@ from adlib.detectors.flat import (
     named,
     part,
     record,
+    rounding,
 )
 from adlib.detectors.mahalanobis import (
     cloud_at,
@@ -234,13 +235,20 @@ def _residual(x: float, season: Record, t: int) -> float:
 
 
 @inner
+def _floor(season: Record, head: Record) -> float:
+    """The smallest deviation that is one; the ensemble's views have limits of their own."""
+    least = 1e-9 * abs(season.centre) if head.views > 0 else rounding(season.centre)
+    return max(head.min_scale, least)
+
+
+@inner
 def _deviation(season: Record, t: int, head: Record) -> float:
     """Standard deviation of the phase, leaning on that of all phases while visits are few."""
     phase = _phase(season, t)
     visits = season.visits[phase]
     size = (10 * season.spread + visits * season.spreads[phase]) / (10 + visits)
     # 1.2533 times the mean absolute deviation is a normal law's standard deviation
-    return max(1.2533 * size, head.min_scale, 1e-9 * abs(season.centre))
+    return max(1.2533 * size, _floor(season, head))
 
 
 @inner
@@ -250,9 +258,10 @@ def _learn(x: float, e: float, season: Record, t: int, head: Record) -> None:
     if season.n == 1:
         season.centre = x
     size, spread = abs(e), season.spread
-    floor = max(head.min_scale, 1e-9 * abs(season.centre))
+    floor = _floor(season, head)
     held = e
-    if season.n > _SETTLED:
+    # of what stood still, a first move is the only measure
+    if season.n > _SETTLED and (spread > floor or head.views > 0):
         limit = 10 * spread + floor
         held = min(max(e, -limit), limit)
         size = min(size, limit)
@@ -421,7 +430,10 @@ def _look_again(state: Values) -> None:
 
 @inner
 def _z(x: float, season: Record, t: int, head: Record) -> float:
-    return min(abs(_residual(x, season, t)) / _deviation(season, t, head), _WORST)
+    deviation = _deviation(season, t, head)
+    # of what stands still: as if it had moved as far once before
+    most = _WORST if deviation > _floor(season, head) else min(season.n, 1_000.0) / 1.2533
+    return min(abs(_residual(x, season, t)) / deviation, most)
 
 
 @inner
@@ -596,8 +608,8 @@ class SeasonalZScore(_Seasonal):
     warm_up : int
         Rows to learn before scoring starts, at least 2; earlier rows score 0.
     min_scale : float
-        Smallest deviation to divide by, in the unit of the data. (A billionth of the mean's size is
-        used where that is larger.)
+        Smallest deviation to divide by, in the unit of the data. A feature that stood still, to
+        rounding, counts any move as if it had moved as far once before.
     window : int
         Rows of `fit` in which the profile settles: their scores do not calibrate (four fifths of
         the rows, where that is less).
@@ -801,7 +813,7 @@ def _score_and_learn_joint(x: Values, cloud: Any, head: Record) -> float:
         return 0.0
     z = standardised(x, cloud)
     found, distance = row_score(z, cloud)
-    learn_row(z, distance, cloud)
+    learn_row(x, z, distance, cloud)
     return found
 
 

@@ -27,6 +27,7 @@ from adlib.detectors.flat import (
     named,
     part,
     record,
+    rounding,
 )
 
 # outnumbered: flagged rows less unflagged ones; oldest: of `recent`, the next to be replaced
@@ -35,6 +36,7 @@ HEAD = np.dtype(fields("robust window warm_up gate release min_scale seen positi
 _RING = HEAD.itemsize // 8  # where what follows the head begins
 _head_at = record(HEAD)
 
+_NO_UNIT = 1e-12  # the default of min_scale; a larger one is a unit that somebody gave
 _WORST = 1e150  # a z-score above this would overflow when squared
 
 
@@ -101,14 +103,19 @@ def _exact_z2(x: float, fresh: Values, m: int, n: int, ring: Values, head: Recor
     The window is the first n entries of the ring, where m fresh values are still to be written.
     """
     at = int(head.position)
-    centre = 0.0
+    first = fresh[-at] if at <= 0 < at + m else ring[0]
+    centre = 0.0  # from the first: what is large and moves little keeps its digits
     for i in range(n):
-        centre += (fresh[i - at] if at <= i < at + m else ring[i]) / n
+        centre += ((fresh[i - at] if at <= i < at + m else ring[i]) - first) / n
+    centre += first
     variance = 0.0
     for i in range(n):
         variance += ((fresh[i - at] if at <= i < at + m else ring[i]) - centre) ** 2 / n
-    floor = max(head.min_scale, 1e-9 * abs(centre))
+    least = rounding(centre)
+    floor = max(head.min_scale, least)
     z2 = (x - centre) ** 2 / max(variance, floor * floor)
+    if variance <= least * least and head.min_scale <= _NO_UNIT:
+        z2 = min(z2, float(n))
     return z2 if z2 >= 0 else 0.0  # inf / inf: the window holds values whose squares overflow
 
 
@@ -123,12 +130,14 @@ def _sums_z2(x: float, first: float, second: float, share: float, ref: float, mi
     square = second * share
     variance = square - mean * mean
     centre = mean + ref
-    floor = 1e-9 * abs(centre)
-    floor = floor if floor > min_scale else min_scale
+    least = rounding(centre)
+    floor = least if least > min_scale else min_scale
     floor *= floor
     dev = x - centre
-    return (dev * dev / (variance if variance > floor else floor)
-            if variance * 1e7 >= square else -1.0)
+    z2 = dev * dev / (variance if variance > floor else floor)
+    # of a window that stands still: what it would be if one of its rows had moved as far
+    most = 1.0 / share if variance <= least * least and min_scale <= _NO_UNIT else np.inf
+    return (z2 if z2 < most else most) if variance * 1e7 >= square else -1.0
 
 
 @inner
@@ -263,7 +272,10 @@ def _robust_z2(x: float, n: int, ordered: Values, min_scale: float) -> float:
         for i in range(n):
             total += abs(ordered[i] - centre)
         scale = 1.2533 * total / n
-    z = (x - centre) / max(scale, max(min_scale, 1e-9 * abs(centre)))
+    least = rounding(centre)
+    z = abs(x - centre) / max(scale, max(min_scale, least))
+    if scale <= least and min_scale <= _NO_UNIT:  # as if one of the rows had moved as far
+        z = min(z, n / 1.2533)
     return z * z
 
 
@@ -408,8 +420,9 @@ class RollingZScore(FlatStateDetector):
         moment, they are the new normal, and the window restarts from the last ``release`` rows.
         None never releases, and one lasting shift then blinds the detector for ever.
     min_scale : float
-        Smallest standard deviation to divide by, in the unit of the data. (A billionth of the
-        mean's size is used where that is larger.)
+        Smallest standard deviation to divide by, in the unit of the data. Where all rows of the
+        window are equal, to rounding, and this is the default, any move counts as if one of them
+        had moved as far.
     alpha, threshold, calibration, smoothing, missing
         See `adlib.Detector`; ``threshold=3.0`` is the textbook cut, which promises no false-alarm
         rate.
