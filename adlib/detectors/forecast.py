@@ -113,8 +113,9 @@ class LinearForecast(Detector):
     def look_for_period(self, X: NDArray[np.float64]) -> None:
         """Settle how many lags the rows that train determine, before all that depends on it."""
         self.n_features_in_ = X.shape[1]
+        lags = max(1, len(X[self._training_rows(len(X))]) // 4)
         super().look_for_period(X)
-        self.most_lags_ = max(1, len(X[self._training_rows(len(X))]) // 4)
+        self.most_lags_ = lags
 
     def _training_rows(self, n: int) -> slice:
         self.most_lags_ = 1  # `plan` asks for the context: the shortest, for now
