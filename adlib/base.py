@@ -32,6 +32,7 @@ from adlib.thresholds import (
     as_scores,
     check_alpha,
     decide,
+    rounded_up,
     rule_for,
 )
 from adlib.windows import Windows, validated
@@ -600,8 +601,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             n_moved[test] = part._moved(X[test]).sum(axis=1)
         # Where scores have atoms, all rows of one value lie together above or below a fold's cut.
         # What is judged is the final model's score: no quantile may lie below that of its own
-        order = np.argsort(held_out, kind="stable")
-        held_out[order] = np.maximum(held_out[order], np.sort(self._raw_scores(X)))
+        order, own = np.argsort(held_out, kind="stable"), rounded_up(self._raw_scores(X))
+        held_out[order] = np.maximum(held_out[order], np.sort(own))
         return self._raised_by_own(held_out, n_moved)
 
     # -- columns that stood still in training: `adlib.scaling` ---------------------------------
@@ -746,7 +747,8 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """
         if filled.gaps is None or not hasattr(self, "threshold_"):
             return scores
-        return raised(scores, filled, self.threshold_, float(self.calibration_.scores_.max()))
+        return raised(scores, filled, self.threshold_, float(
+            self.calibration_.scores_.max(initial=-np.inf)))
 
     def _raw_scores(self, X: NDArray[np.float64]) -> Scores:
         """Scores of calm rows, unsmoothed; windows of long inputs are made a slice at a time."""

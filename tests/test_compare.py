@@ -277,13 +277,13 @@ def test_calibration_leaves_each_recording_its_first_rows():
 
 
 def test_a_committee_is_calibrated_on_the_same_rows_as_others(monkeypatch):
-    calibrated, calibrate_scores = [], Ensemble.calibrate_scores
+    calibrated, by_scores = [], Ensemble._calibrated
 
-    def recorded(self, scores):
+    def recorded(self, scores, n_moved):
         calibrated.append(len(scores))
-        return calibrate_scores(self, scores)
+        return by_scores(self, scores, n_moved)
 
-    monkeypatch.setattr(Ensemble, "calibrate_scores", recorded)
+    monkeypatch.setattr(Ensemble, "_calibrated", recorded)
     for window, seen in ((8, 400 - 7 - 7), (1, 400 - 1 - 1)):
         model = Ensemble(members=[Distance(window=window)])
         cell = score_cell(model, recordings(calibrate_start=200, train_end=600))

@@ -76,7 +76,8 @@ def test_the_detector_finds_it_on_the_way_and_profits():
 class Season:
     """One feature's profile of a given period."""
 
-    def __init__(self, period, memory, release, min_scale=1e-12):
+    def __init__(self, period, memory, release, min_scale=1e-12, *, alone=False):
+        self.alone = alone  # no view of an ensemble, which has limits of its own
         self.period, self.memory, self.release = period, memory, release
         self.min_scale, self.phases = min_scale, min(period, 48)
         self.n, self.centre, self.level, self.spread, self.last = 0, 0.0, 0.0, 0.0, 0.0
@@ -95,10 +96,13 @@ class Season:
         phase = self.phase(t)
         visits = self.visits.get(phase, 0)
         size = (10 * self.spread + visits * self.spreads.get(phase, 0.0)) / (10 + visits)
-        return abs(self.residual(x, t)) / max(1.2533 * size, self.floor())
+        deviation = max(1.2533 * size, self.floor())
+        # a move of what stood still counts as if it had moved as far once before
+        most = min(self.n, 1_000) / 1.2533 if deviation <= self.floor() else np.inf
+        return min(abs(self.residual(x, t)) / deviation, most)
 
     def floor(self):
-        return max(self.min_scale, 1e-9 * abs(self.centre))
+        return max(self.min_scale, (2e-15 if self.alone else 1e-9) * abs(self.centre))
 
     def learn(self, x, t):
         e, phase = self.residual(x, t), self.phase(t)
@@ -106,7 +110,8 @@ class Season:
         if self.n == 1:
             self.centre = x
         spread, floor = self.spread, self.floor()
-        most = 10 * spread + floor if self.n > 50 else np.inf
+        knows = self.n > 50 and (spread > floor or not self.alone)
+        most = 10 * spread + floor if knows else np.inf
         held, size = np.clip(e, -most, most), min(abs(e), most)
         slow = max(1 / self.n, 0.001)
         self.centre += slow * held
@@ -191,7 +196,7 @@ class Forecast:
 
 
 def naive_seasonal(X, *, period, memory=30, release=200, warm_up=50):
-    seasons = [Season(period, memory, release) for _ in X.T]
+    seasons = [Season(period, memory, release, alone=True) for _ in X.T]
     scores = np.zeros(len(X))
     for t, x in enumerate(X):
         if t >= warm_up:

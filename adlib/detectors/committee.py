@@ -37,7 +37,7 @@ from adlib.base import (
 from adlib.cost import Cost, CostWarning
 from adlib.missing import Filled, kept
 from adlib.scaling import stands_still
-from adlib.thresholds import Calibration, above_ties
+from adlib.thresholds import Calibration, above_ties, rounded_up
 
 Matrix = NDArray[np.float64]
 LEARNED_WEIGHTS = ("agreement", "stability")
@@ -296,7 +296,8 @@ class Committee(Detector):
         scores = np.empty(plan.train.stop)
         for part, (_, test) in zip(parts, plan.folds, strict=False):
             scores[test] = part.scores
-        return np.maximum(scores, own)  # for ties, as in `Detector`; row by row: members combine
+        # for ties, as in `Detector`; row by row, for members combine
+        return np.maximum(scores, rounded_up(own))
 
     def _without_blind(self, raw: Matrix) -> Matrix:
         """Leave out members that score all held-out rows alike; columns of the others."""

@@ -42,6 +42,7 @@ from adlib.thresholds.rules import (
     check_alpha,
     effective_size,
     fit_pareto,
+    rounded_up,
     rule_for,
 )
 

@@ -54,6 +54,27 @@ def as_scores(scores: ArrayLike) -> Scores:
     return values
 
 
+def rounded_up(scores: Scores) -> Scores:
+    """Scores raised by what the same row may gain in other company, a billionth of their size.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+
+    Examples
+    --------
+    >>> rounded_up(np.array([1.0])) > [1.0]
+    array([ True])
+    """
+    with np.errstate(over="ignore"):
+        return np.minimum(scores + (_ROUNDING * np.abs(scores) + _NOTHING),
+                          np.finfo(np.float64).max)
+
+
 def above_ties(scores: Scores) -> Scores:
     """Scores that others equal up to rounding, raised a little above the highest of those.
 
@@ -79,8 +100,7 @@ def above_ties(scores: Scores) -> Scores:
     with np.errstate(over="ignore"):
         first = np.searchsorted(ascending, scores - room)
         last = np.searchsorted(ascending, scores + room, side="right") - 1
-        raised = np.minimum(ascending[last] + room, np.finfo(np.float64).max)
-    return np.where(last > first, raised, scores)
+    return np.where(last > first, rounded_up(ascending[last]), scores)
 
 
 def check_alpha(alpha: float, name: str = "alpha") -> float:
