@@ -7,7 +7,7 @@ most unusual of them, which is worth about log(n + 1) nats, and no more.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import log_ndtr, ndtri
 
 Values = NDArray[np.float64]
 
@@ -132,6 +132,28 @@ def center_scale(X: Values, *, robust: bool = False) -> tuple[Values, Values]:
         scale = np.where(stands_still(np.stack([low, high])), scale, (high - low) / 1.349)
     return (np.where(np.isinf(still), center * size, still),
             np.where(np.isinf(still), scale * size, 1 / ndtri(0.5 / (len(X) + 1))))
+
+
+def log_p_of_moves(scale: Values) -> Values:
+    """Natural logarithm of the p-value of a move of each column; 0 where a move is nothing special.
+
+    Parameters
+    ----------
+    scale : ndarray of shape (n_features,)
+        From `center_scale` on n rows: a column that stands still in all moves in one of n + 1.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+
+    Examples
+    --------
+    >>> _, scale = center_scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> np.exp(log_p_of_moves(scale)).round(6).tolist()
+    [1.0, 0.333333]
+    """
+    still = scale < 0
+    return np.where(still, np.log(2) + log_ndtr(1 / np.where(still, scale, -1.0)), 0.0)
 
 
 def standardise(X: Values, center: Values | float, scale: Values) -> Values:

@@ -609,3 +609,25 @@ def test_fit_leaves_history_alone_and_knows_frames():
         warnings.simplefilter("ignore", CalibrationWarning)
         assert engine(frame).features_ == ["a", "b", "c"]
     np.testing.assert_array_equal(frame.to_numpy(), before)
+
+
+@pytest.mark.parametrize("detector", ["PCAReconstruction", "IsolationForest"])
+def test_a_move_of_a_feature_that_stood_still_warns_and_is_named(detector):
+    def with_flags(n, seed):
+        return np.hstack([rows(n, seed), np.zeros((n, 1)), np.full((n, 1), 5.0)])
+
+    model = engine(with_flags(2_000, 0), detectors=[detector])
+    quiet = run(model, feed(with_flags(200, 1), 50))
+    for move in (1e-9, 0.05, 1e6):
+        live = with_flags(200, 1)
+        live[100:, 3] = move
+        model = engine(with_flags(2_000, 0), detectors=[detector])
+        windows = run(model, feed(live, 7))
+        after = [w for w in windows if w["end"] >= 100]
+        assert [w["severity"] for w in windows[:len(quiet) - len(after)]] == [
+            w["severity"] for w in quiet[:len(quiet) - len(after)]]
+        assert {w["severity"] for w in after} == {"warning"}
+        assert all("x3" in str(w["top_features"]) for w in after)
+    live[100:, 4] = 5.1
+    both = run(engine(with_flags(2_000, 0), detectors=[detector]), feed(live, 50))
+    assert both[-1]["severity"] == "critical"  # several add up

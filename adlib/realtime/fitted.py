@@ -81,7 +81,7 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
                          f"longer history, or one with fewer gaps")
     background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
     return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
-                  *center_scale(filled[:cut], robust=True), longest_runs(X), background)
+                  *center_scale(filled, robust=True), longest_runs(X), background)
 
 
 def _features(config: EngineConfig, X: Rows, columns: Any) -> list[str]:

@@ -27,7 +27,7 @@ from adlib.realtime.fitted import Fitted
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
 from adlib.realtime.windows import Block, Rows
-from adlib.scaling import standardise
+from adlib.scaling import log_p_of_moves, moved, standardise
 from adlib.thresholds import Scores, decide
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class Judge:
         self.members = [Member(name, model) for name, model in zip(
             fitted.names, fitted.ensemble.members_, strict=True)]
         self._surprises = fitted.ensemble.surprises_of(fitted.held_out)
+        # features that stood still throughout the history: see `adlib.scaling`
+        self._still = np.where(fitted.scale < 0, fitted.center, np.inf)
         self._calibrations: dict[tuple[int, ...], WindowCalibration] = {}
         self.reset()
 
@@ -93,6 +95,7 @@ class Judge:
         highest = sliding_window_view(S, self._config.window_size, axis=0)[starts].max(axis=2)
         known = ~np.isnan(highest) & (block.judgeable & warm)[:, None]
         combined, peak, log_p = self._combined(S, starts, known)
+        self._lift(block, starts, known, peak, log_p)
         quality += self._drift.update(block, combined, known.all(axis=1))
         score, flagged = decide(log_p, self._config.alpha)
         p = np.exp(log_p)
@@ -132,13 +135,14 @@ class Judge:
 
     def _begin(self, block: Block) -> dict[Member, Future]:
         """Hand the new samples to all members that are not busy with earlier ones."""
-        jobs = {}
+        jobs, values = {}, block.values
+        calm = np.where(moved(values, self._still), self._still, values)
         for member in self.members:
             if member.running is not None and member.running.done():
                 member.running = None  # it was late: what it says now is of another batch
             if not member.off and member.running is None:
                 member.running = jobs[member] = member.submit(
-                    member.score, block.values, block.valid, block.n_old)
+                    member.score, values if member.online else calm, block.valid, block.n_old)
         return jobs
 
     def _failed(self, member: Member, fault: BaseException | str, block: Block,
@@ -158,6 +162,27 @@ class Judge:
                 float(block.time[-1]), f"{member.name}: {detail}"[:300]))
 
     # -- windows --------------------------------------------------------------------------------
+
+    def _lift(self, block: Block, starts: NDArray[np.int64], known: NDArray[np.bool_],
+              peak: NDArray[np.int64], log_p: Scores) -> None:
+        """Count moves of features that stood still throughout the history, in place.
+
+        Whatever the detectors see of them. One feature alone warns, for as long as it stays where
+        it went, and is not critical; several add up. Online detectors follow such a move, and speak
+        for themselves.
+        """
+        away = moved(block.values, self._still)
+        if not away.any():
+            return
+        windows = sliding_window_view(away, self._config.window_size, axis=0)[starts]
+        frozen = known[:, [not member.online for member in self.members]].any(axis=1)
+        which = np.flatnonzero(windows.any(axis=(1, 2)) & frozen)
+        least = np.log(self._config.alpha / 5)  # critical is a tenth
+        evidence = windows[which].any(axis=2) @ np.maximum(
+            log_p_of_moves(self._fitted.scale), least)
+        lifted = which[evidence < log_p[which]]
+        log_p[which] = np.minimum(log_p[which], evidence)
+        peak[lifted] = starts[lifted] + windows[lifted].any(axis=1).argmax(axis=1)
 
     def _combined(self, S: Rows, starts: NDArray[np.int64], known: NDArray[np.bool_]
                   ) -> tuple[Scores, NDArray[np.int64], Scores]:
@@ -219,6 +244,9 @@ class Judge:
             elif job.exception() is None:  # an explanation is no reason to lose an alarm
                 parts = job.result()
                 break
+        # a detector that saw the sample without its moves cannot name them
+        away = moved(rows, self._still)
+        parts = np.where(away, np.maximum(parts, parts.max(axis=1, keepdims=True)), parts)
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
         return [tuple((fitted.features[k], float(share[k])) for k in best if share[k] > 0)
