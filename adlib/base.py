@@ -477,7 +477,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         Examples
         --------
         >>> from adlib.detectors import KNN
-        >>> KNN(max_rows=None).expected_cost(1_000_000, 20).fit_s > 3_600
+        >>> KNN(max_rows=None).expected_cost(1_000_000, 20).score_s > 600
         True
         """
         self.check_params()

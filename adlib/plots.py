@@ -358,7 +358,7 @@ def contributions(why: Any, row: int = 0, *, k: int = 8, ax: Axes | None = None)
     >>> from types import SimpleNamespace
     >>> why = SimpleNamespace(contributions=np.array([[1.0, 4.0]]), values=np.array([[20.0, 41.0]]),
     ...     feature_names=("temperature", "humidity"), units={"humidity": "%"}, rows=[7], time=None,
-    ...     shares=np.array([[0.2, 0.8]]))
+    ...     shares=np.array([[0.2, 0.8]]), filled=np.zeros((1, 2), bool))
     >>> [label.get_text() for label in contributions(why).get_yticklabels()]
     ['humidity\\n41 %', 'temperature\\n20']
     """
