@@ -24,10 +24,10 @@ class AutoEncoder(CodeDetector):
     however wide it is, and the readout sees inputs and all hidden layers. After training the
     readout is solved once more in closed form, given the hidden units that were learned.
 
-    On tables it is level with ``KNN(method="mean")``, at many times the cost: AUC -.007
-    [-.033, .019], AP -.002 [-.027, .025] on 89 sets of ADBench and macrOData. Training adds little
-    to random hidden units (``epochs=0``): +.005 [.001, .009] and +.008 [.002, .016]
-    (`benchmarks/networks.py`, one seed, 95 % intervals over sets). On nine to twenty columns it
+    On tables it is level with ``KNN(method="mean")``, at many times the cost: AUC -.008
+    [-.034, .019], AP -.005 [-.030, .021] on 89 sets of ADBench and macrOData. Training adds little
+    to random hidden units (``epochs=0``): +.003 [-.001, .007] and +.007 [.002, .012]
+    (`benchmarks/networks.py`, 95 % intervals over sets). On nine to twenty columns it
     rather gains (mean of both +.026 [-.000, .050], 21 sets); on at most four it rather loses
     (-.043 [-.094, .009], 26 sets): gaps between normal rows say more there than what a value tells
     of another.

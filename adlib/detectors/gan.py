@@ -30,9 +30,9 @@ class GAN(CodeDetector):
     upside down where it saw no fakes at all. Fails like an autoencoder; training is a game without
     a loss that must fall, so there is no early stopping.
 
-    On tables it does not pay: against ``KNN(method="mean")`` AUC -.015 [-.033, .004], AP -.027
-    [-.047, -.008] on 89 sets of ADBench and macrOData; against its untrained copy (``epochs=0``)
-    +.007 [-.009, .023] and +.022 [.009, .037] (`benchmarks/networks.py`, one seed, 95 % intervals
+    On tables it does not pay: against ``KNN(method="mean")`` AUC -.015 [-.034, .004], AP -.028
+    [-.049, -.010] on 89 sets of ADBench and macrOData; against its untrained copy (``epochs=0``)
+    +.007 [-.011, .025] and +.022 [.010, .037] (`benchmarks/networks.py`, 95 % intervals
     over sets).
 
     Parameters

@@ -42,9 +42,9 @@ class RandomFeatureAE(Detector):
     typical one, so that a noisy feature does not drown the rest. Of a window only the last row is
     judged, in the light of those before it.
 
-    On tables level with ``KNN(method="mean")``, at the cost of a few matrix products: AUC -.003
-    [-.027, .021], AP -.003 [-.029, .023] on 89 sets of ADBench and macrOData, and with other
-    strengths, so that both together are `Ensemble` (`benchmarks/networks.py`, one seed, 95 %
+    On tables level with ``KNN(method="mean")``, at the cost of a few matrix products: AUC -.004
+    [-.027, .022], AP -.002 [-.027, .024] on 89 sets of ADBench and macrOData, and with other
+    strengths, so that both together are `Ensemble` (`benchmarks/networks.py`, 95 %
     intervals over sets). Fails where the manifold of normal rows is sharper than the noise, as it
     may be on tables of at most four columns, and with very many features (time grows with the
     square of ``n_hidden`` + features). More or less noise on features with heavy tails was tried

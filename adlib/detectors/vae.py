@@ -21,9 +21,9 @@ class VAE(CodeDetector):
     were learned. Fails like an autoencoder, and where ``kl_weight`` is so large that the code
     carries nothing (posterior collapse).
 
-    On tables it does not pay: against ``KNN(method="mean")`` AUC -.022 [-.044, -.001], AP -.022
-    [-.042, -.004] on 89 sets of ADBench and macrOData; against its untrained copy (``epochs=0``)
-    +.016 [-.013, .046] and +.045 [.019, .073] (`benchmarks/networks.py`, one seed, 95 % intervals
+    On tables it does not pay: against ``KNN(method="mean")`` AUC -.023 [-.044, -.002], AP -.021
+    [-.041, -.003] on 89 sets of ADBench and macrOData; against its untrained copy (``epochs=0``)
+    +.015 [-.015, .044] and +.045 [.019, .073] (`benchmarks/networks.py`, 95 % intervals
     over sets).
 
     Blocks of Linear, LayerNorm, ReLU, Dropout(0.2) are ``VAE(norm="layer", activation="relu",
