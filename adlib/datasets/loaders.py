@@ -171,7 +171,7 @@ def load_odd(
             train, test = (arrays[part].astype(np.float64) for part in ("train", "test"))
             y = arrays["test_labels"].astype(bool)
             names = list(map(str, arrays["feature_names"])) if "feature_names" in arrays else []
-        if len(set(names)) != train.shape[1]:  # tables from the wild repeat names
+        if not len(set(names)) == len(names) == train.shape[1]:  # tables from the wild repeat them
             names = [f"x{i}" for i in range(train.shape[1])]
         rng = generator(random_state)
         if max_rows is not None and len(train) > max_rows:

@@ -28,9 +28,9 @@ class AutoEncoder(CodeDetector):
     [-.034, .019], AP -.005 [-.030, .021] on 89 sets of ADBench and macrOData. Training adds little
     to random hidden units (``epochs=0``): +.003 [-.001, .007] and +.007 [.002, .012]
     (`benchmarks/networks.py`, 95 % intervals over sets). On nine to twenty columns it
-    rather gains (mean of both +.026 [-.000, .050], 21 sets); on at most four it rather loses
-    (-.043 [-.094, .009], 26 sets): gaps between normal rows say more there than what a value tells
-    of another.
+    rather gains (seed 0, mean of both +.026 [-.000, .050], 21 sets); on at most four it rather
+    loses (-.043 [-.094, .009], 26 sets): gaps between normal rows say more there than what a value
+    tells of another.
 
     The autoencoder of the tutorials, 128-64-32-64-128 with ReLU and a bottleneck, is
     ``AutoEncoder(noise=0, skip=False, ridge=None, activation="relu")``. Fails on anomalies that are
