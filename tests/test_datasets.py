@@ -65,7 +65,7 @@ def test_arrays_are_read_only_copies():
 
 
 def test_fingerprint_follows_content_not_name(data):
-    same = dataclasses.replace(data, name="other", source="elsewhere")
+    same = dataclasses.replace(data, name="other", source="elsewhere", notes=["read so"])
     assert same.fingerprint == data.fingerprint
     X = data.X.copy()
     X[3, 1] = np.nextafter(X[3, 1], np.inf)
@@ -73,6 +73,12 @@ def test_fingerprint_follows_content_not_name(data):
     assert dataclasses.replace(data, train_end=11).fingerprint != data.fingerprint
     wide = data.kind.astype("U99")
     assert dataclasses.replace(data, kind=wide).fingerprint == data.fingerprint
+
+
+def test_notes_stay_with_the_rows(data):
+    noted = dataclasses.replace(data, notes=["x.csv: decimal commas"])
+    assert noted.train.notes == noted.imputed().notes == ("x.csv: decimal commas",)
+    assert noted.describe()["notes"] == noted.notes and "notes" not in data.describe()
 
 
 def test_missing_values_and_repeated_times_are_allowed():

@@ -127,16 +127,18 @@ def test_nothing_names_the_machine(page):
 
 def test_a_report_without_git_and_without_labels(table, sets, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    bare = Dataset("bare", sets[1].X, time=sets[1].time)
+    bare = Dataset("bare", sets[1].X, time=sets[1].time, notes=["bare.csv: decimal commas read"])
     found = rank_unlabelled("KNN", bare, [0], n_random=5, n_bootstrap=5)
     flags = compare("KNN", bare, [0], n_random=5, n_bootstrap=5)
     page = write_report(flags, tmp_path / "r", datasets=[bare], unlabelled={"bare": found})
     words = Reader(page.read_text(encoding="utf-8")).words
     assert "No labels: no quality is measured here." in words and found.caveat in words
+    assert "Note: bare.csv: decimal commas read" in words
     assert "share of test rows flagged" in words and "No winner" not in words
     assert "Headline metric" not in words and "event_recall" not in words  # nothing but dashes
     assert "0 failed or ran out of time, 0 with a warning" in words
     manifest = json.loads((page.parent / "manifest.json").read_text())
+    assert manifest["data"]["bare"]["notes"] == ["bare.csv: decimal commas read"]
     assert manifest["commit"] is manifest["dirty"] is manifest["requirements_lock_sha256"] is None
 
 

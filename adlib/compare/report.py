@@ -286,6 +286,7 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
         if lock.exists() else None,
         "data": {data.name: {"sha256": data.fingerprint, "rows": len(data),
                              "features": data.n_features, "source": data.source,
+                             "notes": data.notes,
                              "missing": gaps[gaps["data set"] == data.name].drop(
                                  columns="data set").to_dict("index")}
                  for data in datasets},

@@ -123,10 +123,11 @@ def by_data_set(found: Findings) -> Blocks:
     yield table(shares_missing(found.datasets), "Share of the values that are missing"
                 + ", and were filled with the column's median among the rows that fit"
                 * imputes(found.table))
-    long = ["rows per kind", "steps off the median", "source"]
+    long = ["rows per kind", "steps off the median", "notes", "source"]
     yield table(facts.drop(columns=long, errors="ignore"), "What the sets hold")
     for source in dict.fromkeys(data.source for data in found.datasets):
         yield f"Source: {source}"
+    yield from (f"Note: {note}" for data in found.datasets for note in data.notes)
 
 
 def shares_missing(datasets: list[Dataset]) -> pd.DataFrame:

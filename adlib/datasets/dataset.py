@@ -79,6 +79,8 @@ class Dataset:
         Number of the recording that a row belongs to. A window across two of them means nothing.
     ordered : bool, default=True
         False: the rows are those of a table, and none follows another.
+    notes : sequence of str, default=()
+        What a loader recognised, repaired or doubts; no part of `fingerprint`.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class Dataset:
     channel: np.ndarray | None = None
     session: np.ndarray | None = None
     ordered: bool = True
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         X = _checked(floats, self.X, self.name, "X")
@@ -122,6 +125,7 @@ class Dataset:
         if np.isinf(self.X).any():
             raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
         _checked(instance, self.ordered, self.name, "ordered", bool)
+        self._set("notes", tuple(map(str, _checked(listed, self.notes, self.name, "notes"))))
         self._set("feature_names", self._names())
         for field in COLUMNS:
             self._set(field, self._column(field))
@@ -332,14 +336,16 @@ class Dataset:
             steps = _steps(self.time)
             facts["median step in seconds"] = float(np.median(steps) / 1e9)
             facts["steps off the median"] = int((steps != np.median(steps)).sum())
+        if self.notes:
+            facts["notes"] = self.notes
         return facts | {"source": self.source}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the content (rows, labels, cuts; not the name), as 64 hex digits."""
+        """SHA-256 of the content (rows, labels, cuts; not the name or notes), as 64 hex digits."""
         digest = hashlib.sha256()
         for f in fields(self):
-            if f.name in ("name", "source"):
+            if f.name in ("name", "source", "notes"):
                 continue
             value = getattr(self, f.name)
             if isinstance(value, np.ndarray) and value.dtype.kind == "U":
