@@ -1,0 +1,500 @@
+"""Numbers as people write them: missing values, decimal commas, thousands, placeholders."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from adlib.reading.options import Note, Reading
+
+#: What pandas takes for a missing value, here for files and for cells that arrive alike.
+NA_WORDS = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+})  # fmt: skip
+#: In a column of numbers these cannot be meant otherwise, however they are capitalised.
+_MISSING = {word.lower() for word in NA_WORDS} | {
+    sign + word for sign in ("", "+", "-") for word in ("nan", "inf", "infinity")}
+_TRUTH = {word: float(truth) for truth in (True, False)
+          for word in (str(truth), str(truth).lower(), str(truth).upper())}
+
+PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_COMMA = PLAIN.replace(r"\.", ",")
+_BLANKS = "'\u2019 \u00a0\u202f"  # between thousands, whatever the decimal mark
+
+
+def _grouped(decimal: str) -> str:
+    other = ",." [decimal == ","]
+    return (rf"[+-]?[1-9][0-9]{{0,2}}(?:([{other}{_BLANKS}])[0-9]{{3}})(?:\1[0-9]{{3}})*"
+            rf"(?:\{decimal}[0-9]*)?")
+
+
+_is_plain, _is_comma = re.compile(PLAIN).fullmatch, re.compile(_COMMA).fullmatch
+_is_grouped = {mark: re.compile(_grouped(mark)).fullmatch for mark in ".,"}
+_UNGROUPED = {mark: str.maketrans("", "", other + _BLANKS) for mark, other in (".,", ",.")}
+_is_either = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}").fullmatch
+#: One expression for columns: numbers that are more than digits, a point and an exponent.
+_MARKED = rf"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+|[0-9]{{1,3}}(?:[.,{_BLANKS}][0-9]{{3}})+(?:[.,][0-9]*)?)"
+_quantity = re.compile(rf"\s*([$€£¥]?)\s*{PLAIN.replace(chr(92) + '.', '[.,]')}"
+                       r"\s*([%‰$€£¥]|°?[A-Za-zµ/²³]{0,6})\s*").fullmatch
+_LOOK = 10_000  # rows of a column that are looked at before more are
+_SHOWN = 5  # words that a message lists
+#: Numbers that loggers, instruments and file formats write for "no value".
+_NINES = [float(f"{sign}{'9' * n}{tail}") for sign in ("", "-") for n in range(2, 9)
+          for tail in ("", ".9", ".99", ".999")]
+_PLACEHOLDERS = np.array(
+    [n for n in _NINES if n < 0 or n >= 999] + [
+        -200, -777, -888, -7777, -8888, -32768, 32767, 65535, -2147483648, 2147483647, 4294967295,
+        1e20, -1e20, 1e30, -1e30, 1e31, 9.96920997e36, 3.40282347e38, -3.40282347e38])
+
+
+class Numbers:
+    """How a file or a stream writes its numbers: decimal mark, thousands, missing values.
+
+    Parameters
+    ----------
+    reading : Reading
+        ``decimal`` and ``na_values`` count here.
+    separator : str
+        What stands between cells; "" where there is none (Parquet, JSON).
+    note : callable
+        Takes a sentence on each thing that was recognised.
+
+    Attributes
+    ----------
+    decimal : {".", ","} or None
+        Mark between whole numbers and fractions; None as long as nothing seen tells.
+
+    Examples
+    --------
+    >>> notes = []
+    >>> numbers = Numbers.recognise([pd.Series(["21,5", "1.234"])], Reading(), ";", notes.append)
+    >>> numbers.cell("1.234"), numbers.cell(" 20,25 "), numbers.cell("N/A"), numbers.cell(True)
+    (1234.0, 20.25, nan, 1.0)
+    >>> notes[0]
+    "marks between thousands are left out, such as '1.234' read as 1234.0"
+    """
+
+    def __init__(self, reading: Reading, separator: str, note: Note):
+        self.decimal = reading.decimal
+        self._told, self._separator = reading.decimal is not None, separator
+        self._note, self._noted = note, set[str]()
+        texts = {str(value).strip() for value in reading.na_values}
+        self._missing = _MISSING | texts
+        plain = {text if _is_plain(text) else text.replace(",", ".") for text in texts}
+        self._placeholders = frozenset(float(text) for text in plain if _is_plain(text))
+
+    @classmethod
+    def recognise(cls, columns: Iterable[pd.Series | Sequence[str]], reading: Reading,
+                  separator: str, note: Note) -> Numbers:
+        """Numbers as these columns write them.
+
+        Parameters
+        ----------
+        columns : iterable of Series or sequences of str
+            Cells as text; columns that are typed already tell nothing.
+        reading : Reading
+            ``decimal`` decides alone where it is given.
+        separator : str
+            What stands between cells; "" where there is none.
+        note : callable
+            Takes a sentence on each thing that was recognised.
+
+        Returns
+        -------
+        Numbers
+
+        Raises
+        ------
+        ValueError
+            Where decimal points and commas contradict each other, or "1,234" may be either.
+        """
+        numbers = cls(reading, separator, note)
+        numbers.settle(columns)
+        return numbers
+
+    def settle(self, columns: Iterable[pd.Series | Sequence[str]]) -> None:
+        """Find the decimal mark, unless it is told or found already.
+
+        Parameters
+        ----------
+        columns : iterable of Series or sequences of str
+            Cells as text; columns that are typed already tell nothing.
+
+        Raises
+        ------
+        ValueError
+            Where decimal points and commas contradict each other, or "1,234" may be either.
+        """
+        if self.decimal is not None:
+            return
+        given = [c if isinstance(c, pd.Series) else pd.Series(list(c), dtype=object)
+                 for c in columns]
+        texts = [c for c in given if c.dtype == object or isinstance(c.dtype, pd.StringDtype)]
+        found: dict[str, str] = {}
+        for start in range(0, max(map(len, texts), default=0), _LOOK):
+            for column in texts:
+                for kind, cell in _evidence(column.iloc[start : start + _LOOK]).items():
+                    where = "" if column.name is None else f" in column {column.name!r}"
+                    found.setdefault(kind, f"{cell!r}{where}")
+            if "." in found or "," in found:
+                break
+        if "." in found and "," in found:
+            raise ValueError(
+                f"numbers have decimal points ({found['.']}) and decimal commas ({found[',']}); "
+                "say which is right with decimal='.' or decimal=','")
+        self.decimal = self._mark(found)
+
+    def _mark(self, found: dict[str, str]) -> str | None:
+        """The decimal mark that evidence speaks for."""
+        for mark in ".,":
+            if mark in found:
+                return mark
+        if "?," not in found:
+            return "." if "?." in found else None
+        if self._separator == ";" and "?." not in found:
+            return ","
+        raise ValueError(f"{found['?,']} may be a fraction or have a mark between thousands; "
+                         "say which with decimal=',' or decimal='.'")
+
+    def column(self, column: pd.Series) -> tuple[pd.Series, np.ndarray]:
+        """A column as numbers: the same as `cell` gives for each of its cells.
+
+        Parameters
+        ----------
+        column : Series of shape (n_rows,)
+            Typed, or text.
+
+        Returns
+        -------
+        numbers : Series of float64, shape (n_rows,)
+            NaN where a value is missing, infinite or none.
+        bad : ndarray of bool, shape (n_rows,)
+            Cells that are neither a number nor missing.
+        """
+        kind = column.dtype
+        if isinstance(kind, pd.CategoricalDtype):
+            return self.column(column.astype(kind.categories.dtype))
+        bad = np.zeros(len(column), bool)
+        if kind.kind == "O" or isinstance(kind, pd.StringDtype):
+            values, bad = self._texts(column)
+        elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
+            values = column.to_numpy(np.float64, na_value=np.nan)
+            hidden = ~np.isfinite(values) | np.isin(values, list(self._placeholders))
+            values = np.where(hidden, np.nan, values)
+        else:
+            values, bad = np.full(len(column), np.nan), column.notna().to_numpy()
+        return pd.Series(values, index=column.index, name=column.name), bad
+
+    def _texts(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+        cells = column.to_numpy(object)
+        values, bad = np.full(len(cells), np.nan), np.zeros(len(cells), bool)
+        rest = column.notna().to_numpy(copy=True)
+        if isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(
+                column, skipna=True) == "string":
+            text, pattern = column, PLAIN
+            if self.decimal == ",":
+                text, pattern = column.str.replace(",", ".", regex=False), _COMMA
+            plain = rest & column.str.fullmatch(pattern).fillna(False).to_numpy(bool)
+            values[plain] = text.to_numpy(object)[plain].astype(np.float64)
+            hidden = ~np.isfinite(values) | np.isin(values, list(self._placeholders))
+            values[hidden] = np.nan
+            if self.decimal == "," and (first := plain & column.str.contains(",").fillna(
+                    False).to_numpy(bool)).any():
+                self._recognised("comma", cells[first.argmax()], values[first.argmax()])
+            rest &= ~plain
+        known: dict[Any, float | None] = {}
+        for row in np.flatnonzero(rest):
+            cell = cells[row]
+            key = cell if isinstance(cell, str) else None
+            if key is None or key not in known:
+                try:
+                    known[key] = self.cell(cell)
+                except ValueError:
+                    known[key] = None
+            number = known[key]
+            bad[row] = number is None
+            values[row] = math.nan if number is None else number
+        return values, bad
+
+    def cell(self, value: Any) -> float:
+        """One value that arrived as a number.
+
+        Parameters
+        ----------
+        value : object
+            A number, True or False, a text, or None.
+
+        Returns
+        -------
+        float
+            NaN where it is missing or infinite.
+
+        Raises
+        ------
+        ValueError
+            Where it is neither a number nor missing.
+        """
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            if isinstance(value, str):
+                return self._written(value.strip())
+            if value is None or value is pd.NA:
+                return math.nan
+            raise ValueError(f"{value!r} is no number") from None
+        except OverflowError:
+            return math.nan
+        if isinstance(value, str) and (
+                self.decimal == "," or "_" in value or not value.isascii()):
+            return self._written(value.strip())
+        if number - number != 0 or number in self._placeholders:  # infinite, NaN, or told
+            return math.nan
+        return number
+
+    def _written(self, text: str) -> float:
+        """A text that is no number as Python writes it, or may mean another one."""
+        if {text, text.lower()} & self._missing:
+            return math.nan
+        if text in _TRUTH:
+            return _TRUTH[text]
+        plain = text.replace("\u2212", "-")  # the minus of typesetters
+        kind = _kind(plain)
+        if self.decimal is None and kind in (",", "?,"):
+            self.decimal = self._mark({kind: repr(text)})
+        mark = self.decimal or "."
+        if kind is None or (kind in (".", ",") and kind != mark):
+            raise ValueError(f"{text!r} is no number")
+        if grouped := _is_grouped[mark](plain):
+            plain = plain.translate(_UNGROUPED[mark])
+        number = float(plain.replace(",", "."))
+        if grouped or "," in text:
+            self._recognised("grouped" if grouped else "comma", text, number)
+        return math.nan if math.isinf(number) or number in self._placeholders else number
+
+    def _recognised(self, what: str, text: str, number: float) -> None:
+        if what in self._noted or (what == "comma" and self._told):
+            return
+        self._noted.add(what)
+        said = {"comma": "numbers have decimal commas",
+                "grouped": "marks between thousands are left out"}[what]
+        self._note(f"{said}, such as {text!r} read as {float(number)!r}")
+
+
+def needs_text(columns: Iterable[pd.Series], reading: Reading) -> bool:
+    """Whether columns that pandas typed have to be read again as text.
+
+    A file with decimal commas may hold 1.234 for 1234, which pandas takes for a fraction.
+
+    Parameters
+    ----------
+    columns : iterable of Series
+        As pandas typed them, with a decimal point.
+    reading : Reading
+        ``decimal`` decides where it is given.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"a": [1.234, 2.5], "b": ["21,5", "20,0"], "c": ["up", "down"]})
+    >>> needs_text([frame["a"], frame["b"]], Reading()), needs_text([frame["c"]], Reading())
+    (True, False)
+    """
+    given = list(columns)
+    if reading.decimal == "." or not any(pd.api.types.is_float_dtype(c.dtype) for c in given):
+        return False
+    texts = (c for c in given if c.dtype == object or isinstance(c.dtype, pd.StringDtype))
+    return reading.decimal == "," or any(
+        c.astype(str).str.fullmatch(rf"\s*{_MARKED}\s*").any() for c in texts)
+
+
+def _kind(text: str) -> str | None:
+    """"." or "," where a number shows its decimal mark, "?." or "?," where it may; None: no number.
+    """
+    if _is_either(text):
+        return "?." if "." in text else "?,"
+    if _is_plain(text):
+        return "." if "." in text else ""
+    if _is_comma(text):
+        return ","
+    for mark, other in (".,", ",."):
+        if _is_grouped[mark](text):
+            return mark if mark in text or other in text else ""
+    return None
+
+
+def _evidence(column: pd.Series) -> dict[str, str]:
+    """Kinds of numbers in a column and a cell of each; none where it holds other words mostly."""
+    cells = [cell.strip() for cell in column.dropna().unique() if isinstance(cell, str)]
+    kinds = {cell: kind for cell in cells if (kind := _kind(cell)) is not None}
+    if 2 * len(kinds) < sum(cell.lower() not in _MISSING for cell in cells):
+        return {}
+    return {kind: cell for cell, kind in reversed(kinds.items()) if kind}
+
+
+def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bool = False
+            ) -> str | None:
+    """Why a column is not used as numbers; None where it is one of text that nobody asked for.
+
+    Parameters
+    ----------
+    column : Series of shape (n_rows,)
+        Its index says which row of the file each is, from 0.
+    values : Series of float64, shape (n_rows,)
+        Its numbers, as `Numbers.column` finds them.
+    bad : ndarray of bool, shape (n_rows,)
+        Cells that are neither a number nor missing.
+    wanted : bool, default=False
+        Whether the column was named as a feature, so that text is refused too.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> column = pd.Series(["1.5", "Bad Input", "2.5"], name="flow")
+    >>> values, bad = Numbers.recognise([column], Reading(), ",", print).column(column)
+    >>> trouble(column, values, bad)[:68]
+    "column 'flow' is not numeric ('Bad Input' in data row 2, 1 such cell"
+    """
+    if not bad.any():
+        return None
+    counts = column[bad].astype(str).str.strip().value_counts()
+    words, total, good = list(counts.index), int(counts.sum()), int(values.notna().sum())
+    marked = sum(counts[word] for word in words[:_LOOK] if _kind(word) is not None)
+    units = {word: found[1] + found[2] for word in words[:_LOOK] if (found := _quantity(word))}
+    measured = sum(counts[word] for word in units) if len(set(units.values())) <= 3 else 0
+    if not wanted and 2 * max(marked, measured) < total and (
+            not good or (10 * good < total and len(words) > _SHOWN)):
+        return None
+    first = int(bad.argmax())
+    cells = f"{total} such cell{'s' * (total > 1)}"
+    start = (f"column {column.name!r} is not numeric ({str(column.iloc[first]).strip()!r} in data "
+             f"row {column.index[first] + 1}, {cells}); ")
+    if 2 * marked >= total:
+        return start + ("correct it (other numbers are written in another way), or say which mark "
+                        "is right with decimal='.' or decimal=','")
+    if 2 * measured >= total:
+        return start + ("write the number alone and its unit in the name of the column, or name "
+                        "the columns to use with feature_columns=")
+    more = f" and {len(words) - _SHOWN} other words" if len(words) > _SHOWN else ""
+    return start + (f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}; else "
+                    "correct it (a number is 1234.5), or name the columns to use with "
+                    "feature_columns=")
+
+
+def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFrame, np.ndarray]:
+    """What a policy makes of missing values.
+
+    Parameters
+    ----------
+    values : DataFrame of shape (n_rows, n_features)
+        Its index says which row of the file each is, from 0.
+    missing : {"error", "drop", "hold", "keep", "impute"}
+        Refuse, leave out the row, repeat the last value (first rows without one are left out), or
+        keep them.
+    note : callable
+        Takes a sentence on a column that is mostly repeated.
+
+    Returns
+    -------
+    values : DataFrame of shape (n_kept, n_features)
+        The rows that are kept, filled where values are held.
+    keep : ndarray of bool, shape (n_rows,)
+        Which rows these are.
+
+    Raises
+    ------
+    ValueError
+        Where values are missing and may not be, or no row is left.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"a": [np.nan, 1.0, np.nan], "b": [1.0, 2.0, 3.0]})
+    >>> values, keep = present(frame, "hold", print)
+    >>> values["a"].tolist(), keep.tolist()
+    ([1.0, 1.0], [False, True, True])
+    """
+    gaps = values.isna()
+    if missing == "error" and gaps.any(axis=None):
+        column = gaps.any().idxmax()
+        row = values.index[int(gaps[column].to_numpy().argmax())]
+        raise ValueError(
+            f"column {column!r} has {int(gaps[column].sum())} missing or infinite values (first "
+            f"in data row {row + 1}); pass missing='hold', 'drop', 'keep' or 'impute'")
+    if missing == "hold":
+        values, held = values.ffill(), gaps
+        gaps = values.isna()
+        _say_held(held & ~gaps, note)
+    keeps = missing in ("keep", "impute")
+    keep = np.ones(len(values), bool) if keeps else ~gaps.any(axis=1).to_numpy()
+    if not keep.any():
+        raise ValueError(f"no row is left with missing={missing!r}")
+    return values[keep], keep
+
+
+def _say_held(held: pd.DataFrame, note: Note) -> None:
+    """Name columns that are mostly, or for long, a repeated value."""
+    for name in held.columns[held.any()]:
+        filled = held[name].to_numpy()
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], filled, [0]]).astype(int)))
+        longest = int((edges[1::2] - edges[::2]).max())
+        if 2 * filled.sum() > len(filled) or longest > max(len(filled) / 10, 2):
+            note(f"missing='hold' fills {filled.mean():.0%} of column {name!r}, {longest} rows in "
+                 f"a row at most (of {len(filled)})")
+
+
+def sentinels(values: pd.DataFrame, note: Note) -> None:
+    """Say which numbers look like placeholders for missing values.
+
+    Parameters
+    ----------
+    values : DataFrame of shape (n_rows, n_features)
+    note : callable
+        Takes a sentence on each column that holds one.
+
+    Examples
+    --------
+    >>> sentinels(pd.DataFrame({"CO": [2.6, 2.0, 2.2, 1.6] * 9 + [-200.0] * 5}), print)
+    column 'CO' holds -200 5 times, far from its other values (1.6 to 2.6); if that stands for a \
+missing value, pass na_values=[-200]
+    """
+    edges = values.agg(["min", "max"])
+    for name in values.columns[edges.apply(_is_placeholder).any()]:
+        numbers, counts = np.unique(values[name].dropna().to_numpy(float), return_counts=True)
+        while (found := _placeholder(numbers, counts)) is not None:
+            others = np.delete(numbers, found)
+            told = f"{numbers[found]:.6g}"
+            note(f"column {name!r} holds {told} {counts[found]} times, far from its other values "
+                 f"({others[0]:.6g} to {others[-1]:.6g}); if that stands for a missing value, pass "
+                 f"na_values=[{told}]")
+            numbers, counts = others, np.delete(counts, found)
+
+
+def _is_placeholder(numbers: Any) -> np.ndarray:
+    """Which numbers are known to stand for a missing value, up to a float32's precision."""
+    given = np.asarray(numbers, float)[:, None]
+    return (np.abs(given - _PLACEHOLDERS) <= 1e-6 * np.abs(_PLACEHOLDERS)).any(axis=1)
+
+
+def _placeholder(numbers: np.ndarray, counts: np.ndarray) -> int | None:
+    """Which of distinct numbers, in order, stands apart as only a placeholder does."""
+    if len(numbers) < 2:
+        return None
+    steps = np.diff(numbers)
+    for found, gap, others in ((0, steps[0], numbers[1:]), (-1, steps[-1], numbers[:-1])):
+        # a sign that nothing else has tells more than a distance
+        share = 0.1 if numbers[found] < 0 <= others[0] else 0.5
+        if (counts[found] >= 3 and _is_placeholder(numbers[[found]])[0]
+                and gap > share * np.ptp(others) and gap > 2 * np.diff(others).max(initial=0)):
+            return found
+    return None
