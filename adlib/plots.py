@@ -586,7 +586,7 @@ def _panels(axes: Any, n: int) -> NDArray:
 
 def _x_axis(dataset: Any) -> tuple[NDArray, NDArray]:
     """Where rows stand on the x axis, and where they begin (one more, for the end of the last)."""
-    if dataset.time is None:
+    if not _has_clock(dataset):
         rows = np.arange(len(dataset.X))
         return rows, np.append(rows, len(rows)) - 0.5
     time = np.asarray(dataset.time)
@@ -596,9 +596,15 @@ def _x_axis(dataset: Any) -> tuple[NDArray, NDArray]:
     return time, np.append(time, time[-1] + step) - step // 2
 
 
+def _has_clock(dataset: Any) -> bool:
+    """Whether time can be the axis: in a set of several machines it begins again with each."""
+    time = None if dataset.time is None else np.asarray(dataset.time)
+    return time is not None and not (time[1:] < time[:-1]).any()
+
+
 def _name_x_axis(ax: Axes, dataset: Any) -> None:
-    ax.set_xlabel("row" if dataset.time is None else "time")
-    if dataset.time is not None:
+    ax.set_xlabel("time" if _has_clock(dataset) else "row")
+    if _has_clock(dataset):
         locator = AutoDateLocator()
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -252,13 +252,21 @@ def _scores(model: Any, dataset: Dataset, calibrate: slice, test: slice) -> tupl
 def _continued(model: Any, dataset: Dataset) -> Scores:
     """Scores of a stateful model, 0 before the calibration rows.
 
-    Contiguous rows from what was learned on, each recording with a copy of its own; rows without
-    order by the frozen score.
+    Contiguous rows from what was learned on; rows without order by the frozen score. A machine that
+    is not alone in the history has a copy that learned its own history and no other; a machine or
+    recording without a history begins with a copy of what learned all.
     """
-    rest = dataset.cut(slice(dataset.calibrate_start, None))
-    method = "anomaly_score" if rest.ordered else "frozen_score"
-    return np.concatenate([np.zeros(dataset.calibrate_start), *(
-        score_by(model, rest.X[one], method) for one in recordings(rest))])
+    method = "anomaly_score" if dataset.ordered else "frozen_score"
+    scores, start, entity = np.zeros(len(dataset)), dataset.calibrate_start, dataset.entity
+    by_itself = not _calibrates_itself(core(model))  # else its scale belongs to the one model
+    streams = entity if by_itself or dataset.session is None else dataset.session
+    for one in np.unique(streams[start:]):
+        rows = np.flatnonzero(streams == one)
+        past, rest = np.split(rows, [np.searchsorted(rows, start)])
+        own = by_itself and 0 < len(past) < start
+        judge = clone(model).fit(dataset.X[past]) if own else model
+        scores[rest] = score_by(judge, dataset.X[rest], method)
+    return scores
 
 
 def recordings(dataset: Dataset) -> list[slice]:
@@ -267,12 +275,33 @@ def recordings(dataset: Dataset) -> list[slice]:
     return [slice(*ends) for ends in zip(*runs(np.ones(len(dataset), bool), *of), strict=True)]
 
 
+def _behind_past(dataset: Dataset, rows: slice, context: int
+                 ) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Numbers of the rows of each recording, with up to ``context`` of its own before; how many.
+
+    The past of a recording need not be adjacent: other histories may lie between it and the test.
+    """
+    if rows.stop <= rows.start:
+        return
+    if dataset.session is None or not context:
+        first = max(0, rows.start - context)
+        yield np.arange(first, rows.stop), rows.start - first
+        return
+    order = np.argsort(dataset.session, kind="stable")
+    for one in np.split(order, np.flatnonzero(np.diff(dataset.session[order])) + 1):
+        first, last = np.searchsorted(one, [rows.start, rows.stop])
+        if first < last:
+            before = max(0, first - context)
+            yield one[before:last], first - before
+
+
 def _part(model: Any, dataset: Dataset, rows: slice) -> Scores:
     """Scores of rows, with the rows before them as context."""
-    if rows.stop <= rows.start:
-        return np.empty(0)
-    context = min(rows.start, lookback(model) + memory(model))
-    return np.asarray(anomaly_score(model, dataset.X[rows.start - context : rows.stop]))[context:]
+    scores = np.empty(max(0, rows.stop - rows.start))
+    for own, before in _behind_past(dataset, rows, lookback(model) + memory(model)):
+        found = np.asarray(anomaly_score(model, dataset.X[own]))
+        scores[own[before:] - rows.start] = found[before:]
+    return scores
 
 
 def look_ahead(delay: Any, datasets: Iterable[Dataset] = ()) -> str:
@@ -309,13 +338,12 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
     found = []
     for rows in parts:
         scores = np.empty(max(0, rows.stop - rows.start))
-        for one in recordings(dataset):
-            first, last = max(one.start, rows.start), min(one.stop, rows.stop)
-            if first < last:
-                before = max(one.start, floor, first - kernel.behind - lookback(judge))
-                part = (hindsight_score(late, dataset.X[before:last], **how) if known is None
-                        else kernel.over(known[before:last]))
-                scores[first - rows.start : last - rows.start] = part[first - before :]
+        for own, before in _behind_past(dataset, rows, kernel.behind + lookback(judge)):
+            unknown = min(before, int(np.searchsorted(own, floor)))
+            own, before = own[unknown:], before - unknown
+            part = (hindsight_score(late, dataset.X[own], **how) if known is None
+                    else kernel.over(known[own]))
+            scores[own[before:] - rows.start] = part[before:]
         found.append(scores)
     return found, kernel
 
@@ -353,6 +381,7 @@ def judge_cell(dataset: Dataset, cell: CellScores, gap: int, **settings: Any) ->
         dataset.y[rows] * settled,  # which also ends an event where its recording ends
         cell.test, threshold=cell.threshold, threshold_source="calibration",
         time=None if dataset.time is None else dataset.time[rows],
+        interval=None if dataset.time is None or dataset.session is None else dataset.interval,
         judged=dataset.judged[rows] & settled, kind=dataset.kind[rows], **settings,
     )
 

@@ -57,7 +57,8 @@ class Dataset:
     y : array-like of shape (n_samples,), default=None
         1 = anomaly, 0 = not. None means that no row is known to be one.
     time : array-like of shape (n_samples,), default=None
-        Timestamps, never falling. Steps may be irregular and timestamps may repeat.
+        Timestamps, never falling within a ``session``. Steps may be irregular and timestamps may
+        repeat.
     feature_names : sequence of str, default=None
         One name per column; ``x0, x1, ...`` if None.
     kind : array-like of str of shape (n_samples,), default=None
@@ -76,11 +77,16 @@ class Dataset:
     channel : array-like of str of shape (n_samples,), default=None
         Features that the injected change affects, joined by commas.
     session : array-like of int of shape (n_samples,), default=None
-        Number of the recording that a row belongs to. A window across two of them means nothing.
+        Number of the recording, or of the machine, patient or account, that a row belongs to. A
+        window across two of them means nothing. History may hold the first rows of each, and the
+        test those that follow them.
     ordered : bool, default=True
         False: the rows are those of a table, and none follows another.
     notes : sequence of str, default=()
         What a loader recognised, repaired or doubts; no part of `fingerprint`.
+    session_names : sequence of str, default=None
+        What recording 0, 1, ... is of, such as a machine. A machine with several recordings has
+        its name several times.
 
     Raises
     ------
@@ -114,6 +120,7 @@ class Dataset:
     session: np.ndarray | None = None
     ordered: bool = True
     notes: tuple[str, ...] = ()
+    session_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         X = _checked(floats, self.X, self.name, "X")
@@ -131,8 +138,11 @@ class Dataset:
             self._set(field, self._column(field))
         if (self.kind[self.y == 1] == "").any():
             raise ValueError(f"{self.name}: kind is empty on a row with y = 1")
-        if self.time is not None and (np.isnat(self.time).any() or (_steps(self.time) < 0).any()):
-            raise ValueError(f"{self.name}: time must be complete and must not fall; sort the rows")
+        self._set("session_names", self._names_of_sessions())
+        if self.time is not None and (np.isnat(self.time).any() or (self._steps() < 0).any()):
+            raise ValueError(f"{self.name}: time must be complete and must not fall"
+                             f"{'' if self.session is None else ' within a session'}; sort the "
+                             "rows")
         train_end = self._cut_at("train_end", int(0.4 * len(self)))
         start = self._cut_at("calibrate_start", train_end - train_end // 5)
         if not start <= train_end <= len(self):
@@ -152,6 +162,16 @@ class Dataset:
         if not len(names) == len(set(names)) == self.n_features:
             raise ValueError(f"{self.name}: {self.n_features} columns need {self.n_features} "
                              f"different names in feature_names, got {names}")
+        return names
+
+    def _names_of_sessions(self) -> tuple[str, ...] | None:
+        if self.session_names is None:
+            return None
+        names = tuple(map(str, _checked(listed, self.session_names, self.name, "session_names")))
+        of = self.session
+        if of is None or len(of) and not 0 <= of.min() <= of.max() < len(names):
+            raise ValueError(f"{self.name}: session_names needs session, with numbers from 0 to "
+                             f"{len(names) - 1} for its {len(names)} names")
         return names
 
     def _column(self, field: str) -> np.ndarray | None:
@@ -191,6 +211,30 @@ class Dataset:
     def n_features(self) -> int:
         """Number of columns of ``X``."""
         return self.X.shape[1]
+
+    @property
+    def entity(self) -> np.ndarray:
+        """Number of the machine (patient, account) of each row: sessions of one name are one."""
+        if self.session is None:
+            return np.zeros(len(self), np.int64)
+        if self.session_names is None:
+            return self.session
+        return np.unique(self.session_names, return_inverse=True)[1][self.session]
+
+    def _steps(self) -> np.ndarray:
+        """Nanoseconds from row to row within each session; without time, none."""
+        time = np.empty(0, "datetime64[ns]") if self.time is None else self.time
+        if self.session is None or self.time is None:
+            return np.diff(time).astype(np.int64)
+        order = np.argsort(self.session, kind="stable")
+        inside = np.diff(self.session[order]) == 0
+        return np.diff(time[order]).astype(np.int64)[inside]
+
+    @property
+    def interval(self) -> float:
+        """Median seconds from one row to the next of its session; NaN where nothing tells."""
+        steps = self._steps()
+        return float(np.median(steps) / 1e9) if len(steps) else np.nan
 
     @property
     def judged(self) -> np.ndarray:
@@ -313,12 +357,18 @@ class Dataset:
         return pd.DataFrame(table)
 
     def to_frame(self) -> pd.DataFrame:
-        """Features, ``y`` and ``kind`` as a frame, indexed by time if there is one."""
+        """Features, ``y`` and ``kind`` as a frame, indexed by time if there is one.
+
+        Where sessions have names, those are the column ``session``.
+        """
         import pandas as pd
 
         index = None if self.time is None else pd.DatetimeIndex(self.time, name="time")
         frame = pd.DataFrame(self.X, columns=list(self.feature_names), index=index, copy=True)
-        return frame.assign(y=self.y, kind=self.kind)
+        frame = frame.assign(y=self.y, kind=self.kind)
+        if self.session is None or self.session_names is None:
+            return frame
+        return frame.assign(session=np.array(self.session_names, dtype=object)[self.session])
 
     def describe(self) -> dict[str, Any]:
         """Facts to look at before any model: sizes, labels, missing values, time steps."""
@@ -332,9 +382,10 @@ class Dataset:
             "missing values": int(np.isnan(self.X).sum()),
             "rows per kind": dict(sorted(Counter(self.kind[self.kind != ""].tolist()).items())),
         }
-        if self.time is not None and len(self) > 1:
-            steps = _steps(self.time)
-            facts["median step in seconds"] = float(np.median(steps) / 1e9)
+        if self.session_names is not None:
+            facts["groups"] = len(np.unique(self.entity))
+        if len(steps := self._steps()):
+            facts["median step in seconds"] = self.interval
             facts["steps off the median"] = int((steps != np.median(steps)).sum())
         if self.notes:
             facts["notes"] = self.notes
@@ -348,6 +399,8 @@ class Dataset:
             if f.name in ("name", "source", "notes"):
                 continue
             value = getattr(self, f.name)
+            if f.name == "session_names" and value is None:
+                continue  # as it was before sets had names
             if isinstance(value, np.ndarray) and value.dtype.kind == "U":
                 value = tuple(value.tolist())  # the width of a string dtype is not content
             digest.update(f.name.encode())
@@ -407,8 +460,3 @@ def _read_only(values: Any, dtype: Any) -> np.ndarray:
         array = np.array(array, order="C")
         array.flags.writeable = False
     return array
-
-
-def _steps(time: np.ndarray) -> np.ndarray:
-    """Differences of timestamps in nanoseconds, shape (n_samples - 1,)."""
-    return np.diff(time).astype(np.int64)

@@ -61,7 +61,7 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     time : array_like of datetime64, shape (n_samples,), optional
         Time of each row, for alarms per day.
     interval : float, timedelta or str, optional
-        Seconds between rows, instead of `time`.
+        Seconds between rows; default: the median step of `time`, if that is given.
     judged : array_like of bool, shape (n_samples,), optional
         False on rows that count neither way; their scores may be NaN.
     kind : array_like of str, shape (n_samples,), optional
@@ -114,7 +114,7 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     names, records = (None, []) if metrics is None else chosen(metrics)
     seconds = None
     if time is not None or interval is not None:
-        seconds = interval_seconds(interval, time, y.size)
+        seconds = interval_seconds(interval, time if interval is None else None, y.size)
     block = _block(block, y, judged, series=seconds is not None)
     both_classes(y[judged], "most of the report")  # one warning for all of it
     window = _usual_width(y) if window is None else whole(window, "window", 0)
