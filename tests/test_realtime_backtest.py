@@ -165,8 +165,11 @@ def test_fit_run_and_alerts(place, capsys):
     with AlertStore("alerts.db") as store:
         incidents = store.incidents()
     assert len(incidents) >= 3
-    assert main(["run", "config.yaml", "--source", "csv:live.csv"]) == 0  # skips what it knows
-    assert capsys.readouterr().out == ""
+    assert main(["run", "config.yaml", "--source", "csv:live.csv"]) == 1  # skips what it knows
+    shown = capsys.readouterr()
+    assert shown.out == "" and (
+        "run: no window was judged: 5,000 rows came: 5,000 were taken before; a window takes 20"
+        in shown.err)
     assert main(["alerts", "list", "--json"]) == 0
     assert [i["id"] for i in json.loads(capsys.readouterr().out)] == [i.id for i in incidents]
 
@@ -199,6 +202,43 @@ def test_fit_counts_rows_with_missing_values(place, capsys):
     frame.to_csv("gaps.csv", index=False)
     assert main(["fit", "config.yaml", "gaps.csv"]) == 0
     assert "of 3 features (3 rows lack values): model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("lines", "code", "message"), [
+    ([], 1, "no window was judged: no row came"),
+    (["oops"] * 30, 1, "30 rows came: 30 could not be read (the first: not numbers: 'oops'); a "
+     "window takes 20"),
+    (["1,2,3"] * 19, 1, "no window was judged: 19 rows came; a window takes 20"),
+    (["1,,3"] * 50, 1, "no window was judged: 50 rows came: missing values (the first: b)"),
+    (["1,2,3"] * 30 + ["oops"] * 2, 0, "run: 32 rows came: 2 could not be read (the first: ")])
+def test_a_run_that_judged_nothing_says_why_and_fails(place, capsys, monkeypatch, lines, code,
+                                                      message):
+    main(["fit", "config.yaml", "history.csv", "--labels", "fault"])
+    lines = "\n".join(["a,b,c", *lines, ""]).encode()
+    (place / "in.csv").write_bytes(lines)
+    with (place / "in.csv").open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert main(["run", "config.yaml", "--source", "stdin"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_hold_repairs_the_history_as_it_repairs_the_stream(place, capsys):
+    """Every tenth row lacks a value: without hold no window could calibrate."""
+    X, y = history()
+    X[10::10, 1] = np.nan
+    with pytest.raises(ValueError, match="only 0 calibration windows.*hold="):
+        RealTimeAnomalyDetector(CONFIG).fit(X[:5000])
+    config = {**CONFIG, "hold": 1}
+    engine = RealTimeAnomalyDetector(config).fit(X[:5000])
+    held = pd.DataFrame(X).ffill().to_numpy()
+    expected = RealTimeAnomalyDetector(config).fit(held[:5000])
+    one, two = ([v.p_value for v in e.judge([Sample(5000, None, X[5000:])])[0]]
+                for e in (engine, expected))
+    np.testing.assert_array_equal(one, two)
+    assert backtest(config, X, y).replay().summary["found"] == 3
+    X[100:5000:10, 1], X[101:5000:10, 1] = np.nan, np.nan  # twice in a row: not repaired
+    with pytest.raises(ValueError, match="only 0 calibration windows"):
+        RealTimeAnomalyDetector(config).fit(X[:5000])
 
 
 def test_backtest_prints_what_would_have_paged_you(place, capsys):

@@ -162,6 +162,12 @@ def test_environment_fills_in_secrets(monkeypatch, tmp_path):
     ("alert_config.notification.email.security", "none", "alert_config.notification.email:"),
     ("alert_config.incidents.open_after", 9, "open_after must be at most open_within"),
     ("alert_config", SECRET, "alert_config:"),
+    ("reading.time_unti", "ms",
+     "reading.time_unti: unknown parameter of reading, did you mean 'time_unit'?"),
+    ("reading.time_unit", "m", "reading.time_unit: must be one of None, 's', 'ms'"),
+    ("reading.label_column", True, "reading.label_column: must be a text or None, got True; if on, "
+     "off, yes or no was written, put it in quotes"),
+    ("reading.na_values", [False], "reading.na_values: must hold texts or numbers, got False; if"),
 ])
 def test_faults_are_named_and_secrets_are_not(path, value, message):
     assert message in refused(put(nested(), path, value))

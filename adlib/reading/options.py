@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ Note = Callable[[str], Any]
 
 UNITS = ("s", "ms", "us", "ns", "excel")
 MISSING = ("error", "drop", "hold", "keep", "impute")
+_SEVERAL = ("time_column", "feature_columns", "na_values")  # may hold more than one
+_SWITCH = {"true": True, "yes": True, "false": False, "no": False}
 
 
 class ReadingWarning(UserWarning):
@@ -92,17 +95,13 @@ class Reading:
         for name in ("time_zone", "entity_column", "label_column", "encoding", "separator"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
-                raise ValueError(f"{name} must be a text or None, got {value!r}")
+                raise ValueError(f"{name} must be a text or None, got {value!r}{_unquoted(value)}")
         if self.separator is not None and len(self.separator) != 1:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
         self._set("time_column", self._time())
         if self.feature_columns is not None:
-            names = self.feature_columns
-            self._set("feature_columns", tuple(
-                [names] if isinstance(names, str) else listed(names, "feature_columns")))
-        values = self.na_values
-        self._set("na_values", tuple(
-            [values] if isinstance(values, str | int | float) else listed(values, "na_values")))
+            self._set("feature_columns", self._several("feature_columns", str))
+        self._set("na_values", self._several("na_values", str | int | float))
         self._check_encoding()
         self._check_zone()
 
@@ -113,11 +112,22 @@ class Reading:
         given = self.time_column
         if given is None or given is False:
             return given
-        names = tuple([given] if isinstance(given, str) else listed(given, "time_column"))
-        if not names or not all(isinstance(name, str) for name in names):
+        names = self._several("time_column", str)
+        if not names:
             raise ValueError(f"time_column must be the name of a column, several, or False, got "
                              f"{given!r}")
         return names
+
+    def _several(self, name: str, kind: Any) -> tuple[Any, ...]:
+        given = getattr(self, name)
+        values = [given] if isinstance(given, kind) else listed(given, name)
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, kind):
+                raise ValueError(f"{name} must hold names of columns, got {value!r}"
+                                 f"{_unquoted(value)}" if kind is str else
+                                 f"{name} must hold texts or numbers, got {value!r}"
+                                 f"{_unquoted(value)}")
+        return tuple(values)
 
     def _check_encoding(self) -> None:
         try:
@@ -140,3 +150,66 @@ class Reading:
     def time_columns(self) -> tuple[str, ...]:
         """Names of the columns that make the time; none where none is told."""
         return self.time_column or ()
+
+
+def _unquoted(value: Any) -> str:
+    """A hint where YAML made True or False of a word."""
+    return ("; if on, off, yes or no was written, put it in quotes: YAML makes True or False of it"
+            if isinstance(value, bool) else "")
+
+
+def from_texts(texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are written on a command line or in an address.
+
+    Parameters
+    ----------
+    texts : mapping of str to str, or to a list of str where an option was given several times
+        Lists stand behind each other with commas; an empty ``time_column`` says that there is none.
+
+    Returns
+    -------
+    dict
+        What `Reading` takes.
+
+    Raises
+    ------
+    ValueError
+        When a text is no number or switch where one must be.
+
+    Examples
+    --------
+    >>> from_texts({"na_values": "-999,?", "separator": r"\\t", "header": "no"})
+    {'na_values': [-999, '?'], 'separator': '\\t', 'header': False}
+    """
+    found: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name in _SEVERAL:
+            parts = ",".join([text] if isinstance(text, str) else text).split(",")
+            found[name] = [part.strip() for part in parts if part.strip()]
+        elif name == "separator":
+            found[name] = text.replace(r"\t", "\t")
+        elif name == "header":
+            found[name] = text if isinstance(text, bool) else _SWITCH.get(text.lower(), text)
+        elif name == "skip_rows":
+            found[name] = int(text) if re.fullmatch(r"\d{1,9}", text) else text
+        else:
+            found[name] = text
+    if "na_values" in found:
+        found["na_values"] = [int(value) if re.fullmatch(r"[-+]?\d{1,15}", value) else value
+                              for value in found["na_values"]]
+    if found.get("time_column") == []:
+        found["time_column"] = False
+    return found
+
+
+def descriptions() -> dict[str, str]:
+    """What each option means, by its name: as the docstring of `Reading` has it.
+
+    Examples
+    --------
+    >>> descriptions()["skip_rows"]
+    'Lines to leave out at the beginning.'
+    """
+    text = (Reading.__doc__ or "").partition("----------\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^ {4}(\w+) : .*\n((?: {8}.*(?:\n|$))+)", text, flags=re.M)
+    return {name: " ".join(lines.split()) for name, lines in found}

@@ -1,6 +1,7 @@
 """``python -m adlib.realtime``: fit, run, backtest, and look after alerts, outside a notebook.
 
-Exit codes: 0 done (also when asked to stop), 1 failed while running, 2 asked for what cannot be.
+Exit codes: 0 done (also when asked to stop), 1 failed while running, or no window could be judged,
+2 asked for what cannot be.
 """
 
 import argparse
@@ -141,10 +142,19 @@ def _run(args: argparse.Namespace) -> int:
                 if args.all or window["is_anomaly"]:
                     print(json.dumps(window), flush=True)
 
+    ended = False
     with served(engine.metrics_text, args.metrics), contextlib.suppress(asyncio.CancelledError):
         asyncio.run(judge())
+        ended = True
     print(f"stopped after sample {engine.position}", file=sys.stderr)
-    return 0
+    tally, account = engine.tally, engine.tally.account(config.window_size)
+    if tally.judged:
+        if tally.lost:
+            print(f"run: {account}", file=sys.stderr)
+        return 0
+    print(f"run: {'' if ended else 'stopped before the end, and '}no window was judged: {account}",
+          file=sys.stderr)
+    return int(ended or tally.unreadable)
 
 
 def _receivers(alerts: Any) -> str:
@@ -160,6 +170,7 @@ def _receivers(alerts: Any) -> str:
 def _backtest(args: argparse.Namespace) -> int:
     from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
     from adlib.realtime.backtest import backtest
+    from adlib.realtime.counters import Tally
 
     config = EngineConfig.from_any(args.config)
     settings = [{}, *map(_setting, args.set)]
@@ -168,6 +179,12 @@ def _backtest(args: argparse.Namespace) -> int:
     test = backtest(config, X, y if args.labels else None, time=time, fitted=fitted,
                     train_share=args.train_share)
     outcomes = [test.replay(**setting) for setting in settings]
+    tally = Tally()
+    tally.count(len(X) - test.first, test.verdicts, test.quality)
+    if not tally.judged:
+        print(f"backtest: no window was judged: {tally.account(config.window_size)}",
+              file=sys.stderr)
+        return 1
     if args.json:
         print(json.dumps({
             "days": test.days, "quality": [event.to_dict() for event in test.quality],

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from adlib import detectors
 from adlib.durations import seconds
+from adlib.reading.options import Reading
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
 from adlib.realtime.registry import nearest
@@ -25,7 +27,7 @@ _CLASSICAL = {"IsolationForest": "sklearn.ensemble", "EllipticEnvelope": "sklear
 
 
 __all__ = ["AlertConfig", "ConfigError", "DeepConfig", "DetectorConfig", "EngineConfig",
-           "StatConfig", "find_class"]
+           "ReadingConfig", "StatConfig", "find_class"]
 
 
 def find_class(name: str) -> type[BaseEstimator]:
@@ -152,6 +154,45 @@ class StatConfig(_GroupConfig):
         return model.set_params(weights=extra["weights"]) if "weights" in extra else model
 
 
+class ReadingConfig(Settings):
+    """How tables and messages are read: the options of `adlib.reading.options.Reading`.
+
+    Missing values are kept, and `hold` of the engine repairs them.
+
+    Examples
+    --------
+    >>> ReadingConfig(time_unit="ms", na_values=[-999]).options().missing
+    'keep'
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @classmethod
+    def key_types(cls) -> dict[str, Any]:
+        return dict.fromkeys((field.name for field in fields(Reading)), str)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for key in self.told:
+            if key not in self.key_types():
+                raise ValueError(f"{key}: unknown parameter of reading"
+                                 f"{nearest(key, self.key_types())}")
+        try:
+            self.options()
+        except ValueError as error:  # begins with the option's name, which is a part of the path
+            raise ValueError(str(error).replace(" ", ": ", 1)) from None
+        return self
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Those that were set."""
+        return self.model_extra or {}
+
+    def options(self, recognised: Mapping[str, Any] | None = None) -> Reading:
+        """All of them; what is not set is as the history showed it."""
+        return Reading(**{"missing": "keep", **(recognised or {}), **self.told})
+
+
 class AlertConfig(Settings):
     """From flagged windows to people: incidents, channels, and where all of it is kept."""
 
@@ -210,6 +251,7 @@ class EngineConfig(Settings):
                                 "switched off until the engine starts again.")
     drift: bool = Field(True, description="Watch the combined score for drift.")
     random_state: int | None = 0
+    reading: ReadingConfig = ReadingConfig()
     alert_config: AlertConfig = AlertConfig()
 
     @field_validator("feature_names")
@@ -227,6 +269,10 @@ class EngineConfig(Settings):
         if self.alpha_info is not None and self.alpha_info < self.alpha:
             raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
                              f"{self.alpha_info:g}")
+        wanted = self.reading.options().feature_columns
+        if wanted and self.feature_names and wanted != self.feature_names:
+            raise ValueError("feature_names and reading.feature_columns name different columns; "
+                             "one of them will do")
         width = self.deep_config.input_dim if self.deep_config else None
         if width and self.feature_names and width != len(self.feature_names):
             raise ValueError(f"deep_config.input_dim={width} disagrees with "

@@ -1,5 +1,7 @@
-"""What an engine counts, in Prometheus' terms."""
+"""What an engine counts: in Prometheus' terms, and in words."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from adlib.arguments import require_extra
@@ -47,3 +49,53 @@ class Counters:
             self.events.labels(self.stream, event.kind).inc()
         for fault in quality:
             self.quality.labels(self.stream, fault.kind).inc()
+
+
+class Tally:
+    """What became of a stream's rows, for those who ask why nothing was judged.
+
+    Examples
+    --------
+    >>> tally = Tally()
+    >>> tally.count(3, [], [QualityEvent("rig", "poison", 0, 1, 0.0, "not numbers: '?'")])
+    >>> tally.account(20)
+    "3 rows came: 2 could not be read (the first: not numbers: '?'); a window takes 20"
+    """
+
+    _LOST = {"poison": "could not be read", "duplicate": "were taken before",
+             "late": "came too late", "dropped": "found the queue full", "gap": "never came"}
+    _OTHER = {"nan": "missing values", "detector_failed": "a detector failed",
+              "detector_slow": "a detector was late"}
+
+    def __init__(self) -> None:
+        self.rows = self.judged = 0
+        self.lost: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def count(self, rows: int, verdicts: Iterable[Verdict], quality: Iterable[QualityEvent]
+              ) -> None:
+        """Add what came, and what became of it."""
+        self.rows += rows
+        self.judged += sum(verdict.is_anomaly is not None for verdict in verdicts)
+        for event in quality:
+            self.lost[event.kind] += event.end - event.start + 1
+            self._first.setdefault(event.kind, event.detail.removeprefix("ValueError: "))
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether rows came, and none could be read."""
+        return 0 < self.rows <= self.lost["poison"]
+
+    def account(self, window_size: int) -> str:
+        """One sentence, without its full stop."""
+        if not self.rows:
+            return "no row came"
+        said = [f"{self.lost[kind]:,} {words} (the first: {self._first[kind]})" if kind == "poison"
+                else f"{self.lost[kind]:,} {words}"
+                for kind, words in self._LOST.items() if kind in self.lost]
+        said += [f"{words} (the first: {self._first[kind].removeprefix('missing: ')})"
+                 for kind, words in self._OTHER.items() if kind in self.lost]
+        left = self.rows - sum(self.lost[kind] for kind in ("poison", "duplicate", "late"))
+        short = f"; a window takes {window_size:,}" if left < window_size else ""
+        came = f"{self.rows:,} row{'s' * (self.rows > 1)} came"
+        return f"{': '.join([came, *[', '.join(said)] * bool(said)])}{short}"

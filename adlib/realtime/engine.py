@@ -24,9 +24,9 @@ from adlib.realtime import fitted
 from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.counters import Counters
+from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
-from adlib.realtime.inbox import Inbox, last_of, time_of
+from adlib.realtime.inbox import Inbox, last_of, length_of, time_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker
@@ -59,6 +59,8 @@ class RealTimeAnomalyDetector:
         The detectors at work; ``members[0].model`` is the first one.
     position : int
         Last sequence number taken; -1 before the first.
+    tally : Tally
+        What became of the stream's rows.
 
     Notes
     -----
@@ -133,6 +135,7 @@ class RealTimeAnomalyDetector:
             stream=config.stream, features=self.features_,
             context=max(member.context for member in self._judge.members))
         self._manager = AlertManager(config.alert_config.incidents)
+        self.tally = Tally()
         self._judge.reset()
         self._live = False
 
@@ -318,6 +321,7 @@ class RealTimeAnomalyDetector:
                 stream, self._processor.position, self._state(), stored, events,
                 quality, self._service.rows(events, stored) if self._service else [])
         self._metrics.count(self._processor.position - before, verdicts, events, quality)
+        self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
         self._broken = False
         return found, events

@@ -20,7 +20,7 @@ from adlib.files import replaced_folder
 from adlib.realtime.calibration import window_maxima
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.members import Member
-from adlib.realtime.windows import Rows
+from adlib.realtime.windows import Rows, StreamProcessor
 from adlib.scaling import center_scale
 from adlib.thresholds import Scores
 
@@ -69,16 +69,18 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
     """Train the ensemble on the first part of a normal history, calibrate it on the rest."""
     X = floats(X_history, "X_history", "(n_samples, n_features)")
     features = _features(config, X, getattr(X_history, "columns", ()))
-    cut = _cut(config, X)
-    valid = np.asarray(np.isfinite(X).all(axis=1))
-    filled = np.where(np.isfinite(X), X, np.nanmedian(X[:cut], axis=0))
+    held = _held(config, X)
+    cut = _cut(config, held)
+    valid = np.asarray(np.isfinite(held).all(axis=1))
+    filled = np.where(np.isfinite(held), held, np.nanmedian(X[:cut], axis=0))
     past = filled[:cut][valid[:cut]]
     names, ensemble = _trained(config, past)
     held_out = _held_out(names, ensemble, filled, valid, cut)
     whole = ~np.isnan(window_maxima(held_out.sum(axis=1), config.window_size))
     if whole.sum() < config.window_size:
         raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give a "
-                         f"longer history, or one with fewer gaps")
+                         f"longer history, one with fewer gaps, or a number of samples to hold= "
+                         f"the last value for")
     background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
     return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
                   *center_scale(filled, robust=True), longest_runs(X), background)
@@ -107,6 +109,12 @@ def _cut(config: EngineConfig, X: Rows) -> int:
         raise ValueError(f"X_history has no row without a missing value among the first {cut}, "
                          f"which are to train on")
     return cut
+
+
+def _held(config: EngineConfig, X: Rows) -> Rows:
+    """Rows with missing values repaired as they are live, where `hold` allows it."""
+    block = StreamProcessor(config.window_size, hold=config.hold).push([X]) if config.hold else None
+    return X if block is None else np.where(block.valid[:, None], block.values, X)
 
 
 def _trained(config: EngineConfig, past: Rows) -> tuple[list[str], Ensemble]:

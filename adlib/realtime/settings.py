@@ -122,9 +122,9 @@ def _explain(cls: type[Settings], error: ValidationError, data: Any) -> list[str
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = f"unknown key{nearest(path[-1], _keys_at(cls, path[:-1]))}"
-        elif (unknown := re.match(r"(\w+): (unknown parameter .*)", message)) is not None:
+        elif (inner := re.match(r"(\w+): ((?:unknown parameter|must) .*)", message)) is not None:
             more = ("parameters",) if "parameters" in _keys_at(cls, path) else ()
-            path, message = (*path, *more, unknown[1]), unknown[2]
+            path, message = (*path, *more, inner[1]), inner[2]
         elif fault["type"] != "missing" and _shown(cls, path):
             value = fault.get("input")
             message += f", got {value!r}" if isinstance(value, (str, int, float, bool)) else (
