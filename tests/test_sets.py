@@ -6,6 +6,7 @@ from sklearn.base import clone
 
 from adlib.compare import compare, score_cell
 from adlib.datasets import Dataset
+from adlib.datasets.splits import Split, divided
 from adlib.detectors import KNN, LinearForecast, RollingZScore
 from adlib.plots import series
 
@@ -105,3 +106,93 @@ def test_machines_are_compared_late_and_in_time():
 def test_the_axis_of_machines_is_the_row():
     data = grouped(machines())
     assert series(data, score=np.zeros(1200))[-1].get_xlabel() == "row"
+
+
+def cut(split, y, **table):
+    notes = []
+    rows, fields = divided(split, "mine", np.asarray(y), notes.append, **table)
+    return rows.tolist(), fields, notes
+
+
+def test_history_is_the_first_rows_of_each_entity():
+    entity = list("aaaaaaaaaa" + "bbbbb")
+    rows, fields, notes = cut(Split(train_fraction=.6), np.zeros(15), entity=entity)
+    assert rows == [0, 1, 2, 3, 4, 10, 11, 12, 5, 6, 7, 8, 9, 13, 14] and not notes
+    assert fields["train_end"] == 9 and fields["calibrate_start"] == 8
+    assert fields["session"].tolist() == [0] * 5 + [1] * 3 + [0] * 5 + [1] * 2
+    assert fields["session_names"] == ["a", "b"]
+    rows, fields, notes = cut(Split(train_rows=5), np.zeros(15), entity=entity)
+    assert fields["train_end"] == 10 and fields["calibrate_start"] == 8
+    assert "1 of 2 entities have no more than train_rows=5 rows" in notes[0]
+    rows, fields, _ = cut(Split(), np.zeros(10))
+    assert rows == list(range(10)) and fields == {"train_end": 4, "calibrate_start": 4}
+
+
+def test_whole_entities_are_history():
+    entity = np.repeat(list("abcdefghij"), 3)
+    rows, fields, _ = cut(Split(split="entity", train_fraction=.5), np.zeros(30), entity=entity)
+    assert rows == list(range(30))
+    assert fields["train_end"] == 15 and fields["calibrate_start"] == 12  # e was not learned
+    rows, fields, _ = cut(Split(split="entity", train_entities=["c", "j"]), np.zeros(30),
+                          entity=entity)
+    assert set(entity[rows[:fields["train_end"]]]) == {"c", "j"}
+
+
+def test_a_random_half_of_the_normal_rows_is_history():
+    y = np.r_[np.ones(10), np.zeros(30)]
+    rows, fields, _ = cut(Split(split="one_class"), y)
+    assert fields == {"train_end": 15, "ordered": False} and sorted(rows) == list(range(40))
+    assert not y[rows[:15]].any() and rows == cut(Split(split="one_class"), y)[0]
+    assert rows != cut(Split(split="one_class", random_state=1), y)[0]
+
+
+def test_labelled_rows_are_left_out_of_the_history():
+    time = START + np.arange(20) * MINUTE
+    y = np.zeros(20)
+    y[[3, 4, 9, 15]] = 1
+    rows, fields, notes = cut(Split(train_fraction=.5, clean_history=True), y, time=time)
+    assert rows == [0, 1, 2, *range(5, 9), *range(10, 20)] and fields["train_end"] == 7
+    assert fields["session"].tolist() == [0] * 3 + [1] * 4 + [2] * 10  # a session for each cut
+    assert fields["session_names"] == ["mine"] * 3
+    assert notes == ["3 of 10 rows of the history are labelled anomalous and left out"]
+    _, fields, notes = cut(Split(train_fraction=.5), y, time=time)
+    assert "3 rows of the history (30.0%) are labelled" in notes[0] and "clean_history" in notes[0]
+    assert "session" not in fields
+    rows, fields, _ = cut(Split(train_fraction=.5, clean_history=True), y)  # a table
+    assert len(rows) == 17 and "session" not in fields
+
+
+def test_two_files_are_history_and_test():
+    time = np.r_[START + np.arange(6) * MINUTE, START + np.arange(4) * MINUTE]
+    rows, fields, _ = cut(Split(of_files=True), np.zeros(10), time=time, n_first=6)
+    assert rows == list(range(10)) and fields["train_end"] == 6
+    assert fields["session"].tolist() == [0] * 6 + [1] * 4  # the clock begins again
+    _, fields, _ = cut(Split(of_files=True), np.zeros(10), time=START + np.arange(10) * MINUTE,
+                       n_first=6)
+    assert "session" not in fields
+
+
+@pytest.mark.parametrize("y", [np.r_[np.ones(3), np.zeros(17)], np.r_[np.ones(12), np.zeros(8)],
+                               np.r_[0, np.ones(5), np.zeros(14)]])
+def test_labels_sorted_to_the_front_are_named(y):
+    assert "split='one_class' draws" in cut(Split(), y)[2][0]
+    assert "split='one_class'" not in cut(Split(), y, time=START + np.arange(20) * MINUTE)[2][0]
+
+
+@pytest.mark.parametrize(("options", "table", "sentence"), [
+    ({"split": "random"}, {}, "split must be one of 'time', 'one_class', 'entity'"),
+    ({"train_rows": 1}, {}, "train_rows must be"),
+    ({"train_rows": 20}, {}, "the split leaves 20 rows of history and 0 to test"),
+    ({"split": "entity"}, {}, "needs entity_column and at least two entities"),
+    ({"split": "entity", "train_entities": "c"}, {"entity": list("ab") * 10},
+     r"train_entities: \['c'\] are not there; there are \['a', 'b'\]"),
+    ({"train_entities": ["a"]}, {}, "train_entities goes with split='entity'"),
+    ({"split": "one_class"}, {"labelled": False}, "needs labels"),
+    ({"split": "one_class"}, {"time": START + np.arange(20) * MINUTE}, "time_column=False"),
+    ({"clean_history": True}, {"labelled": False}, "clean_history=True needs labels"),
+    ({"clean_history": "yes"}, {}, "clean_history must be"),
+    ({"of_files": True, "train_rows": 9}, {}, "test_path says what is history"),
+])
+def test_a_split_that_cannot_be_is_one_sentence(options, table, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        cut(Split(**options), np.zeros(20), **table)
