@@ -23,24 +23,17 @@ _MISSING = {word.lower() for word in NA_WORDS} | {
 _TRUTH = {word: float(truth) for truth in (True, False)
           for word in (str(truth), str(truth).lower(), str(truth).upper())}
 
-PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_COMMA = PLAIN.replace(r"\.", ",")
+_PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_COMMA = _PLAIN.replace(r"\.", ",")
 _BLANKS = "'\u2019 \u00a0\u202f"  # between thousands, whatever the decimal mark
-
-
-def _grouped(decimal: str) -> str:
-    other = ",." [decimal == ","]
-    return (rf"[+-]?[1-9][0-9]{{0,2}}(?:([{other}{_BLANKS}])[0-9]{{3}})(?:\1[0-9]{{3}})*"
-            rf"(?:\{decimal}[0-9]*)?")
-
-
-_is_plain, _is_comma = re.compile(PLAIN).fullmatch, re.compile(_COMMA).fullmatch
-_is_grouped = {mark: re.compile(_grouped(mark)).fullmatch for mark in ".,"}
-_UNGROUPED = {mark: str.maketrans("", "", other + _BLANKS) for mark, other in (".,", ",.")}
+_GROUPED = r"[+-]?[1-9][0-9]{0,2}([%s])[0-9]{3}(?:\1[0-9]{3})*(?:\%s[0-9]*)?"
+_OTHER = {".": ",", ",": "."}
+_is_plain, _is_comma = re.compile(_PLAIN).fullmatch, re.compile(_COMMA).fullmatch
+_is_grouped = {mark: re.compile(_GROUPED % (_OTHER[mark] + _BLANKS, mark)).fullmatch
+               for mark in _OTHER}
 _is_either = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}").fullmatch
-#: One expression for columns: numbers that are more than digits, a point and an exponent.
-_MARKED = rf"[+-]?(?:[0-9]+,[0-9]*|,[0-9]+|[0-9]{{1,3}}(?:[.,{_BLANKS}][0-9]{{3}})+(?:[.,][0-9]*)?)"
-_quantity = re.compile(rf"\s*([$€£¥]?)\s*{PLAIN.replace(chr(92) + '.', '[.,]')}"
+_UNGROUPED = {mark: str.maketrans("", "", _OTHER[mark] + _BLANKS) for mark in _OTHER}
+_quantity = re.compile(r"\s*([$€£¥]?)\s*[+-]?[0-9]+(?:[.,][0-9]+)?"
                        r"\s*([%‰$€£¥]|°?[A-Za-zµ/²³]{0,6})\s*").fullmatch
 _LOOK = 10_000  # rows of a column that are looked at before more are
 _SHOWN = 5  # words that a message lists
@@ -77,17 +70,18 @@ class Numbers:
     >>> numbers.cell("1.234"), numbers.cell(" 20,25 "), numbers.cell("N/A"), numbers.cell(True)
     (1234.0, 20.25, nan, 1.0)
     >>> notes[0]
-    "marks between thousands are left out, such as '1.234' read as 1234.0"
+    "numbers have decimal commas, such as '21,5'"
     """
 
     def __init__(self, reading: Reading, separator: str, note: Note):
         self.decimal = reading.decimal
-        self._told, self._separator = reading.decimal is not None, separator
-        self._note, self._noted = note, set[str]()
+        self._separator, self._note, self._noted = separator, note, False
         texts = {str(value).strip() for value in reading.na_values}
         self._missing = _MISSING | texts
         plain = {text if _is_plain(text) else text.replace(",", ".") for text in texts}
-        self._placeholders = frozenset(float(text) for text in plain if _is_plain(text))
+        told = [float(text) for text in plain if _is_plain(text)]
+        with np.errstate(over="ignore"):  # as a file may store them
+            self._placeholders = frozenset([*told, *np.array(told, np.float32).astype(float)])
 
     @classmethod
     def recognise(cls, columns: Iterable[pd.Series | Sequence[str]], reading: Reading,
@@ -135,32 +129,36 @@ class Numbers:
             return
         given = [c if isinstance(c, pd.Series) else pd.Series(list(c), dtype=object)
                  for c in columns]
-        texts = [c for c in given if c.dtype == object or isinstance(c.dtype, pd.StringDtype)]
+        texts = [c for c in given if _is_text(c)]
         found: dict[str, str] = {}
         for start in range(0, max(map(len, texts), default=0), _LOOK):
             for column in texts:
                 for kind, cell in _evidence(column.iloc[start : start + _LOOK]).items():
                     where = "" if column.name is None else f" in column {column.name!r}"
                     found.setdefault(kind, f"{cell!r}{where}")
-            if "." in found or "," in found:
+            if {".", ","} & found.keys():
                 break
-        if "." in found and "," in found:
+        if self._separator and any(
+                (c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan) % 1 > 0).any()
+                for c in given if pd.api.types.is_float_dtype(c.dtype)):
+            found["?."] = "fractions"  # typed by pandas, with a point
+        self._decide(found)
+
+    def _decide(self, found: dict[str, str]) -> None:
+        """Take the decimal mark that evidence speaks for: a cell of each kind."""
+        if {".", ","} <= found.keys():
             raise ValueError(
                 f"numbers have decimal points ({found['.']}) and decimal commas ({found[',']}); "
                 "say which is right with decimal='.' or decimal=','")
-        self.decimal = self._mark(found)
-
-    def _mark(self, found: dict[str, str]) -> str | None:
-        """The decimal mark that evidence speaks for."""
-        for mark in ".,":
-            if mark in found:
-                return mark
-        if "?," not in found:
-            return "." if "?." in found else None
-        if self._separator == ";" and "?." not in found:
-            return ","
-        raise ValueError(f"{found['?,']} may be a fraction or have a mark between thousands; "
-                         "say which with decimal=',' or decimal='.'")
+        if "," in found or ("." not in found and "?," in found):
+            if "," not in found and (self._separator != ";" or "?." in found):
+                raise ValueError(
+                    f"{found['?,']} may be a fraction or have a mark between thousands; say which "
+                    "with decimal=',' or decimal='.'")
+            self.decimal = ","
+            self._note(f"numbers have decimal commas, such as {found.get(',', found.get('?,'))}")
+        elif {".", "?."} & found.keys():
+            self.decimal = "."
 
     def column(self, column: pd.Series) -> tuple[pd.Series, np.ndarray]:
         """A column as numbers: the same as `cell` gives for each of its cells.
@@ -177,50 +175,45 @@ class Numbers:
         bad : ndarray of bool, shape (n_rows,)
             Cells that are neither a number nor missing.
         """
-        kind = column.dtype
-        if isinstance(kind, pd.CategoricalDtype):
-            return self.column(column.astype(kind.categories.dtype))
+        self.decimal = self.decimal or "."  # nothing speaks against it
+        kind = pd.api.types
         bad = np.zeros(len(column), bool)
-        if kind.kind == "O" or isinstance(kind, pd.StringDtype):
+        if _is_text(column) or isinstance(column.dtype, pd.CategoricalDtype):
             values, bad = self._texts(column)
-        elif pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
-            values = column.to_numpy(np.float64, na_value=np.nan)
-            hidden = ~np.isfinite(values) | np.isin(values, list(self._placeholders))
-            values = np.where(hidden, np.nan, values)
+        elif kind.is_bool_dtype(column) or (
+                kind.is_numeric_dtype(column) and not kind.is_complex_dtype(column)):
+            values = self._valid(column.to_numpy(np.float64, na_value=np.nan))
         else:
             values, bad = np.full(len(column), np.nan), column.notna().to_numpy()
         return pd.Series(values, index=column.index, name=column.name), bad
 
+    def _valid(self, values: np.ndarray) -> np.ndarray:
+        """The same with NaN where a number is infinite or means a missing value."""
+        told = np.isin(values, list(self._placeholders))
+        return np.where(np.isfinite(values) & ~told, values, np.nan)
+
     def _texts(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-        cells = column.to_numpy(object)
+        cells, rest = column.to_numpy(object), column.notna().to_numpy(copy=True)
         values, bad = np.full(len(cells), np.nan), np.zeros(len(cells), bool)
-        rest = column.notna().to_numpy(copy=True)
-        if isinstance(column.dtype, pd.StringDtype) or pd.api.types.infer_dtype(
-                column, skipna=True) == "string":
-            text, pattern = column, PLAIN
+        if pd.api.types.infer_dtype(column, skipna=True) == "string":
+            text, pattern = column, _PLAIN
             if self.decimal == ",":
                 text, pattern = column.str.replace(",", ".", regex=False), _COMMA
             plain = rest & column.str.fullmatch(pattern).fillna(False).to_numpy(bool)
-            values[plain] = text.to_numpy(object)[plain].astype(np.float64)
-            hidden = ~np.isfinite(values) | np.isin(values, list(self._placeholders))
-            values[hidden] = np.nan
-            if self.decimal == "," and (first := plain & column.str.contains(",").fillna(
-                    False).to_numpy(bool)).any():
-                self._recognised("comma", cells[first.argmax()], values[first.argmax()])
+            values[plain] = self._valid(text.to_numpy(object)[plain].astype(np.float64))
             rest &= ~plain
-        known: dict[Any, float | None] = {}
+        known = {word: self._tried(word)
+                 for word in dict.fromkeys(c for c in cells[rest] if isinstance(c, str))}
         for row in np.flatnonzero(rest):
             cell = cells[row]
-            key = cell if isinstance(cell, str) else None
-            if key is None or key not in known:
-                try:
-                    known[key] = self.cell(cell)
-                except ValueError:
-                    known[key] = None
-            number = known[key]
-            bad[row] = number is None
-            values[row] = math.nan if number is None else number
+            values[row], bad[row] = known[cell] if isinstance(cell, str) else self._tried(cell)
         return values, bad
+
+    def _tried(self, cell: Any) -> tuple[float, bool]:
+        try:
+            return self.cell(cell), False
+        except ValueError:
+            return math.nan, True
 
     def cell(self, value: Any) -> float:
         """One value that arrived as a number.
@@ -242,10 +235,12 @@ class Numbers:
         """
         try:
             number = float(value)
+            if isinstance(value, bytes | bytearray):
+                raise TypeError
         except (TypeError, ValueError):
             if isinstance(value, str):
                 return self._written(value.strip())
-            if value is None or value is pd.NA:
+            if value is None or value is pd.NA or value is pd.NaT:
                 return math.nan
             raise ValueError(f"{value!r} is no number") from None
         except OverflowError:
@@ -266,24 +261,20 @@ class Numbers:
         plain = text.replace("\u2212", "-")  # the minus of typesetters
         kind = _kind(plain)
         if self.decimal is None and kind in (",", "?,"):
-            self.decimal = self._mark({kind: repr(text)})
+            self._decide({kind: repr(text)})
         mark = self.decimal or "."
         if kind is None or (kind in (".", ",") and kind != mark):
             raise ValueError(f"{text!r} is no number")
-        if grouped := _is_grouped[mark](plain):
-            plain = plain.translate(_UNGROUPED[mark])
-        number = float(plain.replace(",", "."))
-        if grouped or "," in text:
-            self._recognised("grouped" if grouped else "comma", text, number)
+        grouped = _is_grouped[mark](plain)
+        number = float((plain.translate(_UNGROUPED[mark]) if grouped else plain).replace(",", "."))
+        if grouped and not self._noted:
+            self._noted = True
+            self._note(f"marks between thousands are left out, such as {text!r} read as {number!r}")
         return math.nan if math.isinf(number) or number in self._placeholders else number
 
-    def _recognised(self, what: str, text: str, number: float) -> None:
-        if what in self._noted or (what == "comma" and self._told):
-            return
-        self._noted.add(what)
-        said = {"comma": "numbers have decimal commas",
-                "grouped": "marks between thousands are left out"}[what]
-        self._note(f"{said}, such as {text!r} read as {float(number)!r}")
+
+def _is_text(column: pd.Series) -> bool:
+    return column.dtype.kind == "O" or isinstance(column.dtype, pd.StringDtype)
 
 
 def needs_text(columns: Iterable[pd.Series], reading: Reading) -> bool:
@@ -311,9 +302,9 @@ def needs_text(columns: Iterable[pd.Series], reading: Reading) -> bool:
     given = list(columns)
     if reading.decimal == "." or not any(pd.api.types.is_float_dtype(c.dtype) for c in given):
         return False
-    texts = (c for c in given if c.dtype == object or isinstance(c.dtype, pd.StringDtype))
+    telling = rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+|\.[0-9]{{3}}\.[0-9]{{3}})\s*"
     return reading.decimal == "," or any(
-        c.astype(str).str.fullmatch(rf"\s*{_MARKED}\s*").any() for c in texts)
+        c.astype(str).str.fullmatch(telling).any() for c in given if _is_text(c))
 
 
 def _kind(text: str) -> str | None:
@@ -325,7 +316,7 @@ def _kind(text: str) -> str | None:
         return "." if "." in text else ""
     if _is_comma(text):
         return ","
-    for mark, other in (".,", ",."):
+    for mark, other in _OTHER.items():
         if _is_grouped[mark](text):
             return mark if mark in text or other in text else ""
     return None
