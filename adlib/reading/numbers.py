@@ -324,7 +324,7 @@ def _kind(text: str) -> str | None:
 
 def _evidence(column: pd.Series) -> dict[str, str]:
     """Kinds of numbers in a column and a cell of each; none where it holds other words mostly."""
-    cells = [cell.strip() for cell in column.dropna().unique() if isinstance(cell, str)]
+    cells = dict.fromkeys(cell.strip() for cell in column if isinstance(cell, str))
     kinds = {cell: kind for cell in cells if (kind := _kind(cell)) is not None}
     if 2 * len(kinds) < sum(cell.lower() not in _MISSING for cell in cells):
         return {}
