@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adlib.reading.labels import tokens
+from adlib.reading.numbers import Numbers, trouble
 from adlib.reading.options import Note, Reading
 
 __all__ = ["features", "require"]
@@ -18,21 +20,25 @@ LABELS = {
     "label", "labels", "y", "target", "class", "anomaly", "is_anomaly", "anomalous", "outlier",
     "is_outlier", "attack", "fault", "is_fraud", "changepoint",
 }  # fmt: skip
-#: Words in a name that make a column with the values of a label suspicious.
+#: Words in a name that make a column with the values of a label one.
 LABEL_WORDS = {
     "label", "labels", "target", "class", "anomaly", "anomalies", "anomalous", "abnormal",
     "outlier", "outliers", "attack", "attacks", "fault", "faults", "faulty", "fraud", "failure",
     "changepoint", "truth", "groundtruth", "intrusion", "malicious", "defect", "novelty",
 }  # fmt: skip
-#: Words in the name of a column that numbers the rows or says when they were written.
-COUNTER_WORDS = {"id", "ids", "uuid", "index", "idx", "no", "nr", "seq", "sequence", "row", "rows",
-                 "timestamp", "unix", "epoch", "time"}
-#: A number as people write it: 1,234.5 or 1.234,5 or 0,5.
-WRITTEN_NUMBER = r"\s*[-+]?(\d{1,3}([.,' \u00a0]\d{3})+|\d+)([.,]\d+)?\s*"
-#: A column with more values than this is none of codes.
-FEW = 20
-#: From so many rows on it is no chance that a column rises with every row, or by the same step.
-STRICT, EVEN = 50, 20
+SCORE_WORDS = {"score", "scores", "probability", "prob"}
+#: Last words in the name of a column that numbers the rows or says when they were written.
+COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",
+                 "timestamp", "time", "unix", "epoch"}
+#: What is said of columns that may leak.
+HINTS = {"hint": "may encode the label, changing on labelled rows alone",
+         "doubt": "may be labels or results of a detector, by name"}
+#: Codes have no more values than that; a column that says more than a label not even so many.
+FEW, SOME = 20, 100
+#: Rows from which on it is no chance that a column rises with each, by the same step, or by name.
+STRICT, EVEN, NAMED = 50, 20, 5
+
+Codes = tuple[NDArray[np.intp], NDArray]
 
 
 def require(frame: pd.DataFrame, names: Sequence[Any], option: str) -> None:
@@ -53,15 +59,12 @@ def require(frame: pd.DataFrame, names: Sequence[Any], option: str) -> None:
         With the names that there are.
     """
     for name in names:
-        if isinstance(name, bool):
-            raise ValueError(f"{option}={name!r} is not a column; YAML reads on, off, yes and no "
-                             f"as True and False; put it in quotes")
         if not isinstance(name, str) or name not in frame:
             raise ValueError(f"{option}={name!r} is not a column; it has {list(frame.columns)}")
 
 
 def features(
-    frame: pd.DataFrame, reading: Reading, numbers: Any, y: NDArray[np.bool_] | None,
+    frame: pd.DataFrame, reading: Reading, numbers: Numbers, y: NDArray[np.bool_] | None,
     special: Sequence[str], note: Note, *, texts: bool = False,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The feature columns of a table, as numbers.
@@ -103,27 +106,17 @@ def features(
     if leaked := [c for c in asked if c in special]:
         raise ValueError(f"{leaked} cannot be features and labels, time or entity at once")
     names = asked or _usable(frame, special, note)
-    found = {name: _numbers(frame[name], numbers, wanted=bool(asked) and not texts)
-             for name in names}
-    columns = {name: values for name, values in found.items() if values is not None}
-    used = list(found) if texts else list(columns)
-    if len(used) < len(found):
-        note(f"text columns left out: {[c for c in found if c not in columns]} "
+    columns = {name: values for name in names if (values := _numbers(
+        frame[name], numbers, wanted=bool(asked) and not texts)) is not None}
+    used = list(names) if texts else list(columns)
+    if len(used) < len(names):
+        note(f"text columns left out: {[c for c in names if c not in columns]} "
              "(load_csv(categorical='onehot') makes features of them)")
-    _no_label([] if asked else used)
+    if not asked:
+        used = _honest(frame, columns, used, reading, y, note)
     if not used:
         raise ValueError(f"has no numeric column to use; columns: {list(frame)}")
-    return pd.DataFrame(columns, index=frame.index), used
-
-
-def _no_label(used: Sequence[str]) -> None:
-    odd = [c for c in used if c.lower().replace(" ", "_").replace("-", "_") in LABELS]
-    if odd:
-        raise ValueError(
-            f"{odd} would be used as a feature and reads like a label, which would leak; pass "
-            "label_column=, or name the columns to use: "
-            f"feature_columns={[c for c in used if c not in odd]}"
-        )
+    return pd.DataFrame({c: columns[c] for c in used if c in columns}, index=frame.index), used
 
 
 def _usable(frame: pd.DataFrame, special: Sequence[str], note: Note) -> list[str]:
@@ -136,20 +129,150 @@ def _usable(frame: pd.DataFrame, special: Sequence[str], note: Note) -> list[str
     return [c for c in names if c not in hollow]
 
 
-def _numbers(column: pd.Series, numbers: Any, wanted: bool) -> pd.Series | None:
+def _numbers(column: pd.Series, numbers: Numbers, wanted: bool) -> pd.Series | None:
     """A column as numbers; None for one of text that nobody asked for."""
-    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.astype(str)  # else dates would pass as nanoseconds since 1970
     values, bad = numbers.column(column)
-    if not bad.any():
-        return values
-    present = column[column.notna()].astype(str)
-    text = bad[column.notna()].all() and not present.str.fullmatch(WRITTEN_NUMBER).all()
-    if wanted or not text:
-        row = int(np.argmax(bad))
-        raise ValueError(
-            f"column {column.name!r} is not numeric ({column.iloc[row]!r} in data row "
-            f"{column.index[row] + 1}); correct it (a number is 1234.5), or name the columns to "
-            "use with feature_columns="
-        )
-    return None
+    if (sentence := trouble(column, values, bad, wanted=wanted)) is not None:
+        raise ValueError(sentence)
+    return None if bad.any() else values
+
+
+def _honest(frame: pd.DataFrame, columns: dict[str, pd.Series], used: list[str], reading: Reading,
+            y: NDArray[np.bool_] | None, note: Note) -> list[str]:
+    """Features that nobody named, without those that number the rows; refused where one leaks."""
+    codes = {c: _codes(columns.get(c, frame[c])) for c in used}
+    verdicts = _verdicts(codes, y)
+    counters = _counters(columns)
+    good = [c for c in columns if not verdicts[c] and c not in counters]
+    good = [c for c in good if _moves(codes[c], 0.99 if y is None else 1)] or good
+    use = f"name the columns to use: feature_columns={good}" if good else "no other one is left"
+    by: dict[str, list[str]] = {}
+    for c, verdict in verdicts.items():
+        by.setdefault(verdict, []).append(c)
+    if named := by.get("name"):
+        way = "leave it out" if reading.label_column in frame else "pass label_column="
+        raise ValueError(f"{named} would be used as a feature and reads like a label, which would "
+                         f"leak; {way}, or {use}")
+    if same := by.get("same"):
+        raise ValueError(f"{same} would be used as a feature and says which rows are labelled, "
+                         f"which would leak; leave it out, or {use}")
+    for verdict, what in HINTS.items():
+        if verdict in by:
+            note(f"{by[verdict]} {what}; if so, {use}")
+    return _without(counters, used, note)
+
+
+def _without(counters: dict[str, str], used: list[str], note: Note) -> list[str]:
+    """Features other than those that number the rows; all where there are no others."""
+    kept = [c for c in used if c not in counters]
+    for why in dict.fromkeys(counters.values()):
+        names = [c for c in counters if counters[c] == why]
+        end = ("left out (name them in feature_columns to keep them; of a meter that adds up, the "
+               "differences say more)" if kept else "kept, as there is no other feature")
+        note(f"columns with {why}, as a clock, a counter or an identifier has: {names} {end}")
+    return kept or used
+
+
+def _codes(column: pd.Series) -> Codes | None:
+    """Which of its values each row of a column has, and these; None where they are many."""
+    values = column if column.dtype == np.float64 else column.astype(str).str.strip()
+    if values.iloc[:: max(1, len(values) // 1000)].nunique() > SOME:
+        return None
+    codes, found = pd.factorize(values, use_na_sentinel=False)
+    return (codes, np.asarray(found)) if len(found) <= SOME else None
+
+
+def _whole(values: NDArray) -> bool:
+    """Whether values could be codes: whole numbers, words or nothing at all."""
+    return values.dtype.kind != "f" or not (values % 1 > 0).any()
+
+
+def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
+    """Whether a column has the "name" of a label, leaves a "doubt", or neither ("")."""
+    plain = name.lower().replace(" ", "_").replace("-", "_")
+    if plain in LABELS:  # y beside x is a place or a direction, where it is measured
+        return "" if plain == "y" and codes is None and {"x", "X"} & set(others) else "name"
+    words = set(tokens(name))
+    if not words & LABEL_WORDS:
+        return ""
+    if codes is None:
+        return "doubt" if words & SCORE_WORDS else ""
+    rows, values = codes
+    text = values.dtype.kind != "f"
+    if len(values) <= (FEW if text else 2) and _whole(values) and (
+            text or not (np.abs(values) > 10).any()):
+        return "name"
+    return "doubt" if len(values) <= FEW and 10 * len(values) <= len(rows) else ""
+
+
+def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> dict[str, str]:
+    """What speaks against each column: its "name", the "same" values as the label, or less."""
+    named = {c: _named(c, found, list(codes)) for c, found in codes.items()}
+    truth = y
+    if truth is None:  # presumably of two values that read like a label the rarer is the anomaly
+        for found in [codes[c] for c in codes if named[c] == "name"]:
+            if found is not None and len(found[1]) == 2:
+                truth = found[0] == np.argmin(np.bincount(found[0]))
+    told = {c: "" if truth is None else _told(found, truth) for c, found in codes.items()}
+    if y is not None:  # values say more than a name that leaves a doubt
+        named |= {c: "" for c in codes if named[c] == "doubt" and codes[c] is not None}
+    return {c: named[c] if named[c] == "name" else told[c] or named[c] for c in codes}
+
+
+def _told(codes: Codes | None, y: NDArray[np.bool_]) -> str:
+    """Whether a column says the "same" as a label, a "hint" of it, or neither ("")."""
+    n, k = len(y), int(y.sum())
+    if codes is None or n < EVEN or not 2 <= k < n:
+        return ""
+    rows, values = np.bincount(codes[0]), codes[1]
+    anomalous = np.bincount(codes[0], weights=y)
+    normal = anomalous == 0
+    own = int((anomalous == rows).sum())
+    # a sensor at rest may separate too, but by values that hardly come twice, or by fractions
+    if own + normal.sum() == len(rows) <= FEW and 2 * own <= k and normal.sum() <= 3 and (
+            5 * normal.sum() <= n - k and _whole(values)):
+        return "same"
+    usual = int(np.argmax(rows - anomalous))
+    moved, hit = n - rows[usual], k - anomalous[usual]
+    by_chance = hit * np.log(k / n) > np.log(0.001)
+    return "hint" if 2 * (len(values) - 1) <= moved and hit >= 0.95 * moved and (
+        not by_chance) else ""
+
+
+def _moves(codes: Codes | None, share: float) -> bool:
+    """Whether no value of a column fills that share of its rows, as that of a rare flag does."""
+    return codes is None or bool(np.bincount(codes[0]).max() < share * len(codes[0]))
+
+
+def _counters(columns: dict[str, pd.Series]) -> dict[str, str]:
+    """Columns that only number the rows, in the order given or that of the file, and by what."""
+    orders: list[NDArray[np.intp] | None] = [None]
+    for column in list(columns.values())[:1]:
+        if not column.index.is_monotonic_increasing:
+            orders.append(np.argsort(column.index.to_numpy(), kind="stable"))
+    found = {}
+    for name, column in columns.items():
+        told = bool(set(tokens(name)[-1:]) & COUNTER_WORDS)
+        reasons = [_rises(column.to_numpy(), order, told) for order in orders]
+        if told and column.count() >= EVEN and column.is_unique and _whole(column.to_numpy()):
+            reasons.append("another whole number in every row")
+        found[name] = next(filter(None, reasons), "")
+    return {name: why for name, why in found.items() if why}
+
+
+def _rises(values: NDArray, order: NDArray[np.intp] | None, told: bool) -> str:
+    """How a column rises or falls, if it does so in every row; else ""."""
+    for n in (STRICT, len(values)):  # the first rows settle it for most
+        some = values[:n] if order is None else values[order[:n]]
+        rows = np.flatnonzero(np.isfinite(some))
+        steps = np.diff(some[rows])
+        least = 0 if told else np.finfo(float).tiny
+        if not (steps >= least).all() and not (steps <= -least).all():
+            return ""
+    if len(rows) < max(NAMED if told else EVEN, len(values) / 2) or not steps.any():
+        return ""
+    slopes = steps / np.diff(rows)
+    off = np.abs(slopes - slopes[0]).max()
+    if off <= 1e-6 * abs(slopes[0]) + 1e-15 * np.abs(some[rows]).max():
+        return "the same step from row to row"
+    return "values that rise or fall with every row" if told or len(rows) >= STRICT else ""

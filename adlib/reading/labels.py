@@ -109,7 +109,7 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     named = set(tokens(str(column.name)))
     if named & {"normal", "healthy", "inlier", "benign", "ok"} and set(lower) <= NO | YES and (
             not named & ANOMALY_WORDS):
-        raise ValueError(f"{where} is named as if {words[np.argmax(y)]!r} meant normal; "
+        raise ValueError(f"{where} is named as if {str(words[np.argmax(y)])!r} meant normal; "
                          f"{_seen(words)}; name the normal one with normal_label=")
     return y[codes], np.where(y, "anomaly", "")[codes]
 

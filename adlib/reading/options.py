@@ -112,10 +112,10 @@ class Reading:
         given = self.time_column
         if given is None or given is False:
             return given
-        names = self._several("time_column", str)
+        names = () if given is True else self._several("time_column", str)
         if not names:
             raise ValueError(f"time_column must be the name of a column, several, or False, got "
-                             f"{given!r}")
+                             f"{given!r}{_unquoted(given)}")
         return names
 
     def _several(self, name: str, kind: Any) -> tuple[Any, ...]:
