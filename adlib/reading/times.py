@@ -1,0 +1,742 @@
+"""How times are written: recognised once, then read alike in a column and one after another.
+
+A text is a date with or without a time of day and an offset, in ISO 8601 or as people write it. A
+number counts seconds to nanoseconds from 1970 (dates of 1980 to 2100 overlap in no two units), or
+seconds from the start of the recording, or is 20240131, or a day as spreadsheets count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, lru_cache, reduce
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from adlib.reading.options import Note, Reading
+
+__all__ = ["TIME_NAMES", "Clock", "find_time", "joined"]
+
+#: Names, in small letters, of columns that are the time where none is told; the first wins.
+TIME_NAMES = (
+    "time", "timestamp", "datetime", "date_time", "_time", "@timestamp", "time_stamp",
+    "event_time", "time_utc", "timestamp_utc", "datetime_utc", "ts", "date",
+)  # fmt: skip
+
+_NS = 10**9
+_NAT = np.iinfo(np.int64).min
+_BOUND = 2**63 // _NS - 1  # seconds from 1970 that nanoseconds can hold: years 1678 to 2261
+_PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  # parts of a second
+_WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 and 2100: when recordings were made
+_FIRST_DAY, _LAST_DAY = 25_569, 73_050  # 1970 and 2100 as spreadsheets count days
+_BLOCK = 900  # seconds: zones change their offset at quarters of an hour
+_BEYOND = " is beyond the years 1678 to 2261 (a placeholder? leave such rows out)"
+_BEST = "write times in one way, best as 2024-01-31 13:45"
+
+_MONTHS = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+#: Offsets by the names of RFC 2822, and those of central Europe; other letters are ambiguous.
+_ZONES = {"z": 0, "utc": 0, "gmt": 0, "ut": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5,
+          "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "cet": 1, "cest": 2}
+
+#: What pandas and `datetime.fromisoformat` read, and read alike.
+_PLAIN = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+_OFFSET_AT_END = r"(?:Z|:\d\d(?:\.\d+)?[+-]\d\d:?\d\d)$"  # of a plain one
+_FLAGS = re.IGNORECASE | re.ASCII
+_is_plain = re.compile(_PLAIN, re.ASCII).fullmatch
+_is_number = re.compile(r"[-+]?\d+(?:[.,]\d*)?(?:e[-+]?\d+)?", _FLAGS).fullmatch
+_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
+_DATES = (  # year first, day or month first, then with the month's name
+    r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?|(\d{4})(\d\d)(\d\d)",
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)",
+    rf"(\d{{4}})[-/\s]({_MONTH})[-/\s](\d{{1,2}})",
+    rf"(\d{{1,2}})(?:st|nd|rd|th)?[-/.\s]\s*({_MONTH})[-/.,\s]\s*(\d{{4}}|\d\d)",
+    rf"({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,\s*|\s+)(\d{{4}})",
+)
+_year_first, _numeric, _named_year, _named_day, _named = (
+    re.compile(pattern, _FLAGS).fullmatch for pattern in _DATES)
+_DATE = "|".join(re.sub(r"\((?!\?)", "(?:", p).replace(r"\2", "[./-]") for p in _DATES)
+_TIME = (r"([01]?\d|2[0-4])(?:(:?)([0-5]\d)(?:\2([0-5]\d)(?:[.,](\d+))?)?)?"
+         r"(?:\s*([ap])\.?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?"
+         rf"|({'|'.join(_ZONES)}))?(?:\s*[(\[].*[)\]])?")
+_time = re.compile(_TIME, _FLAGS).fullmatch
+_dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)t|,?\s+|:)(\d.*))?", _FLAGS).fullmatch
+_year_last = re.compile(rf"{_WEEKDAY}({_MONTH}\s+\d+)\s+(\d+:\d+:\d+(?:\s+[a-z]+)?)\s+(\d{{4}})",
+                        _FLAGS).fullmatch
+_is_duration = re.compile(r"-?\d+ days?\b.*|-?p(?:\d.*|t\d.*)|\d+:\d\d:\d\d.*", _FLAGS).fullmatch
+
+
+class Clock:
+    """How the times of a column or a stream are written.
+
+    Parameters
+    ----------
+    reading : Reading
+        Its ``time_unit`` and ``time_zone`` are obeyed; what they leave open is recognised.
+    note : callable
+        Takes a sentence on what was recognised.
+    state : mapping, optional
+        What `to_dict` of another clock gave, such as that of a fitted model.
+
+    Examples
+    --------
+    >>> notes = []
+    >>> column = pd.Series(["3/4/24 10:00", "13/4/24 10:00"])
+    >>> clock = Clock.recognise(column, Reading(), notes.append)
+    >>> clock.column(column).astype("datetime64[m]").tolist()[0].isoformat()
+    '2024-04-03T10:00:00'
+    >>> clock.moment("3/4/24 10:00")
+    1712138400.0
+    >>> notes
+    ["times such as '13/4/24 10:00' are read with the day first, as 2024-04-13 10:00:00"]
+    """
+
+    def __init__(self, reading: Reading, note: Note, state: Mapping[str, Any] | None = None):
+        state = state or {}
+        self._told = reading.time_unit
+        self._zone = reading.time_zone or state.get("zone")
+        self._offsets = None if self._zone in (None, "UTC") else _offsets_of(str(self._zone))
+        self._local = _Local()
+        self._order: str | None = state.get("order")
+        self._note, self._noted = note, set[str]()
+        self._kind: str | None = None
+        self._low, self._high, self._per = math.inf, -math.inf, 1  # numbers that are read at once
+        if state.get("kind") and self._told in (None, state.get("unit")):
+            self._settle(state["kind"])
+
+    @classmethod
+    def recognise(cls, column: pd.Series, reading: Reading, note: Note) -> Clock:
+        """The clock of a column, all of whose cells are looked at.
+
+        Parameters
+        ----------
+        column : Series
+            Texts, numbers or dates.
+        reading : Reading
+        note : callable
+            Takes a sentence on what was recognised as other than ISO 8601.
+
+        Returns
+        -------
+        Clock
+
+        Raises
+        ------
+        ValueError
+            When dates contradict each other, or numbers are none in ``time_unit`` or in any.
+        """
+        clock = cls(reading, note)
+        if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+            values, texts = _cells(column.dropna())
+            if values is not None:
+                clock._kind_of(column.dropna(), values)
+            elif len(texts):
+                clock._kind = "dates"
+                clock._order_of(texts)
+        return clock
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was recognised, as plain values.
+
+        Returns
+        -------
+        dict
+            To be handed to another clock as its ``state``.
+        """
+        return {"kind": self._kind, "unit": self._told, "order": self._order, "zone": self._zone}
+
+    # -- a column ---------------------------------------------------------------------------------
+
+    def column(self, column: pd.Series) -> np.ndarray:
+        """Times of a whole column.
+
+        Parameters
+        ----------
+        column : Series
+
+        Returns
+        -------
+        ndarray of datetime64[ns]
+            In UTC, shape (n_rows,).
+
+        Raises
+        ------
+        ValueError
+            For the first cell that is empty, no time, or beyond the years 1678 to 2261.
+        """
+        empty = (column.isna() | (column.astype(str).str.strip() == "")).to_numpy(bool)
+        if empty.any():
+            raise ValueError(f"the time is missing in data row {int(empty.argmax()) + 1} "
+                             f"({int(empty.sum())} in all); fill it, or leave such rows out")
+        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+            zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
+            plain = column.dt.tz_convert(None) if zoned else column
+            found = _in_nanoseconds(plain)
+            found = found if zoned else self._to_utc(found, np.ones(len(found), bool))
+        else:
+            values, texts = _cells(column)
+            if values is None:
+                found = self._texts(texts)
+            else:
+                self._kind_of(column, values)
+                found = self._numbers(values)
+        if (bad := np.isnat(found)).any():
+            row = int(bad.argmax())
+            raise ValueError(self._why(column.iloc[row], f" in data row {row + 1}"))
+        return found
+
+    def _texts(self, texts: pd.Series) -> np.ndarray:
+        """Dates in UTC, NaT for what is none."""
+        if self._kind is None:
+            self._order_of(texts)
+        plain = texts.str.fullmatch(_PLAIN).to_numpy(bool)
+        found = np.full(len(texts), np.datetime64("NaT", "ns"))
+        naive = np.zeros(len(texts), bool)
+        if plain.any():
+            some = texts if plain.all() else texts[plain]
+            read = pd.to_datetime(some, format="ISO8601", errors="coerce", utc=True)
+            found[plain] = _in_nanoseconds(read.dt.tz_convert(None))
+            if self._offsets is not None:
+                naive[plain] = ~some.str.contains(_OFFSET_AT_END).to_numpy(bool)
+        local, odd = found.view(np.int64), np.flatnonzero(np.isnat(found))
+        for k, text in zip(odd.tolist(), texts.iloc[odd].tolist(), strict=True):
+            ns, offset = _parse(text, self._order) or (_NAT, 0)  # what pandas does not read
+            ns -= (offset or 0) * _NS
+            if abs(ns) < _BOUND * _NS:
+                local[k], naive[k] = ns, offset is None
+        return self._to_utc(found, naive)
+
+    def _numbers(self, values: np.ndarray) -> np.ndarray:
+        """Numbers in UTC, NaT for what is none."""
+        found = np.full(len(values), np.datetime64("NaT", "ns"))
+        good = (values >= 0) & (values < np.inf)
+        if self._kind == "compact":
+            texts = pd.Series(np.where(good, values, 0)).astype(np.int64).astype(str)
+            return self._texts(texts.str.replace(r"^(\d{8})(\d+)$", r"\1T\2", regex=True))
+        if self._kind == "excel":
+            good &= (values >= 1) & (values < _BOUND / 86_400)
+            thousandths = np.round((values[good] - _FIRST_DAY) * 86_400_000).astype(np.int64)
+            found[good] = (thousandths * 10**6).view(found.dtype)
+            return found
+        per = self._per
+        good &= values / per < _BOUND
+        whole = np.floor(values[good])
+        part = np.round((values[good] - whole) * (_NS // per)).astype(np.int64)
+        whole = values[good] if values.dtype.kind in "iu" else whole
+        found[good] = (whole.astype(np.int64) * (_NS // per) + part).view(found.dtype)
+        return found
+
+    def _to_utc(self, found: np.ndarray, naive: np.ndarray) -> np.ndarray:
+        """Local times as UTC where they name no offset; NaT in the hour that spring leaves out."""
+        rows = np.flatnonzero(naive & ~np.isnat(found))
+        if self._offsets is None or not len(rows):
+            return found
+        ns = found.view(np.int64).copy()
+        if (np.diff(ns[rows]) < 0).sum() > len(rows) / 2:  # the newest row comes first
+            rows = rows[::-1]
+        local = ns[rows]
+        blocks, which = np.unique(local // (_BLOCK * _NS), return_inverse=True)
+        offsets = np.array([self._offsets(block) for block in blocks.tolist()], np.int64)[which]
+        first = offsets[:, 0].copy()
+        twice = offsets[:, 0] > offsets[:, 1]
+        again = np.flatnonzero((np.diff(local, prepend=local[0] - 1) == 0) & ~twice)
+        clock = _Local()
+        for k in np.flatnonzero(twice).tolist():
+            if k and not twice[k - 1]:
+                clock.last = int(local[k - 1])
+                clock.step = int(local[k - 1] - local[k - 2]) if k > 1 else 0
+                clock.second, clock.repeats = False, bool(len(again) and again[0] < k)
+            if clock.is_second(int(local[k]), True):
+                first[k] = offsets[k, 1]
+        if twice.any():
+            self._say_twice(int(local[twice.argmax()]))
+        ns[rows] = np.where(offsets[:, 0] < offsets[:, 1], _NAT, local - first * _NS)
+        return ns.view(found.dtype)
+
+    # -- one after another ------------------------------------------------------------------------
+
+    def moment(self, value: Any) -> float:
+        """The time of one record.
+
+        Parameters
+        ----------
+        value : object
+            Text, number or date.
+
+        Returns
+        -------
+        float
+            POSIX seconds; NaN where there is no time.
+        """
+        kind = type(value)
+        if kind is str:
+            if value[4:5] == "-" and _is_plain(value):
+                return self._plain(value)
+            try:
+                value = float(value)
+            except ValueError:
+                return self._text(value)
+        elif kind is not float and kind is not int:
+            return math.nan if value is None or kind is bool else self._text(str(value))
+        if self._low <= value <= self._high:
+            return value / self._per
+        return self._number(value)
+
+    def _plain(self, text: str) -> float:
+        try:
+            read = datetime.fromisoformat(text)
+        except ValueError:  # 24:00 is midnight
+            return self._parsed(text)
+        if read.tzinfo is None:
+            read = read.replace(tzinfo=UTC)
+            if self._offsets is not None:
+                return self._localised(round(read.timestamp() * 1e6) * 1000)
+        seconds = read.timestamp()
+        return seconds if -_BOUND < seconds < _BOUND else math.nan
+
+    def _text(self, text: str) -> float:
+        text = text.strip()
+        if _is_plain(text):
+            return self._plain(text)
+        if _is_number(text):
+            return self._number(float(text.replace(",", ".")))
+        numeric = self._order is None and _dated(text)
+        if numeric and _numeric(numeric[1]):
+            self._order_of(pd.Series([text]))
+        if _parse(text, self._order) is None:
+            if _parse(text, "month" if self._order == "day" else "day"):
+                self._say("order", self._why(text, ""))
+            return math.nan
+        self._kind = self._kind or "dates"
+        return self._parsed(text)
+
+    def _parsed(self, text: str) -> float:
+        ns, offset = _parse(text, self._order) or (_NAT, 0)
+        if offset is None and self._offsets is not None:
+            return self._localised(ns)
+        ns -= (offset or 0) * _NS
+        return ns / _NS if abs(ns) < _BOUND * _NS else math.nan
+
+    def _localised(self, local: int) -> float:
+        assert self._offsets is not None
+        if abs(local) >= _BOUND * _NS:
+            return math.nan
+        first, second = self._offsets(local // (_BLOCK * _NS))
+        if first > second:
+            self._say_twice(local)
+        late = self._local.is_second(local, first > second)
+        return math.nan if first < second else (local - (second if late else first) * _NS) / _NS
+
+    def _number(self, value: float) -> float:
+        """A number that is not as those before."""
+        if not 0 <= value < math.inf:
+            return math.nan
+        try:
+            self._kind_of(pd.Series([value]), np.array([value]))
+        except ValueError as error:
+            self._say("number", str(error))
+            return math.nan
+        read = self._numbers(np.array([value]))[0]
+        return math.nan if np.isnat(read) else int(read.astype(np.int64)) / _NS
+
+    # -- what is recognised -----------------------------------------------------------------------
+
+    def _say(self, topic: str, sentence: str) -> None:
+        """A note, once."""
+        if topic not in self._noted:
+            self._noted.add(topic)
+            self._note(sentence)
+
+    def _say_twice(self, local: int) -> None:
+        self._say("twice", f"times such as {_written(local)} come twice in {self._zone}: read as "
+                  "summer time until the local clock went back, then as standard time")
+
+    def _settle(self, kind: str) -> None:
+        self._kind = kind
+        if kind in _PER:
+            self._per = _PER[kind]
+            self._low, self._high = _SINCE * self._per, _UNTIL * self._per
+        elif kind == "elapsed":
+            self._per = _PER[self._told or "s"]
+            self._low, self._high = 0, _BOUND * self._per - 1 if self._told else _SINCE - 1
+
+    def _kind_of(self, column: pd.Series, values: np.ndarray) -> None:
+        """Recognise what numbers count."""
+        good = (values >= 0) & (values < np.inf)
+        told = self._told
+        if not good.any() or (told in _PER and self._kind == "elapsed"):
+            return
+        row = int((good & (values > 0)).argmax() if values[good].any() else good.argmax())
+        shown = _shown(column.iloc[row], f" in data row {row + 1}" if len(column) > 1 else "")
+        kind = _counted(values[good], told, values[row], shown)
+        if kind == "elapsed" and self._kind not in (None, "elapsed"):
+            if told is None:
+                raise ValueError(f"{shown} is too small for a date, which the times before were")
+            kind = told
+        if kind == self._kind:
+            return
+        self._settle(kind)
+        if told is None and kind == "elapsed":
+            self._say(kind, "times are numbers too small for dates: read as seconds from the start "
+                            "of the recording; if they count something else, give time_unit")
+        elif told is None:
+            read = self._numbers(values[row:row + 1]).astype(np.int64)
+            what = f"{_WORDS[kind]} from 1970" if kind in _WORDS else "dates"
+            self._say(kind, f"times are numbers: read as {what}" + (
+                f", such as {shown} as {_written(read[0])}" if read[0] != _NAT else ""))
+
+    def _order_of(self, texts: pd.Series) -> None:
+        """Whether 03/04/2024 is in April: decided by a number above 12 in any row, else by dots."""
+        odd = texts[~texts.str.fullmatch(_PLAIN).to_numpy(bool)]
+        dates = _numeric_dates(odd)
+        day, month = (next((text for text, date in dates.items() if int(date[k]) > 12), None)
+                      for k in (0, 2))
+        if day and month:
+            raise ValueError(f"dates have the day first in {day!r} and the month first in "
+                             f"{month!r}; {_BEST}")
+        doubtful = (text for text, date in dates.items() if date[0] != date[2])
+        example = day or month or next(doubtful, next(iter(odd), None))
+        how = doubt = ""
+        if dates:
+            dots = next(iter(dates.values()))[1] == "."
+            self._order = "day" if day or (dots and not month) else "month"
+            how = f" with the {self._order} first,"
+            if not (day or month or dots):
+                doubt = "; if that is wrong, write them as 2024-01-31"
+        self._say_written(example, how, doubt)
+
+    def _say_written(self, example: str | None, how: str, doubt: str) -> None:
+        if example is not None and (read := _parse(example, self._order)):
+            utc = "" if read[1] is None else " UTC"
+            self._say("written", f"times such as {example!r} are read{how} as "
+                                 f"{_written(read[0] - (read[1] or 0) * _NS)}{utc}{doubt}")
+
+    def _why(self, cell: Any, where: str) -> str:
+        """Why a cell is no time."""
+        shown, text = _shown(cell, where), str(cell).strip()
+        if _is_number(text) or text.lower() in ("nan", "inf", "-inf"):
+            if text.startswith("-") or not text[0].isdigit():
+                return f"{shown} is no time: it must be a number from 0 on, or a date"
+            if self._kind in ("dates", "compact"):
+                return f"{shown} is a number, and no date as the others are; {_BEST}"
+            return f"{shown}{_BEYOND}"
+        if read := _parse(text, self._order):
+            if abs(read[0] - (read[1] or 0) * _NS) >= _BOUND * _NS:
+                return f"{shown}{_BEYOND}"
+            if self._kind != "dates":
+                return f"{shown} is a date, and the others are numbers; {_BEST}"
+            return (f"{shown} is a time that the clocks of {self._zone} left out in spring; if the "
+                    "clock was not changed, give another time_zone")
+        if _parse(text, "month" if self._order == "day" else "day"):
+            return f"{shown} does not have the {self._order} first, as the times before; {_BEST}"
+        if _of_day(text) is not None:
+            return (f"{shown} is a time of day without a date: give time_column=['date', 'time'], "
+                    "or numbers if it counts from the start of the recording")
+        if _is_duration(text):
+            return (f"{shown} is a duration: give its seconds as a number, which count from the "
+                    "start of the recording, or dates")
+        return f"{shown} cannot be read as a time; {_BEST}"
+
+
+class _Local:
+    """A local clock that is watched: in autumn it shows an hour twice."""
+
+    def __init__(self) -> None:
+        self.last, self.step = -(2**63), 0  # nanoseconds
+        self.second = self.repeats = False
+
+    def is_second(self, local: int, twice: bool) -> bool:
+        """Whether this is the second time, where times come ``twice``: it has gone back.
+
+        An equal time has done so where rows are hours apart, unless times repeat anyway.
+        """
+        step = local - self.last
+        if not twice:
+            self.second = False
+            self.repeats |= step == 0
+        elif step < 0 or (step == 0 and self.step >= 3600 * _NS and not self.repeats):
+            self.second = True
+        self.last, self.step = local, step
+        return self.second
+
+
+def find_time(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The columns that are the time of a table in which none was told.
+
+    Parameters
+    ----------
+    frame : DataFrame
+
+    Returns
+    -------
+    tuple of str
+        One of `TIME_NAMES` whose values are dates, or numbers that never fall; a date and a time
+        of day; or none.
+
+    Examples
+    --------
+    >>> find_time(pd.DataFrame({"Time": ["10:00", "11:00"], "Date": ["2024-01-13"] * 2}))
+    ('Date', 'Time')
+    >>> find_time(pd.DataFrame({"time": [3.0, 1.0]}))
+    ()
+    """
+    by_name = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in map(str, frame)}
+    names = [by_name[name] for name in TIME_NAMES if name in by_name]
+    for name in names:
+        column = frame[name].dropna()
+        head = column.head(1000)
+        if len(head) and all(_of_day(str(cell).strip()) is not None for cell in head):
+            beside = [other for other in names if other != name
+                      and _kind_in(joined([frame[other].loc[head.index], head]))]
+            if beside:
+                return beside[0], name
+        elif (kind := _kind_in(head)) and (kind != "elapsed" or column.is_monotonic_increasing):
+            return (name,)
+    return ()
+
+
+def _kind_in(column: pd.Series) -> str | None:
+    """How the times of a column are written; None where it holds none."""
+    try:
+        clock = Clock.recognise(column, Reading(), str)
+        return (clock.to_dict()["kind"] or "dates") if len(clock.column(column)) else None
+    except ValueError:
+        return None
+
+
+def joined(columns: Sequence[pd.Series]) -> pd.Series:
+    """Columns that make one time together, such as a date and a time of day, as texts.
+
+    Parameters
+    ----------
+    columns : sequence of Series
+
+    Returns
+    -------
+    Series of str
+        Missing where any of them is.
+
+    Examples
+    --------
+    >>> date = pd.to_datetime(pd.Series(["2024-01-13", "2024-01-13"]))
+    >>> joined([date, pd.Series(["10:00", "11:00"])]).tolist()
+    ['2024-01-13 10:00', '2024-01-13 11:00']
+    >>> joined([pd.Series([2024]), pd.Series([1]), pd.Series([13]), pd.Series([9])]).tolist()
+    ['2024-1-13 09:00']
+    """
+    parts = []
+    for column in columns:
+        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+            column = column.dt.strftime("%Y-%m-%d")
+        elif pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
+            column = column.astype("Int64")
+        parts.append(column.astype("str").where(column.notna(), None).str.strip())
+    if len(columns) == 1:
+        return parts[0]
+    head = 3 if len(parts) > 2 and (parts[0].str.len() == 4).all() else 1  # year, month, day
+    day = reduce(lambda a, b: a + "-" + b, parts[:head])
+    clock = parts[head:]
+    if not clock:
+        return day
+    if clock[0].str.fullmatch(r"\d+").all():  # 9 is an hour, 930 and 93000 lost their zeros
+        largest = int(pd.to_numeric(clock[0]).max())
+        width = 2 if largest <= 24 else 4 if largest <= 2400 else 6
+        clock[0] = clock[0].str.zfill(width) + (":00" if width == 2 and len(clock) == 1 else "")
+    clock[1:] = [part.str.replace(r"^(\d)(?=\.|$)", r"0\1", regex=True) for part in clock[1:]]
+    return day + " " + reduce(lambda a, b: a + ":" + b, clock)
+
+
+def _numeric_dates(texts: pd.Series) -> dict[str, tuple[str, ...]]:
+    """Texts such as 3/4/2024 10:00, one for each date, and the parts of their dates."""
+    one_of_each = {text if text[:1].isalpha() else text.split(" ", 1)[0]: text for text in texts}
+    found = {text: match.groups() for text in one_of_each.values()
+             if (split := _dated(text)) and (match := _numeric(split[1]))}
+    first, _, _, last = map(set, zip(*found.values(), strict=True)) if found else [set()] * 4
+    if len(first) == 1 and len(last) > 2 and len(max(last)) == 2:
+        raise ValueError(f"dates such as {next(iter(found))!r} seem to begin with the year; "
+                         "write it with four digits, as 2024-01-31")
+    return found
+
+
+# -- texts ----------------------------------------------------------------------------------------
+
+
+def _parse(text: str, order: str | None) -> tuple[int, int | None] | None:
+    """Nanoseconds from 1970 by the local clock, and its offset in seconds if it names one."""
+    head, _, tail = text.partition(" ")  # nearly always; both are remembered
+    day = _day(head, order)
+    if day is None:
+        if late := _year_last(text):
+            text = f"{late[1]}, {late[3]} {late[2]}"
+        if (split := _dated(text)) is None:
+            return None
+        day, tail = _day(split[1], order), split[2] or ""
+    clock = _of_day(tail.strip()) if tail else (0, None)
+    return None if day is None or clock is None else (day * 86_400 * _NS + clock[0], clock[1])
+
+
+@lru_cache(4096)
+def _day(text: str, order: str | None) -> int | None:
+    """Days from 1970."""
+    if found := _year_first(text):
+        year, month, day = (found[k] or found[k + 3] or "1" for k in (1, 2, 3))
+    elif found := _numeric(text):
+        day, month, year = found[1], found[3], found[4]
+        day, month = (day, month) if order == "day" else (month, day)
+    elif found := _named_year(text):
+        year, month, day = found.groups()
+    elif found := _named_day(text):
+        day, month, year = found.groups()
+    elif found := _named(text):
+        month, day, year = found.groups()
+    else:
+        return None
+    if len(year) == 2:  # as the C library has it
+        year = ("19" if year >= "69" else "20") + year
+    number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
+    try:
+        return date(int(year), number, int(day)).toordinal() - date(1970, 1, 1).toordinal()
+    except ValueError:
+        return None
+
+
+@lru_cache(2**16)
+def _of_day(text: str) -> tuple[int, int | None] | None:
+    """Nanoseconds from midnight, and the offset in seconds if there is one."""
+    if (found := _time(text)) is None:
+        return None
+    hour, minute, second = (int(found[k] or 0) for k in (1, 3, 4))
+    if found[6]:  # 12 AM is midnight
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + 12 * (found[6] in "pP")
+    elif len(found[1]) == 1 and not found[2]:  # 930 may have lost more than one zero
+        return None
+    ns = ((hour * 60 + minute) * 60 + second) * _NS + int(((found[5] or "") + "0" * 9)[:9])
+    if ns > 86_400 * _NS:
+        return None
+    if found[10]:
+        return ns, _ZONES[found[10].lower()] * 3600
+    if not found[7]:
+        return ns, None
+    return ns, (int(found[8]) * 60 + int(found[9] or 0)) * (60 if found[7] == "+" else -60)
+
+
+@cache
+def _offsets_of(zone: str) -> Any:
+    """What gives a zone's offsets, in seconds, of a local quarter of an hour: two in autumn."""
+    where, epoch = ZoneInfo(zone), datetime(1970, 1, 1)
+
+    @lru_cache(4096)
+    def offsets(block: int) -> tuple[int, int]:
+        local = (epoch + timedelta(seconds=block * _BLOCK)).replace(tzinfo=where)
+        first, second = local.utcoffset(), local.replace(fold=1).utcoffset()
+        assert first is not None and second is not None
+        return int(first.total_seconds()), int(second.total_seconds())
+
+    return offsets
+
+
+def _written(ns: int) -> str:
+    """A time as text."""
+    return str(datetime(1970, 1, 1) + timedelta(microseconds=int(ns) // 1000))
+
+
+def _shown(cell: Any, where: str) -> str:
+    return f"{str(cell)[:60]!r}{where}"
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def _cells(column: pd.Series) -> tuple[np.ndarray | None, pd.Series]:
+    """A column as numbers, where it holds them, and as texts without blanks around them."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(), column
+    texts = column.astype("str").str.strip()
+    head = texts.head(100)
+    if 2 * sum(map(bool, map(_is_number, head))) <= len(head):
+        return None, texts
+    numbers = pd.to_numeric(texts.str.replace(",", "."), errors="coerce")
+    return numbers.to_numpy(), texts
+
+
+def _in_nanoseconds(times: pd.Series) -> np.ndarray:
+    """datetime64[ns], NaT for what it cannot hold."""
+    array = times.to_numpy()
+    unit = np.datetime_data(array.dtype)[0]
+    fits = abs(array.view(np.int64) / _PER[unit]) < _BOUND
+    found = np.full(len(array), np.datetime64("NaT", "ns"))
+    found[fits] = array[fits].astype("datetime64[ns]")
+    return found
+
+
+def _plausible(values: np.ndarray, unit: str) -> np.ndarray:
+    return (values >= _SINCE * _PER[unit]) & (values <= _UNTIL * _PER[unit])
+
+
+def _compact(values: np.ndarray) -> np.ndarray:
+    """Which numbers are such as 20240131, 202401311345 or 20240131134500."""
+    time = np.where(values < 1e8, 0, np.where(values < 1e12, values % 1e4 * 100, values % 1e6))
+    day = np.where(values < 1e8, values, np.where(values < 1e12, values // 1e4, values // 1e6))
+    month, hour = day // 100 % 100, time // 1e4
+    return ((values % 1 == 0) & (day >= 19000101) & (day <= 21001231)
+            & (month >= 1) & (month <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
+            & (hour <= 23) & (time // 100 % 100 <= 59) & (time % 100 <= 59))
+
+
+def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -> str:
+    """What numbers count: a unit, "excel", "compact" or "elapsed"."""
+    fits = {unit: _plausible(values, unit) for unit in _PER}
+    known = values[values > 0]  # 0 may stand for none
+    other = next((unit for unit in _PER if len(known) and _plausible(known, unit).all()), None)
+    spreadsheet = bool(((values >= _FIRST_DAY) & (values <= _LAST_DAY)).all())
+    if told is not None:
+        return _as_told(values, told, other, spreadsheet, example, shown)
+    for unit in _PER:
+        if fits[unit].all():
+            return unit
+    if _compact(values).all():
+        return "compact"
+    if spreadsheet:
+        raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
+                         f"{_year(example, 'excel')}: give time_unit='excel'")
+    if any(fit.any() for fit in fits.values()) or values.max() >= _SINCE:
+        raise ValueError(f"{shown} and the other times are dates of 1980 to 2100 in no one unit; "
+                         "give time_unit, or leave out rows with a placeholder")
+    return "elapsed"
+
+
+def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool,
+             example: float, shown: str) -> str:
+    """What numbers of a told unit are; refused where it is plainly another."""
+    if told in _PER and _plausible(values, told).all():
+        return told
+    better = other if other != told else None
+    if better is None and told in _PER and len(values) > 1 and spreadsheet:
+        better = "excel"
+    if better is not None:
+        raise ValueError(f"time_unit={told!r} makes {shown} {_year(example, told)}; "
+                         f"time_unit={better!r} makes it {_year(example, better)}")
+    if _compact(values).all():
+        raise ValueError(f"{shown} is a date, not a number of {_WORDS.get(told, 'days')}: leave "
+                         "time_unit out")
+    if told == "excel":
+        if values.min() < 1:
+            raise ValueError(f"{shown} is a time of day without a date: give "
+                             "time_column=['date', 'time']")
+        return told
+    return "elapsed"
+
+
+def _year(value: float, unit: str) -> str:
+    seconds = (value - _FIRST_DAY) * 86_400 if unit == "excel" else value / _PER[unit]
+    year = np.datetime64(int(min(seconds, 2**60)), "s").astype("datetime64[Y]")
+    return f"the year {year}"

@@ -1,0 +1,164 @@
+"""Times as people and machines write them, in a column and one after another."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adlib.reading.options import Reading
+from adlib.reading.times import Clock, find_time, joined
+
+BERLIN = {"time_zone": "Europe/Berlin"}
+
+
+def read(cells, **options):
+    """Times of a column, after they were seen to be the same one after another; and notes."""
+    notes = []
+    column = cells if isinstance(cells, pd.Series) else pd.Series(cells)
+    clock = Clock.recognise(column, Reading(**options), notes.append)
+    times = clock.column(column)
+    assert times.dtype == "datetime64[ns]"
+    again = Clock(Reading(**options), str, clock.to_dict())
+    moments = np.array([again.moment(cell) for cell in column.tolist()])
+    np.testing.assert_allclose(moments, times.astype(np.int64) / 1e9, rtol=0, atol=1e-6)
+    return [str(time).rstrip("0").rstrip(".") for time in times], notes
+
+
+def refusal(cells, **options):
+    column = cells if isinstance(cells, pd.Series) else pd.Series(cells)
+    with pytest.raises(ValueError) as refused:
+        Clock.recognise(column, Reading(**options), str).column(column)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("cell", [
+    "2024-01-13T10:00:00Z", "2024-01-13 10:00", " 2024-01-13T10:00:00.000 ", "2024-01-13T12:00+02",
+    "2024-01-13 15:30:00+0530", "20240113T100000Z", "2024-01-13T10", "2024-01-13 10:00:00,000",
+    "2024/01/13 10:00", "2024.01.13 10:00", "13.01.2024 10:00", "13.1.24 10:00:00",
+    "01/13/2024 10:00 AM", "1/13/2024 10am", "1/13/24 10:00 a.m.", "13-Jan-2024 10:00",
+    "Jan 13, 2024 10:00", "13 January 2024 10:00", "2024-Jan-13 10:00",
+    "13/Jan/2024:10:00:00 +0000",
+    "Sat, 13 Jan 2024 10:00:00 +0000", "Sat, 13 Jan 2024 05:00:00 EST", "Sat Jan 13 10:00:00 2024",
+    "Sat Jan 13 2024 11:00:00 GMT+0100 (Central European Standard Time)",
+    "1705140000", "1705140000.0", "1705140000000", "1705140000000000", "1705140000000000000",
+    1705140000, 1705140000.0, 1705140000000, "20240113100000", 20240113100000, "202401131000",
+])  # fmt: skip
+def test_one_moment_in_many_styles(cell):
+    assert read([cell])[0] == ["2024-01-13T10:00:00"]
+    assert Clock(Reading(), str).moment(cell) == 1705140000
+
+
+@pytest.mark.parametrize("cells, options, words", [
+    (["17:24:00"], {}, "'17:24:00' in data row 1 is a time of day without a date: give"),
+    (["00:01:00.5"], {}, "time of day"),
+    (["0 days 00:01:00"], {}, "a duration"),
+    (["25:10:00"], {}, "a duration"),
+    (pd.Series(pd.to_timedelta([1, 2], unit="s")), {}, "a duration"),
+    (["2024-01-01", "9999-12-31"], {}, "'9999-12-31' in data row 2 is beyond the years"),
+    (["0001-01-01"], {}, "beyond the years 1678 to 2261"),
+    (pd.Series(pd.to_datetime(["2024-01-01", "9999-12-31"])), {}, "data row 2 is beyond"),
+    ([9.3e9, 9.4e9], {"time_unit": "s"}, "beyond the years"),
+    (["2024-W01-1"], {}, "cannot be read"),
+    (["now"], {}, "cannot be read"),
+    (["2024-02-30"], {}, "cannot be read"),
+    (["01/02/2024", "13/01/2024", "01/13/2024"], {}, "day first in '13/01/2024' and the month"),
+    (["24-01-13", "24-01-14", "24-01-15"], {}, "begin with the year"),
+    (["2024-01-13", ""], {}, "missing in data row 2"),
+    (["2024-01-13", None], {}, "missing in data row 2"),
+    ([1704067200000], {"time_unit": "s"}, "the year 55969; time_unit='ms' makes it the year 2024"),
+    ([1704067200], {"time_unit": "ms"}, "the year 1970; time_unit='s' makes it the year 2024"),
+    ([45292.5, 45293], {}, "the year 2024: give time_unit='excel'"),
+    ([45292.5, 45293], {"time_unit": "s"}, "time_unit='excel' makes it the year 2024"),
+    ([0.5, 0.75], {"time_unit": "excel"}, "a time of day without a date"),
+    ([20240101, 20240102], {"time_unit": "s"}, "leave time_unit out"),
+    ([20240230], {}, "no date"),
+    ([0, 1704067200], {}, "placeholder"),
+    ([-1, 2], {}, "'-1' in data row 1 is no time"),
+    ([1.0, np.inf], {}, "'inf' in data row 2 is no time"),
+    ([1e300], {}, "time_unit"),
+    (["5", "unknown", "6"], {}, "'unknown' in data row 2"),
+    (["2024-01-13", "1704067200"], {}, "a number, and no date as the others"),
+    (["2024-03-31 02:30"], BERLIN, "left out in spring"),
+    ([True, False], {}, "cannot be read"),
+])  # fmt: skip
+def test_what_is_no_time_is_refused_in_a_sentence(cells, options, words):
+    assert words in refusal(cells, **options)
+
+
+@pytest.mark.parametrize("cells, options, times, words", [
+    (["03/04/2024", "13/04/2024"], {}, ["2024-04-03", "2024-04-13"], "day first"),
+    (["03/04/2024", "05/06/2024"], {}, ["2024-03-04", "2024-05-06"], "if that is wrong"),
+    (["03.04.2024"], {}, ["2024-04-03"], "day first"),
+    (["12-31-99 23:59"], {}, ["1999-12-31T23:59"], "month first"),
+    ([45292.75], {"time_unit": "excel"}, ["2024-01-01T18"], ""),
+    (["45292,75"], {"time_unit": "excel"}, ["2024-01-01T18"], ""),
+    ([0, 2.5], {}, ["1970-01-01", "1970-01-01T00:00:02.5"], "give time_unit"),
+    ([0, 2500], {"time_unit": "ms"}, ["1970-01-01", "1970-01-01T00:00:02.5"], ""),
+    ([20240101, 20240102], {}, ["2024-01-01", "2024-01-02"], "read as dates"),
+    ([1704067200123], {}, ["2024-01-01T00:00:00.123"], "milliseconds from 1970"),
+    (["2024-01-01T24:00", "1949-03"], {}, ["2024-01-02", "1949-03-01"], "1949-03"),
+    (["2024-07-01 02:00", "2024-07-01T02:00Z"], BERLIN, ["2024-07-01", "2024-07-01T02"], ""),
+    (["2024-10-27 02:00", "2024-10-27 02:30", "2024-10-27 02:00", "2024-10-27 03:00"], BERLIN,
+     ["2024-10-27", "2024-10-27T00:30", "2024-10-27T01", "2024-10-27T02"], "come twice"),
+    (["2024-10-27 01:00", "2024-10-27 02:00", "2024-10-27 02:00"], BERLIN,
+     ["2024-10-26T23", "2024-10-27", "2024-10-27T01"], "come twice"),
+])  # fmt: skip
+def test_what_is_recognised_is_noted(cells, options, times, words):
+    found, notes = read(cells, **options)
+    assert [pd.Timestamp(time) for time in found] == [pd.Timestamp(time) for time in times]
+    assert len(notes) == bool(words) and all(words in note for note in notes)
+
+
+def test_a_stream_decides_by_what_came_and_says_what_contradicts():
+    notes = []
+    clock = Clock(Reading(), notes.append)
+    assert np.isnan(clock.moment(None)) and np.isnan(clock.moment("not known"))
+    assert clock.moment("03/04/2024") == 1709510400  # March
+    assert np.isnan(clock.moment("13/04/2024")) and np.isnan(clock.moment("14/04/2024"))
+    assert clock.moment("2024-04-14T00:00Z") == 1713052800
+    assert len(notes) == 2 and "month first" in notes[1]
+
+
+@pytest.mark.parametrize("poison", [-1, np.nan, np.inf, 1e300, "1e300", True, [], {}, "9999-12-31"])
+def test_a_bad_moment_changes_nothing(poison):
+    clock = Clock(Reading(), str)
+    assert np.isnan(clock.moment(poison))
+    assert clock.moment(1704067200000) == 1704067200
+    assert np.isnan(clock.moment(poison))
+    assert clock.moment(1704067201000) == 1704067201
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_of_a_parquet_file(unit):
+    times = pd.Series(pd.date_range("2024-01-13 10:00", periods=2, freq="h", unit=unit))
+    assert read(times) == (["2024-01-13T10:00:00", "2024-01-13T11:00:00"], [])
+    assert read(times.dt.tz_localize("Asia/Kolkata"))[0][0] == "2024-01-13T04:30:00"
+    assert read(times, **BERLIN)[0][0] == "2024-01-13T09:00:00"
+    assert read(pd.Series(times.dt.date.tolist()))[0] == ["2024-01-13T00:00:00"] * 2
+
+
+@pytest.mark.parametrize("columns, text", [
+    ([["13.01.2024"], ["10:00"]], "13.01.2024 10:00"),
+    ([pd.to_datetime(["2024-01-13"]), ["10:00"]], "2024-01-13 10:00"),
+    ([[20240113, 20240113], [5, 1030]], "20240113 0005"),
+    ([[2024], [1], [13], [9]], "2024-1-13 09:00"),
+    ([[2024.0], [1.0], [13.0], [9.0], [5.0]], "2024-1-13 09:05"),
+])  # fmt: skip
+def test_columns_that_make_one_time_together(columns, text):
+    column = joined([pd.Series(cells) for cells in columns])
+    assert column[0] == text
+    read(column)
+
+
+@pytest.mark.parametrize("frame, names", [
+    ({"Time": ["2024-01-13"], "x": [1]}, ("Time",)),
+    ({"Date": ["2024-01-13"], "Time": ["10:00"]}, ("Date", "Time")),
+    ({"time": ["10:00"]}, ()),
+    ({"time": [3.0, 1.0]}, ()),
+    ({"time": [1.0, 1.0, 2.5]}, ("time",)),
+    ({"timestamp": [1704067201, 1704067200]}, ("timestamp",)),
+    ({"time": [None, None], "x": [1, 2]}, ()),
+    ({"runtime": [1, 2]}, ()),
+])  # fmt: skip
+def test_the_time_of_a_table_is_found_by_name_and_values(frame, names):
+    assert find_time(pd.DataFrame(frame)) == names
