@@ -63,7 +63,7 @@ _DATES = (  # year first, day or month first, then with the month's name
 _year_first, _numeric, _named_year, _named_day, _named = (
     re.compile(pattern, _FLAGS).fullmatch for pattern in _DATES)
 _DATE = "|".join(re.sub(r"\((?!\?)", "(?:", p).replace(r"\2", "[./-]") for p in _DATES)
-_TIME = (r"([01]?\d|2[0-4])(?:(:?)([0-5]\d)(?:\2([0-5]\d)(?:[.,](\d+))?)?)?"
+_TIME = (r"([01]?\d|2[0-4])(?:([:.]?)([0-5]\d)(?:\2([0-5]\d)(?:[.,](\d+))?)?)?"
          r"(?:\s*([ap])\.?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?"
          rf"|({'|'.join(_ZONES)}))?(?:\s*[(\[].*[)\]])?")
 _time = re.compile(_TIME, _FLAGS).fullmatch
