@@ -18,7 +18,7 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.arguments import floats, instance, number, one_of, whole
+from adlib.arguments import column, floats, instance, number, one_of, whole
 from adlib.cost import LONG, Cost, foreign_cost, say, spoken
 from adlib.missing import POLICIES, Filled, fill, fill_values, kept, raised
 from adlib.periods import LONGEST, usual_period
@@ -354,6 +354,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
     _per_value = np.nan  # seconds to learn or score a value, where that is all there is to `_work`
     _expensive = False  # trains for longer than about a second on 10,000 rows
     _heeds_moves = True  # of columns that stood still in training
+    _session: Any = None  # of the rows that `fit` was given, while it runs
 
     def __init__(self, *, window: int | str = 1, alpha: float = 0.05,
                  threshold: float | Threshold | None = None, calibration: str | None = "auto",
@@ -403,7 +404,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
 
     # -- fit and calibrate ------------------------------------------------------------------
 
-    def fit(self, X: ArrayLike, y: None = None) -> Self:
+    def fit(self, X: ArrayLike, y: None = None, *, session: ArrayLike | None = None) -> Self:
         """Learn what normal looks like, and a threshold from rows that training did not see.
 
         Parameters
@@ -413,6 +414,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             ``missing="impute"``.
         y : ignored
             Labels are never read.
+        session : array-like of shape (n_samples,), optional
+            Recording or machine of each row, whose rows stand together. No window of rows that
+            train reaches from one into the next, but in networks, committees and online detectors.
 
         Returns
         -------
@@ -439,6 +443,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
                 self.fill_, self.imputed_ = fill_values(X[self._training_rows(len(X))],
                                                         self._names())
             X, _ = filled = self._filled(X)
+            self._session = None if session is None else column(session, "session", len(X))
             self.look_for_period(X)
             if len(X) <= (gap := self._gap):
                 raise ValueError(f"window={self.window} needs more than {gap} rows to fit, got "
@@ -446,6 +451,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             self._say_cost(*X.shape)
             with _overflows():
                 held_out = self._fit_held_out(X)
+            del self._session  # of these rows alone
             if held_out is not None:
                 self._calibrate_held_out(held_out, filled)
         return self
@@ -586,7 +592,7 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         """Train by the plan; what `calibrate_scores` takes, of rows that training did not see."""
         plan = self.plan(len(X))
         rows = self._settled(X[plan.train])
-        self._fit(self.windowed(rows)[self._gap:])
+        self._fit(self.windowed(rows)[self._whole(len(rows))])
         self._weigh_moves(rows)
         if plan.held_out is None:
             return None
@@ -604,6 +610,19 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
         order, own = np.argsort(held_out, kind="stable"), rounded_up(self._raw_scores(X))
         held_out[order] = np.maximum(held_out[order], np.sort(own))
         return self._raised_by_own(held_out, n_moved)
+
+    def _whole(self, n: int) -> Any:
+        """Which of the first rows have a whole past, in their own recording."""
+        gap = self._gap
+        if not gap or self._session is None:
+            return slice(gap, None)
+        of = np.asarray(self._session)[:n]
+        number = np.append(0, (of[1:] != of[:-1]).cumsum())
+        rows = gap + np.flatnonzero(number[gap:] == number[:-gap])
+        if not len(rows):
+            raise ValueError(f"window={self.window} needs more than {gap} rows that follow each "
+                             "other in one session; shorten the window")
+        return rows
 
     # -- columns that stood still in training: `adlib.scaling` ---------------------------------
 

@@ -396,6 +396,9 @@ class DeepDetector(Detector):
         """Without the network: it is made again from its weights where scores are asked for."""
         return {k: v for k, v in super().__getstate__().items() if k != "_net"}
 
+    def _whole(self, n: int) -> slice:
+        return slice(self._gap, None)  # windows are a view of rows without a hole
+
     def windowed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return windows(X, self.window_)  # a view: (n, window, features)
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from adlib.compare import compare, score_cell
 from adlib.datasets import Dataset
@@ -69,7 +71,9 @@ def test_scores_of_each_machine_are_those_of_that_machine_alone(detector):
     data = grouped(own)
     cell = score_cell(detector, data, purge=0)
     rows = np.arange(len(data))[cell.test_rows]
-    model = clone(detector).set_params(calibration=None).fit(data.X[:data.calibrate_start])
+    train = slice(0, data.calibrate_start)
+    model = clone(detector).set_params(calibration=None)
+    model.fit(data.X[train], session=data.session[train])
     for i, (name, x) in enumerate(own.items()):
         if model.is_stateful:  # its own history, and no other's
             alone = clone(model).fit(x[:160]).anomaly_score(x[160:])[40:]
@@ -77,6 +81,23 @@ def test_scores_of_each_machine_are_those_of_that_machine_alone(detector):
             alone = model.anomaly_score(x)[200:]
         found = cell.test[data.session[rows] == i]
         assert np.allclose(found, alone, rtol=1e-9, atol=1e-12), name
+
+
+def test_no_window_that_trains_crosses_from_one_machine_into_another():
+    at = np.arange(90)
+    X = np.where(at < 45, 0.1 * np.sin(at), 50 + 0.1 * np.cos(at))[:, None]
+    joint, session = X[43:48], at >= 45
+    options = {"window": 5, "calibration": None, "smoothing": None}
+    for detector in (KNN(**options), LinearForecast(**options)):
+        mixed = clone(detector).fit(X).anomaly_score(joint)[-1]
+        apart = clone(detector).fit(X, session=session).anomaly_score(joint)[-1]
+        assert apart > 1.2 * mixed  # one that was learned is usual
+    pipeline = make_pipeline(StandardScaler(), KNN(window=5))
+    data = Dataset("two", np.tile(X, (2, 1)), session=[*session, *session + 2], train_end=100,
+                   calibrate_start=90)
+    assert score_cell(pipeline, data, purge=0).test.shape == (80,)
+    with pytest.raises(ValueError, match="more than 4 rows that follow each other in one session"):
+        KNN(window=5).fit(X, session=at // 4)
 
 
 def test_a_machine_without_history_begins_with_what_all_others_taught():

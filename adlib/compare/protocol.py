@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from inspect import signature
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from adlib.arguments import instance, one_of, whole
 from adlib.base import (
@@ -99,7 +101,7 @@ class Foreign(Detector):
     def context_(self) -> int:
         return self.lookback
 
-    def fit(self, X: ArrayLike, y: None = None) -> "Foreign":
+    def fit(self, X: ArrayLike, y: None = None, *, session: Any = None) -> "Foreign":
         X, model = np.asarray(X), core(self.model)
         say(type(model).__name__, X.shape, expected_cost(model, *X.shape), [])
         self._fit(X)
@@ -174,7 +176,7 @@ def score_cell(
     judge = _prepared(model, seed, alpha)
     started = time.perf_counter()
     if not isinstance(model, str):
-        judge.fit(dataset.X[: dataset.calibrate_start])
+        _learn(judge, dataset)
     fitted = time.perf_counter()
     parts: Any
     if delay is not None:
@@ -231,6 +233,15 @@ def cell_cost(model: Any, dataset: Dataset) -> float:
     n, rest = dataset.calibrate_start, len(dataset) - dataset.calibrate_start
     cost = expected_cost(core(model), n, dataset.X.shape[1])
     return cost.fit_s + cost.score_s * rest / n
+
+
+def _learn(judge: Any, dataset: Dataset) -> None:
+    """Fit on the rows that train; a detector that can learns no window of two recordings."""
+    X, more = dataset.X[: dataset.calibrate_start], {}
+    if dataset.session is not None and "session" in signature(core(judge).fit).parameters:
+        steps = [name for name, _ in judge.steps[-1:]] if isinstance(judge, Pipeline) else []
+        more = {"__".join([*steps, "session"]): dataset.session[: len(X)]}
+    judge.fit(X, **more)
 
 
 def _known_scores(name: str, dataset: Dataset) -> Scores:

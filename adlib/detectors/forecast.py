@@ -137,7 +137,9 @@ class LinearForecast(Detector):
         self.center_, self.scale_ = center_scale(X)
         self._solve(self._standardised(X))
         errors, lags = self._squared_errors(X), len(self.weights_)
-        self.noise_ = np.maximum(errors[lags:].mean(axis=0), LEAST_NOISE)
+        whole = np.arange(len(X))[self._whole(len(X))]
+        self.noise_ = np.maximum(errors[whole].mean(axis=0), LEAST_NOISE)
+        errors[np.setdiff1d(np.arange(lags, len(X)), whole)] = self.noise_  # of two recordings
         usual = self._remembered(errors / self.noise_)[lags:]
         self.usual_ = np.maximum(np.quantile(usual, self.tail, axis=0), LEAST_USUAL)
 
@@ -161,10 +163,11 @@ class LinearForecast(Detector):
         """In chunks: the values before each row that has a past, and a one; the row itself."""
         lags, width = self.window_ - 1, (self.window_ - 1) * Z.shape[1]
         past = np.lib.stride_tricks.sliding_window_view(Z[:-1], lags, axis=0).swapaxes(1, 2)
-        for start in range(0, len(past), step := max(1, _SLICE // width)):
-            rows = past[start:start + step].reshape(-1, width)
-            yield (np.hstack([rows, np.ones((len(rows), 1))]),
-                   Z[lags + start:lags + start + len(rows)])
+        whole = np.arange(len(Z))[self._whole(len(Z))]
+        for start in range(0, len(whole), step := max(1, _SLICE // width)):
+            at = whole[start:start + step]
+            rows = past[at - lags].reshape(-1, width)
+            yield np.hstack([rows, np.ones((len(rows), 1))]), Z[at]
 
     def _standardised(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.clip(standardise(X, self.center_, self.scale_), -FAR, FAR)

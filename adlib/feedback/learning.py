@@ -172,7 +172,8 @@ class Reviewed(Detector):
 
     # -- the prior ----------------------------------------------------------------------------
 
-    def fit(self, X_normal: ArrayLike, y: None = None) -> Self:
+    def fit(self, X_normal: ArrayLike, y: None = None, *, session: ArrayLike | None = None
+            ) -> Self:
         """Set the scale, the threshold and the ground on normal rows; forget all verdicts.
 
         Parameters
@@ -180,7 +181,7 @@ class Reviewed(Detector):
         X_normal : array-like of shape (n_samples, n_features)
             Normal rows that the detector has not seen and that were not chosen by their score, in
             time order where there is one; a few hundred are enough.
-        y : ignored
+        y, session : ignored
 
         Returns
         -------
