@@ -185,7 +185,7 @@ def test_windows_from_files(tmp_path):
 @pytest.mark.parametrize("name", [
     "label", "Class", "is anomaly", "attack_label", "ground_truth", "groundTruth", "Outlier?",
     "Machine failure", "Class/ASD", "isFraud", "is_attack", "target", "changepoint", "is.anomaly",
-    "binaryTarget", "FAULT-FLAG",
+    "binaryTarget", "FAULT-FLAG", "isanomaly", "y_true_label", "normal",
 ])
 def test_names_of_labels_are_refused(name):
     flag = (RNG.random(N) < 0.3).astype(int)
@@ -274,6 +274,12 @@ def test_counters_are_seen_in_the_order_of_the_file_and_of_time():
     assert look({"heat": HEAT, "k": COUNT}, order=order)[0] == ["heat"]
     assert look({"heat": HEAT, "k": order.argsort()}, order=order)[0] == ["heat"]
     assert look({"heat": HEAT, "k": RNG.permutation(N)}, order=order)[0] == ["heat", "k"]
+
+
+def test_counters_of_each_machine():
+    columns = {"unit": np.arange(N) // 300, "cycle": COUNT % 300, "heat": HEAT}
+    assert look(columns, special=["unit"], entity_column="unit")[0] == ["heat"]
+    assert look(columns, special=["unit"])[0] == ["cycle", "heat"]
 
 
 @pytest.mark.parametrize(("name", "cells"), [

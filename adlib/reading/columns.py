@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +21,11 @@ LABELS = {
     "label", "labels", "y", "target", "class", "anomaly", "is_anomaly", "anomalous", "outlier",
     "is_outlier", "attack", "fault", "is_fraud", "changepoint",
 }  # fmt: skip
-#: Words in a name that make a column with the values of a label one.
-LABEL_WORDS = {
-    "label", "labels", "target", "class", "anomaly", "anomalies", "anomalous", "abnormal",
-    "outlier", "outliers", "attack", "attacks", "fault", "faults", "faulty", "fraud", "failure",
-    "changepoint", "truth", "groundtruth", "intrusion", "malicious", "defect", "novelty",
-}  # fmt: skip
+#: Parts of a name, and whole words in it, that make a column with the values of a label one.
+LABEL_PARTS = ("anomal|outlier|attack|fraud|label|truth|changepoint|abnormal|intrusion|malicious"
+               "|novelty")
+LABEL_WORDS = {"target", "class", "fault", "faults", "faulty", "failure", "defect", "normal",
+               "benign", "gt", "outcome", "diagnosis", "fehler"}
 SCORE_WORDS = {"score", "scores", "probability", "prob"}
 #: Last words in the name of a column that numbers the rows or says when they were written.
 COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",
@@ -142,7 +142,7 @@ def _honest(frame: pd.DataFrame, columns: dict[str, pd.Series], used: list[str],
     """Features that nobody named, without those that number the rows; refused where one leaks."""
     codes = {c: _codes(columns.get(c, frame[c])) for c in used}
     verdicts = _verdicts(codes, y)
-    counters = _counters(columns)
+    counters = _counters(columns, frame.get(reading.entity_column))
     good = [c for c in columns if not verdicts[c] and c not in counters]
     good = [c for c in good if _moves(codes[c], 0.99 if y is None else 1)] or good
     use = f"name the columns to use: feature_columns={good}" if good else "no other one is left"
@@ -182,9 +182,9 @@ def _codes(column: pd.Series) -> Codes | None:
     return (codes, np.asarray(found)) if len(found) <= SOME else None
 
 
-def _whole(values: NDArray) -> bool:
-    """Whether values could be codes: whole numbers, words or nothing at all."""
-    return values.dtype.kind != "f" or not (values % 1 > 0).any()
+def _whole(values: NDArray, most: float = np.inf) -> bool:
+    """Whether values could be codes: words, whole numbers up to that size, or nothing at all."""
+    return values.dtype.kind != "f" or not ((values % 1 > 0) | (np.abs(values) > most)).any()
 
 
 def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
@@ -193,16 +193,17 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
     if plain in LABELS:  # y beside x is a place or a direction, where it is measured
         return "" if plain == "y" and codes is None and {"x", "X"} & set(others) else "name"
     words = set(tokens(name))
-    if not words & LABEL_WORDS:
+    if not words & LABEL_WORDS and not re.search(LABEL_PARTS, plain):
         return ""
     if codes is None:
         return "doubt" if words & SCORE_WORDS else ""
     rows, values = codes
-    text = values.dtype.kind != "f"
-    if len(values) <= (FEW if text else 2) and _whole(values) and (
-            text or not (np.abs(values) > 10).any()):
+    few = len(values) <= FEW
+    if values.dtype.kind != "f":
+        return "name" if few else ""
+    if len(values) <= 2 and _whole(values, 10):
         return "name"
-    return "doubt" if len(values) <= FEW and 10 * len(values) <= len(rows) else ""
+    return "doubt" if few and 10 * len(values) <= len(rows) else ""
 
 
 def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> dict[str, str]:
@@ -244,35 +245,41 @@ def _moves(codes: Codes | None, share: float) -> bool:
     return codes is None or bool(np.bincount(codes[0]).max() < share * len(codes[0]))
 
 
-def _counters(columns: dict[str, pd.Series]) -> dict[str, str]:
+def _counters(columns: dict[str, pd.Series], entity: pd.Series | None) -> dict[str, str]:
     """Columns that only number the rows, in the order given or that of the file, and by what."""
+    found: dict[str, str] = {}
+    group = None if entity is None else pd.factorize(entity)[0]
     orders: list[NDArray[np.intp] | None] = [None]
-    for column in list(columns.values())[:1]:
-        if not column.index.is_monotonic_increasing:
-            orders.append(np.argsort(column.index.to_numpy(), kind="stable"))
-    found = {}
     for name, column in columns.items():
+        if not found and not column.index.is_monotonic_increasing:
+            orders = [None, np.argsort(column.index.to_numpy(), kind="stable")]
         told = bool(set(tokens(name)[-1:]) & COUNTER_WORDS)
-        reasons = [_rises(column.to_numpy(), order, told) for order in orders]
-        if told and column.count() >= EVEN and column.is_unique and _whole(column.to_numpy()):
+        values = column.to_numpy()
+        reasons = [_rises(values, order, told, group) for order in orders]
+        if told and column.count() >= EVEN and column.is_unique and _whole(values):
             reasons.append("another whole number in every row")
         found[name] = next(filter(None, reasons), "")
     return {name: why for name, why in found.items() if why}
 
 
-def _rises(values: NDArray, order: NDArray[np.intp] | None, told: bool) -> str:
-    """How a column rises or falls, if it does so in every row; else ""."""
+def _rises(values: NDArray, order: NDArray[np.intp] | None, told: bool, group: NDArray | None
+           ) -> str:
+    """How a column rises or falls, if it does so in every row (of a machine); else ""."""
     for n in (STRICT, len(values)):  # the first rows settle it for most
-        some = values[:n] if order is None else values[order[:n]]
+        at = slice(n) if order is None else order[:n]
+        some = values[at]
         rows = np.flatnonzero(np.isfinite(some))
-        steps = np.diff(some[rows])
+        steps, rise = np.diff(some[rows]), np.diff(rows)
+        if group is not None:
+            within = np.diff(group[at][rows]) == 0
+            steps, rise = steps[within], rise[within]
         least = 0 if told else np.finfo(float).tiny
         if not (steps >= least).all() and not (steps <= -least).all():
             return ""
-    if len(rows) < max(NAMED if told else EVEN, len(values) / 2) or not steps.any():
+    if len(steps) < max((NAMED if told else EVEN) - 1, len(values) / 2 - 1) or not steps.any():
         return ""
-    slopes = steps / np.diff(rows)
+    slopes = steps / rise
     off = np.abs(slopes - slopes[0]).max()
     if off <= 1e-6 * abs(slopes[0]) + 1e-15 * np.abs(some[rows]).max():
         return "the same step from row to row"
-    return "values that rise or fall with every row" if told or len(rows) >= STRICT else ""
+    return "values that rise or fall with every row" if told or len(steps) >= STRICT - 1 else ""

@@ -87,7 +87,9 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     array([False,  True])
     """
     where = f"label column {column.name!r}"
-    codes, values = pd.factorize(column.astype(str).where(column.notna()))
+    if column.dtype == object:  # where True and 1 are equal, and a list has no hash
+        column = column.astype(str).where(column.notna())
+    codes, values = pd.factorize(column)
     words = np.array([str(value).strip() for value in values], dtype=str)
     empty = np.isin(codes, [-1, *np.flatnonzero(words == "")])
     if empty.any():
