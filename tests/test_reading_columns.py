@@ -11,6 +11,7 @@ from adlib.reading.columns import features
 from adlib.reading.labels import at_one_end, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers
 from adlib.reading.options import Reading
+from adlib.reading.times import Clock
 
 N = 1000
 RNG = np.random.default_rng(0)
@@ -127,7 +128,6 @@ def test_windows(window, rows):
 
 
 def test_windows_in_a_zone_and_as_the_file_writes_times():
-    Clock = pytest.importorskip("adlib.reading.times").Clock
     y = inside(TIMES, [["2024-03-03", "2024-03-03"]], print, zone="Europe/Berlin")
     assert y.sum() == 144 and TIMES[y][0] == np.datetime64("2024-03-02T23:00")
     spring = np.arange("2024-03-30", "2024-04-02", dtype="datetime64[h]").astype("datetime64[ns]")
