@@ -334,11 +334,11 @@ def test_columns_that_must_be_read_as_text():
     [
         (
             ["1", "2", "Bad Input", "?", "?"],
-            "column 'c' is not numeric ('Bad Input' in data row 3, 3 such cells); if that means a "
+            "column 'c' is not numeric ('Bad Input' in data row 3, 3 such cells): if that means a "
             "missing value, pass na_values=['?', 'Bad Input']; else ",
         ),
         (["1", *"abcdefg"], "pass na_values=['a', 'b', 'c', 'd', 'e'] and 2 other words; else "),
-        (["12 %", "13 %"], "write the number alone and its unit in the name of the column"),
+        (["12 %", "13 %"], "write the number alone, with its unit"),
         (["21.5 C", "70 F", "20 C"], "its unit"),
         (["\u20ac5", "\u20ac6"], "its unit"),
         (["21.5", "1"], "decimal='.' or decimal=','"),

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from adlib.reading.numbers import NA_WORDS
+from adlib.reading.numbers import NA_WORDS, needs_text
 from adlib.reading.options import Note, Reading
 
 HEAD = 100  # lines that decide what a table looks like
@@ -552,7 +552,8 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
 
     try:
         frame = parse()
-        if _has_commas(frame, reading):  # 1.234 may be a thousand and more: only its text tells
+        # 1.234 may be a thousand and more: only its text tells
+        if needs_text((frame[k] for k in frame), reading):
             raw = parse(dtype=str)
             points = frame.select_dtypes(np.float64).columns
             frame[points] = raw[points]
@@ -563,12 +564,6 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
         raise ValueError(f"not readable as a table ({reason})") from error
     frame.columns = pd.Index(table.names)
     return frame
-
-
-def _has_commas(frame: pd.DataFrame, reading: Reading) -> bool:
-    texts: pd.DataFrame = frame.select_dtypes("str").head(10_000)
-    return reading.decimal == "," or any(
-        texts[name].str.fullmatch(r"\s*[-+]?[\d.]*,\d+\s*").any() for name in list(texts))
 
 
 def _checked(lines: list[bytes], table: _Table, number: int, note: Note) -> bool:

@@ -129,13 +129,12 @@ class Numbers:
             return
         given = [c if isinstance(c, pd.Series) else pd.Series(list(c), dtype=object)
                  for c in columns]
-        texts = [c for c in given if _is_text(c)]
+        texts = [c if c.dtype.kind == "O" else c.drop_duplicates() for c in given if _is_text(c)]
         found: dict[str, str] = {}
         for start in range(0, max(map(len, texts), default=0), _LOOK):
-            for column in texts:
-                for kind, cell in _evidence(column.iloc[start : start + _LOOK]).items():
-                    where = "" if column.name is None else f" in column {column.name!r}"
-                    found.setdefault(kind, f"{cell!r}{where}")
+            parts = [column.iloc[start : start + _LOOK] for column in texts]
+            texts = [column for column, part in zip(texts, parts, strict=True)
+                     if _gather(part, found)]
             if {".", ","} & found.keys():
                 break
         if self._separator and any(
@@ -149,7 +148,8 @@ class Numbers:
         if {".", ","} <= found.keys():
             raise ValueError(
                 f"numbers have decimal points ({found['.']}) and decimal commas ({found[',']}); "
-                "say which is right with decimal='.' or decimal=','")
+                "say which is right with decimal='.' or decimal=',', or name the columns to use "
+                "with feature_columns=")
         if "," in found or ("." not in found and "?," in found):
             if "," not in found and (self._separator != ";" or "?." in found):
                 raise ValueError(
@@ -189,8 +189,10 @@ class Numbers:
 
     def _valid(self, values: np.ndarray) -> np.ndarray:
         """The same with NaN where a number is infinite or means a missing value."""
-        told = np.isin(values, list(self._placeholders))
-        return np.where(np.isfinite(values) & ~told, values, np.nan)
+        valid = np.isfinite(values)
+        if self._placeholders:
+            valid &= ~np.isin(values, list(self._placeholders))
+        return values if valid.all() else np.where(valid, values, np.nan)
 
     def _texts(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         cells, rest = column.to_numpy(object), column.notna().to_numpy(copy=True)
@@ -202,11 +204,12 @@ class Numbers:
             plain = rest & column.str.fullmatch(pattern).fillna(False).to_numpy(bool)
             values[plain] = self._valid(text.to_numpy(object)[plain].astype(np.float64))
             rest &= ~plain
-        known = {word: self._tried(word)
-                 for word in dict.fromkeys(c for c in cells[rest] if isinstance(c, str))}
-        for row in np.flatnonzero(rest):
-            cell = cells[row]
-            values[row], bad[row] = known[cell] if isinstance(cell, str) else self._tried(cell)
+        known: dict[str | int, tuple[float, bool]] = {}
+        for row in np.flatnonzero(rest).tolist():
+            key = cells[row] if isinstance(cells[row], str) else row
+            if key not in known:
+                known[key] = self._tried(cells[row])
+            values[row], bad[row] = known[key]
         return values, bad
 
     def _tried(self, cell: Any) -> tuple[float, bool]:
@@ -302,9 +305,15 @@ def needs_text(columns: Iterable[pd.Series], reading: Reading) -> bool:
     given = list(columns)
     if reading.decimal == "." or not any(pd.api.types.is_float_dtype(c.dtype) for c in given):
         return False
-    telling = rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+|\.[0-9]{{3}}\.[0-9]{{3}})\s*"
-    return reading.decimal == "," or any(
-        c.astype(str).str.fullmatch(telling).any() for c in given if _is_text(c))
+    return reading.decimal == "," or any(map(_has_commas, filter(_is_text, given)))
+
+
+def _has_commas(column: pd.Series) -> bool:
+    """Whether a cell could be a number with a decimal comma, or with points between thousands."""
+    if column.dtype.kind == "O":
+        column = column.astype(str)
+    some = column[column.str.contains(r",[0-9]|[0-9]\.[0-9]{3}\.[0-9]", na=False)]
+    return bool(some.str.fullmatch(rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+)?\s*").any())
 
 
 def _kind(text: str) -> str | None:
@@ -322,13 +331,17 @@ def _kind(text: str) -> str | None:
     return None
 
 
-def _evidence(column: pd.Series) -> dict[str, str]:
-    """Kinds of numbers in a column and a cell of each; none where it holds other words mostly."""
+def _gather(column: pd.Series, found: dict[str, str]) -> bool:
+    """Add a cell of each kind of numbers that is new; False where a column mostly holds words."""
     cells = dict.fromkeys(cell.strip() for cell in column if isinstance(cell, str))
     kinds = {cell: kind for cell in cells if (kind := _kind(cell)) is not None}
     if 2 * len(kinds) < sum(cell.lower() not in _MISSING for cell in cells):
-        return {}
-    return {kind: cell for cell, kind in reversed(kinds.items()) if kind}
+        return False
+    where = "" if column.name is None else f" in column {column.name!r}"
+    for cell, kind in kinds.items():
+        if kind:
+            found.setdefault(kind, f"{cell!r}{where}")
+    return True
 
 
 def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bool = False
@@ -369,18 +382,18 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
         return None
     first = int(bad.argmax())
     cells = f"{total} such cell{'s' * (total > 1)}"
-    start = (f"column {column.name!r} is not numeric ({str(column.iloc[first]).strip()!r} in data "
-             f"row {column.index[first] + 1}, {cells}); ")
-    if 2 * marked >= total:
-        return start + ("correct it (other numbers are written in another way), or say which mark "
-                        "is right with decimal='.' or decimal=','")
-    if 2 * measured >= total:
-        return start + ("write the number alone and its unit in the name of the column, or name "
-                        "the columns to use with feature_columns=")
     more = f" and {len(words) - _SHOWN} other words" if len(words) > _SHOWN else ""
-    return start + (f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}; else "
-                    "correct it (a number is 1234.5), or name the columns to use with "
-                    "feature_columns=")
+    if 2 * marked >= total:
+        remedy = "say which mark is right with decimal='.' or decimal=','"
+    elif 2 * measured >= total:
+        remedy = "write the number alone, with its unit in the name of the column"
+    elif good:
+        remedy = f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}"
+    else:
+        remedy = "it is one of text"
+    return (f"column {column.name!r} is not numeric ({str(column.iloc[first]).strip()!r} in data "
+            f"row {column.index[first] + 1}, {cells}): {remedy}; else correct it (a number is "
+            "1234.5), or name the columns to use with feature_columns=")
 
 
 def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFrame, np.ndarray]:
