@@ -17,6 +17,7 @@ N = 1000
 RNG = np.random.default_rng(0)
 Y = RNG.random(N) < 0.03
 HEAT = RNG.normal(size=N)
+COUNT = np.arange(N)
 
 
 def look(columns, y=None, *, special=(), texts=False, order=None, **options):
@@ -89,6 +90,12 @@ def test_labels_that_cannot_be_told(name, cells, normal, message):
 
 def test_a_name_of_both_sides_says_nothing():
     assert labels(pd.Series([0, 1], name="Normal/Attack"), None, print)[0].tolist() == [False, True]
+
+
+def test_a_label_on_every_row_is_doubted():
+    notes = []
+    assert labels(pd.Series([1, 1], name="y"), None, notes.append)[0].all()
+    assert "marks every row as an anomaly ('1'); if that is normal, say so" in notes[0]
 
 
 def test_labels_at_one_end_of_a_table():
@@ -197,6 +204,8 @@ def test_names_of_labels_are_refused(name):
         assert repr(name) in message and way in message
         assert message.endswith("feature_columns=['heat']")
     assert look(columns, feature_columns=["heat", name])[0] == ["heat", name]
+    gaps = np.where(COUNT % 9 == 0, np.nan, flag)
+    assert repr(name) in refused({"heat": HEAT, name: gaps})
 
 
 def test_measured_columns_with_such_words_pass():
@@ -239,7 +248,8 @@ def test_modes_of_failure_are_in_no_proposal():
     modes = {c: (RNG.random(N) < 0.01).astype(int) for c in ("TWF", "HDF", "PWF", "OSF", "RNF")}
     failed = np.max(list(modes.values()), axis=0)
     columns = {"Air": HEAT, "wear": np.arange(N) % 250, **modes}
-    assert "feature_columns=['Air', 'wear']" in refused({**columns, "Machine failure": failed})
+    for failure in (failed, np.where(failed, np.argmax(list(modes.values()), axis=0) + 1, 0)):
+        assert "feature_columns=['Air', 'wear']" in refused({**columns, "class": failure})
     names, notes = look(columns, failed.astype(bool))
     assert names == list(columns) and len(notes) == 1
     assert notes[0].startswith(f"{list(modes)} may encode the label, changing on labelled rows")
@@ -247,8 +257,6 @@ def test_modes_of_failure_are_in_no_proposal():
 
 
 # -- columns that only number the rows ------------------------------------------------------------
-
-COUNT = np.arange(N)
 
 
 @pytest.mark.parametrize(("name", "cells", "why"), [

@@ -29,7 +29,8 @@ LABEL_WORDS = {"target", "class", "fault", "faults", "faulty", "failure", "defec
 SCORE_WORDS = {"score", "scores", "probability", "prob"}
 #: Last words in the name of a column that numbers the rows or says when they were written.
 COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",
-                 "timestamp", "time", "unix", "epoch"}
+                 "record", "sample", "counter", "cycle", "tick", "timestamp", "ts", "time", "date",
+                 "datetime", "unix", "epoch"}
 #: What is said of columns that may leak.
 HINTS = {"hint": "may encode the label, changing on labelled rows alone",
          "doubt": "may be labels or results of a detector, by name"}
@@ -37,6 +38,8 @@ HINTS = {"hint": "may encode the label, changing on labelled rows alone",
 FEW, SOME = 20, 100
 #: Rows from which on it is no chance that a column rises with each, by the same step, or by name.
 STRICT, EVEN, NAMED = 50, 20, 5
+#: Rows from which on it is no chance that a column marks the rows that are labelled.
+TOLD = 10
 
 Codes = tuple[NDArray[np.intp], NDArray]
 
@@ -197,7 +200,7 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
         return ""
     if codes is None:
         return "doubt" if words & SCORE_WORDS else ""
-    rows, values = codes
+    rows, values = codes[0], codes[1][~pd.isna(codes[1])]
     few = len(values) <= FEW
     if values.dtype.kind != "f":
         return "name" if few else ""
@@ -210,10 +213,9 @@ def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> di
     """What speaks against each column: its "name", the "same" values as the label, or less."""
     named = {c: _named(c, found, list(codes)) for c, found in codes.items()}
     truth = y
-    if truth is None:  # presumably of two values that read like a label the rarer is the anomaly
+    if truth is None:  # presumably, in a column that reads like a label, most rows are normal
         for found in [codes[c] for c in codes if named[c] == "name"]:
-            if found is not None and len(found[1]) == 2:
-                truth = found[0] == np.argmin(np.bincount(found[0]))
+            truth = truth if found is None else found[0] != np.argmax(np.bincount(found[0]))
     told = {c: "" if truth is None else _told(found, truth) for c, found in codes.items()}
     if y is not None:  # values say more than a name that leaves a doubt
         named |= {c: "" for c in codes if named[c] == "doubt" and codes[c] is not None}
@@ -223,7 +225,7 @@ def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> di
 def _told(codes: Codes | None, y: NDArray[np.bool_]) -> str:
     """Whether a column says the "same" as a label, a "hint" of it, or neither ("")."""
     n, k = len(y), int(y.sum())
-    if codes is None or n < EVEN or not 2 <= k < n:
+    if codes is None or n < TOLD or not 2 <= k < n:
         return ""
     rows, values = np.bincount(codes[0]), codes[1]
     anomalous = np.bincount(codes[0], weights=y)
@@ -235,7 +237,7 @@ def _told(codes: Codes | None, y: NDArray[np.bool_]) -> str:
         return "same"
     usual = int(np.argmax(rows - anomalous))
     moved, hit = n - rows[usual], k - anomalous[usual]
-    by_chance = hit * np.log(k / n) > np.log(0.001)
+    by_chance = hit * np.log(k / n) > np.log(0.005)
     return "hint" if 2 * (len(values) - 1) <= moved and hit >= 0.95 * moved and (
         not by_chance) else ""
 

@@ -113,6 +113,9 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
             not named & ANOMALY_WORDS):
         raise ValueError(f"{where} is named as if {str(words[np.argmax(y)])!r} meant normal; "
                          f"{_seen(words)}; name the normal one with normal_label=")
+    if y.all():
+        note(f"{where} marks every row as an anomaly ({_listing(words.tolist())}); if that is "
+             "normal, say so with normal_label=")
     return y[codes], np.where(y, "anomaly", "")[codes]
 
 
