@@ -29,8 +29,10 @@ TIME_NAMES = (
 )  # fmt: skip
 
 _NS = 10**9
+_NO_OFFSET = 10**6
+_NONE = 10**9, 0, 0  # what is read of a text that is no time
 _NAT = np.iinfo(np.int64).min
-_BOUND = 2**63 // _NS - 1  # seconds from 1970 that nanoseconds can hold: years 1678 to 2261
+_BOUND = 2**63 // _NS - 200_000  # seconds from 1970 that nanoseconds hold in any zone: 1678 to 2261
 _PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  # parts of a second
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 and 2100: when recordings were made
@@ -50,8 +52,9 @@ _PLAIN = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:
 _OFFSET_AT_END = r"(?:Z|:\d\d(?:\.\d+)?[+-]\d\d:?\d\d)$"  # of a plain one
 _FLAGS = re.IGNORECASE | re.ASCII
 _is_plain = re.compile(_PLAIN, re.ASCII).fullmatch
-_is_number = re.compile(r"[-+]?\d+(?:[.,]\d*)?(?:e[-+]?\d+)?", _FLAGS).fullmatch
+_is_number = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d+)?", _FLAGS).fullmatch
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_without_weekday = re.compile("^" + _WEEKDAY, _FLAGS)
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
 _DATES = (  # year first, day or month first, then with the month's name
     r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?|(\d{4})(\d\d)(\d\d)",
@@ -136,10 +139,10 @@ class Clock:
         if not pd.api.types.is_datetime64_any_dtype(column.dtype):
             values, texts = _cells(column.dropna())
             if values is not None:
-                clock._kind_of(column.dropna(), values)
+                clock._kind_of(values, texts)
             elif len(texts):
                 clock._kind = "dates"
-                clock._order_of(texts)
+                clock._order_of(texts.tolist())
         return clock
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,22 +174,20 @@ class Clock:
         ValueError
             For the first cell that is empty, no time, or beyond the years 1678 to 2261.
         """
-        empty = (column.isna() | (column.astype(str).str.strip() == "")).to_numpy(bool)
-        if empty.any():
+        dates = pd.api.types.is_datetime64_any_dtype(column.dtype)
+        values, texts = (None, column) if dates else _cells(column)
+        if (empty := (texts.isna() | (texts == "")).to_numpy(bool)).any():
             raise ValueError(f"the time is missing in data row {int(empty.argmax()) + 1} "
                              f"({int(empty.sum())} in all); fill it, or leave such rows out")
-        if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        if dates:
             zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
-            plain = column.dt.tz_convert(None) if zoned else column
-            found = _in_nanoseconds(plain)
-            found = found if zoned else self._to_utc(found, np.ones(len(found), bool))
+            found = _in_nanoseconds(column.dt.tz_convert(None) if zoned else column)
+            found = self._to_utc(found, np.full(len(found), not zoned))
+        elif values is None:
+            found = self._texts(texts)
         else:
-            values, texts = _cells(column)
-            if values is None:
-                found = self._texts(texts)
-            else:
-                self._kind_of(column, values)
-                found = self._numbers(values)
+            self._kind_of(values, texts)
+            found = self._numbers(values)
         if (bad := np.isnat(found)).any():
             row = int(bad.argmax())
             raise ValueError(self._why(column.iloc[row], f" in data row {row + 1}"))
@@ -194,8 +195,6 @@ class Clock:
 
     def _texts(self, texts: pd.Series) -> np.ndarray:
         """Dates in UTC, NaT for what is none."""
-        if self._kind is None:
-            self._order_of(texts)
         plain = texts.str.fullmatch(_PLAIN).to_numpy(bool)
         found = np.full(len(texts), np.datetime64("NaT", "ns"))
         naive = np.zeros(len(texts), bool)
@@ -205,12 +204,17 @@ class Clock:
             found[plain] = _in_nanoseconds(read.dt.tz_convert(None))
             if self._offsets is not None:
                 naive[plain] = ~some.str.contains(_OFFSET_AT_END).to_numpy(bool)
-        local, odd = found.view(np.int64), np.flatnonzero(np.isnat(found))
-        for k, text in zip(odd.tolist(), texts.iloc[odd].tolist(), strict=True):
-            ns, offset = _parse(text, self._order) or (_NAT, 0)  # what pandas does not read
-            ns -= (offset or 0) * _NS
-            if abs(ns) < _BOUND * _NS:
-                local[k], naive[k] = ns, offset is None
+        odd = np.flatnonzero(np.isnat(found))
+        if len(odd):  # what pandas does not read
+            cells = texts.iloc[odd].tolist()
+            if self._kind is None:
+                self._order_of(cells)
+            day, ns, offset = np.array([
+                not _is_number(text) and _parse(text, self._order) or _NONE for text in cells]).T
+            naive[odd] = offset == _NO_OFFSET
+            seconds = day * 86_400 - np.where(naive[odd], 0, offset)
+            fits = (day != _NONE[0]) & (abs(seconds) < _BOUND)
+            found[odd[fits]] = (seconds * _NS + ns)[fits].view(found.dtype)
         return self._to_utc(found, naive)
 
     def _numbers(self, values: np.ndarray) -> np.ndarray:
@@ -219,7 +223,8 @@ class Clock:
         good = (values >= 0) & (values < np.inf)
         if self._kind == "compact":
             texts = pd.Series(np.where(good, values, 0)).astype(np.int64).astype(str)
-            return self._texts(texts.str.replace(r"^(\d{8})(\d+)$", r"\1T\2", regex=True))
+            return self._texts(texts.str.replace(
+                r"^(\d{4})(\d\d)(\d\d)", r"\1-\2-\3 ", regex=True).str.strip())
         if self._kind == "excel":
             good &= (values >= 1) & (values < _BOUND / 86_400)
             thousandths = np.round((values[good] - _FIRST_DAY) * 86_400_000).astype(np.int64)
@@ -253,7 +258,7 @@ class Clock:
                 clock.last = int(local[k - 1])
                 clock.step = int(local[k - 1] - local[k - 2]) if k > 1 else 0
                 clock.second, clock.repeats = False, bool(len(again) and again[0] < k)
-            if clock.is_second(int(local[k]), True):
+            if clock.is_second(int(local[k]), int(first[k] - offsets[k, 1])):
                 first[k] = offsets[k, 1]
         if twice.any():
             self._say_twice(int(local[twice.argmax()]))
@@ -293,53 +298,45 @@ class Clock:
         try:
             read = datetime.fromisoformat(text)
         except ValueError:  # 24:00 is midnight
-            return self._parsed(text)
+            return self._text(text)
         if read.tzinfo is None:
-            read = read.replace(tzinfo=UTC)
             if self._offsets is not None:
-                return self._localised(round(read.timestamp() * 1e6) * 1000)
+                return self._text(text)
+            read = read.replace(tzinfo=UTC)
         seconds = read.timestamp()
         return seconds if -_BOUND < seconds < _BOUND else math.nan
 
     def _text(self, text: str) -> float:
         text = text.strip()
-        if _is_plain(text):
-            return self._plain(text)
         if _is_number(text):
             return self._number(float(text.replace(",", ".")))
-        numeric = self._order is None and _dated(text)
-        if numeric and _numeric(numeric[1]):
-            self._order_of(pd.Series([text]))
-        if _parse(text, self._order) is None:
+        if self._order is None:
+            self._order_of([text])
+        if (read := _parse(text, self._order)) is None:
             if _parse(text, "month" if self._order == "day" else "day"):
                 self._say("order", self._why(text, ""))
             return math.nan
         self._kind = self._kind or "dates"
-        return self._parsed(text)
-
-    def _parsed(self, text: str) -> float:
-        ns, offset = _parse(text, self._order) or (_NAT, 0)
-        if offset is None and self._offsets is not None:
-            return self._localised(ns)
-        ns -= (offset or 0) * _NS
-        return ns / _NS if abs(ns) < _BOUND * _NS else math.nan
-
-    def _localised(self, local: int) -> float:
-        assert self._offsets is not None
-        if abs(local) >= _BOUND * _NS:
+        day, ns, offset = read
+        seconds = day * 86_400 - (0 if offset == _NO_OFFSET else offset)
+        if abs(seconds) >= _BOUND:
             return math.nan
-        first, second = self._offsets(local // (_BLOCK * _NS))
-        if first > second:
-            self._say_twice(local)
-        late = self._local.is_second(local, first > second)
-        return math.nan if first < second else (local - (second if late else first) * _NS) / _NS
+        if offset == _NO_OFFSET and self._offsets is not None:
+            first, second = self._offsets((seconds + ns // _NS) // _BLOCK)
+            if first > second:
+                self._say_twice(seconds * _NS + ns)
+            late = self._local.is_second(seconds * _NS + ns, first - second)
+            seconds -= second if late else first
+            if first < second:
+                return math.nan
+        return seconds + ns / _NS
 
     def _number(self, value: float) -> float:
         """A number that is not as those before."""
         if not 0 <= value < math.inf:
             return math.nan
         try:
-            self._kind_of(pd.Series([value]), np.array([value]))
+            self._kind_of(np.array([value]), [value])
         except ValueError as error:
             self._say("number", str(error))
             return math.nan
@@ -367,14 +364,15 @@ class Clock:
             self._per = _PER[self._told or "s"]
             self._low, self._high = 0, _BOUND * self._per - 1 if self._told else _SINCE - 1
 
-    def _kind_of(self, column: pd.Series, values: np.ndarray) -> None:
+    def _kind_of(self, values: np.ndarray, cells: Any) -> None:
         """Recognise what numbers count."""
         good = (values >= 0) & (values < np.inf)
         told = self._told
         if not good.any() or (told in _PER and self._kind == "elapsed"):
             return
         row = int((good & (values > 0)).argmax() if values[good].any() else good.argmax())
-        shown = _shown(column.iloc[row], f" in data row {row + 1}" if len(column) > 1 else "")
+        where = f" in data row {row + 1}" if len(values) > 1 else ""
+        shown = _shown(list(cells[row:row + 1])[0], where)
         kind = _counted(values[good], told, values[row], shown)
         if kind == "elapsed" and self._kind not in (None, "elapsed"):
             if told is None:
@@ -392,17 +390,17 @@ class Clock:
             self._say(kind, f"times are numbers: read as {what}" + (
                 f", such as {shown} as {_written(read[0])}" if read[0] != _NAT else ""))
 
-    def _order_of(self, texts: pd.Series) -> None:
+    def _order_of(self, texts: list[str]) -> None:
         """Whether 03/04/2024 is in April: decided by a number above 12 in any row, else by dots."""
-        odd = texts[~texts.str.fullmatch(_PLAIN).to_numpy(bool)]
-        dates = _numeric_dates(odd)
-        day, month = (next((text for text, date in dates.items() if int(date[k]) > 12), None)
-                      for k in (0, 2))
+        odd = list({text[:10]: text for text in reversed(texts) if not _is_plain(text)}.values())
+        dates = _numeric_dates(odd[::-1])
+        day, month = (next((text for text, date in dates.items() if _above_12(date[k], date[2 - k])
+                            ), None) for k in (0, 2))
         if day and month:
             raise ValueError(f"dates have the day first in {day!r} and the month first in "
                              f"{month!r}; {_BEST}")
         doubtful = (text for text, date in dates.items() if date[0] != date[2])
-        example = day or month or next(doubtful, next(iter(odd), None))
+        example = day or month or next(doubtful, odd[-1] if odd else None)
         how = doubt = ""
         if dates:
             dots = next(iter(dates.values()))[1] == "."
@@ -414,9 +412,10 @@ class Clock:
 
     def _say_written(self, example: str | None, how: str, doubt: str) -> None:
         if example is not None and (read := _parse(example, self._order)):
-            utc = "" if read[1] is None else " UTC"
+            day, ns, offset = read
+            utc, offset = (" UTC", offset) if offset != _NO_OFFSET else ("", 0)
             self._say("written", f"times such as {example!r} are read{how} as "
-                                 f"{_written(read[0] - (read[1] or 0) * _NS)}{utc}{doubt}")
+                                 f"{_written((day * 86_400 - offset) * _NS + ns)}{utc}{doubt}")
 
     def _why(self, cell: Any, where: str) -> str:
         """Why a cell is no time."""
@@ -428,7 +427,7 @@ class Clock:
                 return f"{shown} is a number, and no date as the others are; {_BEST}"
             return f"{shown}{_BEYOND}"
         if read := _parse(text, self._order):
-            if abs(read[0] - (read[1] or 0) * _NS) >= _BOUND * _NS:
+            if abs(read[0]) >= _BOUND // 86_400:
                 return f"{shown}{_BEYOND}"
             if self._kind != "dates":
                 return f"{shown} is a date, and the others are numbers; {_BEST}"
@@ -436,7 +435,7 @@ class Clock:
                     "clock was not changed, give another time_zone")
         if _parse(text, "month" if self._order == "day" else "day"):
             return f"{shown} does not have the {self._order} first, as the times before; {_BEST}"
-        if _of_day(text) is not None:
+        if _of_day(text):
             return (f"{shown} is a time of day without a date: give time_column=['date', 'time'], "
                     "or numbers if it counts from the start of the recording")
         if _is_duration(text):
@@ -452,16 +451,16 @@ class _Local:
         self.last, self.step = -(2**63), 0  # nanoseconds
         self.second = self.repeats = False
 
-    def is_second(self, local: int, twice: bool) -> bool:
-        """Whether this is the second time, where times come ``twice``: it has gone back.
+    def is_second(self, local: int, shift: int) -> bool:
+        """Whether a time is shown again: the clock has gone back, by ``shift`` seconds if any.
 
-        An equal time has done so where rows are hours apart, unless times repeat anyway.
+        An equal time has done so where rows are as far apart, unless times repeat anyway.
         """
         step = local - self.last
-        if not twice:
+        if shift <= 0:
             self.second = False
             self.repeats |= step == 0
-        elif step < 0 or (step == 0 and self.step >= 3600 * _NS and not self.repeats):
+        elif step < 0 or (step == 0 and self.step >= shift * _NS and not self.repeats):
             self.second = True
         self.last, self.step = local, step
         return self.second
@@ -492,7 +491,7 @@ def find_time(frame: pd.DataFrame) -> tuple[str, ...]:
     for name in names:
         column = frame[name].dropna()
         head = column.head(1000)
-        if len(head) and all(_of_day(str(cell).strip()) is not None for cell in head):
+        if len(head) and all(_of_day(str(cell).strip() or "-") for cell in head):
             beside = [other for other in names if other != name
                       and _kind_in(joined([frame[other].loc[head.index], head]))]
             if beside:
@@ -553,10 +552,9 @@ def joined(columns: Sequence[pd.Series]) -> pd.Series:
     return day + " " + reduce(lambda a, b: a + ":" + b, clock)
 
 
-def _numeric_dates(texts: pd.Series) -> dict[str, tuple[str, ...]]:
-    """Texts such as 3/4/2024 10:00, one for each date, and the parts of their dates."""
-    one_of_each = {text if text[:1].isalpha() else text.split(" ", 1)[0]: text for text in texts}
-    found = {text: match.groups() for text in one_of_each.values()
+def _numeric_dates(texts: list[str]) -> dict[str, tuple[str, ...]]:
+    """Texts such as 3/4/2024 10:00, and the parts of their dates."""
+    found = {text: match.groups() for text in texts
              if (split := _dated(text)) and (match := _numeric(split[1]))}
     first, _, _, last = map(set, zip(*found.values(), strict=True)) if found else [set()] * 4
     if len(first) == 1 and len(last) > 2 and len(max(last)) == 2:
@@ -565,26 +563,31 @@ def _numeric_dates(texts: pd.Series) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def _above_12(day: str, month: str) -> bool:
+    return 1 <= int(month) <= 12 < int(day) <= 31
+
+
 # -- texts ----------------------------------------------------------------------------------------
 
 
-def _parse(text: str, order: str | None) -> tuple[int, int | None] | None:
-    """Nanoseconds from 1970 by the local clock, and its offset in seconds if it names one."""
-    head, _, tail = text.partition(" ")  # nearly always; both are remembered
-    day = _day(head, order)
-    if day is None:
+def _parse(text: str, order: str | None) -> tuple[int, int, int] | None:
+    """Day from 1970, nanoseconds from its midnight, and the offset in seconds."""
+    cut = text.rfind(" ", 0, text.find(":"))  # nearly always; both parts are remembered
+    head, tail = (text[:cut], text[cut + 1:]) if cut > 0 else (text, "")
+    day, clock = _day(head, order), _of_day(tail)
+    if day is None or clock is None:
         if late := _year_last(text):
             text = f"{late[1]}, {late[3]} {late[2]}"
         if (split := _dated(text)) is None:
             return None
-        day, tail = _day(split[1], order), split[2] or ""
-    clock = _of_day(tail.strip()) if tail else (0, None)
-    return None if day is None or clock is None else (day * 86_400 * _NS + clock[0], clock[1])
+        day, clock = _day(split[1], order), _of_day(split[2] or "")
+    return None if day is None or clock is None else (day, *clock)
 
 
 @lru_cache(4096)
 def _day(text: str, order: str | None) -> int | None:
     """Days from 1970."""
+    text = _without_weekday.sub("", text)
     if found := _year_first(text):
         year, month, day = (found[k] or found[k + 3] or "1" for k in (1, 2, 3))
     elif found := _numeric(text):
@@ -607,9 +610,11 @@ def _day(text: str, order: str | None) -> int | None:
         return None
 
 
-@lru_cache(2**16)
-def _of_day(text: str) -> tuple[int, int | None] | None:
-    """Nanoseconds from midnight, and the offset in seconds if there is one."""
+@lru_cache(2**17)  # a day has 86,400 seconds
+def _of_day(text: str) -> tuple[int, int] | None:
+    """Nanoseconds from midnight, and the offset in seconds."""
+    if not text:
+        return 0, _NO_OFFSET
     if (found := _time(text)) is None:
         return None
     hour, minute, second = (int(found[k] or 0) for k in (1, 3, 4))
@@ -625,7 +630,7 @@ def _of_day(text: str) -> tuple[int, int | None] | None:
     if found[10]:
         return ns, _ZONES[found[10].lower()] * 3600
     if not found[7]:
-        return ns, None
+        return ns, _NO_OFFSET
     return ns, (int(found[8]) * 60 + int(found[9] or 0)) * (60 if found[7] == "+" else -60)
 
 
@@ -661,11 +666,10 @@ def _cells(column: pd.Series) -> tuple[np.ndarray | None, pd.Series]:
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         return column.to_numpy(), column
     texts = column.astype("str").str.strip()
-    head = texts.head(100)
+    head = texts.dropna().head(100).tolist()
     if 2 * sum(map(bool, map(_is_number, head))) <= len(head):
         return None, texts
-    numbers = pd.to_numeric(texts.str.replace(",", "."), errors="coerce")
-    return numbers.to_numpy(), texts
+    return pd.to_numeric(texts.str.replace(",", "."), errors="coerce").to_numpy(), texts
 
 
 def _in_nanoseconds(times: pd.Series) -> np.ndarray:
