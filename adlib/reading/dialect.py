@@ -8,13 +8,10 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from csv import Error as CsvError
 from csv import reader as csv_reader
-from gzip import GzipFile
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,37 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from adlib.reading.contents import as_utf8, encoding_of, kind_of, unpacked
 from adlib.reading.numbers import NA_WORDS, needs_text
 from adlib.reading.options import Note, Reading
 
 HEAD = 100  # lines that decide what a table looks like
-LIMIT = 1 << 30  # bytes that a compressed file may unpack to
 ALONE = "\x1f"  # what separates the cells of a table with one column
 SEPARATORS = ";\t|, "  # where two would do, the first
-_END = "\x02"  # a line after the last: a quote that is open swallows it
+_END = "\x02\x03"  # a line after the last: a quote that is open swallows it
 OPEN_LINES = 20  # lines of a stream that may belong to one quoted cell
 
-#: What begins a file that is no text, and what to do with it.
-_BINARY = {
-    "a spreadsheet of old Excel; save it as CSV UTF-8": (b"\xd0\xcf\x11\xe0",),
-    "HDF5 or netCDF; export the table as CSV or Parquet": (b"\x89HDF", b"CDF"),
-    "an array of NumPy; save it with numpy.savetxt or as CSV": (b"\x93NUMPY",),
-    "a file of MATLAB; export the table as CSV (writetable)": (b"MATLAB",),
-    "a data base; export the table as CSV": (b"SQLite format 3",),
-    "compressed in a way that is not read; unpack it, or use gzip":
-        (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!"),
-    "Feather, ORC or Avro; save it as Parquet or CSV": (b"ARROW1", b"FEA1", b"ORC", b"Obj\x01"),
-    "a document; save its table as CSV UTF-8": (b"%PDF", b"{\\rtf"),
-    "an image": (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
-    "a pickle; save the table with to_csv or to_parquet":
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-}
-#: Members of a zip archive that say what it is.
-_IN_ZIP = (
-    (r"xl/.*|content\.xml|.*\.iwa", "a spreadsheet; save it as CSV UTF-8"),
-    (r"word/.*|ppt/.*", "a document; save its table as CSV UTF-8"),
-    (r".*\.npy", "an archive of NumPy; save the table with numpy.savetxt or as CSV"),
-)
 _number = re.compile(
     r"[-+\u2212]?(\d+([ .,'\u00a0\u202f]\d{3})*([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?\s?%?"
     r"|[-+]?inf(inity)?|true|false", re.IGNORECASE).fullmatch
@@ -89,11 +65,23 @@ class _Table(NamedTuple):
 
     separator: str
     names: list[str]
+    width: int  # cells of its rows: one more than names where a separator ends each of them
     start: int  # lines before the first row
     header: str | None  # its line; None without one
+    has_comments: bool  # whether a line that begins with # is no row
 
+    def wrong(self, line: str, cells: list[str]) -> str:
+        """What is wrong with a row; nothing if it is a row like all others."""
+        if line == self.header:
+            return "header"
+        if self.has_comments and line.startswith("#"):
+            return "comment"
+        if any(cells[len(self.names) :]):
+            return "long"
+        if len(cells) == 1 < len(self.names) and _kind(cells[0], NA_WORDS) == "t":
+            return "word"
+        return "short" if len(cells) < len(self.names) else ""
 
-# --- bytes ------------------------------------------------------------------------------------
 
 def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     """The rows of a file: CSV or other text, JSON lines or Parquet, perhaps in .gz or .zip.
@@ -120,26 +108,18 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     ValueError
         If it is no table, or rows do not fit its header; the message says where and what helps.
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "not there"
-        seen = "" if path.is_absolute() else f", as seen from {Path.cwd()}"
-        raise FileNotFoundError(f"{path} is {what}; give the path of a CSV or Parquet file{seen}")
-    try:
-        data = _unpacked(path, note)
-    except (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile,
-            zlib.error) as error:
-        raise ValueError(f"is damaged or not readable ({error})") from error
-    if data.startswith(b"PAR1"):
+    data = unpacked(path, note)
+    if kind_of(data) == "Parquet":
         return Raw(_parquet(data), "", 1)
-    data = _utf8(data, reading, note)
-    if not data.strip():
-        raise ValueError("is empty")
+    data = as_utf8(data, reading, note)
     for _ in range(reading.skip_rows):
         data = data.partition(b"\n")[2]
+    if not data or data.isspace():
+        raise ValueError("is empty")
     lines = data[: 1 << 20].decode(errors="ignore").split("\n")
-    first = next((line for line in lines if line.strip()), "")
+    first = next(line for line in lines if line.strip())
     if _is_json(first):
-        frame = _frame(_json_rows(data), reading)
+        frame = _frame(_json_rows(data))
         mark, start = "", lines.index(first)
     else:
         found = _recognise(lines, reading, note)
@@ -151,46 +131,6 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     return Raw(frame, mark, reading.skip_rows + start + 1)
 
 
-def _unpacked(path: Path, note: Note) -> bytes:
-    """Bytes of a file, or of the one in it."""
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        with GzipFile(fileobj=io.BytesIO(data)) as file:
-            data = _bounded(file)
-        note("unpacked from gzip")
-    elif data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")
-                     and not re.search(r"(^|/)(__MACOSX/|\.DS_Store)", name)]
-            for pattern, what in _IN_ZIP:
-                if any(re.fullmatch(pattern, name) for name in names):
-                    raise ValueError(f"is {what}")
-            if len(names) != 1:
-                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-                raise ValueError(f"holds {len(names)} files, {names[:5]}{more}; unpack it and "
-                                 "give one of them")
-            with archive.open(names[0]) as member:
-                data = _bounded(member)
-        note(f"unpacked {names[0]!r} from the zip archive")
-    if other := _binary(data):
-        raise ValueError(f"is {other}")
-    return data
-
-
-def _binary(data: bytes) -> str | None:
-    return next((what for what, magic in _BINARY.items() if data.startswith(magic)), None)
-
-
-def _bounded(file: Any) -> bytes:
-    parts, total = [], 0
-    while part := file.read(1 << 20):
-        parts.append(part)
-        total += len(part)
-        if total > LIMIT:
-            raise ValueError(f"unpacks to more than {LIMIT >> 20} MB; unpack it first")
-    return b"".join(parts)
-
-
 def _parquet(data: bytes) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
@@ -200,47 +140,7 @@ def _parquet(data: bytes) -> pd.DataFrame:
         raise ValueError(f"is damaged or not readable ({error})") from error
     if frame.index.names != [None]:
         frame = frame.reset_index()
-    frame.columns = pd.Index(_named(list(map(str, frame.columns))))
-    for name in frame:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
-    return frame
-
-
-def _utf8(data: bytes, reading: Reading, note: Note) -> bytes:
-    """The text in UTF-8, lines ending with a line feed."""
-    marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-    encoding = marked or reading.encoding or "utf-8"
-    if marked not in (None, "utf-8-sig"):
-        note(f"text in {encoding.upper()}")
-    try:
-        if encoding == "utf-8-sig":
-            data = data.removeprefix(b"\xef\xbb\xbf")
-        elif not (encoding == "utf-8" and data.isascii()):
-            text = data.decode(encoding)
-            data = data if encoding == "utf-8" else text.encode()
-        if encoding == "utf-8-sig":
-            data.decode()
-    except UnicodeError as error:
-        raise ValueError(_undecoded(data, encoding, error)) from error
-    if b"\0" in data:
-        raise ValueError("holds zero bytes, so it is no text; save it as CSV UTF-8 (text of two "
-                         "bytes a character: encoding='utf-16-le')")
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
-
-
-_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe\0\0", "utf-32"), (b"\xff\xfe", "utf-16"),
-          (b"\xfe\xff", "utf-16"))
-
-
-def _undecoded(data: bytes, encoding: str, error: UnicodeError) -> str:
-    if encoding in ("utf-8", "utf-8-sig") and isinstance(error, UnicodeDecodeError):
-        if b"\0" in data:
-            return "is no text; save the table as CSV UTF-8"
-        line = data.count(b"\n", 0, error.start) + 1
-        return (f"is not in UTF-8 (line {line}); save it so (in Excel: 'CSV UTF-8'), or say what "
-                "it is in, such as encoding='cp1252' of Windows in Western Europe")
-    return f"cannot be read with encoding={encoding!r} ({error.__class__.__name__}: {error})"
+    return _without_nested(frame)
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -269,21 +169,29 @@ def _json_rows(data: bytes) -> list[Any]:
     return rows
 
 
-def _frame(rows: list[Any], reading: Reading) -> pd.DataFrame:
+def _frame(rows: list[Any]) -> pd.DataFrame:
     """A table of JSON objects, or of arrays."""
     if not all(isinstance(row, dict) for row in rows):
         if any(isinstance(row, dict) for row in rows) or len(set(map(len, rows))) > 1:
             raise ValueError("holds arrays of several lengths; write one object per line")
         rows = [dict(zip(_numbered(len(row)), row, strict=True)) for row in rows]
-    frame = pd.DataFrame(rows)
-    frame.columns = pd.Index(_named(list(map(str, frame.columns))))
+    frame = _without_nested(pd.DataFrame(rows))
     for name in frame.select_dtypes(["object", "str"]):
-        nested = frame[name].map(lambda value: isinstance(value, dict | list))
+        frame[name] = frame[name].mask(frame[name].isin(NA_WORDS))
+    return frame
+
+
+def _without_nested(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same under names that are texts; refused where a cell is itself a list or an object."""
+    frame.columns = pd.Index(_named(list(map(str, frame.columns))))
+    for name in frame.select_dtypes("object"):
+        nested = frame[name].map(lambda value: isinstance(value, dict | list | np.ndarray))
         if nested.any():
             raise ValueError(f"column {name!r} holds objects or arrays (row "
-                             f"{int(nested.to_numpy().argmax()) + 1}); write one object per line, "
-                             "with a number or a text for each name")
-        frame[name] = frame[name].mask(frame[name].isin(NA_WORDS))
+                             f"{int(nested.to_numpy().argmax()) + 1}); give each number and text a "
+                             "name of its own, one object per line")
+    for name in frame.select_dtypes("category"):
+        frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
     return frame
 
 
@@ -301,21 +209,24 @@ def _named(cells: Sequence[str]) -> list[str]:
     return names
 
 
-def _cells(lines: Iterable[str], separator: str) -> tuple[list[tuple[int, list[str]]], int | None]:
-    """The records of lines, each with the line it begins in; and that of a quote left open."""
+def _records(lines: Iterable[str], separator: str
+             ) -> Iterator[tuple[int, int, list[str] | None]]:
+    """The line each record begins in, the one after it, and its cells; None: a quote stays open."""
     if separator == " ":
         lines = (line.replace("\t", " ").strip() for line in lines)
-    rows, begin = [], 0
     reader = csv_reader(chain((f"{line}\n" for line in lines), [_END]), delimiter=separator,
                         skipinitialspace=True)
+    begin = 0
     try:
         for row in reader:
-            rows.append((begin, [cell.strip() for cell in row]))
+            if row and row[-1].endswith(_END):
+                if row != [_END]:
+                    yield begin, reader.line_num, None
+                return
+            yield begin, reader.line_num, [cell.strip() for cell in row]
             begin = reader.line_num
     except CsvError:  # a cell as long as a file
-        return rows, begin
-    begin, end = rows.pop()
-    return rows, None if end == [_END] else begin
+        yield begin, begin + 1, None
 
 
 class _Row(NamedTuple):
@@ -339,12 +250,12 @@ class _Head:
     """The first lines, were they separated by this."""
 
     def __init__(self, lines: Sequence[str], separator: str, reading: Reading):
-        self.separator, self._reading = separator, reading
-        records, unclosed = _cells(lines, separator)
+        self.separator, self.reading = separator, reading
+        records = list(_records(lines, separator))
         missing = NA_WORDS.union(map(str, reading.na_values))
         self.rows = [_Row(k, cells, [_kind(cell, missing) for cell in cells])
-                     for k, cells in records if any(cells) or len(cells) > 1]
-        self.end = len(lines) if unclosed is None else unclosed
+                     for k, _, cells in records if cells and (cells[0] or len(cells) > 1)]
+        self.end = next((k for k, _, cells in records if cells is None), len(lines))
         widths = [len(row.cells) for row in self.rows]
         counts = Counter(widths)
         self.width = max(counts, default=0, key=lambda w: (counts[w] > 1, counts[w] * (w - 1), w))
@@ -367,17 +278,21 @@ class _Head:
         """Whether a row is there below what may be a header."""
         return any(row.has_values for row in self._inner[1:])
 
+    def has_more(self) -> bool:
+        """Whether the last cell of its rows holds anything."""
+        return any(row.cells[-1] for row in self._inner)
+
     def _above(self) -> _Row | None:
         """The line above the first of the usual width, if it may be a header all the same."""
         row = self.rows[self._begin - 1]
         if self._begin == 0 or row.has_values or (
-                len(row.cells) == 1 and any(each.cells[-1] for each in self._inner)):
+                len(row.cells) == 1 and self.has_more()):
             return None
         return row
 
     def top(self) -> tuple[_Row | None, int]:
         """The header, if there is one, and the line of the first row."""
-        inner, told = self._inner, self._reading.header
+        inner, told = self._inner, self.reading.header
         if told is False:
             return None, inner[0].line
         usual = self._usual()
@@ -395,9 +310,22 @@ class _Head:
             body += 1
         return inner[header], self._line(body)
 
-    def before(self, line: int, header: _Row | None) -> list[_Row]:
-        """Rows above a line, without the header."""
-        return [row for row in self.rows if row.line < line and row is not header]
+    def named_by(self, comment: str) -> list[str]:
+        """Names in a comment above the rows, as numpy.savetxt writes them."""
+        rows = _Head([comment.lstrip("# ")], self.separator, self.reading).rows
+        fits = rows and len(rows[0].cells) == self.width and not rows[0].has_values
+        return rows[0].cells if fits and self.reading.header is not False else []
+
+    def fitted(self, names: list[str], line: int) -> list[str]:
+        """As many names as the rows have cells, or one less; numbers where there are none."""
+        while len(names) > self.width and not names[-1]:
+            names = names[:-1]
+        if names and not self.width - 1 <= len(names) <= self.width:
+            raise ValueError(
+                f"rows have {self.width} fields and the header {len(names)} (line "
+                f"{self.reading.skip_rows + line + 1}); correct it, or leave lines above the "
+                "table out with skip_rows")
+        return names or _numbered(self.width)
 
     def _usual(self) -> list[str]:
         """The kind that most cells of each column are of."""
@@ -456,27 +384,33 @@ def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool =
                ) -> _Table | None:
     """The table in the first lines of a file; None where more of them are needed."""
     lines = lines[:HEAD]
-    comments = _comments(lines)
-    head = _separated(lines, comments, reading)
+    has_comments = _has_comments(lines)
+    bare = ["" if has_comments and line.startswith("#") else line for line in lines]
+    head = _separated(bare, reading)
     if not final and len(lines) < HEAD and not head.has_data():
         return None
     if not head.rows:
-        raise ValueError("holds comments alone" if comments else "is empty")
+        raise ValueError("holds comments alone" if any(lines) else "is empty")
+    return _settled(lines, head, has_comments, note)
+
+
+def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) -> _Table:
+    """The table that begins in these lines, once they tell."""
     header, start = head.top()
-    above = [line for k, line in comments.items() if k < start]
-    left = [lines[row.line] for row in head.before(start, header)]
-    names = header.cells if header else _commented(above, head, reading)
-    if not names and reading.header is None:
-        note("the first line holds values, so it is no header: columns are named x0, x1, ... (if "
-             "it holds names: header=True)")
-    _note_head(head.separator, left if names and not header else above + left, note)
-    names = _fitted(names or _numbered(head.width), head.width, header, reading)
-    return _Table(head.separator, _named(names), start, lines[header.line] if header else None)
+    comments = [k for k in range(start) if has_comments and lines[k].startswith("#")]
+    place, names = (header.line, header.cells) if header else (start, [])
+    if comments and not header and (names := head.named_by(lines[comments[-1]])):
+        place = comments[-1]
+    left = sorted({row.line for row in head.rows if row.line < start} | {*comments})
+    _note_head([lines[k] for k in left if k < place], [lines[k] for k in left if k > place],
+               head, names, note)
+    return _Table(head.separator, _named(head.fitted(names, place)), head.width, start,
+                  lines[place] if header else None, has_comments)
 
 
-def _separated(lines: Sequence[str], comments: dict[int, str], reading: Reading) -> _Head:
-    """The lines but for comments as their separator divides them."""
-    told, lines = reading.separator, ["" if k in comments else lines[k] for k in range(len(lines))]
+def _separated(lines: list[str], reading: Reading) -> _Head:
+    """The lines as their separator divides them."""
+    told = reading.separator
     first = next((k for k, line in enumerate(lines) if line.strip()), 0)
     if mark := re.fullmatch(r'"?sep=(.)"?', lines[first].strip(" ")):
         told, lines[first] = told or mark[1], ""
@@ -485,38 +419,26 @@ def _separated(lines: Sequence[str], comments: dict[int, str], reading: Reading)
     return head if told or head.sure() else _Head(lines, ALONE, reading)
 
 
-def _comments(lines: Sequence[str]) -> dict[int, str]:
-    """Lines that begin with #, unless rows do."""
-    marked = {k: line for k, line in enumerate(lines) if line.startswith("#")}
+def _has_comments(lines: Sequence[str]) -> bool:
+    """Whether lines that begin with # are comments, for all that these tell: or rows do."""
+    marked = [k for k, line in enumerate(lines) if line.startswith("#")]
     plain = [k for k, line in enumerate(lines) if line.strip() and k not in marked]
-    rows = plain and sum(k > plain[0] for k in marked) >= len(plain)
-    return {} if rows else marked
+    return not plain or sum(k > plain[0] for k in marked) < len(plain)
 
 
-def _commented(comments: Sequence[str], head: _Head, reading: Reading) -> list[str]:
-    """Names in a comment right above the rows, as numpy.savetxt writes them."""
-    lines = [line.lstrip("# ") for line in comments[-1:]]
-    rows = [] if reading.header is False else _Head(lines, head.separator, reading).rows
-    fits = rows and len(rows[0].cells) == head.width and not rows[0].has_values
-    return rows[0].cells if fits else []
-
-
-def _fitted(names: list[str], width: int, header: _Row | None, reading: Reading) -> list[str]:
-    while len(names) > width and not names[-1]:
-        names = names[:-1]
-    if header and not width - 1 <= len(names) <= width:
-        raise ValueError(f"rows have {width} fields and the header {len(names)} (line "
-                         f"{reading.skip_rows + header.line + 1}); correct it, or leave lines "
-                         "above the table out with skip_rows")
-    return names
-
-
-def _note_head(separator: str, left: Sequence[str], note: Note) -> None:
-    if separator not in (",", ALONE):
-        note(f"separated by {'blanks' if separator == ' ' else repr(separator)}")
-    if left:
-        shown = "; ".join(repr(text[:60]) for text in left[:4]) + "; ..." * (len(left) > 4)
-        note(f"{_count(left, 'line')} above the rows left out: {shown}")
+def _note_head(above: list[str], below: list[str], head: _Head, names: list[str], note: Note
+               ) -> None:
+    if head.separator not in (",", ALONE):
+        note(f"separated by {'blanks' if head.separator == ' ' else repr(head.separator)}")
+    if not names and head.reading.header is None:
+        note("the first line holds values, so it is no header: columns are named x0, x1, ... (if "
+             "it holds names: header=True)")
+    for lines, where in (above, "above the table"), (below, "of units or the like"):
+        if lines:
+            shown = "; ".join(repr(text[:60]) for text in lines[:4]) + "; ..." * (len(lines) > 4)
+            note(f"{_count(lines, 'line')} {where} left out: {shown}")
+    if 0 < len(names) < head.width and not head.has_more():
+        note("rows have one field more than the header, read as a separator at their end")
 
 
 def _count(of: Any, what: str) -> str:
@@ -530,124 +452,118 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
     start = 0
     for _ in range(table.start):
         start = data.find(b"\n", start) + 1 or len(data)
-    lines = data[start:].split(b"\n")
-    number = reading.skip_rows + table.start + 1  # of the first of them
-    changed = _checked(lines, table, number, note)
-    separator = table.separator
-    if changed or separator == " ":
-        data, start = b"\n".join(lines), 0
-    if len(mark := separator.encode()) > 1:
-        data, separator = data.replace(mark, b"\x1e"), "\x1e"
-    elif separator not in " " and (b" " + mark in data or b" \n" in data):
-        data, start = re.sub(rb"(?<! ) +(?=[%s\n])" % re.escape(mark), b"", data[start:]), 0
-    width = len(table.names)
-
-    def parse(**how: Any) -> pd.DataFrame:
-        stream = io.BytesIO(data)
-        stream.seek(start)
-        return pd.read_csv(
-            stream, sep=r"\s+" if separator == " " else separator, header=None, index_col=False,
-            names=range(width), usecols=range(width), keep_default_na=False, low_memory=False,
-            na_values=[*NA_WORDS, *reading.na_values], skipinitialspace=True, **how)
-
+    data, mark = data[start:], table.separator.encode()
+    if mark == b" ":
+        data = re.sub(rb"[ \t]+", b" ", data).strip(b" ")
+        data = data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+    elif len(mark) > 1:
+        data, mark = data.replace(mark, b"\x1e"), b"\x1e"
+    number = reading.skip_rows + table.start + 1  # of the first of its lines
+    if not _is_regular(data, mark, table):
+        lines = data.split(b"\n")
+        for k in _left_out(lines, mark.decode(), table, number, note):
+            lines[k] = b""
+        data = b"\n".join(lines)
     try:
-        frame = parse()
-        # 1.234 may be a thousand and more: only its text tells
-        if needs_text((frame[k] for k in frame), reading):
-            raw = parse(dtype=str)
-            points = frame.select_dtypes(np.float64).columns
-            frame[points] = raw[points]
+        frame = _by_pandas(data, mark, table, reading)
     except pd.errors.EmptyDataError:
-        frame = pd.DataFrame(columns=range(width))
+        frame = pd.DataFrame(columns=range(table.width))
     except (pd.errors.ParserError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"not readable as a table ({reason})") from error
+    width = len(table.names)
+    if table.width > width:
+        more = frame[width].notna().to_numpy()
+        frame = frame.drop(columns=width)
+        if more.any():
+            raise ValueError(f"rows have one field more than the header (data row "
+                             f"{int(more.argmax()) + 1}); name each column, or put numbers with "
+                             "commas in quotes")
     frame.columns = pd.Index(table.names)
     return frame
 
 
-def _checked(lines: list[bytes], table: _Table, number: int, note: Note) -> bool:
-    """Refuse rows that do not fit; blank those that are none, and say whether there were any."""
-    if table.header and (header := table.header.encode()) in lines:
-        raise ValueError(f"line {number + lines.index(header)} repeats the header; split a file "
-                         "that holds several tables, and leave repeated headers out")
-    blank = [k for k, line in enumerate(lines) if line.startswith(b"#")]
-    if 0 < 2 * len(blank) < sum(map(bool, lines)):
-        note(f"{_count(blank, 'comment')} between rows left out, the first in line "
-             f"{number + blank[0]}")
-        for k in blank:
-            lines[k] = b""
-    else:
-        blank = []
-    if table.separator != ALONE:
-        begins, widths, ends = _widths(lines, table, number)
-        _no_longer(number + begins, widths, ends, table, note)
-        for k in _shorter(lines, begins, widths, number, len(table.names), note):
-            lines[k] = b""
-            blank.append(k)
-    return bool(blank)
+def _by_pandas(data: bytes, mark: bytes, table: _Table, reading: Reading) -> pd.DataFrame:
+
+    def parse(**how: Any) -> pd.DataFrame:
+        return pd.read_csv(
+            io.BytesIO(data), sep=mark.decode(), header=None, index_col=False, low_memory=False,
+            names=range(table.width), usecols=range(table.width), keep_default_na=False,
+            na_values=[*NA_WORDS, *reading.na_values], **how)
+
+    frame = parse()
+    texts: pd.DataFrame = frame.select_dtypes("str")
+    if any((texts[k].str.strip() != texts[k]).any() for k in list(texts)):
+        padded = rb"(?<! ) +(?=[%s\n]|\Z)" % re.escape(mark)  # pandas leaves blanks after a cell
+        data = re.sub(padded, b"", data)
+        frame = parse(skipinitialspace=True)
+        texts = frame.select_dtypes("str")
+    points = frame.select_dtypes(np.float64)
+    marked = [texts[k] for k in list(texts)
+              if any(texts[k].str.contains(mark, regex=False).any() for mark in ",.")]
+    if needs_text([*marked, *(points[k] for k in list(points)[:1])], reading):
+        frame[points.columns] = parse(dtype=str)[points.columns]
+    return frame
 
 
-def _no_longer(places: np.ndarray, widths: np.ndarray, ends: np.ndarray, table: _Table,
-               note: Note) -> None:
-    """Refuse rows that are longer than the header, but for an empty cell at their end."""
-    width = len(table.names)
-    long = np.flatnonzero(widths > width)
-    if not len(long):
-        return
-    if ends[long].all() and (widths[long] == width + 1).all():
-        note(f"{_count(long, 'row')} with a separator at the end, which is no further column")
-        return
-    k = long[int(np.argmax(~ends[long] | (widths[long] > width + 1)))]
-    if 2 * len(long) > (widths > 0).sum():
-        more = widths[k] - width
-        raise ValueError(f"rows have {'one field' if more == 1 else f'{more} fields'} more than "
-                         f"the header (line {places[k]}: {widths[k]}, the header: {width}); name "
-                         "each column, or put numbers with commas in quotes")
-    raise ValueError(f"line {places[k]} has {widths[k]} fields, the header {width}; correct it, "
-                     f"or put texts with {table.separator!r} in quotes")
+def _skeleton(data: bytes, mark: bytes) -> bytes:
+    """Separators and line ends alone; and quotes that do not enclose their own cell."""
+    kept = mark + b'\n"'
+    return data.translate(None, bytes(set(range(256)) - set(kept))).replace(b'""', b"")
 
 
-def _shorter(lines: list[bytes], begins: np.ndarray, widths: np.ndarray, number: int, width: int,
-             note: Note) -> list[int]:
-    """Lines that are no rows but a word; other short rows are noted."""
-    short = np.flatnonzero((widths > 0) & (widths < width))
-    if len(short) > 1 and len(short) == (widths > 0).sum():
-        raise ValueError(f"rows have fewer fields than the header ({widths[short[0]]} in line "
-                         f"{number + begins[short[0]]}, the header: {width})")
-    words = [k for k in begins[short[widths[short] == 1]].tolist()
-             if _kind(lines[k].decode().strip(), NA_WORDS) == "t"]
-    for k in words:
+def _is_regular(data: bytes, mark: bytes, table: _Table) -> bool:
+    """Whether all lines are rows of the same width."""
+    usual = mark * (table.width - 1) + b"\n"
+    shape = _skeleton(data, mark)
+    shape += b"\n" * (not data.endswith(b"\n"))
+    comments = table.has_comments and (data.startswith(b"#") or b"#" in data and b"\n#" in data)
+    return not comments and not (table.header and table.header.encode() in data) and (
+        len(shape) % len(usual) == 0 and shape == usual * (len(shape) // len(usual)))
+
+
+def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: Note) -> list[int]:
+    """Lines that are no rows; rows that do not fit are refused or noted."""
+    found: dict[str, list[int]] = {"comment": [], "word": [], "short": [], "": []}
+    for k, cells in _odd_rows(lines, mark, table, number):
+        line = lines[k].decode()
+        wrong = table.wrong(line, cells)
+        if wrong == "header":
+            raise ValueError(f"line {number + k} repeats the header; split a file that holds "
+                             "several tables, and leave repeated headers out")
+        if wrong == "long":
+            raise ValueError(f"line {number + k} has {len(cells)} fields, the header "
+                             f"{len(table.names)}; correct it, or put texts with "
+                             f"{table.separator!r} in quotes")
+        found[wrong].append(k)
+    if found["comment"]:
+        note(f"{_count(found['comment'], 'comment')} between rows left out, the first in line "
+             f"{number + found['comment'][0]}")
+    for k in found["word"]:
         note(f"line {number + k} is no row, left out: {lines[k].decode().strip()[:60]!r}")
-    rest = [k for k in begins[short].tolist() if k not in words]
-    if rest:
-        note(f"{_count(rest, 'row')} shorter than the header, the first in line "
-             f"{number + rest[0]}: what is lacking is missing")
-    return words
+    if short := found["short"]:
+        note(f"{_count(short, 'row')} shorter than the header, the first in line "
+             f"{number + short[0]}: what is lacking is missing")
+    return found["comment"] + found["word"]
 
 
-def _widths(lines: list[bytes], table: _Table, number: int
-            ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each record begins, how many fields it has (0: blank), whether the last is empty."""
-    mark, width = table.separator.encode(), len(table.names)
-    if any(b'"' in line for line in lines):
-        records, unclosed = _cells((line.decode() for line in lines), table.separator)
-        if unclosed is not None:
-            raise ValueError(f"a quote in line {number + unclosed} is never closed; close it, or "
-                             "double it where it belongs to a text")
-        found = [(k, len(row) if any(row) else len(row) * (len(row) > 1), row[-1:] == [""])
-                 for k, row in records]
-    elif table.separator == " ":
-        found = [(k, len(line.split()), False) for k, line in enumerate(lines)]
-    else:
-        widths = np.array([line.count(mark) for line in lines]) + 1
-        ends = np.zeros(len(lines), bool)
-        for k in np.flatnonzero((widths == 1) | (widths > width)).tolist():
-            widths[k] *= bool(lines[k].strip())
-            ends[k] = lines[k].rstrip(b" ").endswith(mark)
-        return np.arange(len(lines)), widths, ends
-    begins, sizes, last = map(np.array, zip(*found, strict=True))
-    return begins, sizes, last
+def _odd_rows(lines: list[bytes], mark: str, table: _Table, number: int
+              ) -> Iterator[tuple[int, list[str]]]:
+    """Lines that may be no rows of the usual width, each with its cells."""
+    usual = mark.encode() * (table.width - 1)
+    header = table.header and table.header.encode()
+    shapes = _skeleton(b"\n".join(lines), mark.encode()).split(b"\n")
+    done = 0
+    for k, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
+        if k >= done and (shape != usual or line == header or line[:1] == b"#"):
+            rest = (lines[j].decode() for j in range(k, len(lines)))
+            _, end, cells = next(_records(rest, mark), (k, 1, []))
+            done = k + end
+            if cells is None:
+                raise ValueError(f"a quote in line {number + k} is never closed; close it, or "
+                                 "double it where it belongs to a text")
+            if cells and (cells[0] or len(cells) > 1):
+                yield k, cells
 
 
 # --- lines that arrive ------------------------------------------------------------------------
@@ -681,11 +597,12 @@ class Lines:
     def __init__(self, reading: Reading, note: Note):
         self.separator = ","
         self._reading, self._note, self._skip = reading, note, reading.skip_rows
+        self._read: Callable[[list[str], bool], list[Any]] | None = None
         self._table: _Table | None = None
-        self._read: Callable[[list[str]], list[Any]] | None = None
+        self._header: str | None = None
         self._held: list[str] = []
         self._noted: set[str] = set()
-        self._decode: Any = None
+        self._encoding = ""
 
     def feed(self, lines: Sequence[bytes | str], *, end: bool = False) -> list[Any]:
         """The rows that are complete with these lines.
@@ -711,75 +628,56 @@ class Lines:
         texts = self._texts(lines)
         if self._skip:
             self._skip, texts = max(0, self._skip - len(texts)), texts[self._skip :]
-        texts = self._held + texts
-        self._held = []
+        texts, self._held = self._held + texts, []
         if self._read is None:
-            if not any(map(str.strip, texts)):
-                return []
-            if not self._begin(texts, end):
-                self._held = texts
-                return []
-            if self._table is not None:
-                texts = texts[self._table.start :]
-        assert self._read is not None
-        rows = self._json(texts) if self._table is None else self._rows(texts, end)
-        return rows
+            rest = self._begin(texts, end) if any(map(str.strip, texts)) else []
+            if rest is None:
+                self._held, rest = texts, []
+            texts = rest
+        return self._read(texts, end) if self._read else []
 
     def _texts(self, lines: Sequence[bytes | str]) -> list[str]:
         if not lines:
             return []
-        text = "\n".join(line.rstrip("\r\n") for line in lines if isinstance(line, str))
+        text = "\n".join(line.removesuffix("\n") for line in lines if isinstance(line, str))
         given = [line.removesuffix(b"\n") for line in lines if isinstance(line, bytes)]
-        if given:
-            data = b"\n".join(given)
-            if self._decode is None:
-                self._decode = self._decoder(data)
-            text = self._decode(data)
+        if data := b"\n".join(given):
+            self._encoding = self._encoding or self._encoded(data)
+            # what cannot be decoded makes its own line unreadable, and no other
+            text = data.decode(self._encoding, "surrogateescape")
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        return text.split("\n")
+        return text.removeprefix("\ufeff").split("\n")
 
-    def _decoder(self, data: bytes) -> Callable[[bytes], str]:
-        packed = data.startswith((b"PAR1", b"\x1f\x8b", b"PK\x03\x04"))
-        what = _binary(data)
-        if packed or what:
-            raise ValueError(f"what arrives is {what or 'compressed or binary'}: send lines of "
-                             "text, or give the file as csv:PATH")
-        marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-        encoding = marked or self._reading.encoding or "utf-8"
-        if encoding.lower().replace("_", "-")[:6] in ("utf-16", "utf-32"):
-            raise ValueError(f"what arrives is in {encoding.upper()}: send it in UTF-8")
-        if b"\0" in data:
-            raise ValueError("what arrives holds zero bytes, so it is no text")
-        first = True
+    def _encoded(self, data: bytes) -> str:
+        encoding = (encoding_of(data) or self._reading.encoding or "utf-8").lower()
+        what = kind_of(data) or (encoding.startswith(("utf-16", "utf-32")) and encoding.upper())
+        if not what and b"\0" in data.partition(b"\n")[0]:
+            what = "binary"
+        if what:
+            raise ValueError(f"what arrives is {what}; send lines of text in UTF-8")
+        return encoding
 
-        def decode(data: bytes) -> str:
-            nonlocal first
-            text = data.decode("utf-8" if marked else encoding, "surrogateescape")
-            text, first = text.removeprefix("\ufeff") if first else text, False
-            return text
-
-        return decode
-
-    def _begin(self, texts: list[str], end: bool) -> bool:
-        """Whether these lines say what the rest looks like."""
+    def _begin(self, texts: list[str], end: bool) -> list[str] | None:
+        """The lines below the header; None where they do not say yet what the rest looks like."""
         first = next(text for text in texts if text.strip())
         if _is_json(first):
             if first.strip() in "[{":
                 raise ValueError("JSON over several lines cannot be read as it arrives; write one "
                                  "object per line")
             self._read, self.separator = self._json, ""
-            return True
+            return texts
         table = _recognise(texts, self._reading, self._note, end or len(texts) >= HEAD)
         if table is None:
-            return False
+            return None
         if any(map(_surrogate, texts[: table.start])):
-            raise ValueError("names of columns are not in UTF-8; send them so, or say what "
-                             "they are in, such as encoding='cp1252'")
-        self._table, self.separator, self._read = table, table.separator, self._json
-        return True
+            raise ValueError("names of columns are not in UTF-8; send them so, or say what they "
+                             "are in, such as encoding='cp1252'")
+        self._table, self.separator, self._read = table, table.separator, self._rows
+        self._header = table.header
+        return texts[table.start :]
 
-    def _json(self, texts: list[str]) -> list[Any]:
+    def _json(self, texts: list[str], end: bool) -> list[Any]:
         rows: list[Any] = []
         for text in texts:
             if text.strip():
@@ -790,45 +688,50 @@ class Lines:
         return rows
 
     def _rows(self, texts: list[str], end: bool) -> list[Any]:
-        assert self._table is not None
-        names, width = self._table.names, len(self._table.names)
-        records, unclosed = _cells(texts, self.separator)
         rows: list[Any] = []
-        for k, cells in records:
-            if len(cells) == width and not _surrogate(texts[k]):
-                if texts[k] == self._table.header or texts[k][:1] == "#":
-                    if texts[k] == self._table.header:
-                        rows.append(_shown(texts[k]))
-                    continue
-                rows.append(dict(zip(names, cells, strict=True)))
-            elif any(cells) or len(cells) > 1:
-                rows.append(self._odd(texts[k], cells))
-        if unclosed is not None:
-            rest = texts[unclosed:]
-            if end or len(rest) > OPEN_LINES:
-                return [*rows, _shown(rest[0]), *self._rows(rest[1:], end)]
-            self._held = rest
-        return [row for row in rows if row is not None]
+        start = 0
+        while start < len(texts):
+            start = self._some(texts, start, end, rows)
+        return rows
 
-    def _odd(self, text: str, cells: list[str]) -> Any:
-        assert self._table is not None
+    def _some(self, texts: list[str], start: int, end: bool, rows: list[Any]) -> int:
+        """Rows from a line up to one that cannot be read, after which it goes on."""
+        assert self._table
         names, width = self._table.names, len(self._table.names)
-        if text.startswith("#"):
-            self._once("comments between rows left out")
-            return None
-        if _surrogate(text) or len(cells) > width + 1 or len(cells) > width and cells[-1] or (
-                len(cells) == 1 < width and _kind(cells[0], NA_WORDS) == "t"):
-            return _shown(text)
-        if len(cells) > width:
-            self._once("rows end with a separator, which is no further column")
-        else:
-            self._once("rows are shorter than the header: what they lack is missing")
-        return dict(zip(names, cells + [None] * (width - len(cells)), strict=False))
+        for begin, after, cells in _records(texts[start:], self.separator):
+            text = texts[start + begin]
+            if cells is None and not end and len(texts) - start - begin <= OPEN_LINES:
+                self._held = texts[start + begin :]
+                break
+            if cells and len(cells) == width and not self._unusual(text):
+                rows.append(dict(zip(names, cells, strict=True)))
+            elif cells is None or after - begin > 1 and len(cells) != width:
+                # not its quote but those of other lines may have closed it
+                rows.append(_shown(text))
+                return start + begin + 1
+            elif cells and (cells[0] or len(cells) > 1):
+                self._odd(text, cells, rows)
+        return len(texts)
 
-    def _once(self, text: str) -> None:
-        if text not in self._noted:
-            self._noted.add(text)
-            self._note(text)
+    def _unusual(self, text: str) -> bool:
+        return text[:1] == "#" or text == self._header or (
+            not text.isascii() and _surrogate(text) is not None)
+
+    def _odd(self, text: str, cells: list[str], rows: list[Any]) -> None:
+        assert self._table
+        wrong = self._table.wrong(text, cells)
+        if wrong in ("header", "long", "word") or _surrogate(text):
+            rows.append(_shown(text))
+        elif wrong != "comment":
+            names = self._table.names
+            rows.append(dict(zip(names, cells + [None] * len(names), strict=False)))
+        if wrong in _ODD and wrong not in self._noted:
+            self._noted.add(wrong)
+            self._note(_ODD[wrong])
+
+
+_ODD = {"comment": "comments between rows are left out",
+        "short": "rows are shorter than the header: what they lack is missing"}
 
 
 def _shown(text: str) -> str:
