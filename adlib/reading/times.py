@@ -394,13 +394,10 @@ class Clock:
         """Whether 03/04/2024 is in April: decided by a number above 12 in any row, else by dots."""
         odd = list({text[:10]: text for text in reversed(texts) if not _is_plain(text)}.values())
         dates = _numeric_dates(odd[::-1])
-        day, month = (next((text for text, date in dates.items() if _above_12(date[k], date[2 - k])
-                            ), None) for k in (0, 2))
+        day, month = _deciding(dates, 0), _deciding(dates, 2)
         if day and month:
             raise ValueError(f"dates have the day first in {day!r} and the month first in "
                              f"{month!r}; {_BEST}")
-        doubtful = (text for text, date in dates.items() if date[0] != date[2])
-        example = day or month or next(doubtful, odd[-1] if odd else None)
         how = doubt = ""
         if dates:
             dots = next(iter(dates.values()))[1] == "."
@@ -408,10 +405,11 @@ class Clock:
             how = f" with the {self._order} first,"
             if not (day or month or dots):
                 doubt = "; if that is wrong, write them as 2024-01-31"
-        self._say_written(example, how, doubt)
+        doubtful = [text for text, date in dates.items() if date[0] != date[2]]
+        self._say_written([text for text in (day, month) if text] + doubtful + odd[-1:], how, doubt)
 
-    def _say_written(self, example: str | None, how: str, doubt: str) -> None:
-        if example is not None and (read := _parse(example, self._order)):
+    def _say_written(self, examples: list[str], how: str, doubt: str) -> None:
+        if examples and (read := _parse(example := examples[0], self._order)):
             day, ns, offset = read
             utc, offset = (" UTC", offset) if offset != _NO_OFFSET else ("", 0)
             self._say("written", f"times such as {example!r} are read{how} as "
@@ -563,8 +561,10 @@ def _numeric_dates(texts: list[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _above_12(day: str, month: str) -> bool:
-    return 1 <= int(month) <= 12 < int(day) <= 31
+def _deciding(dates: dict[str, tuple[str, ...]], k: int) -> str | None:
+    """The first text in which part ``k`` can only be the day."""
+    return next((text for text, date in dates.items()
+                 if 1 <= int(date[2 - k]) <= 12 < int(date[k]) <= 31), None)
 
 
 # -- texts ----------------------------------------------------------------------------------------
