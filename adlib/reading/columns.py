@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adlib.reading.labels import tokens
 from adlib.reading.numbers import Numbers, trouble
-from adlib.reading.options import Note, Reading
+from adlib.reading.options import Note, Reading, few
 
 __all__ = ["features", "require"]
 
@@ -63,7 +63,7 @@ def require(frame: pd.DataFrame, names: Sequence[Any], option: str) -> None:
     """
     for name in names:
         if not isinstance(name, str) or name not in frame:
-            raise ValueError(f"{option}={name!r} is not a column; it has {list(frame.columns)}")
+            raise ValueError(f"{option}={name!r} is not a column; it has {few(list(frame))}")
 
 
 def features(
@@ -113,12 +113,12 @@ def features(
         frame[name], numbers, wanted=bool(asked) and not texts)) is not None}
     used = list(names) if texts else list(columns)
     if len(used) < len(names):
-        note(f"text columns left out: {[c for c in names if c not in columns]} "
+        note(f"text columns left out: {few([c for c in names if c not in columns])} "
              "(load_csv(categorical='onehot') makes features of them)")
     if not asked:
         used = _honest(frame, columns, used, reading, y, note)
     if not used:
-        raise ValueError(f"has no numeric column to use; columns: {list(frame)}")
+        raise ValueError(f"has no numeric column to use; columns: {few(list(frame))}")
     return pd.DataFrame({c: columns[c] for c in used if c in columns}, index=frame.index), used
 
 
@@ -128,7 +128,7 @@ def _usable(frame: pd.DataFrame, special: Sequence[str], note: Note) -> list[str
     # "Unnamed: 0" is the row number that pandas and R write in front of a table
     hollow = [c for c in names if c.startswith("Unnamed: ") or frame[c].isna().all()]
     if hollow:
-        note(f"columns without a name or values left out: {hollow}")
+        note(f"columns without a name or values left out: {few(hollow)}")
     return [c for c in names if c not in hollow]
 
 
@@ -172,7 +172,7 @@ def _without(counters: dict[str, str], used: list[str], note: Note) -> list[str]
         names = [c for c in counters if counters[c] == why]
         end = ("left out (name them in feature_columns to keep them; of a meter that adds up, the "
                "differences say more)" if kept else "kept, as there is no other feature")
-        note(f"columns with {why}, as a clock, a counter or an identifier has: {names} {end}")
+        note(f"columns with {why}, as a clock, a counter or an identifier has: {few(names)} {end}")
     return kept or used
 
 

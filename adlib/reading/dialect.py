@@ -137,7 +137,8 @@ def _parquet(data: bytes) -> pd.DataFrame:
     except ImportError as error:
         raise ImportError("reading Parquet needs pyarrow; pip install it") from error
     except Exception as error:  # pyarrow has errors of its own
-        raise ValueError(f"is damaged or not readable ({error})") from error
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"is damaged or not readable ({reason})") from error
     if frame.index.names != [None]:
         frame = frame.reset_index()
     return _without_nested(frame)

@@ -202,6 +202,19 @@ def from_texts(texts: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def few(names: Sequence[Any], most: int = 20) -> str:
+    """A list as sentences show it: its first names, each not too long, and how many more.
+
+    Examples
+    --------
+    >>> few(range(5000), 3)
+    '[0, 1, 2] and 4997 more'
+    """
+    shown = [f"{name[:60]}..." if isinstance(name, str) and len(name) > 60 else name
+             for name in names[:most]]
+    return f"{shown}" + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def descriptions() -> dict[str, str]:
     """What each option means, by its name: as the docstring of `Reading` has it.
 
