@@ -187,7 +187,8 @@ def _codes(column: pd.Series) -> Codes | None:
 
 def _whole(values: NDArray, most: float = np.inf) -> bool:
     """Whether values could be codes: words, whole numbers up to that size, or nothing at all."""
-    return values.dtype.kind != "f" or not ((values % 1 > 0) | (np.abs(values) > most)).any()
+    return values.dtype.kind != "f" or not (
+        (np.abs(np.modf(values)[0]) > 0) | (np.abs(values) > most)).any()
 
 
 def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:

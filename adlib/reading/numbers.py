@@ -138,7 +138,7 @@ class Numbers:
             if {".", ","} & found.keys():
                 break
         if self._separator and any(
-                (c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan) % 1 > 0).any()
+                np.any(np.abs(np.modf(c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan))[0]) > 0)
                 for c in given if pd.api.types.is_float_dtype(c.dtype)):
             found["?."] = "fractions"  # typed by pandas, with a point
         self._decide(found)
