@@ -22,6 +22,7 @@ from adlib.datasets import (
     load_tsb,
     sources,
 )
+from adlib.reading.options import ReadingWarning
 
 REPO = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("ADLIB_DATA", REPO.parent / "shared" / "data"))
@@ -75,8 +76,9 @@ def test_csv_with_time_and_labels(write):
 def test_other_separators_and_a_byte_order_mark(tmp_path, sep):
     path = tmp_path / "x.csv"
     path.write_text((HEAD + ROWS).replace(",", sep), encoding="utf-8-sig")
-    data = load_csv(path, time_column="when", label_column="state")
-    assert data.X.shape == (4, 2)
+    with pytest.warns(ReadingWarning, match="x.csv: separated by "):
+        data = load_csv(path, time_column="when", label_column="state")
+    assert data.X.shape == (4, 2) and data.notes == (f"x.csv: separated by {sep!r}",)
 
 
 def test_parquet(tmp_path):
@@ -229,7 +231,10 @@ def test_missing_values(write, missing, X):
     ],
 )
 def test_dates_as_people_write_them(write, dates, days):
-    data = load_csv(write(f"t,a\n{dates[0]},1\n{dates[1]},2\n"), time_column="t")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadingWarning)
+        data = load_csv(write(f"t,a\n{dates[0]},1\n{dates[1]},2\n"), time_column="t")
+    assert "first" in "".join(data.notes) or "-" in dates[0]  # which of day and month comes first
     assert data.time.tolist() == np.array(days, "datetime64[ns]").tolist()
 
 
@@ -240,9 +245,31 @@ def test_dates_that_can_be_read_in_two_ways_are_pointed_out(write):
 
 
 def test_decimal_commas_between_semicolons(write):
-    with pytest.warns(UserWarning, match=r"oven.csv: decimal commas read in \['a'\]"):
-        data = load_csv(write("a;b\n1,5;1.5\n-2;2.5\n;3\n"), missing="hold")
+    with pytest.warns(ReadingWarning) as said:
+        data = load_csv(write("a;b\n1,5;1,5\n-2;2,5\n;3\n"), missing="hold")
     assert data.X.tolist() == [[1.5, 1.5], [-2, 2.5], [-2, 3]]
+    assert tuple(str(w.message) for w in said) == data.notes
+    assert any("numbers have decimal commas" in note for note in data.notes)
+    with (pytest.warns(ReadingWarning, match="separated by"),
+          pytest.raises(ValueError, match="decimal points .* and decimal commas .*; say which is")):
+        load_csv(write("a;b\n1,5;1.5\n-2;2.5\n"))
+
+
+def test_what_was_refused_as_no_number_is_read(write):
+    """Marks between thousands, values in the first line, and times that are small numbers."""
+    def read(text, **options):
+        with pytest.warns(ReadingWarning):
+            return load_csv(write(text), **options)
+
+    data = read('a,b\n"5,012.57",1\n"999.10",2\n')
+    assert data.X[:, 0].tolist() == [5012.57, 999.1]
+    assert "such as '5,012.57' read as 5012.57" in data.notes[0]
+    assert read("a;b\n5.012,57;1\n999,10;2\n").X[:, 0].tolist() == [5012.57, 999.1]
+    data = read("2024-01-01,50.5,0\n2024-01-02,51.5,0\n")
+    assert data.X[:, 0].tolist() == [50.5, 51.5] and "no header" in data.notes[0]
+    data = read(HEAD + ROWS, time_column="heat", feature_columns=["flow"])
+    assert data.time[1] == np.datetime64("1970-01-01T00:00:02") and "from the start" in (
+        data.notes[0])
 
 
 def test_row_numbers_and_empty_columns_are_left_out(write):
@@ -255,7 +282,7 @@ def test_row_numbers_and_empty_columns_are_left_out(write):
 def test_another_encoding_is_one_sentence(tmp_path):
     path = tmp_path / "oven.csv"
     path.write_bytes("Umsatz €\n1\n".encode("cp1252"))
-    with pytest.raises(ValueError, match=r"oven.csv: is not in UTF-8; save it so"):
+    with pytest.raises(ValueError, match=r"oven.csv: is not in UTF-8 .*; save it so .*cp1252"):
         load_csv(path)
 
 
@@ -266,15 +293,15 @@ def test_text_columns_are_left_out_with_a_word(write):
 
 
 def test_text_becomes_columns_of_what_the_history_holds(write):
-    rows = [f"{i},{'red' if i % 2 else 'blue'},{'' if i == 3 else 'on'},id{i},{i % 3 == 0}\n"
-            for i in range(50)]
+    rows = [f"{7 * i % 50},{'red' if i % 2 else 'blue'},{'' if i == 3 else 'on'},id{i},"
+            f"{i % 3 == 0}\n" for i in range(50)]
     rows[-1] = "49,green,on,id49,False\n"
     path = write("heat,colour,pump,part,open\n" + "".join(rows))
     with pytest.warns(UserWarning) as said:
         data = load_csv(path, categorical="onehot", train_fraction=0.5)
     assert data.feature_names == ("heat", "colour=blue", "colour=red", "pump=on", "pump=(missing)",
                                   "open")
-    assert data.X[3].tolist() == [3, 0, 1, 0, 1, 1] and data.X[-1].tolist() == [49, 0, 0, 1, 0, 0]
+    assert data.X[3].tolist() == [21, 0, 1, 0, 1, 1] and data.X[-1].tolist() == [49, 0, 0, 1, 0, 0]
     texts = " ".join(str(w.message) for w in said)
     assert "'part' left out: 25 values in 25 training rows name the rows" in texts
     assert "column 'colour': 1 later rows hold what no training row does (the first: 'green')" in (
@@ -317,12 +344,11 @@ def test_a_label_that_would_leak_is_refused(write):
         (HEAD + ROWS, {"feature_columns": ["hot"]},
          "oven.csv: feature_columns='hot' is not a column"),
         (HEAD + ROWS, {"feature_columns": ["when"]},
-         "column 'when' is not numeric ('2024-01-01 00:00' in data row 1)"),
+         "column 'when' is not numeric ('2024-01-01 00:00' in data row 1, 4 such cells)"),
         (HEAD + ROWS, {"feature_columns": ["heat", "state"], "label_column": "state"},
-         "['state'] cannot be features and labels or time at once"),
+         "['state'] cannot be features and labels, time or entity at once"),
         (HEAD + ROWS, {"time_column": "state"},
-         "time column 'state': cannot read 'normal' in data row 1 as a date"),
-        (HEAD + ROWS, {"time_column": "heat"}, "time column 'heat' holds numbers; say what"),
+         "time column 'state': 'normal' in data row 1 cannot be read as a time; write times in"),
         (HEAD + ROWS, {"label_column": "heat"},
          "label column 'heat' is not 0/1; it holds ['1.0', '2.0', '3.0', '4.0']; "
          "name the normal one with normal_label="),
@@ -330,22 +356,21 @@ def test_a_label_that_would_leak_is_refused(write):
          "never holds normal_label='ok'; it holds ['anomaly', 'normal']"),
         ("a,label\n1,0\n2,\n", {"label_column": "label"},
          "label column 'label' is empty in 1 rows"),
-        ("a,b\n1,2\n3,4;5\n", {}, "column 'b' is not numeric ('4;5' in data row 2)"),
+        ("a,b\n1,2\n3,4;5\n", {},
+         "column 'b' is not numeric ('4;5' in data row 2, 1 such cell): if that means a missing "
+         "value, pass na_values=['4;5']"),
         ("a,b\n1,2\n,3\ninf,4\n", {},
          "oven.csv: column 'a' has 2 missing or infinite values (first in data row 2); "
-         "pass missing='hold', 'drop' or 'keep'"),
+         "pass missing='hold', 'drop', 'keep' or 'impute'"),
         ("a,b\n1,\n,3\n", {"missing": "drop"}, "no row is left with missing='drop'"),
         ("a,b\n", {}, "oven.csv: has no rows"),
-        ("", {}, "oven.csv: not readable as a table (No columns to parse from file)"),
-        ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: not readable as a table"),
-        ('a,b\n"5,012.57",1\n"999.10",2\n', {},
-         "column 'a' is not numeric ('5,012.57' in data row 1); correct it (a number is 1234.5)"),
-        ("a;b\n5.012,57;1\n999,10;2\n", {}, "column 'a' is not numeric ('5.012,57' in data row 1)"),
-        ("2024-01-01,50.5,0\n2024-01-02,51.5,0\n", {}, "oven.csv: a column is named '50.5', as if"),
+        ("", {}, "oven.csv: is empty"),
+        ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: line 3 has 3 fields, the header 2; correct it, or"),
         ("t,a\n2024-01-01,1\n2024-01-01,2\n", {"time_column": "t"},
-         "1 of 2 rows repeat the timestamp before them, so the time between rows is 0; split"),
+         "1 of 2 rows repeat the timestamp before them, so the time between rows is 0; name the "
+         "column that tells several machines apart with entity_column, average"),
         ("t,a\n31.12.2023,1\nsoon,2\n", {"time_column": "t"},
-         "cannot read 'soon' in data row 2 as a date; write dates in one way"),
+         "time column 't': 'soon' in data row 2 cannot be read as a time; write times in one way"),
         ("heat,is anomaly\n1,0\n", {},
          "['is anomaly'] would be used as a feature and reads like a label, which would leak; pass "
          "label_column=, or name the columns to use: feature_columns=['heat']"),

@@ -16,7 +16,13 @@ from adlib.arguments import generator, listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
 from adlib.datasets.sources import ADBENCH, NAB, ODD, SKAB, TSB, Collection
-from adlib.datasets.tables import inside, read_table, require, windows_of
+from adlib.missing import fill_values
+from adlib.reading.columns import require
+from adlib.reading.dialect import raw_table
+from adlib.reading.labels import inside, windows_of
+from adlib.reading.options import Note, Reading
+from adlib.reading.table import about
+from adlib.reading.times import Clock
 
 __all__ = ["load_adbench", "load_nab", "load_odd", "load_skab", "load_sklearn", "load_telemetry",
            "load_tsb"]
@@ -181,9 +187,9 @@ def load_odd(
             test, y = test[rows], y[rows]
         X = np.concatenate([train, test])
         known = np.where(np.isfinite(X), X, np.nan)
-        # a column that is never known in the history says nothing: zeros
-        usual = [np.nanmedian(column) if (~np.isnan(column)).any() else 0.0
-                 for column in known[:len(train)].T]
+        past = known[: len(train)]
+        past[:, np.isnan(past).all(axis=0)] = 0  # never known in the history, it says nothing
+        usual, _ = fill_values(past, names)
         return Dataset(
             name=path.removesuffix(".npz"),
             X=np.where(np.isnan(known), usual, known),
@@ -225,13 +231,14 @@ def load_nab(
     """
 
     def load(path: str) -> Dataset:
-        table, labels = Path(path), NAB.file("labels/combined_windows.json", root)
-        frame = read_table(NAB.file(path, root))
-        stamps = pd.to_datetime(frame["timestamp"]).to_numpy("datetime64[ns]")
+        labels = NAB.file("labels/combined_windows.json", root)
+        frame, stamps = _recording(NAB.file(path, root), "timestamp", "value")
+        with about(Path(path).name):
+            y = inside(stamps, windows_of(Path(path), labels), _QUIET)
         return Dataset(
             name=path.removeprefix("data/").removesuffix(".csv"),
             X=frame["value"].to_numpy(np.float64),
-            y=inside(table, stamps, windows_of(table, labels)),
+            y=y,
             time=np.maximum.accumulate(stamps),
             feature_names=("value",),
             train_end=int(0.15 * min(len(frame), 5000)),
@@ -262,8 +269,7 @@ def load_skab(
     """
 
     def load(path: str) -> Dataset:
-        frame = read_table(SKAB.file(path, root))
-        stamps = pd.to_datetime(frame["datetime"]).to_numpy("datetime64[ns]")
+        frame, stamps = _recording(SKAB.file(path, root), "datetime", separator=";")
         labelled = "anomaly" in frame
         values = frame.drop(columns=["datetime", "anomaly", "changepoint"], errors="ignore")
         y = frame["anomaly"].to_numpy() == 1 if labelled else np.zeros(len(frame), bool)
@@ -320,8 +326,7 @@ def load_tsb(
         if not found:
             raise ValueError(f"{file.name} must say after how many rows training ends, as in "
                              f"001_NAB_id_1_Facility_tr_1007_1st_2014.csv")
-        frame = read_table(file)
-        require(file, frame, ["Label"], "Label")
+        frame = _plain(file, "Label")
         values = frame.drop(columns="Label")
         return Dataset(
             name=path.removesuffix(".csv"),
@@ -378,12 +383,8 @@ def load_telemetry(
         raise FileNotFoundError(
             f"no {what} in {folder}, which has {sorted(found)}; record them with record.py"
         )
-    parts = []
-    for one in wanted:
-        part = read_table(found[one])
-        require(found[one], part, ["session", "t", "commanded", "strength", "state"], "session")
-        parts.append(part)
-    frame = pd.concat(parts, ignore_index=True)
+    frame = pd.concat([_plain(found[one], "session", "t", "commanded", "strength", "state")
+                       for one in wanted], ignore_index=True)
     state = frame["state"].astype(str).to_numpy()
     y = state == "fault"
     # Work that is counted in the row before the command's first one belongs to that command.
@@ -413,6 +414,26 @@ def load_telemetry(
         strength=np.where(y, frame["strength"].fillna(0).to_numpy(np.float64), 0.0),
         session=by_session,
     )
+
+
+_QUIET: Note = lambda sentence: None  # noqa: E731
+
+
+def _plain(file: Path, *columns: str, separator: str = ",") -> pd.DataFrame:
+    """A table of a known format, with these columns at least."""
+    reading = Reading(separator=separator, decimal=".", encoding="utf-8", header=True)
+    with about(file.name):
+        frame = raw_table(file, reading, _QUIET).frame
+        require(frame, columns, "the format's column")
+    return frame
+
+
+def _recording(file: Path, clock: str, *columns: str, separator: str = ","
+               ) -> tuple[pd.DataFrame, np.ndarray]:
+    """A table of a known format, and the times of its rows in the order of the file."""
+    frame = _plain(file, clock, *columns, separator=separator)
+    with about(file.name):
+        return frame, Clock.recognise(frame[clock], Reading(), _QUIET).column(frame[clock])
 
 
 def _load(

@@ -1,0 +1,353 @@
+"""A whole file as a table: rows in the order of time, labels, features, entities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from adlib.reading.columns import features, require
+from adlib.reading.dialect import raw_table
+from adlib.reading.labels import inside, labels, tokens, windows_of
+from adlib.reading.numbers import Numbers, present, sentinels
+from adlib.reading.options import Note, Reading
+from adlib.reading.times import TIME_NAMES, Clock, find_time, joined
+
+__all__ = ["Table", "about", "read_table"]
+
+#: Words in the name of a column that says which machine, patient or account a row is of.
+ENTITY_WORDS = {"machine", "device", "unit", "entity", "host", "server", "patient", "subject",
+                "account", "customer", "asset", "station", "site", "node", "pump", "motor",
+                "engine", "turbine", "vehicle", "sensor", "series", "tag"}
+NUMBER = {"id", "no", "nr", "number", "name", "key", "code"}
+#: Share of rows with the stamp of another, from which a file is no longer one series with a slip.
+MANY = 0.1
+
+_WINDOWS = "label_windows needs time_column, and takes the place of label_column"
+
+
+class Table(NamedTuple):
+    """Rows of a file.
+
+    Attributes
+    ----------
+    X : pandas.DataFrame of shape (n_rows, n_features)
+        The numeric features; its index says which row of the file each is, from 0.
+    time : ndarray of datetime64[ns], shape (n_rows,), or None
+        In UTC, in order (within an entity where there are several).
+    y : ndarray of bool, shape (n_rows,)
+        True on anomalous rows.
+    kind : ndarray of str, shape (n_rows,)
+        Kind of anomaly, "" on normal rows.
+    entity : ndarray of str, shape (n_rows,), or None
+        The machine, patient or account; rows of one stand together.
+    labelled : bool
+        Whether labels or label windows were given.
+    texts : pandas.DataFrame
+        The columns of text among the features.
+    names : list of str
+        All features in their order, those of text too.
+    """
+
+    X: pd.DataFrame
+    time: NDArray[np.datetime64] | None
+    y: NDArray[np.bool_]
+    kind: NDArray[np.str_]
+    entity: NDArray[np.str_] | None
+    labelled: bool
+    texts: pd.DataFrame
+    names: list[str]
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Put the name of a file before what is wrong with it.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    ValueError, ImportError
+        As raised inside, with the name.
+
+    Examples
+    --------
+    >>> with about("oven.csv"):
+    ...     raise ValueError("has no rows")
+    Traceback (most recent call last):
+    ValueError: oven.csv: has no rows
+    """
+    try:
+        yield
+    except (ValueError, ImportError) as error:
+        kind = ValueError if isinstance(error, ValueError) else ImportError
+        raise kind(f"{name}: {error}") from error.__cause__
+
+
+def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object = None,
+               label_windows: Any = None, texts: bool = False) -> Table:
+    """A file as rows in the order of time, with labels and features.
+
+    Parameters
+    ----------
+    path : Path
+        CSV (also compressed), Parquet or JSON lines.
+    reading : Reading
+        How to read it.
+    note : callable
+        Takes a sentence on each thing that was recognised, repaired or is doubtful.
+    normal_label : object, default=None
+        The value of the label column that means normal.
+    label_windows : sequence of (start, end) or path, default=None
+        Times between which rows are anomalous, in place of a label column.
+    texts : bool, default=False
+        Whether columns of text become features later.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If the format needs a library that is not installed.
+    ValueError
+        If the file cannot be read as it was told; the message lacks the file's name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "oven.csv"
+    ...     _ = path.write_text("time,heat\\n2024-01-02,9\\n2024-01-01,1\\n")
+    ...     table = read_table(path, Reading(), lambda sentence: None)
+    >>> table.X["heat"].tolist(), table.X.index.tolist()
+    ([1.0, 9.0], [1, 0])
+    """
+    raw = raw_table(path, reading, note)
+    frame, told = raw.frame, []
+    for option in ("label_column", "entity_column"):
+        told += [name] if (name := getattr(reading, option)) else []
+        require(frame, told, option)
+    if label_windows is not None and reading.label_column is not None:
+        raise ValueError(_WINDOWS)
+    entity = _entities(frame, reading.entity_column)
+    columns, time, clock = _time_of(frame, reading, note, entity)
+    if (order := _order(time, entity)) is not None:
+        frame, time, entity = frame.iloc[order], _at(order, time), _at(order, entity)
+    y, kind = _labels(frame, reading.label_column, normal_label, note)
+    if label_windows is not None:
+        if time is None:
+            raise ValueError(_WINDOWS)
+        y = inside(time, windows_of(path, label_windows), note, clock=clock,
+                   zone=reading.time_zone, column=_joined(frame, columns))
+        kind = np.where(y, "anomaly", "")
+    labelled = reading.label_column is not None or label_windows is not None
+    special = [*columns, *told]
+    asked = reading.feature_columns or [c for c in map(str, frame) if c not in special]
+    numbers = Numbers.recognise([frame[c] for c in asked if c in frame], reading, raw.separator,
+                                note)
+    values, names = features(frame, reading, numbers, y if labelled else None, special, note,
+                             texts=texts)
+    _perhaps_entities(frame, special, names, entity, note)
+    if len(values.columns):
+        sentinels(values, note)
+    values, keep = _present(values, reading.missing, entity, note)
+    return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
+                 entity=_at(keep, entity), labelled=labelled,
+                 texts=frame.loc[keep, [c for c in names if c not in values]], names=names)
+
+
+def _at(rows: NDArray, values: Any) -> Any:
+    return None if values is None else values[rows]
+
+
+def _labels(frame: pd.DataFrame, column: str | None, normal_label: object, note: Note
+            ) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
+    if column is None:
+        return np.zeros(len(frame), bool), np.zeros(len(frame), "U1")
+    return labels(frame[column], normal_label, note)
+
+
+def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
+    if name is None:
+        return None
+    column = frame[name]
+    if column.isna().any():
+        raise ValueError(f"entity column {name!r} is empty in {int(column.isna().sum())} rows; "
+                         "fill or drop them")
+    return column.astype(str).str.strip().to_numpy(str)
+
+
+def _present(values: pd.DataFrame, missing: str, entity: NDArray | None, note: Note
+             ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Values under the policy for missing ones; no entity holds the last value of another."""
+    if entity is None or missing != "hold":
+        return present(values, missing, note)
+    keep = np.zeros(len(values), bool)
+    parts = []
+    for one in pd.unique(entity):
+        rows = np.flatnonzero(entity == one)
+        part, kept = present(values.iloc[rows], missing, note)
+        keep[rows[kept]] = True
+        parts.append(part)
+    return pd.concat(parts), keep
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray | None
+             ) -> tuple[list[str], NDArray[np.datetime64] | None, Clock | None]:
+    """Columns that make the time, and times of the rows in the order of the file."""
+    columns, by_name = list(reading.time_columns), reading.time_column is None
+    require(frame, columns, "time_column")
+    if by_name:
+        taken = (reading.label_column, reading.entity_column, *(reading.feature_columns or ()))
+        columns = list(find_time(_named(frame[[c for c in frame if c not in taken]])))
+        columns = [c if c in frame else "x0" for c in columns]
+    if not columns:
+        return [], None, None
+    shown = " and ".join(map(repr, columns))
+    column, said = _joined(frame, columns), list[str]()
+    try:
+        clock = Clock.recognise(column, reading, said.append)
+        time = clock.column(column)
+    except ValueError as error:
+        raise ValueError(f"time column {shown}: {error}"
+                         f"{'; or pass time_column=False' * by_name}") from None
+    _one_machine(frame, time, [*columns, reading.label_column], entity)
+    repeated = _repeats(time, entity)
+    if 2 * repeated >= len(time) > 1:
+        why = (f"{repeated} of {len(time)} rows repeat the timestamp before them, so the time "
+               "between rows is 0; name the column that tells several machines apart with "
+               "entity_column, average the rows of one timestamp, or pass time_column=False")
+        if not by_name:
+            raise ValueError(why)
+        note(f"column {shown} is left out, and not taken as the time: {why}")
+        return columns, None, None
+    if by_name:
+        note(f"column {shown} is taken as the time (time_column names another, or is False for "
+             "none)")
+    for sentence in said:
+        note(sentence)
+    _note_order(column, time, entity, note)
+    return columns, time, clock
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same columns; where a file names none, texts in the first may be times."""
+    nameless = list(frame) == [f"x{i}" for i in range(len(frame.columns))]
+    texts = nameless and not pd.api.types.is_numeric_dtype(frame["x0"])
+    return frame.rename(columns={"x0": TIME_NAMES[0]}) if texts else frame
+
+
+def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    return frame[columns[0]] if len(columns) == 1 else joined([frame[c] for c in columns])
+
+
+def _note_order(column: pd.Series, time: NDArray, entity: NDArray | None, note: Note) -> None:
+    """Say where rows are out of order or repeat a stamp, each machine looked at by itself."""
+    order, same = np.arange(len(time)), np.ones(max(0, len(time) - 1), bool)
+    if entity is not None:
+        order = np.argsort(pd.factorize(entity)[0], kind="stable")
+        same = entity[order][1:] == entity[order][:-1]
+    steps = np.diff(time[order]).astype(np.int64) * same
+    if (steps < 0).any():
+        before, at = order[int(np.argmax(steps < 0)) + np.array([0, 1])]
+        note(f"rows were not in time order; sorted (the first, in data row {at + 1}: "
+             f"{column.iloc[at]} after {column.iloc[before]}; if the clock was put back there, "
+             "name its time_zone, or write times with their offset from UTC)" if (steps > 0).any()
+             else "rows were in falling order of time; turned round")
+    if repeated := _repeats(time, entity):
+        note(f"{repeated} rows repeat the timestamp before them; kept in file order (if the file "
+             "holds several machines, name their column with entity_column)")
+
+
+def _repeats(time: NDArray, entity: NDArray | None) -> int:
+    frame = pd.DataFrame({"time": time} | ({} if entity is None else {"entity": entity}))
+    return int(frame.duplicated().sum())
+
+
+def _order(time: NDArray | None, entity: NDArray | None) -> NDArray[np.intp] | None:
+    """Rows in the order of time, entity by entity; None where they stand so already."""
+    if entity is None and time is None:
+        return None
+    codes = np.zeros(1) if entity is None else pd.factorize(entity)[0]
+    if time is None:
+        return np.argsort(codes, kind="stable")
+    if entity is None:
+        if (time[1:] >= time[:-1]).all():
+            return None
+        if (time[1:] <= time[:-1]).all():  # rows of one stamp are turned round, too
+            return np.arange(len(time))[::-1]
+        return np.argsort(time, kind="stable")
+    return np.lexsort((time, codes))
+
+
+# -- several machines -----------------------------------------------------------------------------
+
+
+def _codes(column: pd.Series) -> NDArray[np.intp] | None:
+    """Numbers of a column's values, where it could name a few machines of two rows at least."""
+    if not (pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column)):
+        return None
+    codes, values = pd.factorize(column)
+    return codes if 2 <= len(values) <= len(codes) // 2 and codes.min() >= 0 else None
+
+
+def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Sequence[Any],
+                 entity: NDArray | None) -> None:
+    """Refuse rows of several machines: each in a block of rows, or each with the same stamps."""
+    if entity is not None:
+        return
+    falls, repeated = time[1:] < time[:-1], _repeats(time, None)
+    # texts first: a number is a measurement more often than the number of a machine
+    names = [c for c in map(str, frame) if c not in taken]
+    for name in sorted(names, key=lambda c: pd.api.types.is_numeric_dtype(frame[c])):
+        named = bool(ENTITY_WORDS & set(tokens(name)))
+        codes = _codes(frame[name]) if named or repeated or falls.any() else None
+        how = "" if codes is None else _telling(codes, time, falls, repeated, named)
+        if codes is not None and how:
+            raise ValueError(
+                f"{how} the {codes.max() + 1} values of column {name!r}, so the file holds several "
+                f"series: pass entity_column={name!r} to judge each by itself, or time_column="
+                "False (where it names what was measured, make a column of each first)")
+
+
+def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArray[np.bool_],
+             repeated: int, named: bool) -> str:
+    """How a column tells several machines apart; "" where it does not."""
+    n, changes = codes.max() + 1, codes[1:] != codes[:-1]
+    if repeated >= MANY * len(time) and n == pd.Series(time).value_counts().max() and not (
+            pd.DataFrame({"time": time, "of": codes}).duplicated().any()):
+        return f"{repeated} timestamps are repeated with"
+    if changes.sum() == n - 1 and (falls <= changes).all():
+        return "times begin anew with" if falls.any() else (
+            "blocks of rows differ by" if named and 5 * n <= len(codes) else "")
+    return ""
+
+
+def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],
+                      entity: NDArray | None, note: Note) -> None:
+    """Say which columns may tell several machines apart, where nothing is sure."""
+    for name in map(str, frame if entity is None else ()):
+        words = set(tokens(name))
+        of_machines = ENTITY_WORDS & words and (name not in used or words <= ENTITY_WORDS | NUMBER)
+        codes = None if name in special else _codes(frame[name])
+        if codes is None or (name in used and not of_machines):
+            continue
+        n = codes.max() + 1
+        in_blocks = bool(5 * n <= len(codes) and (codes[1:] != codes[:-1]).sum() == n - 1)
+        if of_machines or in_blocks:
+            note(f"column {name!r} holds {n} values{', each in one block of rows' * in_blocks}; if "
+                 f"it says which machine a row is of, pass entity_column={name!r}")
