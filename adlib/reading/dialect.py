@@ -415,7 +415,9 @@ def _separated(lines: list[str], reading: Reading) -> _Head:
     first = next((k for k, line in enumerate(lines) if line.strip()), 0)
     if mark := re.fullmatch(r'"?sep=(.)"?', lines[first].strip(" ")):
         told, lines[first] = told or mark[1], ""
-    possible = told or (SEPARATORS if reading.decimal != "," else SEPARATORS.replace(",", ""))
+    # beside decimal commas, others separate unless numbers are in quotes
+    bare = reading.decimal == "," and not any('"' in line for line in lines)
+    possible = told or (SEPARATORS.replace(",", "") if bare else SEPARATORS)
     head = max((_Head(lines, mark, reading) for mark in possible), key=_Head.sure)
     return head if told or head.sure() else _Head(lines, ALONE, reading)
 
