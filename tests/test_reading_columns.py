@@ -61,6 +61,8 @@ def refused(*args, **options):
         ([False, True], False, [0, 1], ""),
         (["OK", "Leak"], "ok", [0, 1], "normal_label='ok' is taken to be 'OK'"),
         ([2.0, 4.0], "2", [0, 1], ""),
+        ([None, "DoS", np.nan], "None", [0, 1, 0], "2 empty cells are taken to be "
+         "normal_label='None'"),
     ],
 )
 def test_a_label_column(cells, normal, y, said):

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from adlib.arguments import listed
+from adlib.reading.numbers import NA_WORDS
 from adlib.reading.options import Note
 
 __all__ = ["at_one_end", "inside", "labels", "tokens", "windows_of"]
@@ -89,6 +90,11 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     where = f"label column {column.name!r}"
     if column.dtype == object:  # where True and 1 are equal, and a list has no hash
         column = column.astype(str).where(column.notna())
+    if isinstance(normal, str) and normal.strip() in NA_WORDS and column.isna().any():
+        note(f"{where}: {int(column.isna().sum())} empty cells are taken to be "
+             f"normal_label={normal!r}")
+        return column.notna().to_numpy(), column.astype(str).str.strip().where(
+            column.notna(), "").to_numpy(str)
     codes, values = pd.factorize(column)
     words = np.array([str(value).strip() for value in values], dtype=str)
     empty = np.isin(codes, [-1, *np.flatnonzero(words == "")])
@@ -101,6 +107,16 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     if normal is not None:
         same = _normal(where, plain, lower, normal, note)
         return ~same[codes], np.where(same, "", words)[codes]
+    y = _anomalous(str(column.name), words, lower)
+    if y.all():
+        note(f"{where} marks every row as an anomaly ({_listing(words.tolist())}); if that is "
+             "normal, say so with normal_label=")
+    return y[codes], np.where(y, "anomaly", "")[codes]
+
+
+def _anomalous(name: str, words: NDArray, lower: NDArray) -> NDArray[np.bool_]:
+    """Which of the values of a column say themselves that they are anomalies."""
+    where = f"label column {name!r}"
     if set(lower) <= {"1", "-1"} and "-1" in lower:
         raise ValueError(f"{where} holds -1 and 1, and either may mean an anomaly (in scikit-learn "
                          "-1 does); say which one is normal: normal_label=1 or normal_label=-1")
@@ -108,15 +124,12 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     if not (y | np.isin(lower, list(NORMAL_WORDS))).all():
         raise ValueError(f"{where} is not 0/1; {_seen(words)}; name the normal one with "
                          "normal_label=")
-    named = set(tokens(str(column.name)))
+    named = set(tokens(name))
     if named & {"normal", "healthy", "inlier", "benign", "ok"} and set(lower) <= NO | YES and (
             not named & ANOMALY_WORDS):
         raise ValueError(f"{where} is named as if {str(words[np.argmax(y)])!r} meant normal; "
                          f"{_seen(words)}; name the normal one with normal_label=")
-    if y.all():
-        note(f"{where} marks every row as an anomaly ({_listing(words.tolist())}); if that is "
-             "normal, say so with normal_label=")
-    return y[codes], np.where(y, "anomaly", "")[codes]
+    return y
 
 
 def _plain(value: object) -> str:
