@@ -314,7 +314,7 @@ def _ends(window: Any, clock: Any, zone: str | None) -> tuple[np.datetime64, np.
 def _whole_day(value: object) -> bool:
     """Whether an end of a window is a date without a time of day."""
     if isinstance(value, np.datetime64):
-        return np.datetime_data(value)[0] == "D"
+        return np.datetime_data(value)[0] in ("D", "M")
     if isinstance(value, str):
         return bool(re.search(r"\d\D+\d|^\d{8}$", value)) and ":" not in value
     return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
@@ -327,7 +327,9 @@ def _moment(value: Any, clock: Any, zone: str | None, is_end: bool) -> np.dateti
     whole = is_end and _whole_day(value)
     if isinstance(value, datetime.date | np.datetime64) or (
             isinstance(value, str) and (clock is None or re.fullmatch(YEAR_FIRST, value))):
-        return _stamp(pd.Timestamp(value), zone, is_end, whole)
+        month = re.fullmatch(r"\d{4}-\d\d", str(value).strip())
+        length = pd.DateOffset(months=1) if month else pd.DateOffset(days=1)
+        return _stamp(pd.Timestamp(value), zone, is_end, length if whole else None)
     if clock is None:
         raise ValueError("a number where times are dates")
     # the file's clock knows the order of day and month, and what numbers count
@@ -335,12 +337,13 @@ def _moment(value: Any, clock: Any, zone: str | None, is_end: bool) -> np.dateti
     return found + np.timedelta64(86_400 * 10**9 - 1, "ns") if whole else found
 
 
-def _stamp(stamp: pd.Timestamp, zone: str | None, is_end: bool, whole: bool) -> np.datetime64:
+def _stamp(stamp: pd.Timestamp, zone: str | None, is_end: bool, whole: pd.DateOffset | None
+           ) -> np.datetime64:
     """A date and time in UTC; as the end of a whole day, just before the next one begins."""
     if stamp.year not in YEARS:
         return LATEST if stamp.year >= YEARS.stop else EARLIEST
     if whole:
-        stamp = stamp.normalize() + pd.DateOffset(days=1)
+        stamp = stamp.normalize() + whole
     if stamp.tzinfo is None:  # an hour that came twice belongs to the window as a whole
         stamp = stamp.tz_localize(zone or "UTC", ambiguous=not is_end, nonexistent="shift_forward")
     found = stamp.tz_convert(None).as_unit("ns").to_datetime64()
