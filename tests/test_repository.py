@@ -1,6 +1,7 @@
 """What holds the repository together: requirements, import direction, the README as written."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -292,6 +293,14 @@ def test_links_lead_somewhere(name):
 def test_readme_lists_every_notebook():
     listed = set(re.findall(r"notebooks/(\d\d_\w+)\.ipynb", README.read_text()))
     assert listed == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
+def test_readme_and_chapter_05_say_alike_what_is_read():
+    chapter = json.loads((ROOT / "notebooks" / "05_model_comparison.ipynb").read_text())
+    pages = [README.read_text(), *("".join(cell["source"]) for cell in chapter["cells"])]
+    tables = [re.search(r"^\| \| is read;.*\n(\|.*\n)+", page, re.MULTILINE) for page in pages]
+    found = [table[0] for table in tables if table]
+    assert len(found) == 2 and found[0] == found[1]
 
 
 BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.Assert,
