@@ -191,7 +191,7 @@ def _without_nested(frame: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"column {name!r} holds objects or arrays (row "
                              f"{int(nested.to_numpy().argmax()) + 1}); give each number and text a "
                              "name of its own, one object per line")
-    for name in frame.select_dtypes("category"):
+    for name in map(str, frame.select_dtypes("category")):
         frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
     return frame
 
