@@ -185,7 +185,7 @@ def _frame(rows: list[Any]) -> pd.DataFrame:
 def _without_nested(frame: pd.DataFrame) -> pd.DataFrame:
     """The same under names that are texts; refused where a cell is itself a list or an object."""
     frame.columns = pd.Index(_named(list(map(str, frame.columns))))
-    for name in map(str, frame.columns[frame.dtypes == object]):
+    for name in [name for name in map(str, frame) if frame[name].dtype == object]:
         nested = frame[name].map(lambda value: isinstance(value, dict | list | np.ndarray))
         if nested.any():
             raise ValueError(f"column {name!r} holds objects or arrays (row "
