@@ -120,6 +120,93 @@ def test_label_windows_and_times_of_which_one_has_a_zone(write, zone, other):
     assert data.y.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0]
 
 
+HOURS = [f"2024-01-01 {hour:02}:00" for hour in range(24)]
+
+
+def series(*columns, header):
+    """A table of one row per item of each column."""
+    rows = zip(*columns, strict=True)
+    return header + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+
+
+def test_rows_in_falling_order_are_turned_round(write):
+    path = write(series(HOURS[::-1], range(24), header="when,a"))
+    with pytest.warns(ReadingWarning, match="rows were in falling order of time; turned round"):
+        data = load_csv(path, time_column="when", feature_columns=["a"])
+    assert data.X[:, 0].tolist() == list(range(24))[::-1]
+
+
+@pytest.mark.parametrize(("times", "machines"), [
+    (np.repeat(HOURS, 2), ["m1", "m2"] * 24),  # the same stamps, in turn
+    (np.repeat(HOURS, 2), [1, 2] * 24),
+    (HOURS * 2, ["m1"] * 24 + ["m2"] * 24),  # one after the other
+    (HOURS, ["m1"] * 12 + ["m2"] * 12),
+    ([h.replace(":00", f":{m:02}") for m in (0, 1) for h in HOURS], ["p"] * 24 + ["q"] * 24),
+])  # fmt: skip
+def test_several_machines_are_asked_for(write, times, machines):
+    values = [i * 7 % 11 + .5 for i in range(len(times))]
+    path = write(series(times, machines, values, header="time,machine,heat"))
+    with pytest.raises(ValueError, match="column 'machine', so .*entity_column='machine' .*=False"):
+        load_csv(path)
+    with pytest.warns(ReadingWarning, match="taken as the time"):
+        data = load_csv(path, entity_column="machine", missing="hold")
+    assert data.session_names == tuple(map(str, dict.fromkeys(machines)))
+    for one in set(data.session):
+        assert data.X[data.session == one, 0].tolist() == [
+            v for v, m in zip(values, machines, strict=True) if str(m) == data.session_names[one]]
+
+
+def test_what_may_tell_machines_apart_is_pointed_out(write):
+    values = [i * 7 % 11 + .5 for i in range(24)]
+    for name, texts in (("mode", ["hot"] * 12 + ["cold"] * 12), ("unit", ["u", "v"] * 12)):
+        with pytest.warns(ReadingWarning):
+            data = load_csv(write(series(HOURS, texts, values, header=f"when,{name},a")),
+                            time_column="when")
+        assert f"pass entity_column='{name}'" in data.notes[-1] and data.feature_names == ("a",)
+
+
+def test_a_gap_is_not_filled_with_what_another_machine_had(write):
+    path = write(series(["m1", "m1", "m2", "m2"], [1, 2, "", 4], header="machine,a"))
+    data = load_csv(path, entity_column="machine", missing="hold")
+    assert data.X[:, 0].tolist() == [1, 2, 4] and data.session.tolist() == [0, 0, 1]
+
+
+def test_time_is_found_by_name_where_it_is_one(write):
+    values = [i * 7 % 11 + .5 for i in range(24)]
+    for name in ("time", "Timestamp", "DATE"):
+        with pytest.warns(ReadingWarning, match=f"column '{name}' taken as the time"):
+            data = load_csv(write(series(HOURS, values, header=f"{name},a")))
+        assert data.time[1] == np.datetime64("2024-01-01T01") and data.feature_names == ("a",)
+    ones = [1] * 24
+    with pytest.warns(ReadingWarning) as said:
+        data = load_csv(write(series([2024] * 24, ones, ones, range(24), values,
+                                     header="year,month,day,hour,a")))
+    assert data.time[23] == np.datetime64("2024-01-01T23") and data.feature_names == ("a",)
+    assert "columns 'year' and 'month' and 'day' and 'hour' taken" in str(said[0].message)
+    # what repeats in most rows is no time of a series: seconds of payments, say
+    seconds = write(series(np.arange(24) // 3, values, header="Time,a"))
+    with pytest.warns(ReadingWarning, match="column 'Time' left out, and not .*: 16 of 24 rows"):
+        data = load_csv(seconds)
+    assert data.time is None and data.feature_names == ("a",)
+    assert load_csv(seconds, feature_columns=["Time", "a"]).n_features == 2
+    spoiled = series([*HOURS[:20], "soon", *HOURS[21:]], values, header="time,a")
+    with pytest.raises(ValueError, match="'soon' in data row 21 .*; or pass time_column=False"):
+        load_csv(write(spoiled))
+    with pytest.raises(ValueError, match="time_column='TIME' is not .*; only case .* 'time'"):
+        load_csv(write(spoiled), time_column="TIME")
+
+
+def test_the_source_says_what_was_told(write, tmp_path):
+    path = write(series(HOURS, range(24), header="when,a"))
+    (tmp_path / "w.json").write_text(json.dumps([HOURS[2:4]]))
+    data = load_csv(path, time_column="when", label_windows=tmp_path / "w.json",
+                    feature_columns=["a"])
+    assert data.source == ("file oven.csv; read with time_column=('when',), "
+                           "feature_columns=('a',), label_windows='w.json'")
+    same = load_csv(path, time_column="when", label_windows=[HOURS[2:4]], feature_columns="a")
+    assert same.fingerprint == data.fingerprint
+
+
 def test_repeated_timestamps_are_kept_in_file_order(write):
     path = write(HEAD + ROWS.replace("00:05", "00:01"))
     with pytest.warns(UserWarning, match="1 rows repeat the timestamp before them"):

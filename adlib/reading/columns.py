@@ -63,7 +63,9 @@ def require(frame: pd.DataFrame, names: Sequence[Any], option: str) -> None:
     """
     for name in names:
         if not isinstance(name, str) or name not in frame:
-            raise ValueError(f"{option}={name!r} is not a column; it has {few(list(frame))}")
+            near = [c for c in frame if str(c).lower().strip() == str(name).lower().strip()]
+            has = f"only case or blanks differ: {near[0]!r}" if near else f"it has {few([*frame])}"
+            raise ValueError(f"{option}={name!r} is not a column; {has}")
 
 
 def features(

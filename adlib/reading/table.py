@@ -25,6 +25,8 @@ ENTITY_WORDS = {"machine", "device", "unit", "entity", "host", "server", "patien
                 "account", "customer", "asset", "station", "site", "node", "pump", "motor",
                 "engine", "turbine", "vehicle", "sensor", "series", "tag"}
 NUMBER = {"id", "no", "nr", "number", "name", "key", "code"}
+#: Columns that make a time together, by their names.
+PARTS = ["year", "month", "day", "hour", "minute", "second"]
 #: Share of rows with the stamp of another, from which a file is no longer one series with a slip.
 MANY = 0.1
 
@@ -213,17 +215,16 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     require(frame, columns, "time_column")
     if by_name:
         taken = (reading.label_column, reading.entity_column, *(reading.feature_columns or ()))
-        columns = list(find_time(_named(frame[[c for c in frame if c not in taken]])))
-        columns = [c if c in frame else "x0" for c in columns]
+        columns = _by_name(frame[[c for c in frame if c not in taken]])
     if not columns:
         return [], None, None
-    shown = " and ".join(map(repr, columns))
+    shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
     column, said = _joined(frame, columns), list[str]()
     try:
         clock = Clock.recognise(column, reading, said.append)
         time = clock.column(column)
     except ValueError as error:
-        raise ValueError(f"time column {shown}: {error}"
+        raise ValueError(f"time {shown}: {error}"
                          f"{'; or pass time_column=False' * by_name}") from None
     _one_machine(frame, time, [*columns, reading.label_column], entity)
     repeated = _repeats(time, entity)
@@ -233,22 +234,25 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
                "entity_column, average the rows of one timestamp, or pass time_column=False")
         if not by_name:
             raise ValueError(why)
-        note(f"column {shown} is left out, and not taken as the time: {why}")
+        note(f"{shown} left out, and not taken as the time: {why}")
         return columns, None, None
     if by_name:
-        note(f"column {shown} is taken as the time (time_column names another, or is False for "
-             "none)")
+        note(f"{shown} taken as the time (time_column names another, or is False for none)")
     for sentence in said:
         note(sentence)
     _note_order(column, time, entity, note)
     return columns, time, clock
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same columns; where a file names none, texts in the first may be times."""
-    nameless = list(frame) == [f"x{i}" for i in range(len(frame.columns))]
-    texts = nameless and not pd.api.types.is_numeric_dtype(frame["x0"])
-    return frame.rename(columns={"x0": TIME_NAMES[0]}) if texts else frame
+def _by_name(frame: pd.DataFrame) -> list[str]:
+    """Columns that are named like a time and hold one."""
+    names = {str(name).strip().lower(): str(name) for name in frame}
+    if {*PARTS[:3]} <= names.keys():
+        return [names[part] for part in PARTS if part in names]
+    nameless = "x0" in frame and list(frame) == [f"x{i}" for i in range(len(frame.columns))]
+    if nameless and not pd.api.types.is_numeric_dtype(frame["x0"]):  # texts in front may be times
+        return ["x0"] if find_time(frame.rename(columns={"x0": TIME_NAMES[0]})) else []
+    return list(find_time(frame))
 
 
 def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
