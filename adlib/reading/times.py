@@ -142,7 +142,7 @@ class Clock:
                 clock._kind_of(values, texts)
             elif len(texts):
                 clock._kind = "dates"
-                clock._order_of(texts.tolist())
+                clock._order_of(texts[~texts.str.fullmatch(_PLAIN).to_numpy(bool)].tolist())
         return clock
 
     def to_dict(self) -> dict[str, Any]:
