@@ -424,7 +424,7 @@ def _plain(file: Path, *columns: str, separator: str = ",") -> pd.DataFrame:
     reading = Reading(separator=separator, decimal=".", encoding="utf-8", header=True)
     with about(file.name):
         frame = raw_table(file, reading, _QUIET).frame
-        require(frame, columns, "the format's column")
+        require(frame, columns, "column")
     return frame
 
 

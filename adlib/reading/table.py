@@ -226,8 +226,9 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     except ValueError as error:
         raise ValueError(f"time {shown}: {error}"
                          f"{'; or pass time_column=False' * by_name}") from None
-    _one_machine(frame, time, [*columns, reading.label_column], entity)
     repeated = _repeats(time, entity)
+    if entity is None:
+        _one_machine(frame, time, [*columns, reading.label_column], repeated)
     if 2 * repeated >= len(time) > 1:
         why = (f"{repeated} of {len(time)} rows repeat the timestamp before them, so the time "
                "between rows is 0; name the column that tells several machines apart with "
@@ -240,7 +241,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
         note(f"{shown} taken as the time (time_column names another, or is False for none)")
     for sentence in said:
         note(sentence)
-    _note_order(column, time, entity, note)
+    _note_order(column, time, entity, repeated, note)
     return columns, time, clock
 
 
@@ -259,7 +260,8 @@ def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     return frame[columns[0]] if len(columns) == 1 else joined([frame[c] for c in columns])
 
 
-def _note_order(column: pd.Series, time: NDArray, entity: NDArray | None, note: Note) -> None:
+def _note_order(column: pd.Series, time: NDArray, entity: NDArray | None, repeated: int,
+                note: Note) -> None:
     """Say where rows are out of order or repeat a stamp, each machine looked at by itself."""
     order, same = np.arange(len(time)), np.ones(max(0, len(time) - 1), bool)
     if entity is not None:
@@ -272,12 +274,15 @@ def _note_order(column: pd.Series, time: NDArray, entity: NDArray | None, note: 
              f"{column.iloc[at]} after {column.iloc[before]}; if the clock was put back there, "
              "name its time_zone, or write times with their offset from UTC)" if (steps > 0).any()
              else "rows were in falling order of time; turned round")
-    if repeated := _repeats(time, entity):
+    if repeated:
         note(f"{repeated} rows repeat the timestamp before them; kept in file order (if the file "
              "holds several machines, name their column with entity_column)")
 
 
 def _repeats(time: NDArray, entity: NDArray | None) -> int:
+    """Rows with the stamp of another one of their machine."""
+    if entity is None and (time[1:] > time[:-1]).all():
+        return 0
     frame = pd.DataFrame({"time": time} | ({} if entity is None else {"entity": entity}))
     return int(frame.duplicated().sum())
 
@@ -310,11 +315,9 @@ def _codes(column: pd.Series) -> NDArray[np.intp] | None:
 
 
 def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Sequence[Any],
-                 entity: NDArray | None) -> None:
+                 repeated: int) -> None:
     """Refuse rows of several machines: each in a block of rows, or each with the same stamps."""
-    if entity is not None:
-        return
-    falls, repeated = time[1:] < time[:-1], _repeats(time, None)
+    falls = time[1:] < time[:-1]
     # texts first: a number is a measurement more often than the number of a machine
     names = [c for c in map(str, frame) if c not in taken]
     for name in sorted(names, key=lambda c: pd.api.types.is_numeric_dtype(frame[c])):
