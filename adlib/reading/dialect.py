@@ -32,12 +32,16 @@ OPEN_LINES = 20  # lines of a stream that may belong to one quoted cell
 _number = re.compile(
     r"[-+\u2212]?(\d+([ .,'\u00a0\u202f]\d{3})*([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?\s?%?"
     r"|[-+]?inf(inity)?|true|false", re.IGNORECASE).fullmatch
+_month = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?"
+_day = (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{4}-\d\d|\d{8}(?=T)"
+        rf"|\d{{1,2}}[- ]{_month}[-, ]{{1,2}}\d{{2,4}}|{_month} \d{{1,2}},? \d{{4}}")
+_clock = (r"([ T_]?\d{1,2}(:\d\d)?(:\d\d([.,]\d*)?)?|T\d{4,6})? ?([ap]\.?m\.?)?"
+          r" ?(z|[a-z]{3,4}|[-+]\d\d(:?\d\d)?)?")
 _date = re.compile(
-    r"(?=.*\d)([a-z]{3,9},? )?"
-    r"(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{4}-\d\d|\d{1,2}[- ][a-z]{3,9}\.?[-, ]{1,2}\d{2,4}"
-    r"|[a-z]{3,9} \d{1,2},? \d{4}|\d{8}(?=T))?"
-    r"([ T_]?\d{1,2}(:\d\d)?(:\d\d([.,]\d*)?)?|T\d{4,6})? ?([ap]\.?m\.?)?"
-    r" ?(z|[a-z]{3,4}|[-+]\d\d(:?\d\d)?)?", re.IGNORECASE).fullmatch
+    r"(?=.*(\d[-/.:]\d|\d{4}))((mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
+    rf"({_day})?{_clock}", re.IGNORECASE).fullmatch
+#: A comment, unless it is an error of a spreadsheet such as #DIV/0!
+_is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?])").match
 _is_json = re.compile(r'\s*(\{|\[\s*($|[-\d"\[{\]]|null|true|false))').match
 _surrogate = re.compile("[\udc80-\udcff]").search
 
@@ -74,12 +78,12 @@ class _Table(NamedTuple):
         """What is wrong with a row; nothing if it is a row like all others."""
         if line == self.header:
             return "header"
-        if self.has_comments and line.startswith("#"):
+        if self.has_comments and _is_comment(line):
             return "comment"
         if any(cells[len(self.names) :]):
             return "long"
-        if len(cells) == 1 < len(self.names) and _kind(cells[0], NA_WORDS) == "t":
-            return "word"
+        if len(cells) == 1 and (len(self.names) > 2 or _kind(cells[0], NA_WORDS) == "t"):
+            return "word" if len(self.names) > 1 else ""
         return "short" if len(cells) < len(self.names) else ""
 
 
@@ -114,10 +118,10 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     data = as_utf8(data, reading, note)
     for _ in range(reading.skip_rows):
         data = data.partition(b"\n")[2]
-    if not data or data.isspace():
+    lines = data[: _end_of(data, HEAD)].decode().split("\n")
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
         raise ValueError("is empty")
-    lines = data[: 1 << 20].decode(errors="ignore").split("\n")
-    first = next(line for line in lines if line.strip())
     if _is_json(first):
         frame = _frame(_json_rows(data))
         mark, start = "", lines.index(first)
@@ -131,6 +135,16 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     return Raw(frame, mark, reading.skip_rows + start + 1)
 
 
+def _end_of(data: bytes, n_lines: int) -> int:
+    """Where the first lines end."""
+    end = 0
+    for k in range(n_lines):
+        end = data.find(b"\n", end) + 1 or len(data)
+        if end > 1 << 20 and k > 2:  # very wide: fewer will do
+            break
+    return end
+
+
 def _parquet(data: bytes) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
@@ -139,7 +153,9 @@ def _parquet(data: bytes) -> pd.DataFrame:
     except Exception as error:  # pyarrow has errors of its own
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"is damaged or not readable ({reason})") from error
-    if frame.index.names != [None]:
+    if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
+        frame.index.name = "time"
+    if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     return _without_nested(frame)
 
@@ -177,7 +193,7 @@ def _frame(rows: list[Any]) -> pd.DataFrame:
             raise ValueError("holds arrays of several lengths; write one object per line")
         rows = [dict(zip(_numbered(len(row)), row, strict=True)) for row in rows]
     frame = _without_nested(pd.DataFrame(rows))
-    for name in frame.select_dtypes(["object", "str"]):
+    for name in _texts(frame):
         frame[name] = frame[name].mask(frame[name].isin(NA_WORDS))
     return frame
 
@@ -185,15 +201,21 @@ def _frame(rows: list[Any]) -> pd.DataFrame:
 def _without_nested(frame: pd.DataFrame) -> pd.DataFrame:
     """The same under names that are texts; refused where a cell is itself a list or an object."""
     frame.columns = pd.Index(_named(list(map(str, frame.columns))))
-    for name in [name for name in map(str, frame) if frame[name].dtype == object]:
+    for name in _texts(frame):
         nested = frame[name].map(lambda value: isinstance(value, dict | list | np.ndarray))
         if nested.any():
             raise ValueError(f"column {name!r} holds objects or arrays (row "
                              f"{int(nested.to_numpy().argmax()) + 1}); give each number and text a "
                              "name of its own, one object per line")
-    for name in map(str, frame.select_dtypes("category")):
+    for name in frame.columns[[kind == "category" for kind in frame.dtypes]]:
         frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
     return frame
+
+
+def _texts(frame: pd.DataFrame) -> list[Any]:
+    """Names of columns that hold more than numbers, truth values or times."""
+    return [name for name, kind in frame.dtypes.items()
+            if kind.kind == "O" or isinstance(kind, pd.StringDtype)]
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -212,22 +234,49 @@ def _named(cells: Sequence[str]) -> list[str]:
 
 def _records(lines: Iterable[str], separator: str
              ) -> Iterator[tuple[int, int, list[str] | None]]:
-    """The line each record begins in, the one after it, and its cells; None: a quote stays open."""
+    """The line each record begins in, the one after it, and its cells.
+
+    Where a quote is wrong there are no cells and nothing follows; it may still be closed where the
+    line after it is the last.
+    """
     if separator == " ":
         lines = (line.replace("\t", " ").strip() for line in lines)
-    reader = csv_reader(chain((f"{line}\n" for line in lines), [_END]), delimiter=separator,
-                        skipinitialspace=True)
+    how: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True}
+    recent: list[str] = []
+    reader = csv_reader(_kept(lines, recent), **how)
     begin = 0
     try:
         for row in reader:
             if row and row[-1].endswith(_END):
                 if row != [_END]:
-                    yield begin, reader.line_num, None
+                    yield begin, reader.line_num - 1, None
                 return
+            if reader.line_num - begin > 1:  # where the quote of another cell closed it, a text
+                list(csv_reader(recent, strict=True, **how))  # goes on behind: an error
             yield begin, reader.line_num, [cell.strip() for cell in row]
             begin = reader.line_num
-    except CsvError:  # a cell as long as a file
+            recent.clear()
+    except CsvError:  # or a cell as long as a file
         yield begin, begin + 1, None
+
+
+def _kept(lines: Iterable[str], recent: list[str]) -> Iterator[str]:
+    for line in chain(lines, [_END]):
+        recent.append(f"{line}\n")
+        yield recent[-1]
+
+
+def _sound(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, list[str] | None]]:
+    """The same, going on after each line whose quote is wrong."""
+    start = 0
+    while start < len(lines):
+        for begin, after, cells in _records(lines[start:], separator):
+            yield start + begin, start + after, cells
+            if cells is None:
+                start += begin + 1
+                break
+        else:
+            return
 
 
 class _Row(NamedTuple):
@@ -252,11 +301,12 @@ class _Head:
 
     def __init__(self, lines: Sequence[str], separator: str, reading: Reading):
         self.separator, self.reading = separator, reading
-        records = list(_records(lines, separator))
+        records = list(_sound(lines, separator))
         missing = NA_WORDS.union(map(str, reading.na_values))
         self.rows = [_Row(k, cells, [_kind(cell, missing) for cell in cells])
                      for k, _, cells in records if cells and (cells[0] or len(cells) > 1)]
-        self.end = next((k for k, _, cells in records if cells is None), len(lines))
+        self.broken = [k for k, _, cells in records if cells is None]
+        self._end = len(lines)
         widths = [len(row.cells) for row in self.rows]
         counts = Counter(widths)
         self.width = max(counts, default=0, key=lambda w: (counts[w] > 1, counts[w] * (w - 1), w))
@@ -270,10 +320,16 @@ class _Head:
         """How sure it is that this separates cells: 0 is not at all."""
         if not self._is_table:
             return 0
-        kinds = set(self._inner[0].kinds)
-        if kinds.isdisjoint("nd") or self._above():
+        if not self._inner[0].has_values or self._above():
             return 2
-        return int(self._begin == 0 or "t" in kinds)
+        if self._begin == 0 or self.reading.header is False:
+            return 1
+        return int(not _fits(self._inner[0], self._usual()))
+
+    def rank(self) -> tuple[bool, int, int]:
+        """Where several separators would do: blanks last, else what gives more of a table."""
+        sure = self.sure()
+        return sure > 0 and self.separator != " ", sure, -self._begin
 
     def has_data(self) -> bool:
         """Whether a row is there below what may be a header."""
@@ -298,7 +354,7 @@ class _Head:
             return None, inner[0].line
         usual = self._usual()
         first = next((k for k, row in enumerate(inner) if _fits(row, usual)), None)
-        if first == 0 and not told and not _are_names(inner):
+        if first == 0 and not told and not _are_names(inner, usual):
             return self._above(), inner[0].line
         if not first:
             return inner[0], self._line(1)
@@ -310,6 +366,15 @@ class _Head:
         while body < first and _are_units(inner[body], inner[first:]):
             body += 1
         return inner[header], self._line(body)
+
+    def refuse_rows_above(self, start: int) -> None:
+        """Refuse to leave out what looks like a table of its own."""
+        rows = [row for row in self.rows if row.line < start and row.kinds[0] in "nd"]
+        widths = Counter(len(row.cells) for row in rows if row.kinds[0] and len(row.cells) > 1)
+        if max(widths.values(), default=0) > 1:
+            line = self.reading.skip_rows + rows[0].line + 1
+            raise ValueError(f"holds several tables, or rows of several widths (line {line}); give "
+                             "each a file, or leave lines out with skip_rows")
 
     def named_by(self, comment: str) -> list[str]:
         """Names in a comment above the rows, as numpy.savetxt writes them."""
@@ -326,6 +391,8 @@ class _Head:
                 f"rows have {self.width} fields and the header {len(names)} (line "
                 f"{self.reading.skip_rows + line + 1}); correct it, or leave lines above the "
                 "table out with skip_rows")
+        if names and not names[0] and self._usual()[0] == "d" and "time" not in names:
+            return ["time", *names[1:]]  # as pandas writes an index of times
         return names or _numbered(self.width)
 
     def _usual(self) -> list[str]:
@@ -336,7 +403,7 @@ class _Head:
         return [count[0][0] if count else "t" for count in counts]
 
     def _line(self, k: int) -> int:
-        return self._inner[k].line if k < len(self._inner) else self.end
+        return self._inner[k].line if k < len(self._inner) else self._end
 
 
 def _fits(row: _Row, usual: Sequence[str]) -> bool:
@@ -352,26 +419,24 @@ def _are_units(row: _Row, below: Sequence[_Row]) -> bool:
     return "t" in row.kinds and not row.has_values and not again
 
 
-def _are_names(rows: Sequence[_Row]) -> bool:
+def _are_names(rows: Sequence[_Row], usual: Sequence[str]) -> bool:
     """Whether a first line that looks like those below names the columns by numbers."""
-    first = rows[0]
-    numbers = first.of("n")
+    first, numbers = rows[0], rows[0].of("n")
     texts = [j for j, kind in enumerate(first.kinds) if kind == "t"]
-    again = any(row.cells[j] == first.cells[j] for row in rows[1:] for j in texts)
-    if again or first.of("d") or not all(map(str.isdecimal, numbers)):
+    if first.of("d") or any(row.cells[j] == first.cells[j] for row in rows[1:] for j in texts):
         return False
     follow = _follow(numbers)
-    if texts and not follow:
+    if not texts:  # pandas names the columns of an array 0, 1, 2, and its index by nothing
+        return follow and numbers[0] == "0" and (not first.cells[0] or len(numbers) > 2 and any(
+            "." in "".join(row.cells) for row in rows[1:]))
+    if not follow and ("n" in map(usual.__getitem__, texts) or all(map(str.isdecimal, numbers))):
         raise ValueError(f"the first line may hold names or values ({', '.join(first.cells)[:60]});"
                          " say which with header=True or header=False")
-    # pandas names the columns of an array 0, 1, 2, and its index by nothing
-    fractions = any("." in "".join(row.cells) for row in rows[1:])
-    return bool(texts) or follow and numbers[0] == "0" and (
-        not first.cells[0] or len(numbers) > 2 and fractions)
+    return follow
 
 
 def _follow(numbers: Sequence[str]) -> bool:
-    start = int(numbers[0][:9]) if numbers else 0
+    start = int(numbers[0]) if numbers and numbers[0][:9].isdecimal() else 0
     return len(numbers) > 1 and numbers == [str(start + k) for k in range(len(numbers))]
 
 
@@ -386,7 +451,7 @@ def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool =
     """The table in the first lines of a file; None where more of them are needed."""
     lines = lines[:HEAD]
     has_comments = _has_comments(lines)
-    bare = ["" if has_comments and line.startswith("#") else line for line in lines]
+    bare = ["" if has_comments and _is_comment(line) else line for line in lines]
     head = _separated(bare, reading)
     if not final and len(lines) < HEAD and not head.has_data():
         return None
@@ -398,10 +463,12 @@ def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool =
 def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) -> _Table:
     """The table that begins in these lines, once they tell."""
     header, start = head.top()
-    comments = [k for k in range(start) if has_comments and lines[k].startswith("#")]
+    comments = [k for k in range(start) if has_comments and _is_comment(lines[k])]
     place, names = (header.line, header.cells) if header else (start, [])
     if comments and not header and (names := head.named_by(lines[comments[-1]])):
         place = comments[-1]
+    start = min([start, *(k for k in head.broken if header and k > header.line)])
+    head.refuse_rows_above(start)
     left = sorted({row.line for row in head.rows if row.line < start} | {*comments})
     _note_head([lines[k] for k in left if k < place], [lines[k] for k in left if k > place],
                head, names, note)
@@ -416,15 +483,20 @@ def _separated(lines: list[str], reading: Reading) -> _Head:
     if mark := re.fullmatch(r'"?sep=(.)"?', lines[first].strip(" ")):
         told, lines[first] = told or mark[1], ""
     # beside decimal commas, others separate unless numbers are in quotes
-    bare = reading.decimal == "," and not any('"' in line for line in lines)
-    possible = told or (SEPARATORS.replace(",", "") if bare else SEPARATORS)
-    head = max((_Head(lines, mark, reading) for mark in possible), key=_Head.sure)
-    return head if told or head.sure() else _Head(lines, ALONE, reading)
+    bare = reading.decimal == "," and '"' not in "".join(lines)
+    possible = SEPARATORS.replace(",", "") if bare else SEPARATORS
+    if told and told in "".join(lines):
+        possible = told
+    head = max((_Head(lines, mark, reading) for mark in possible), key=_Head.rank)
+    if told and head.sure() and head.separator != told:
+        raise ValueError(f"separator={told!r} is nowhere in the first lines, which look as if "
+                         f"separated by {head.separator!r}")
+    return head if told == head.separator or head.sure() else _Head(lines, ALONE, reading)
 
 
 def _has_comments(lines: Sequence[str]) -> bool:
     """Whether lines that begin with # are comments, for all that these tell: or rows do."""
-    marked = [k for k, line in enumerate(lines) if line.startswith("#")]
+    marked = [k for k, line in enumerate(lines) if _is_comment(line)]
     plain = [k for k, line in enumerate(lines) if line.strip() and k not in marked]
     return not plain or sum(k > plain[0] for k in marked) < len(plain)
 
@@ -452,16 +524,18 @@ def _count(of: Any, what: str) -> str:
 
 def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.DataFrame:
     """The rows of a table, by pandas, after a look at their widths."""
-    start = 0
-    for _ in range(table.start):
-        start = data.find(b"\n", start) + 1 or len(data)
-    data, mark = data[start:], table.separator.encode()
+    data, mark = data[_end_of(data, table.start) :], table.separator.encode()
     if mark == b" ":
         data = re.sub(rb"[ \t]+", b" ", data).strip(b" ")
         data = data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
     elif len(mark) > 1:
         data, mark = data.replace(mark, b"\x1e"), b"\x1e"
     number = reading.skip_rows + table.start + 1  # of the first of its lines
+    if mark in data[-2:]:  # spreadsheets may go on with empty rows
+        end = data.find(b"\n", len(data.rstrip(mark + b"\n"))) + 1 or len(data)
+        if mark in data[end:]:
+            note("rows without any value at the end left out")
+        data = data[:end]
     if not _is_regular(data, mark, table):
         lines = data.split(b"\n")
         for k in _left_out(lines, mark.decode(), table, number, note):
@@ -495,17 +569,14 @@ def _by_pandas(data: bytes, mark: bytes, table: _Table, reading: Reading) -> pd.
             na_values=[*NA_WORDS, *reading.na_values], **how)
 
     frame = parse()
-    texts: pd.DataFrame = frame.select_dtypes("str")
-    if any((texts[k].str.strip() != texts[k]).any() for k in list(texts)):
+    texts = [column.dropna().astype(str) for column in (frame[k] for k in _texts(frame))]
+    if any((text.str.strip() != text).any() for text in texts):
         padded = rb"(?<! ) +(?=[%s\n]|\Z)" % re.escape(mark)  # pandas leaves blanks after a cell
         data = re.sub(padded, b"", data)
         frame = parse(skipinitialspace=True)
-        texts = frame.select_dtypes("str")
-    points = frame.select_dtypes(np.float64)
-    marked = [texts[k] for k in list(texts)
-              if any(texts[k].str.contains(mark, regex=False).any() for mark in ",.")]
-    if needs_text([*marked, *(points[k] for k in list(points)[:1])], reading):
-        frame[points.columns] = parse(dtype=str)[points.columns]
+    points = frame.columns[[kind == np.float64 for kind in frame.dtypes]]
+    if needs_text((frame[k] for k in frame), reading):
+        frame[points] = parse(dtype=str)[points]
     return frame
 
 
@@ -539,6 +610,8 @@ def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: N
                              f"{len(table.names)}; correct it, or put texts with "
                              f"{table.separator!r} in quotes")
         found[wrong].append(k)
+        if wrong == "short" and k == len(lines) - 1:
+            note(f"the file ends within line {number + k}: its last value may be cut off")
     if found["comment"]:
         note(f"{_count(found['comment'], 'comment')} between rows left out, the first in line "
              f"{number + found['comment'][0]}")
@@ -553,20 +626,20 @@ def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: N
 def _odd_rows(lines: list[bytes], mark: str, table: _Table, number: int
               ) -> Iterator[tuple[int, list[str]]]:
     """Lines that may be no rows of the usual width, each with its cells."""
-    usual = mark.encode() * (table.width - 1)
     header = table.header and table.header.encode()
-    shapes = _skeleton(b"\n".join(lines), mark.encode()).split(b"\n")
-    done = 0
-    for k, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
-        if k >= done and (shape != usual or line == header or line[:1] == b"#"):
-            rest = (lines[j].decode() for j in range(k, len(lines)))
-            _, end, cells = next(_records(rest, mark), (k, 1, []))
-            done = k + end
-            if cells is None:
-                raise ValueError(f"a quote in line {number + k} is never closed; close it, or "
-                                 "double it where it belongs to a text")
-            if cells and (cells[0] or len(cells) > 1):
-                yield k, cells
+    shapes = _skeleton(b"\n".join(lines), mark.encode())
+    wanted: Sequence[int] = range(len(lines))
+    if b'"' not in shapes:  # else cells may hold separators and line ends: all lines are needed
+        usual = mark.encode() * (table.width - 1)
+        wanted = [k for k, shape in enumerate(shapes.split(b"\n"))
+                  if shape != usual or lines[k] == header or lines[k][:1] == b"#"]
+    for begin, _, cells in _records((lines[k].decode() for k in wanted), mark):
+        k = wanted[begin]
+        if cells is None:
+            raise ValueError(f"a quote in line {number + k} is never closed; close it, or double "
+                             "it where it belongs to a text")
+        if cells and (cells[0] or len(cells) > 1):
+            yield k, cells
 
 
 # --- lines that arrive ------------------------------------------------------------------------
@@ -691,30 +764,21 @@ class Lines:
         return rows
 
     def _rows(self, texts: list[str], end: bool) -> list[Any]:
-        rows: list[Any] = []
-        start = 0
-        while start < len(texts):
-            start = self._some(texts, start, end, rows)
-        return rows
-
-    def _some(self, texts: list[str], start: int, end: bool, rows: list[Any]) -> int:
-        """Rows from a line up to one that cannot be read, after which it goes on."""
         assert self._table
         names, width = self._table.names, len(self._table.names)
-        for begin, after, cells in _records(texts[start:], self.separator):
-            text = texts[start + begin]
-            if cells is None and not end and len(texts) - start - begin <= OPEN_LINES:
-                self._held = texts[start + begin :]
+        rows: list[Any] = []
+        for begin, after, cells in _sound(texts, self.separator):
+            text = texts[begin]
+            if cells is None and after == len(texts) and after - begin <= OPEN_LINES and not end:
+                self._held = texts[begin:]
                 break
             if cells and len(cells) == width and not self._unusual(text):
                 rows.append(dict(zip(names, cells, strict=True)))
-            elif cells is None or after - begin > 1 and len(cells) != width:
-                # not its quote but those of other lines may have closed it
+            elif cells is None:
                 rows.append(_shown(text))
-                return start + begin + 1
             elif cells and (cells[0] or len(cells) > 1):
                 self._odd(text, cells, rows)
-        return len(texts)
+        return rows
 
     def _unusual(self, text: str) -> bool:
         return text[:1] == "#" or text == self._header or (
