@@ -430,7 +430,10 @@ def loaders():
         "feature_columns": fixed(lambda rng: ["heat", "flöw"], absent=["who"], text=["state"],
                                  when=["when"], doubled=["heat", "heat"]),
         "normal_label": fixed(lambda rng: "ok", other="fault"),
-        "train_fraction": number(0.5), "missing": choice("error", "drop", "hold", "keep"),
+        "split": choice("time"), "train_fraction": number(0.5),
+        "train_rows": choice(None, 2), "clean_history": choice(False, True),
+        "entity_column": fixed(lambda rng: None, absent="who", texts="state"),
+        "missing": choice("error", "drop", "hold", "keep"),
         "categorical": choice("drop", "onehot"),
         "time_unit": choice(None), "name": fixed(lambda rng: "mine"),
     }

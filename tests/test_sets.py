@@ -1,16 +1,24 @@
 """Several machines in one data set: what follows what, and what never crosses a border."""
 
+import inspect
+import json
+import shutil
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from adlib import notebooks
 from adlib.compare import compare, score_cell
-from adlib.datasets import Dataset
+from adlib.datasets import Dataset, load_csv
 from adlib.datasets.splits import Split, divided
 from adlib.detectors import KNN, LinearForecast, RollingZScore
 from adlib.plots import series
+from adlib.reading.options import ReadingWarning
 
 MINUTE = np.timedelta64(60, "s")
 START = np.datetime64("2024-03-01", "ns")
@@ -217,3 +225,161 @@ def test_labels_sorted_to_the_front_are_named(y):
 def test_a_split_that_cannot_be_is_one_sentence(options, table, sentence):
     with pytest.raises(ValueError, match=sentence):
         cut(Split(**options), np.zeros(20), **table)
+
+
+# -- from files --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two machines in one file in three layouts, each alone, and a file of tests."""
+    own = machines(200, (0.0, 50.0))
+    frames = {name: pd.DataFrame({"time": START + np.arange(200) * MINUTE, "unit": f"pump {name}",
+                                  "heat": x[:, 0], "bad": (np.arange(200) // 30 == 5).astype(int)})
+              for name, x in own.items()}
+    both = pd.concat(frames.values())
+    both.to_csv(tmp_path / "blocks.csv", index=False)
+    both.sort_values("time", kind="stable").to_csv(tmp_path / "mixed.csv", index=False)
+    both.sample(frac=1, random_state=0).to_csv(tmp_path / "shuffled.csv", index=False)
+    (tmp_path / "each").mkdir()
+    for name, frame in frames.items():
+        frame.drop(columns="unit").to_csv(tmp_path / "each" / f"{name}.csv", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("layout", ["blocks", "mixed", "shuffled"])
+def test_two_machines_in_one_file_are_two_groups(files, layout):
+    options = {"label_column": "bad", "entity_column": "unit"}
+    data = load_csv(files / f"{layout}.csv", **options)
+    assert sorted(data.session_names) == ["pump a", "pump b"] and data.feature_names == ("heat",)
+    assert data.train_end == 160 and data.calibrate_start == 128 and data.interval == 60
+    for name in "ab":
+        alone = load_csv(files / "each" / f"{name}.csv", label_column="bad")
+        of = data.session == data.session_names.index(f"pump {name}")
+        assert (data.X[of] == alone.X).all() and (data.y[of] == alone.y).all()
+        assert of[:128].sum() == alone.calibrate_start == 64
+    whole = load_csv(files / f"{layout}.csv", split="entity", **options)
+    assert (whole.entity[:200] == whole.entity[0]).all() and whole.train_end == 200
+
+
+def test_a_folder_or_list_is_a_data_set_for_each_file(files):
+    sets = load_csv(files / "each", label_column="bad", train_rows=50)
+    assert list(sets) == ["a", "b"] == [data.name for data in sets.values()]
+    assert sets["b"].train_end == 50 and "train_rows=50" in sets["b"].source
+    shutil.copytree(files / "each", files / "rig")
+    listed = load_csv([files / "rig" / "b.csv", files / "each"], label_column="bad")
+    assert list(listed) == ["rig/b", "a", "each/b"]
+    with pytest.raises(ValueError, match="mixed.csv: 200 timestamps are repeated .* entity_column"):
+        load_csv([files / "rig" / "b.csv", files / "mixed.csv"])
+    (files / "each" / "broken.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match="broken.csv"):
+        load_csv(files / "each")
+    (files / "none").mkdir()
+    with pytest.raises(FileNotFoundError, match="none is a folder without tables"):
+        load_csv(files / "none")
+    with pytest.raises(ValueError, match="name is for one file, and path names 2"):
+        load_csv([files / "mixed.csv", files / "blocks.csv"], name="x")
+    with pytest.raises(ValueError, match="mixed.csv'] twice"):
+        load_csv([files / "mixed.csv"] * 2)
+
+
+def test_history_and_test_in_two_files(files):
+    first, second = files / "each" / "a.csv", files / "each" / "b.csv"
+    data = load_csv(first, test_path=second, label_column="bad")
+    assert data.train_end == 200 and len(data) == 400 and data.name == "a"
+    assert data.session.tolist() == [0] * 200 + [1] * 200  # the clock begins again
+    assert data.source.startswith("file a.csv, tested on b.csv; read with label_column='bad'")
+    frame = pd.read_csv(first)
+    frame.drop(columns="bad").to_csv(files / "normal.csv", index=False)
+    with pytest.warns(ReadingWarning, match="normal.csv: has no column 'bad'; its rows are taken"):
+        data = load_csv(files / "normal.csv", test_path=second, label_column="bad")
+    assert not data.y[:200].any() and data.y[200:].sum() == 30
+    frame.rename(columns={"heat": "warmth"}).to_csv(files / "other.csv", index=False)
+    with pytest.raises(ValueError, match=r"b.csv must have the same columns, and \['warmth'\]"):
+        load_csv(files / "other.csv", test_path=second, label_column="bad")
+    with pytest.raises(ValueError, match="label_column='baad' is not a column"):
+        load_csv(first, test_path=second, label_column="baad")
+    (files / "tests").mkdir()
+    frame.to_csv(files / "tests" / "a.csv", index=False)
+    frame.to_csv(files / "tests" / "b.csv", index=False)
+    sets = load_csv(files / "each", test_path=files / "tests", label_column="bad")
+    assert [len(data.test) for data in sets.values()] == [200, 200]
+    with pytest.raises(FileNotFoundError, match="test_path must be a folder with files of the"):
+        load_csv(files / "each", test_path=second)
+
+
+def test_splits_are_options_of_the_loader(files):
+    path = files / "each" / "a.csv"
+    with pytest.warns(ReadingWarning, match=r"10 rows of the history \(6.2%\) are labelled"):
+        data = load_csv(path, label_column="bad", train_rows=160)
+    assert data.y[:160].sum() == 10 and any("clean_history=True" in one for one in data.notes)
+    data = load_csv(path, label_column="bad", train_rows=160, clean_history=True)
+    assert data.train_end == 150 and len(data) == 190 and data.session_names == ("a", "a")
+    frame = pd.read_csv(path).sort_values("bad", ascending=False).drop(columns="time")
+    frame.to_csv(files / "sorted.csv", index=False)
+    with pytest.warns(ReadingWarning, match="the labels are sorted to the front of the table"):
+        load_csv(files / "sorted.csv", label_column="bad")
+    data = load_csv(files / "sorted.csv", label_column="bad", split="one_class")
+    assert not data.ordered and data.train_end == 85 and not data.train.y.any()
+    with pytest.raises(ValueError, match="a.csv: split='one_class' draws rows at random"):
+        load_csv(path, label_column="bad", split="one_class")
+
+
+# -- the reading cells of notebook 05 -------------------------------------------------------------
+
+CELLS = ("6872392c", "2d32a6c8", "d0ee7c87", "f5445bbd")  # parameters, imports, reading, checks
+
+
+@pytest.fixture
+def read(files, monkeypatch, capsys):
+    """Run the cells with parameters; what they leave, and their notes."""
+    monkeypatch.chdir(files)
+    monkeypatch.setattr(notebooks, "setup", lambda: None)
+    path = notebooks.ROOT / "notebooks" / "05_model_comparison.ipynb"
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
+
+    def read(**parameters):
+        left = {}
+        with pd.option_context("display.max_colwidth", 50), warnings.catch_warnings():
+            for cell in CELLS:
+                exec(cells[cell], left)
+                left |= parameters if cell == CELLS[0] else {}
+        return left, capsys.readouterr().out
+
+    return read
+
+
+def test_notebook_05_reads_with_all_options_of_the_loader(read):
+    left, out = read(data_path="mixed.csv", entity_column="unit", label_column="bad",
+                     train_rows=160, clean_history=True)
+    (data,) = left["sets"]
+    assert data.session_names == ("pump a",) * 2 + ("pump b",) * 2 and data.train_end == 300
+    assert "note: mixed.csv: 20 of 320 rows of the history are labelled anomalous and left" in out
+    assert "note: mixed.csv: column 'time' taken as the time" in out
+    assert "learn them as normal" not in out and "no time_column" not in out
+    assert left["given"]["entity_column"] == "unit" and left["given"]["header"] is None
+    options = set(inspect.signature(load_csv).parameters) - {"path", "name"}
+    assert options <= set(left["given"])
+
+
+def test_notebook_05_takes_a_folder_a_list_and_two_files(read):
+    left, out = read(data_path="each", label_column="bad", datasets=["b"], train_fraction=0.5)
+    assert [data.name for data in left["sets"]] == ["b"] and left["own"]
+    assert "note: a.csv, b.csv: column 'time' taken as the time" in out
+    left, _ = read(data_path=["each/a.csv", "each/b.csv"], label_column="bad", train_rows=100)
+    assert [data.name for data in left["sets"]] == ["a", "b"]
+    left, out = read(data_path="each/a.csv", test_path="each/b.csv", label_column="bad")
+    assert left["sets"][0].train_end == 200 and "30 rows of the history (15.0%)" in out
+
+
+@pytest.mark.parametrize(("parameters", "sentence"), [
+    ({"data_path": "none"}, "none is not there"),
+    ({"data_path": "."}, "pass entity_column='unit'"),  # of mixed.csv, say
+    ({"data_path": "each", "label_column": True}, r"label_column must be a text .*True.*quote"),
+    ({"data_path": "each", "train_rows": "100"}, "train_rows must be a whole number of rows"),
+    ({"data_path": "each", "split": "half"}, "split must be one of"),
+    ({"data_path": ["each/a.csv", "none.csv"]}, "none.csv"),
+])
+def test_notebook_05_refuses_in_one_sentence(read, parameters, sentence):
+    with pytest.raises(notebooks.ParameterError, match=sentence):
+        read(**parameters)

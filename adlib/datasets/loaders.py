@@ -16,6 +16,7 @@ from adlib.arguments import generator, listed, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.datasets.dataset import Dataset
 from adlib.datasets.sources import ADBENCH, NAB, ODD, SKAB, TSB, Collection
+from adlib.datasets.splits import one_class_rows
 from adlib.missing import fill_values
 from adlib.reading.columns import require
 from adlib.reading.dialect import raw_table
@@ -485,16 +486,13 @@ def _one_class(
     **known: Any,
 ) -> Dataset:
     """A random half of the normal rows as history, everything else as test, in random order."""
-    rng = generator(random_state)
-    normal = rng.permutation(np.flatnonzero(y == 0))
-    history, rest = np.split(normal, [len(normal) // 2])
-    rows = np.concatenate([history, rng.permutation(np.r_[rest, np.flatnonzero(y)])])
+    rows, n_history = one_class_rows(y, random_state)
     return Dataset(
         name=name,
         X=X[rows],
         y=y[rows],
         kind=np.where(y[rows], kind, ""),
-        train_end=len(history),
+        train_end=n_history,
         source=f"{source}; halves drawn with random_state {random_state}",
         ordered=False,
         **known,

@@ -155,7 +155,8 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
     rows = np.lexsort((rank, codes, part))
     rows = rows[keep[rows]]
     n, n_train = int((history & keep).sum()), int((keep & (part == 0)).sum())
-    _check_parts(n, len(rows) - n)
+    if split != Split(train_fraction=split.train_fraction):  # as it is by default, any table goes
+        _check_parts(n, len(rows) - n)
     fields: dict[str, Any] = {"train_end": n, "calibrate_start": n_train}
     session, of = _sessions(codes, rank, time, keep)
     if entity is not None or (len(of) > 1 and time is not None):

@@ -7,16 +7,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from adlib.arguments import number, one_of
+from adlib.arguments import one_of
 from adlib.arguments import path as as_path
 from adlib.datasets.categories import with_categories
 from adlib.datasets.dataset import Dataset
-from adlib.reading.options import Reading, ReadingWarning
+from adlib.datasets.several import history_table, joined, named_files, short_name
+from adlib.datasets.splits import Split, divided
+from adlib.reading.options import Note, Reading, ReadingWarning
 from adlib.reading.table import about, read_table
 
 __all__ = ["load_csv"]
@@ -25,7 +26,7 @@ PathLike = str | os.PathLike
 
 
 def load_csv(
-    path: PathLike,
+    path: PathLike | Sequence[PathLike],
     *,
     label_column: str | None = None,
     time_column: str | Sequence[str] | bool | None = None,
@@ -33,7 +34,13 @@ def load_csv(
     entity_column: str | None = None,
     normal_label: object = None,
     label_windows: Sequence[Sequence[object]] | PathLike | None = None,
+    split: str = "time",
     train_fraction: float = 0.4,
+    train_rows: int | None = None,
+    train_entities: Sequence[str] | None = None,
+    test_path: PathLike | None = None,
+    clean_history: bool = False,
+    random_state: int | None = 0,
     missing: str = "error",
     na_values: Sequence[object] = (),
     categorical: str = "drop",
@@ -45,8 +52,8 @@ def load_csv(
     header: bool | None = None,
     skip_rows: int = 0,
     name: str | None = None,
-) -> Dataset:
-    """A file of rows (CSV, Parquet or JSON lines) as a dataset.
+) -> Any:  # a Dataset, as a rule
+    """A file of rows (CSV, Parquet or JSON lines) as a dataset; several files as several.
 
     Whatever is recognised as other than plain (UTF-8, commas, decimal points, a header in the first
     line, dates such as 2024-01-31 13:45), or is repaired or doubtful, is a warning and stays with
@@ -55,8 +62,10 @@ def load_csv(
 
     Parameters
     ----------
-    path : str or path
-        A table, also compressed (.gz, .zip); .parquet needs pyarrow; .jsonl holds an object a line.
+    path : str or path, or sequence of these
+        A folder, or a list of files and folders, is a data set for each table in it, all read with
+        the same options. A table may be compressed (.gz, .zip); .parquet needs pyarrow; .jsonl
+        holds an object a line.
     label_column : str, default=None
         Column with 0/1, True/False or words such as "normal" and "anomaly". None: nothing is
         labelled, so every ``y`` is 0.
@@ -68,7 +77,8 @@ def load_csv(
         Columns to use; all others if None. Then empty ones, clocks, those that number the rows, and
         those of text are left out, and one that reads like a label is refused.
     entity_column : str, default=None
-        Column that says which machine, patient or account a row is of.
+        Column that says which machine, patient or account a row is of. Each is a group
+        (`Dataset.session`) with its own order in time; nothing goes on from one to the next.
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
@@ -77,8 +87,23 @@ def load_csv(
         end without a time of day is the whole day. Or a JSON file that holds such a list, or lists
         by file name as in NAB's ``combined_windows.json``. Needs a time and excludes
         ``label_column``.
+    split : {"time", "one_class", "entity"}, default="time"
+        What is history. "time": the first rows, of each entity where there are several.
+        "one_class": a random half of the normal rows, for labelled tables whose rows have no order.
+        "entity": whole entities, the first in the file or ``train_entities``.
     train_fraction : float, default=0.4
-        Share of rows, in time order, that are history.
+        Share of rows that are history; with "entity" at most.
+    train_rows : int, default=None
+        Rows of each entity that are history, instead of ``train_fraction``.
+    train_entities : sequence of str, default=None
+        Names of the entities that are history.
+    test_path : str or path, default=None
+        File of the test; ``path`` is then history as a whole, with the same columns (without the
+        labels, it is taken as normal). For a folder, one with files of the same names.
+    clean_history : bool, default=False
+        Leave rows of the history out that are labelled anomalous. No window crosses such a cut.
+    random_state : int, default=0
+        Draws the half of "one_class".
     missing : {"error", "drop", "hold", "keep", "impute"}, default="error"
         What to do with missing or infinite values: refuse, drop the row, repeat the last value
         (first rows without one are dropped), or keep them as NaN ("keep" or "impute"), for
@@ -111,12 +136,13 @@ def load_csv(
 
     Returns
     -------
-    Dataset
+    Dataset or dict of str to Dataset
+        By name, for a folder or a list.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If there is no such file, or no table in a folder.
     ImportError
         If the format needs a library that is not installed.
     ValueError
@@ -133,52 +159,100 @@ def load_csv(
     array([0, 1], dtype=int8)
     """
     one_of(categorical, "categorical", ("drop", "onehot"))
-    number(train_fraction, "train_fraction", above=0, below=1)
-    reading = Reading(
-        time_column=time_column, time_unit=time_unit, time_zone=time_zone,
-        entity_column=entity_column, label_column=label_column, feature_columns=feature_columns,
-        na_values=na_values, decimal=decimal, separator=separator, encoding=encoding,
-        header=header, skip_rows=skip_rows, missing=missing)
-    path, notes = as_path(path, "path"), []
+    more = _More(
+        Reading(time_column=time_column, time_unit=time_unit, time_zone=time_zone,
+                entity_column=entity_column, label_column=label_column,
+                feature_columns=feature_columns, na_values=na_values, decimal=decimal,
+                separator=separator, encoding=encoding, header=header, skip_rows=skip_rows,
+                missing=missing),
+        Split(split, train_fraction, train_rows, train_entities, clean_history, random_state,
+              test_path is not None),
+        {"normal_label": normal_label, "label_windows": label_windows}, categorical)
+    pairs = named_files(path, test_path)
+    if pairs is not None and name is not None:
+        raise ValueError(f"name is for one file, and path names {len(pairs)}: leave it out")
+    said: list[tuple[str, str]] = []
+    try:
+        if pairs is not None:
+            return {one: _loaded(files, one, more, said) for one, files in pairs.items()}
+        files = [as_path(one, option) for one, option in
+                 ((path, "path"), (test_path, "test_path")) if one is not None]
+        name = short_name(files[0]) if name is None else str(name)
+        return _loaded(files, name, more, said)
+    finally:
+        for sentence, names in _gathered(said).items():
+            warnings.warn(f"{names}: {sentence}", ReadingWarning, stacklevel=2)
 
-    def note(sentence: str) -> None:
-        notes.append(f"{path.name}: {sentence}")
-        warnings.warn(notes[-1], ReadingWarning, stacklevel=3)
 
-    with about(path.name):
-        table = read_table(path, reading, note, normal_label=normal_label,
-                           label_windows=label_windows, texts=categorical == "onehot")
-        train_end, values = int(train_fraction * len(table.X)), table.X
+def _gathered(said: list[tuple[str, str]]) -> dict[str, str]:
+    """Each sentence once, with the names of the files that it is about."""
+    names: dict[str, dict[str, None]] = {}
+    for name, sentence in said:
+        names.setdefault(sentence, {})[name] = None
+    return {sentence: ", ".join([*of][:3]) + (f" and {len(of) - 3} more" if len(of) > 3 else "")
+            for sentence, of in names.items()}
+
+
+class _More(NamedTuple):
+    """What `load_csv` was told, beside the files."""
+
+    reading: Reading
+    split: Split
+    labels: dict[str, Any]
+    categorical: str
+
+
+def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str]]
+            ) -> Dataset:
+    """One data set, from a file or from one of history and one of test."""
+    before = len(said)
+
+    def note_of(path: Path) -> Note:
+        return lambda sentence: said.append((path.name, sentence))
+
+    texts = more.categorical == "onehot"
+    note, tested = note_of(files[0]), files[-1]
+    with about(tested.name):
+        table = read_table(tested, more.reading, note_of(tested), texts=texts, **more.labels)
+    n_first = 0
+    if more.split.of_files:
+        with about(files[0].name):
+            first = history_table(files[0], more.reading, note, texts=texts, **more.labels)
+            n_first, table = len(first.X), joined(first, table, tested.name, note)
+    with about(files[0].name):
+        rows, fields = divided(more.split, name, table.y, note, labelled=table.labelled,
+                               time=table.time, entity=table.entity, n_first=n_first)
+        values = table.X.iloc[rows]
         if len(table.names) > values.shape[1]:
-            values = with_categories(values, table.texts, table.names, train_end, note)
-    session, machines = (None, None) if table.entity is None else pd.factorize(table.entity)
+            values = with_categories(values, table.texts.iloc[rows], table.names,
+                                     fields["train_end"], note)
     return Dataset(
-        name=path.stem if name is None else str(name),
+        name=name,
         X=values.to_numpy(np.float64),
-        y=table.y,
-        time=table.time,
+        y=table.y[rows],
+        time=None if table.time is None else table.time[rows],
         feature_names=tuple(values.columns),
-        kind=table.kind,
-        train_end=train_end,
-        session=session,
-        session_names=None if machines is None else tuple(machines),
-        source=_source(path, reading, normal_label=normal_label, label_windows=label_windows,
-                       categorical=categorical, train_fraction=train_fraction),
-        notes=tuple(notes),
+        kind=table.kind[rows],
+        source=_source(files, more),
+        notes=tuple(f"{of}: {sentence}" for of, sentence in said[before:]),
+        **fields,
     )
 
 
 #: What goes without saying in `Dataset.source`.
-USUAL = asdict(Reading()) | {"normal_label": None, "label_windows": None, "categorical": "drop",
-                             "train_fraction": 0.4}
+USUAL = asdict(Reading()) | asdict(Split()) | {
+    "normal_label": None, "label_windows": None, "categorical": "drop"}
 
 
-def _source(path: Path, reading: Reading, **more: Any) -> str:
+def _source(files: list[Path], more: _More) -> str:
     """The file and the options that it was read with."""
-    told = {option: value for option, value in (asdict(reading) | more).items()
-            if value != USUAL[option]}
+    given = asdict(more.reading) | asdict(more.split) | more.labels | {
+        "categorical": more.categorical}
+    told = {option: value for option, value in given.items()
+            if option != "of_files" and value != USUAL[option]}
     if isinstance(told.get("label_windows"), PathLike):
         told["label_windows"] = Path(told["label_windows"]).name
-    return f"file {path.name}" + "".join(
+    named = f"file {files[0].name}" + "".join(f", tested on {one.name}" for one in files[1:])
+    return named + "".join(
         f"{'; read with ' if i == 0 else ', '}{option}={value!r}"
         for i, (option, value) in enumerate(told.items()))
