@@ -163,7 +163,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     _perhaps_entities(frame, special, names, entity, note)
     if len(values.columns):
         sentinels(values, note)
-    values, keep = _present(values, reading.missing, entity, note)
+    values, keep = present(values, reading.missing, note, entity)
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
                  texts=frame.loc[keep, [c for c in names if c not in values]], names=names)
@@ -187,22 +187,9 @@ def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
     if column.isna().any():
         raise ValueError(f"entity column {name!r} is empty in {int(column.isna().sum())} rows; "
                          "fill or drop them")
+    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
+        column = column.astype("int64")  # machine 7, not 7.0
     return column.astype(str).str.strip().to_numpy(str)
-
-
-def _present(values: pd.DataFrame, missing: str, entity: NDArray | None, note: Note
-             ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Values under the policy for missing ones; no entity holds the last value of another."""
-    if entity is None or missing != "hold":
-        return present(values, missing, note)
-    keep = np.zeros(len(values), bool)
-    parts = []
-    for one in pd.unique(entity):
-        rows = np.flatnonzero(entity == one)
-        part, kept = present(values.iloc[rows], missing, note)
-        keep[rows[kept]] = True
-        parts.append(part)
-    return pd.concat(parts), keep
 
 
 # -- time -----------------------------------------------------------------------------------------
