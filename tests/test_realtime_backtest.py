@@ -1,6 +1,7 @@
 """Backtests, and the command line."""
 
 import dataclasses
+import gzip
 import json
 import os
 import signal
@@ -241,6 +242,50 @@ def test_hold_repairs_the_history_as_it_repairs_the_stream(place, capsys):
         RealTimeAnomalyDetector(config).fit(X[:5000])
 
 
+def test_options_of_the_reader_are_the_same_everywhere(place, capsys):
+    """In YAML or on the command line; what fit was told and found holds for a stream."""
+    X, y = history()
+    frame = pd.DataFrame(X.round(3), columns=["a", "b", "c"])
+    frame.insert(0, "when", pd.date_range("2024-04-01", periods=len(X), freq="min").strftime(
+        "%d.%m.%Y %H:%M"))
+    frame["unit"], frame["fault"] = "pump", y.astype(int)
+    frame["b"] = frame["b"].astype(str).str.replace(".", ",")
+    frame.loc[[7, 5007], "b"] = "-999", "off"
+    how = {"sep": "|", "decimal": ",", "index": False}
+    frame[:5000].to_csv("history.csv", **how)
+    frame[5000:].drop(columns="fault").to_csv("live.csv.gz", **how)
+    frame.to_csv("all.csv", **how)
+    options = ["--time", "when", "--labels=fault", "--na-values=-999,off", "--separator", "|",
+               "--time-zone", "Europe/Berlin", "--entity-column", "unit"]
+    assert main(["fit", "config.yaml", "history.csv", *options]) == 0
+    shown = capsys.readouterr()
+    assert "5000 rows of 3 features (1 rows lack values)" in shown.out
+    assert "note: history.csv: " in shown.err and "decimal commas" in shown.err
+    kept = json.loads((place / "model" / "engine.json").read_text())["reading"]
+    assert kept["decimal"] == "," and any("decimal commas" in note for note in kept["notes"])
+    assert kept["options"] == {"na_values": [-999, "off"], "time_zone": "Europe/Berlin"}
+    found = []
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    del config["alert_config"]
+    (place / "plain.yaml").write_text(yaml.safe_dump(config))
+    told = {"time_column": "when", "label_column": "fault", "separator": "|"}
+    (place / "told.yaml").write_text(yaml.safe_dump({**config, "reading": told}))
+    for command in (["plain.yaml", "--source", "csv:live.csv.gz", *options],
+                    ["plain.yaml", "--source", "csv:live.csv.gz?time=when&separator=|"],
+                    ["told.yaml", "--source", "csv:live.csv.gz"],
+                    ["told.yaml", "--source", "stdin"]):
+        with gzip.open("live.csv.gz") as live, open("live.csv", "wb") as plain:
+            plain.write(live.read())
+        with open("live.csv") as stdin, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", stdin)
+            assert main(["run", *command]) == 0
+        found.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert found[0] and found[0][0]["time"] == 1711922400 + 60 * (5000 + found[0][0]["end"])
+    assert found[1] == found[0] and found[2] == found[0] and found[3] == found[0]
+    assert main(["backtest", "plain.yaml", "all.csv", *options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outcomes"][0]["summary"]["found"] == 3
+
+
 def test_backtest_prints_what_would_have_paged_you(place, capsys):
     command = ["backtest", "config.yaml", "all.csv", "--labels", "fault", "--set", "alpha=0.05"]
     assert main(command) == 0
@@ -257,11 +302,15 @@ def test_backtest_prints_what_would_have_paged_you(place, capsys):
 
 @pytest.mark.parametrize(("command", "message"), [
     (["fit", "absent.yaml", "history.csv"], "fit: no configuration at absent.yaml"),
-    (["fit", "config.yaml", "absent.csv"], "no history at absent.csv"),
+    (["fit", "config.yaml", "absent.csv"], "fit: absent.csv is not there"),
     (["fit", "config.yaml", "history.csv", "--labels", "falut"], "falut"),
     (["run", "config.yaml", "--source", "csv:live.csv"],
      "not a saved engine (no engine.json): model; fit an engine and save it there first"),
-    (["backtest", "config.yaml", "all.csv"], "pass --labels, or name the columns to use: "),
+    (["backtest", "config.yaml", "all.csv"], "pass label_column=, or name the columns to use"),
+    (["fit", "config.yaml", "all.csv", "--label-column", "fault", "--time-unit", "m"],
+     "fit: time_unit must be one of None, 's', 'ms'"),
+    (["fit", "config.yaml", "all.csv", "--labels", "fault", "--entity-column", "b"],
+     "entity_column 'b' holds 10000 ("),
     (["backtest", "config.yaml", "all.csv", "--set", "alpha"], "--set must read"),
     (["backtest", "config.yaml", "live.csv", "--set", "alhpa=1"], "alhpa"),
     (["fit", "typo.yaml", "history.csv"], "windw_size: unknown key, did you mean 'window_size'?"),

@@ -1,11 +1,14 @@
 """Sources: every record once, in order, with its number and time; what cannot be read is told."""
 
 import asyncio
+import gzip
+import io
 import json
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import aclosing
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from nats_server import NatsServer, needs_nats
 
+from adlib.reading.options import ReadingWarning
 from adlib.realtime.doors import files, jetstream
 from adlib.realtime.doors.recorded import paced, replay
 from adlib.realtime.sources import source
@@ -44,51 +48,63 @@ def rows(samples):
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_table_gives_the_asked_columns_in_their_order(tmp_path, separator):
     path = tmp_path / "rig.csv"
-    text = "﻿b,when,label,a\r\n2,1970-01-01T00:00:10Z,0,1\r\n4,20,1,3\r\n\r\n6,,0,\r\n8,40.5,0,7"
+    text = ("\ufeffb,when,label,a\r\n2,1970-01-01T00:00:10Z,0,1\r\n4,1970-01-01T00:00:20Z,1,3\r\n"
+            "\r\n6,1970-01-01 00:00:30,0,\r\n8,1970-01-01 00:00:40.5,0,7")
     path.write_bytes(text.replace(",", separator).encode())
     seq, at, values = rows(collect(source(f"csv:{path}?time=when", features=["a", "b"])))
     np.testing.assert_array_equal(seq, [0, 1, 2, 3])
-    np.testing.assert_array_equal(at, [10, 20, np.nan, 40.5])
+    np.testing.assert_array_equal(at, [10, 20, 30, 40.5])
     np.testing.assert_array_equal(values, [[1, 2], [3, 4], [np.nan, 6], [7, 8]])
 
 
 def test_table_without_features_gives_all_but_the_time(tmp_path):
     path = tmp_path / "rig.csv"
-    path.write_text("timestamp,x,y\n1970-01-02 00:00,1,2\n")
+    path.write_text("timestamp,x,z\n1970-01-02 00:00,1,2\n1970-01-03 00:00,3,4\n")
     (sample,) = collect(source(f"csv:{path}"))
-    assert sample.values.tolist() == [[1, 2]] and sample.time.tolist() == [86400]
+    assert sample.values.tolist() == [[1, 2], [3, 4]] and sample.time.tolist() == [86400, 172800]
     path.write_text("1,2\n3,4\n")
     (sample,) = collect(source(f"csv:{path}"))
     assert sample.values.tolist() == [[1, 2], [3, 4]] and sample.time is None
 
 
-def test_what_cannot_be_read_keeps_its_number(tmp_path):
+def test_a_file_is_refused_as_fit_refuses_it_and_may_be_packed(tmp_path):
     path = tmp_path / "rig.csv"
-    path.write_text("x,y\n1,2\n3,oops\n5\n7,8\n9,10\n")
-    found = collect(source(f"csv:{path}"))
-    assert [(s.seq, s.values if isinstance(s.values, str) else len(s.values)) for s in found] == [
-        (0, 1), (1, "3,oops"), (2, "5"), (3, 2)]
-    path.write_text('{"x": 1, "y": 2}\n{"y": 3}\n["1", 2]\n{"x": [1], "y": 2}\n[4, 4]\n{\n17\n[]\n')
-    found = collect(source(f"csv:{path}", features=["x", "y"]))
-    assert [(s.seq, isinstance(s.values, str)) for s in found] == [
-        (0, False), (2, True), (3, True), (4, False), (5, True), (6, True), (7, True)]
+    path.write_text("x,z\n1,2\n3,oops\n7,8\n")
+    with pytest.raises(ValueError, match=r"rig.csv: .*'oops' in data row 2"):
+        collect(source(f"csv:{path}"))
+    (sample,) = collect(source(f"csv:{path}?na_values=oops"))
+    np.testing.assert_array_equal(sample.values, [[1, 2], [3, np.nan], [7, 8]])
+    path = tmp_path / "rig.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"x": 1, "z": 2}\n{"z": 4, "x": 3}\n'))
+    (sample,) = collect(source(f"csv:{path}", features=["z", "x"]))
+    assert sample.values.tolist() == [[2, 1], [4, 3]]
+
+
+def piped(monkeypatch, text, spec="stdin", features=None, **how):
+    """What a source makes of standard input."""
+    with tempfile.TemporaryFile() as file:
+        file.write(text.encode())
+        file.seek(0)
+        with monkeypatch.context() as patch, io.TextIOWrapper(file) as stdin:
+            patch.setattr(sys, "stdin", stdin)
+            return collect(source(spec, features=features, **how))
+
+
+def test_what_cannot_be_read_keeps_its_place(monkeypatch):
+    found = piped(monkeypatch, "x,z\n1,2\n3,oops\n5\n6,7,8,9\n7,8\n9,10\n")
+    assert [s.values if isinstance(s.values, str) else len(s.values) for s in found] == [
+        3, "6,7,8,9", 2]
+    np.testing.assert_array_equal(found[0].values, [[1, 2], [3, np.nan], [5, np.nan]])
+    text = '{"x": 1, "z": 2}\n{"z": 3}\n["1", 2]\n{"x": [1], "z": 2}\n[4, 4]\n{\n17\n[]\n'
+    with pytest.warns(ReadingWarning, match=r"field 'x' holds \[1\], which is no number"):
+        found = piped(monkeypatch, text, features=["x", "z"])
+    assert [s.values if isinstance(s.values, str) else len(s.values) for s in found] == [
+        5, "{", "17", ""]
     processor = StreamProcessor(4, 1, n_features=2)
     block = processor.push(found)
     assert processor.position == 7
-    assert [e.start for e in block.events if e.kind == "poison"] == [2, 3, 5, 6, 7]
-    assert [e.start for e in block.events if e.kind == "nan"] == [1]  # {"y": 3} lacks x
-
-
-def test_a_row_with_a_lone_carriage_return_is_lost_alone(tmp_path):
-    path = tmp_path / "rig.csv"
-    path.write_bytes(b"a,b\n1,2\n3,\r4\n5,6\n")
-    samples = collect(source(f"csv:{path}"))
-    assert [s.values for s in samples if isinstance(s.values, str)] == ["3,\r4"]
-    read = [s.values for s in samples if not isinstance(s.values, str)]
-    assert np.vstack(read).tolist() == [[1, 2], [5, 6]]
-    path.write_bytes(b"a,\rb\n1,2\n")
-    with pytest.raises(ValueError, match="spec: no header"):
-        collect(source(f"csv:{path}"))
+    assert [e.start for e in block.events if e.kind == "poison"] == [5, 6, 7]
+    assert [e.start for e in block.events if e.kind == "nan"] == [1, 3]
 
 
 def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeypatch):
@@ -96,10 +112,14 @@ def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeyp
     path = tmp_path / "rig.csv"
     np.savetxt(path, np.c_[np.arange(5000), X], delimiter=",", header="time,a,b,c", comments="",
                fmt="%.17g")
-    for chunk in (97, 1 << 16):
-        monkeypatch.setattr(files, "CHUNK", chunk)
-        seq, at, values = rows(collect(source(f"csv:{path}")))
-        np.testing.assert_array_equal(seq, np.arange(5000))
+    found = collect(source(f"csv:{path}"))
+    assert len(found) > 1  # in blocks
+    np.testing.assert_array_equal(rows(found)[0], np.arange(5000))
+    for chunk in (None, 97, 1 << 16):
+        if chunk:
+            monkeypatch.setattr(files, "CHUNK", chunk)
+            found = piped(monkeypatch, path.read_text())
+        _, at, values = rows(found)
         np.testing.assert_array_equal(at, np.arange(5000))
         np.testing.assert_array_equal(values, X)
 
@@ -147,7 +167,9 @@ def test_replay_numbers_rows_and_reads_datetimes():
 
 @pytest.mark.parametrize(("spec", "says"), [
     ("kafka://host/x", "csv:PATH, stdin or nats://"),
-    ("csv:x.csv?sped=3", "no option 'sped', it has speed, time"),
+    ("csv:x.csv?sped=3", "no option 'sped', it has decimal, .*speed, time, time_column"),
+    ("stdin?time_unit=m", "time_unit must be one of"),
+    ("stdin?skip_rows=x", "skip_rows must be"),
     ("csv:x.csv?speed", "name=value"),
     ("stdin:x", "takes no path"),
     ("stdin?speed=3", "no option 'speed'"),
@@ -162,16 +184,20 @@ def test_bad_specs_are_refused_at_once(spec, says):
     assert "hush" not in str(caught.value)
 
 
-def test_bad_tables_are_refused(tmp_path):
+def test_bad_tables_are_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="nowhere.csv"):
         source(f"csv:{tmp_path}/nowhere.csv")
     path = tmp_path / "rig.csv"
     path.write_text("x,y\n1,2\n")
-    with pytest.raises(ValueError, match="no column 'z', only x, y"):
+    with pytest.raises(ValueError, match="'z' is not a column; it has"):
         collect(source(f"csv:{path}", features=["x", "z"]))
+    with pytest.raises(ValueError, match="no column 'z', only x, y"):
+        piped(monkeypatch, path.read_text(), features=["x", "z"])
     path.write_text("x,x\n1,2\n")
-    with pytest.raises(ValueError, match="distinct"):
+    with pytest.raises(ValueError, match="repeated"):
         collect(source(f"csv:{path}"))
+    with pytest.raises(ValueError, match="repeated"):
+        piped(monkeypatch, path.read_text())
 
 
 STDIN = """
@@ -191,7 +217,7 @@ def test_stdin_hands_lines_over_as_they_come(tmp_path):
         child.stdin.write('{"b": 2, "a": 1}\n')
         assert child.stdout.readline() == "None [[1.0, 2.0]]\n"  # the pipe is still open
         child.stdin.write("nonsense\n[3, ")
-        assert child.stdout.readline() == ""  # a table without the columns: an error ends it
+        assert child.stdout.readline() == "None nonsense\n"
         child.stdin.close()
     path = tmp_path / "in.csv"
     path.write_text("a,c,b\n1,9,2\n3,9,4\n")
@@ -279,9 +305,10 @@ def test_messages_come_in_order_with_number_and_time(server, stream):
         await client.close()
         assert info.ack_floor.stream_seq == 6 and info.num_ack_pending == 0
         assert [(s.seq, isinstance(s.values, str)) for s in found] == [
-            (1, False), (3, True), (4, True), (5, True), (6, False)]
+            (1, False), (3, True), (4, False), (5, True), (6, False)]
         np.testing.assert_array_equal(found[0].values, [[1, 2], [3, np.nan]])
         assert began - 1 < found[0].time[0] <= found[0].time[1] < time.time() + 1
+        np.testing.assert_array_equal(found[2].values, [[1, np.nan]])
         assert found[-1].time == [1e9] and found[-1].values.tolist() == [[5, 6]]
 
     within(run())

@@ -187,4 +187,4 @@ def joined(first: Table, second: Table, name: str, note: Note) -> Table:
         time=both("time"), y=both("y"), kind=both("kind"), entity=both("entity"),
         labelled=second.labelled,
         texts=pd.concat([first.texts, second.texts[list(first.texts)]]),
-        names=first.names)
+        names=first.names, recognised=first.recognised)

@@ -182,19 +182,17 @@ class Numbers:
             values, bad = self._texts(column)
         elif kind.is_bool_dtype(column) or (
                 kind.is_numeric_dtype(column) and not kind.is_complex_dtype(column)):
-            slow: dict[str, Any] = {"na_value": np.nan}  # it copies
-            values = self._valid(column.to_numpy(
-                np.float64, **(slow if kind.is_extension_array_dtype(column) else {})))
+            values = self._valid(column.to_numpy(np.float64, na_value=np.nan))
         else:
             values, bad = np.full(len(column), np.nan), column.notna().to_numpy()
-        return pd.Series(values, index=column.index, name=column.name, copy=False), bad
+        return pd.Series(values, index=column.index, name=column.name), bad
 
     def _valid(self, values: np.ndarray) -> np.ndarray:
         """The same with NaN where a number is infinite or means a missing value."""
+        valid = np.isfinite(values)
         if self._placeholders:
-            values = np.where(np.isin(values, list(self._placeholders)), np.nan, values)
-        infinite = np.isinf(values)
-        return np.where(infinite, np.nan, values) if infinite.any() else values
+            valid &= ~np.isin(values, list(self._placeholders))
+        return values if valid.all() else np.where(valid, values, np.nan)
 
     def _texts(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         cells, rest = column.to_numpy(object), column.notna().to_numpy(copy=True)
@@ -398,8 +396,7 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
             "1234.5), or name the columns to use with feature_columns=")
 
 
-def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray | None = None
-            ) -> tuple[pd.DataFrame, np.ndarray]:
+def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFrame, np.ndarray]:
     """What a policy makes of missing values.
 
     Parameters
@@ -411,8 +408,6 @@ def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray |
         keep them.
     note : callable
         Takes a sentence on a column that is mostly repeated.
-    entity : ndarray of shape (n_rows,), default=None
-        Machines, none of which repeats a value of another.
 
     Returns
     -------
@@ -441,8 +436,7 @@ def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray |
             f"column {column!r} has {int(gaps[column].sum())} missing or infinite values (first "
             f"in data row {row + 1}); pass missing='hold', 'drop', 'keep' or 'impute'")
     if missing == "hold":
-        held = gaps
-        values = values.ffill() if entity is None else values.groupby(entity).ffill()
+        values, held = values.ffill(), gaps
         gaps = values.isna()
         _say_held(held & ~gaps, note)
     keeps = missing in ("keep", "impute")
@@ -478,12 +472,9 @@ def sentinels(values: pd.DataFrame, note: Note) -> None:
     column 'CO' holds -200 5 times, far from its other values (1.6 to 2.6); if that stands for a \
 missing value, pass na_values=[-200]
     """
-    for name in values:
-        column = values[name].to_numpy(float)
-        edges = [extreme.reduce(column, initial=np.nan) for extreme in (np.fmin, np.fmax)]
-        if not _is_placeholder(edges).any():
-            continue
-        numbers, counts = np.unique(column[~np.isnan(column)], return_counts=True)
+    edges = values.agg(["min", "max"])
+    for name in values.columns[edges.apply(_is_placeholder).any()]:
+        numbers, counts = np.unique(values[name].dropna().to_numpy(float), return_counts=True)
         while (found := _placeholder(numbers, counts)) is not None:
             others = np.delete(numbers, found)
             told = f"{numbers[found]:.6g}"

@@ -14,7 +14,7 @@ Note = Callable[[str], Any]
 
 UNITS = ("s", "ms", "us", "ns", "excel")
 MISSING = ("error", "drop", "hold", "keep", "impute")
-_SEVERAL = ("time_column", "feature_columns", "na_values")  # may hold more than one
+SEVERAL = ("time_column", "feature_columns", "na_values")  # those that may be lists
 _SWITCH = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -183,7 +183,7 @@ def from_texts(texts: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, text in texts.items():
-        if name in _SEVERAL:
+        if name in SEVERAL:
             parts = ",".join([text] if isinstance(text, str) else text).split(",")
             found[name] = [part.strip() for part in parts if part.strip()]
         elif name == "separator":

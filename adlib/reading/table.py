@@ -18,7 +18,7 @@ from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading
 from adlib.reading.times import TIME_NAMES, Clock, find_time, joined
 
-__all__ = ["Table", "about", "read_table"]
+__all__ = ["Table", "about", "named_times", "read_table"]
 
 #: Words in the name of a column that says which machine, patient or account a row is of.
 ENTITY_WORDS = {"machine", "device", "unit", "entity", "host", "server", "patient", "subject",
@@ -54,6 +54,9 @@ class Table(NamedTuple):
         The columns of text among the features.
     names : list of str
         All features in their order, those of text too.
+    recognised : dict
+        Plain values: the ``decimal`` mark, the columns ``time_column``, and how times are written
+        (``clock``).
     """
 
     X: pd.DataFrame
@@ -64,6 +67,7 @@ class Table(NamedTuple):
     labelled: bool
     texts: pd.DataFrame
     names: list[str]
+    recognised: dict[str, Any]
 
 
 @contextmanager
@@ -163,10 +167,16 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     _perhaps_entities(frame, special, names, entity, note)
     if len(values.columns):
         sentinels(values, note)
-    values, keep = present(values, reading.missing, note, entity)
+    values, keep = _present(values, reading.missing, entity, note)
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
-                 texts=frame.loc[keep, [c for c in names if c not in values]], names=names)
+                 texts=frame.loc[keep, [c for c in names if c not in values]], names=names,
+                 recognised=_plain(numbers, columns, clock))
+
+
+def _plain(numbers: Numbers, columns: list[str], clock: Clock | None) -> dict[str, Any]:
+    return {"decimal": numbers.decimal, "time_column": columns,
+            "clock": None if clock is None else clock.to_dict()}
 
 
 def _at(rows: NDArray, values: Any) -> Any:
@@ -187,9 +197,22 @@ def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
     if column.isna().any():
         raise ValueError(f"entity column {name!r} is empty in {int(column.isna().sum())} rows; "
                          "fill or drop them")
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
-        column = column.astype("int64")  # machine 7, not 7.0
     return column.astype(str).str.strip().to_numpy(str)
+
+
+def _present(values: pd.DataFrame, missing: str, entity: NDArray | None, note: Note
+             ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Values under the policy for missing ones; no entity holds the last value of another."""
+    if entity is None or missing != "hold":
+        return present(values, missing, note)
+    keep = np.zeros(len(values), bool)
+    parts = []
+    for one in pd.unique(entity):
+        rows = np.flatnonzero(entity == one)
+        part, kept = present(values.iloc[rows], missing, note)
+        keep[rows[kept]] = True
+        parts.append(part)
+    return pd.concat(parts), keep
 
 
 # -- time -----------------------------------------------------------------------------------------
@@ -202,7 +225,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     require(frame, columns, "time_column")
     if by_name:
         taken = (reading.label_column, reading.entity_column, *(reading.feature_columns or ()))
-        columns = _by_name(frame[[c for c in frame if c not in taken]])
+        columns = named_times(frame[[c for c in frame if c not in taken]])
     if not columns:
         return [], None, None
     shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
@@ -232,8 +255,22 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     return columns, time, clock
 
 
-def _by_name(frame: pd.DataFrame) -> list[str]:
-    """Columns that are named like a time and hold one."""
+def named_times(frame: pd.DataFrame) -> list[str]:
+    """Columns that are named like a time and hold one.
+
+    Parameters
+    ----------
+    frame : DataFrame
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> named_times(pd.DataFrame({"a": [1, 2], "Timestamp": ["2024-01-01", "2024-01-02"]}))
+    ['Timestamp']
+    """
     names = {str(name).strip().lower(): str(name) for name in frame}
     if {*PARTS[:3]} <= names.keys():
         return [names[part] for part in PARTS if part in names]

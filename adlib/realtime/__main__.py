@@ -13,16 +13,19 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, from_texts
 from adlib.realtime import alerts_cli
-from adlib.realtime.doors.records import TIMES
 
-#: What `load_csv` calls the things that are said otherwise here.
-_OPTIONS = {"label_column=,": "--labels,", "label_column=": "--labels ", "time_column=": "--time ",
-            "feature_columns=": "feature_names in the configuration: "}
+#: What was told to read a history by, and holds for a stream too.
+_LASTING = ("time_unit", "time_zone", "na_values", "decimal")
+_SHORT = {"time_column": "--time", "label_column": "--labels"}
+_READING = ("They go before `reading` of the configuration. Several columns or values stand with "
+            "commas between them, or the option is given several times.")
 _UNITS = {"flagged": " of the windows", "median_delay": " s", "precision": " of the incidents"}
 
 
@@ -33,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", help="learn from a normal history")
     fit.add_argument("config", type=Path, help="YAML or JSON")
-    fit.add_argument("history", type=Path, help="CSV, in time order")
+    fit.add_argument("history", type=Path, help="CSV, Parquet or JSON lines")
     fit.add_argument("--out", type=Path, default=Path("model"), metavar="DIR",
                      help="where the fitted engine goes (default: model)")
 
@@ -42,8 +45,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--model", type=Path, default=Path("model"), metavar="DIR",
                      help="what fit wrote (default: model)")
     run.add_argument("--source", required=True, metavar="SPEC",
-                     help="csv:PATH, stdin, or nats://host:port/STREAM/SUBJECT; a table begins "
-                          "with a header; '?time=NAME' behind it names the column of times")
+                     help="csv:PATH (any file that fit reads), stdin, or nats://host:port/STREAM/"
+                          "SUBJECT; '?time_column=NAME&time_unit=ms' behind it are options of the "
+                          "reader, as below")
     run.add_argument("--all", action="store_true", help="print every window")
     run.add_argument("--metrics", type=int, metavar="PORT",
                      help="serve Prometheus text on this port of the loopback interface")
@@ -58,19 +62,39 @@ def parser() -> argparse.ArgumentParser:
     test.add_argument("--set", action="append", default=[], metavar="NAME=VALUE,...",
                       help="another setting to compare, such as alpha=0.001,cooldown=60")
     test.add_argument("--json", action="store_true", help="print JSON")
-    for command in (fit, test):
-        command.add_argument("--labels", metavar="COLUMN", help="column with 1 = fault; fit reads "
-                             "nothing from it, and only leaves it out of the features")
-        command.add_argument("--time", metavar="COLUMN", help="column of times; default: time or "
-                             "timestamp, if any")
+    for command in (fit, test, run):
+        _add_reading(command.add_argument_group("how tables and messages are read", _READING))
     alerts_cli.add_parser(commands)
     return top
+
+
+def _add_reading(group: Any) -> None:
+    """Options of the reader."""
+    told = descriptions()
+    for field in fields(Reading):
+        name, flag = field.name, f"--{field.name.replace('_', '-')}"
+        how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if name == "header" else {
+            "action": "append", "metavar": "TEXT,..."} if name in SEVERAL else {"metavar": "TEXT"}
+        group.add_argument(flag, *([_SHORT[name]] if name in _SHORT else []), dest=f"read_{name}",
+                           help=told.get(name, "").replace("%", "%%"), default=None, **how)
+
+
+def _told(args: argparse.Namespace) -> Any:
+    """The configuration, with the options of the command line in place of its own."""
+    from adlib.realtime import EngineConfig
+
+    config = EngineConfig.from_any(args.config)
+    given = from_texts({name.removeprefix("read_"): value for name, value in vars(args).items()
+                        if name.startswith("read_") and value is not None})
+    given = {**config.reading.told, **given}
+    Reading(**given)
+    return config.model_copy(update={"reading": type(config.reading)(**given)})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = _show
     args = parser().parse_args(argv)
     try:
         return _COMMANDS[args.command](args)
@@ -83,51 +107,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _history(args: argparse.Namespace, config: Any) -> tuple[Any, Any, Any]:
-    """Rows as a DataFrame, labels and times (POSIX seconds) or None."""
-    import numpy as np
-    import pandas as pd
+def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    kind = "note" if issubclass(category, ReadingWarning) else "warning"
+    print(f"{kind}: {message}", file=sys.stderr)
 
-    from adlib.datasets import load_csv
 
-    if not args.history.is_file():
-        raise FileNotFoundError(f"no history at {args.history}")
-    head = pd.read_csv(args.history, sep=None, engine="python", nrows=5)
-    column = args.time or next((name for name in TIMES if name in head.columns), None)
-    counted = column in head.columns and pd.api.types.is_numeric_dtype(head[column])
-    names = config.feature_names
-    try:
-        data = load_csv(args.history, label_column=args.labels, time_column=column,
-                        missing="keep", feature_columns=None if names is None else list(names),
-                        time_unit="s" if counted else None)
-    except ValueError as error:
-        text = str(error)
-        for theirs, ours in _OPTIONS.items():
-            text = text.replace(theirs, ours)
-        raise ValueError(text) from None
-    time = None if data.time is None else np.asarray(
-        data.time, dtype="datetime64[ns]").astype(np.int64) / 1e9
-    return pd.DataFrame(data.X, columns=list(data.feature_names)), data.y, time
+def _history(args: argparse.Namespace, config: Any, notes: list[str]) -> Any:
+    """The history as a table; what is noted is shown and kept."""
+    from adlib.realtime.doors.files import one_series
+
+    def note(sentence: str) -> None:
+        notes.append(sentence)
+        print(f"note: {sentence}", file=sys.stderr)
+
+    reading = config.reading.options()
+    names = reading.feature_columns or config.feature_names
+    return one_series(args.history, replace(reading, feature_columns=names), note)
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
+    from adlib.realtime import RealTimeAnomalyDetector
 
-    config = EngineConfig.from_any(args.config)
-    X, _, _ = _history(args, config)
-    engine = RealTimeAnomalyDetector(config).fit(X)
-    gaps = int(X.isna().any(axis=1).sum())
-    print(f"fitted on {len(X)} rows of {len(engine.features_)} features"
+    config, notes = _told(args), list[str]()
+    table = _history(args, config, notes)
+    engine = RealTimeAnomalyDetector(config).fit(table.X)
+    engine.recognised = {**table.recognised, "notes": notes, "options": {
+        name: value for name, value in config.reading.told.items() if name in _LASTING}}
+    gaps = int(table.X.isna().any(axis=1).sum())
+    print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features"
           f"{f' ({gaps} rows lack values)' if gaps else ''}: {engine.save(args.out)}")
     return 0
 
 
 def _run(args: argparse.Namespace) -> int:
-    from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
+    from adlib.realtime import RealTimeAnomalyDetector
     from adlib.realtime.doors.http import served
     from adlib.realtime.sources import open_source
 
-    config = EngineConfig.from_any(args.config)
+    config = _told(args)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
     print(_receivers(config.alert_config), file=sys.stderr)
@@ -168,19 +185,19 @@ def _receivers(alerts: Any) -> str:
 
 
 def _backtest(args: argparse.Namespace) -> int:
-    from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
+    from adlib.realtime import RealTimeAnomalyDetector
     from adlib.realtime.backtest import backtest
     from adlib.realtime.counters import Tally
+    from adlib.realtime.doors.files import seconds
 
-    config = EngineConfig.from_any(args.config)
-    settings = [{}, *map(_setting, args.set)]
-    X, y, time = _history(args, config)
+    config, settings = _told(args), [{}, *map(_setting, args.set)]
+    table = _history(args, config, [])
     fitted = None if args.model is None else RealTimeAnomalyDetector.load(args.model, config)
-    test = backtest(config, X, y if args.labels else None, time=time, fitted=fitted,
-                    train_share=args.train_share)
+    test = backtest(config, table.X, table.y if table.labelled else None, time=seconds(table),
+                    fitted=fitted, train_share=args.train_share)
     outcomes = [test.replay(**setting) for setting in settings]
     tally = Tally()
-    tally.count(len(X) - test.first, test.verdicts, test.quality)
+    tally.count(len(table.X) - test.first, test.verdicts, test.quality)
     if not tally.judged:
         print(f"backtest: no window was judged: {tally.account(config.window_size)}",
               file=sys.stderr)

@@ -157,7 +157,7 @@ class StatConfig(_GroupConfig):
 class ReadingConfig(Settings):
     """How tables and messages are read: the options of `adlib.reading.options.Reading`.
 
-    Missing values are kept, and `hold` of the engine repairs them.
+    Missing values are kept, and ``hold`` of the engine repairs them.
 
     Examples
     --------
@@ -188,9 +188,9 @@ class ReadingConfig(Settings):
         """Those that were set."""
         return self.model_extra or {}
 
-    def options(self, recognised: Mapping[str, Any] | None = None) -> Reading:
-        """All of them; what is not set is as the history showed it."""
-        return Reading(**{"missing": "keep", **(recognised or {}), **self.told})
+    def options(self) -> Reading:
+        """All of them."""
+        return Reading(**{"missing": "keep", **self.told})
 
 
 class AlertConfig(Settings):

@@ -23,7 +23,7 @@ from adlib.arguments import path as as_path
 from adlib.realtime import fitted
 from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
-from adlib.realtime.config import EngineConfig
+from adlib.realtime.config import EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.inbox import Inbox, last_of, length_of, time_of
@@ -53,6 +53,10 @@ class RealTimeAnomalyDetector:
     ----------
     responses : Responses
         Register handlers per severity and automated responses here.
+    recognised : dict
+        How the history was written: ``decimal``, ``time_column``, ``clock``, ``options`` that were
+        told, ``notes``. It is saved too, and a stream is read so where the configuration and the
+        stream itself leave it open.
     store : AlertStore or None
     features_ : list of str
     members : list of Member
@@ -92,6 +96,7 @@ class RealTimeAnomalyDetector:
             raise ValueError("channels need alert_config.storage: messages are sent from the alert "
                              "store")
         self.responses = Responses()
+        self.recognised: dict[str, Any] = {}
         self.store: AlertStore | None = None
         self._metrics = Counters(self.config.stream)
         self._service: NotificationService | None = None
@@ -181,6 +186,17 @@ class RealTimeAnomalyDetector:
         self._check_fitted()
         return self._processor.position
 
+    def _opened(self, source: Source) -> Any:
+        """Samples after the last commit; read as configured, else as the history was."""
+        reading = ReadingConfig(**{**self.recognised.get("options", {}),
+                                   **self.config.reading.told}).options()
+        if reading.feature_columns and {*reading.feature_columns} != {*self.features_}:
+            raise ValueError(f"feature_columns are not those of the history: "
+                             f"{', '.join(self.features_)}")
+        if hasattr(source, "follow"):
+            source.follow(reading, self.recognised)
+        return opened(source, self.features_, self._processor.position)
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "_fitted"):
             raise NotFittedError("this RealTimeAnomalyDetector is not fitted: call fit(X_history) "
@@ -255,7 +271,7 @@ class RealTimeAnomalyDetector:
             await asyncio.wrap_future(worker.submit(self._open_store))
             samples: Any = source
             if isinstance(source, Source):
-                samples = opened(source, self.features_, self._processor.position)
+                samples = self._opened(source)
                 await stack.enter_async_context(contextlib.aclosing(samples))
             inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                            self._processor.position + 1 if start is None else start)
@@ -390,7 +406,7 @@ class RealTimeAnomalyDetector:
         """
         self._check_fitted()
         path = as_path(path, "path")
-        fitted.save(path, self._fitted, self.config)
+        fitted.save(path, self._fitted, self.config, self.recognised)
         return path
 
     @classmethod
@@ -426,6 +442,7 @@ class RealTimeAnomalyDetector:
                              f"make Python import it: hand in config= with it")
         engine = cls(saved["config"] if config is None else config, channels=channels)
         fitted.check_same(saved["config"], engine.config)
+        engine.recognised = dict(saved.get("reading") or {})
         engine._take(fitted.load(folder, saved, arrays, engine.config))
         return engine
 

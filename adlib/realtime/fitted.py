@@ -159,7 +159,7 @@ def _held_out(names: list[str], ensemble: Ensemble, filled: Rows, valid: Any, cu
 # -- the folder ---------------------------------------------------------------------------------
 
 
-def save(path: Path, fitted: Fitted, config: EngineConfig) -> None:
+def save(path: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str, Any]) -> None:
     """Write a folder, whole or not at all; alerts, which may hold secrets, stay out of it."""
     with replaced_folder(path, "engine.json") as folder:
         for i, model in enumerate(fitted.ensemble.members_):
@@ -170,7 +170,8 @@ def save(path: Path, fitted: Fitted, config: EngineConfig) -> None:
             folder / "arrays.safetensors")
         (folder / "engine.json").write_text(json.dumps(
             {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
-             "config": config.model_dump(mode="json", exclude={"alert_config"})},
+             "config": config.model_dump(mode="json", exclude={"alert_config"}),
+             "reading": reading},
             indent=1), encoding="utf-8")
 
 

@@ -7,13 +7,14 @@ text: the engine reports it as poison, and it keeps its place in the stream.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from adlib.arguments import instance, listed
 from adlib.deprecation import moved
+from adlib.reading.options import Reading
 from adlib.realtime.registry import SOURCES, find, nearest, registered
 from adlib.realtime.windows import Sample
 
@@ -24,7 +25,9 @@ class Source(Protocol):
 
     To be found by the scheme of a spec (``kafka://host/topic``), a class is registered
     (`adlib.realtime.registry`) and is called with the spec; it may use `split_spec`. An object can
-    also be handed to ``process_stream`` directly.
+    also be handed to ``process_stream`` directly. One that reads tables or messages may have a
+    method ``follow(reading, recognised)``: the engine calls it before it asks for samples, with its
+    options (`adlib.reading.options.Reading`) and with what it knows of how the history was written.
 
     Examples
     --------
@@ -82,25 +85,32 @@ def opened(source: Source, features: Sequence[str] | None, position: int) -> Any
 
 
 def source(spec: str, *, features: Sequence[str] | None = None,
-           position: Callable[[], int] | None = None) -> AsyncIterator[Sample]:
+           position: Callable[[], int] | None = None,
+           reading: Mapping[str, Any] | Reading | None = None) -> AsyncIterator[Sample]:
     """Samples from where ``spec`` says.
 
     ``csv:PATH?speed=60&time=NAME``
-        A file of comma, semicolon or tab separated values with a header, or of JSON lines. Rows are
+        A file, read whole as `adlib.datasets.load_csv` and ``fit`` read it (CSV, also in .gz or
+        .zip, JSON lines, Parquet), and refused as they refuse it. Rows are in the order of time and
         numbered from 0, so a run that starts again skips what it has committed. ``speed`` plays
         them in time, here 60 times as fast as they were recorded; by default as fast as possible.
     ``stdin?time=NAME``
-        The same formats. What arrives is new: it goes on after the last committed sample.
+        Lines of a table, or of JSON. What arrives is new: it goes on after the last committed
+        sample.
     ``nats://[user:password@]host:port/STREAM/SUBJECT?durable=NAME&format=json|float64&time=NAME``
         One sample per message of a JetStream stream, numbered by the stream. ``tls://``
         for an encrypted connection; ``ack_wait`` is in seconds (30 by default).
 
     Installed packages may register other schemes: see `adlib.realtime.registry`.
 
-    A record is a list of numbers, an object by feature name, a CSV row, or (``format=float64``) the
-    bytes of little-endian doubles. ``null`` and an empty cell are missing values. The time is the
-    key or column ``time`` or ``timestamp`` or what ``?time=`` names: POSIX seconds or ISO 8601
-    (UTC unless it says otherwise). A NATS message without one has the time at which it was stored.
+    A record that arrives is an object by feature name, a list of numbers, a row of a table, or
+    (``format=float64``) the bytes of little-endian doubles. Numbers may be written as text. What
+    is no number (``null``, an empty cell, "N/A", "???") and a name that is not there are missing
+    values of that feature alone, other names are left alone, and a record that cannot be read, or
+    has none of the names, is poison. The time is the field ``time``, ``timestamp`` or the like, or
+    what ``time_column`` names (``time`` for short): ISO 8601 or as people write dates, seconds to
+    nanoseconds from 1970. A NATS message without one has the time at which it was stored. All
+    options of `adlib.reading.options.Reading` may stand behind the ``?``, as ``time_unit=ms``.
 
     Parameters
     ----------
@@ -112,6 +122,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
         Asked when the stream begins for the number of the last committed sample
         (``lambda: engine.position``); a NATS stream is then read from there, whatever its consumer
         has heard. Default: the consumer's word.
+    reading : mapping or Reading, optional
+        Options of the reader; those of the spec go before.
 
     Returns
     -------
@@ -121,7 +133,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     Raises
     ------
     ValueError
-        For a spec that cannot be read; later for a table without one of ``features``, and for a
+        For a spec or ``reading`` that cannot be read; later for a file that is refused, for a table
+        without one of ``features``, for a second entity where ``entity_column`` is told, and for a
         stream that does not exist, holds other subjects too, or was made anew.
     FileNotFoundError
     ImportError
@@ -145,6 +158,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     (0, [0.0, 1.0], [[10.0, 1.0], [nan, 2.0]])
     """
     found = open_source(spec)
+    if reading is not None and hasattr(found, "follow"):
+        found.follow(reading if isinstance(reading, Reading) else
+                     Reading(**{"missing": "keep", **reading}))
     names = None if features is None else listed(features, "features")
 
     async def samples() -> AsyncIterator[Sample]:

@@ -2,108 +2,105 @@
 
 import asyncio
 import os
+import re
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from csv import Error as CsvError
-from csv import reader as csv_reader
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from adlib.reading.options import Note, Reading
+from adlib.reading.table import Table, about, read_table
 from adlib.realtime.doors.recorded import paced
-from adlib.realtime.doors.records import Record, Records, grouped, poison, positive
-from adlib.realtime.sources import Source, split_spec
+from adlib.realtime.doors.records import ReadingSource, grouped, noted, positive
 from adlib.realtime.windows import Sample
 
 CHUNK = 1 << 16  # bytes read at once
+_ROWS = 4096  # of a file that are handed on at once
 
 
-class CsvSource(Source):
-    """A file of comma, semicolon or tab separated values with a header, or of JSON lines."""
+class CsvSource(ReadingSource):
+    """A file, read whole as `fit` reads one."""
 
     def __init__(self, spec: str):
-        rest, options = split_spec(spec, {"time", "speed"})
-        self._path, self._time = Path(rest.removeprefix("csv:")), options.get("time")
-        self._speed = positive(options, "speed")
+        super().__init__(spec, {"speed"})
+        self._path = Path(self.rest.removeprefix("csv:"))
+        self._speed = positive(self.options, "speed")
         if not self._path.is_file():
-            raise FileNotFoundError(f"no file to read samples from: {rest}")
+            raise FileNotFoundError(f"no file to read samples from: {self.rest}")
 
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:
         """Rows numbered from 0; the engine skips those that are committed."""
-        return paced(_table(partial(open, self._path, "rb"), Records(features, self._time),
-                            numbered=True), self._speed)
+        return paced(self._rows(features), self._speed)
+
+    async def _rows(self, features: Sequence[str] | None) -> AsyncIterator[Sample]:
+        reading = self.reading
+        if features is not None:  # labels are one more column that is left alone
+            reading = replace(reading, feature_columns=features, label_column=None)
+        table = await asyncio.to_thread(self._table, reading)
+        X, time = table.X.to_numpy(np.float64), seconds(table)
+        for at in range(0, len(X), _ROWS):
+            part = slice(at, at + _ROWS)
+            yield Sample(at, None if time is None else time[part], X[part])
 
 
-class StdinSource(Source):
-    """The same formats from standard input; what arrives is new, and has no numbers."""
+    def _table(self, reading: Reading) -> Table:
+        """The file, by the times of the history where it has them."""
+        known = self.recognised.get("time_column")
+        if reading.time_column is None and known:
+            try:
+                return one_series(self._path, replace(reading, time_column=known), noted)
+            except ValueError as error:
+                if not re.search("time_column=.* is not a column", str(error)):
+                    raise
+        return one_series(self._path, reading, noted)
+
+
+class StdinSource(ReadingSource):
+    """Lines of a table or of JSON from standard input; what arrives is new, without numbers."""
 
     def __init__(self, spec: str):
-        rest, options = split_spec(spec, {"time"})
-        if rest != "stdin":
+        super().__init__(spec, ())
+        if self.rest != "stdin":
             raise ValueError(f"source stdin takes no path, got {spec!r}")
-        self._time = options.get("time")
 
-    def samples(self, *, features: Sequence[str] | None = None,
-                position: int = -1) -> AsyncIterator[Sample]:
+    async def samples(self, *, features: Sequence[str] | None = None,
+                      position: int = -1) -> AsyncIterator[Sample]:
         """Rows as they come."""
-        return _table(lambda: sys.stdin.buffer, Records(features, self._time), numbered=False)
-
-
-async def _table(opened: Callable[[], Any], records: Records, numbered: bool
-                 ) -> AsyncIterator[Sample]:
-    """Samples of a file's lines, as many rows at once as are there."""
-    table, seq = _Lines(records), 0
-    async for lines in _lines(opened):
-        read = [pair for pair in map(table.read, lines) if pair is not None]
-        found = [Record(seq + k, time, values) for k, (values, time) in enumerate(read)]
-        seq += len(found)
-        for sample in grouped(found, numbered):
+        records = self.records(features)
+        async for lines in _lines(lambda: sys.stdin.buffer):
+            for sample in grouped(enumerate(records.lines(lines)), numbered=False):
+                yield sample
+        for sample in grouped(enumerate(records.lines([], end=True)), numbered=False):
             yield sample
 
 
-class _Lines:
-    """Reads lines of a table, or of JSON, one record each."""
+def one_series(path: Path, reading: Reading, note: Note) -> Table:
+    """A file of one machine, patient or account, as an engine judges one stream.
 
-    def __init__(self, records: Records):
-        self._records, self._separator = records, ","
-        self._row: Callable[[list[str]], tuple[Any, float | None]] | None = None
-
-    def read(self, line: bytes) -> tuple[Any, float | None] | None:
-        """Values and time of a line; None for a blank one and for the header."""
-        text = line.decode("utf-8", errors="replace").strip("\r\n").removeprefix("\ufeff")
-        if not text.strip():
-            return None
-        if text.lstrip()[0] in "[{":
-            return self._records.json(text)
-        cells = self._cells(text)
-        if self._row is None:
-            if cells is None:
-                raise ValueError(f"spec: no header to read in {poison(text)!r}")
-            if not all(map(_is_number, cells)):
-                self._row = self._records.header(cells)
-                return None
-            # no header: the values in their order
-            self._row = self._records.header(
-                self._records.features or [f"x{k}" for k in range(len(cells))])
-        return (poison(text), None) if cells is None else self._row(cells)
-
-    def _cells(self, text: str) -> list[str] | None:
-        if self._row is None:
-            self._separator = max(",;\t", key=text.count)
-        try:
-            return [cell.strip() for cell in next(csv_reader([text], delimiter=self._separator))]
-        except CsvError:  # a lone carriage return, say: this row is lost, not the stream
-            return None
+    Raises
+    ------
+    ValueError, FileNotFoundError, ImportError
+        When it cannot be read, or holds several.
+    """
+    with about(path.name):
+        table = read_table(path, reading, lambda sentence: note(f"{path.name}: {sentence}"))
+        several = [] if table.entity is None else list(dict.fromkeys(table.entity))
+        if len(several) > 1:
+            raise ValueError(f"entity_column {reading.entity_column!r} holds {len(several)} "
+                             f"({', '.join(several[:3])}{', ...' * (len(several) > 3)}); one "
+                             f"engine judges one stream, so give each a file and an engine")
+    return table
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def seconds(table: Table) -> np.ndarray | None:
+    """Times of a table's rows, POSIX seconds."""
+    return None if table.time is None else table.time.astype(
+        "datetime64[ns]").astype(np.int64) / 1e9
 
 
 async def _lines(opened: Callable[[], Any]) -> AsyncIterator[list[bytes]]:

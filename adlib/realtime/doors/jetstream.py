@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from adlib.arguments import require_extra
-from adlib.realtime.doors.records import Record, Records, grouped, poison, positive
-from adlib.realtime.sources import Source, masked, split_spec
+from adlib.reading.records import Record, Records, shown
+from adlib.realtime.doors.records import ReadingSource, grouped, positive
+from adlib.realtime.sources import masked
 from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ _FETCH = 500  # messages asked for at once
 _UNACKNOWLEDGED = 20_000  # messages under way; the server then waits
 
 
-class JetStreamSource(Source):
+class JetStreamSource(ReadingSource):
     """A stream of NATS JetStream, through a durable pull consumer.
 
     Every sample comes at least once, in order, and each number once per process. Messages are
@@ -39,7 +40,8 @@ class JetStreamSource(Source):
         self.nats = require_extra("nats", "nats")
         for part in ("errors", "js.api", "js.errors"):
             require_extra(f"nats.{part}", "nats")
-        url, options = split_spec(spec, {"durable", "format", "time", "ack_wait"})
+        super().__init__(spec, {"durable", "format", "ack_wait"})
+        url, options = self.rest, self.options
         parts = urlsplit(url)
         path = [unquote(part) for part in parts.path.split("/") if part]
         if not parts.hostname or len(path) not in (1, 2):
@@ -51,7 +53,7 @@ class JetStreamSource(Source):
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
             raise ValueError(f"durable must be a name without blanks, dots, *, > and slashes, got "
                              f"{self.durable!r}")
-        self.format, self.time = options.get("format", "json"), options.get("time")
+        self.format = options.get("format", "json")
         if self.format not in ("json", "float64"):
             raise ValueError(f"format must be json or float64, got {self.format!r}")
         self.ack_wait = positive(options, "ack_wait", 30.0)
@@ -59,7 +61,7 @@ class JetStreamSource(Source):
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:
         """Messages after ``position``, or those that the consumer has not acknowledged."""
-        return _Consumer(self, Records(features, self.time), position).samples()
+        return _Consumer(self, self.records(features), position).samples()
 
 
 class _Consumer:
@@ -67,7 +69,7 @@ class _Consumer:
 
     def __init__(self, source: JetStreamSource, records: Records, position: int):
         self._of, self._nats, self._position = source, source.nats, position
-        self._read = records.json if source.format == "json" else _doubles
+        self._read = records.message if source.format == "json" else _doubles
         self._born: datetime | None = None
         self._next, self._taken = 0, -1
         # messages that were handed over and not acknowledged; None for what was read directly
@@ -148,9 +150,9 @@ class _Consumer:
                 await self._report(error)
                 await asyncio.sleep(0.5)
 
-    async def _take(self, messages: Iterable[Any]) -> list[Record]:
+    async def _take(self, messages: Iterable[Any]) -> list[tuple[int, Record]]:
         """Records that follow on what was handed over; the stream is asked for missing ones."""
-        found: list[Record] = []
+        found: list[tuple[int, Record]] = []
         for message in sorted(messages, key=_number_of):
             seq = _number_of(message)
             if seq < self._next:  # delivered again: there is one more way to acknowledge it
@@ -164,14 +166,14 @@ class _Consumer:
             self._open[seq], self._next = message, seq + 1
         return found
 
-    async def _up_to(self, end: int) -> list[Record]:
+    async def _up_to(self, end: int) -> list[tuple[int, Record]]:
         """Records before ``end``, read from the stream."""
-        found: list[Record] = []
+        found: list[tuple[int, Record]] = []
         while self._next < end:
             found += await self._persist(self._missing, end)
         return found
 
-    async def _missing(self, end: int) -> list[Record]:
+    async def _missing(self, end: int) -> list[tuple[int, Record]]:
         """The next message before ``end``, which some earlier process may have taken."""
         try:
             raw = await self._js.get_msg(self._of.stream, seq=self._next, subject=self._of.subject,
@@ -186,9 +188,9 @@ class _Consumer:
         since = (raw.time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
         return [self._record(raw.seq, since / 1e6, raw.data or b"")]
 
-    def _record(self, seq: int, stored_at: float, data: bytes) -> Record:
-        values, time = self._read(data)
-        return Record(seq, stored_at if time is None else time, values)
+    def _record(self, seq: int, stored_at: float, data: bytes) -> tuple[int, Record]:
+        record = self._read(data)
+        return seq, record if record.time is not None else record._replace(time=stored_at)
 
     async def _acknowledge(self, numbers: Sequence[int]) -> None:
         for seq in numbers:
@@ -228,8 +230,8 @@ def _stored_at(message: Any) -> float:
     return int(tokens[7 if len(tokens) == 9 else 9]) // 1000 / 1e6
 
 
-def _doubles(data: bytes) -> tuple[Any, None]:
-    return (np.frombuffer(data, "<f8").tolist() if len(data) % 8 == 0 else poison(data)), None
+def _doubles(data: bytes) -> Record:
+    return Record(None, np.frombuffer(data, "<f8").tolist() if len(data) % 8 == 0 else shown(data))
 
 
 def _covers(pattern: str, subject: str) -> bool:

@@ -1,0 +1,118 @@
+"""What arrives: a field that cannot be read is missing, a record that cannot be is told."""
+
+import json
+
+import numpy as np
+import pytest
+
+from adlib.reading.options import Reading
+from adlib.reading.records import Records
+
+NAN = np.nan
+
+
+def read(lines, features=None, reading=None, **how):
+    """Times, values (None: poison) and notes; lines come one by one, as from a slow sensor."""
+    notes = []
+    records = Records(features, reading or Reading(), notes.append, **how)
+    found = [record for line in lines for record in records.lines([line.encode()])]
+    found += records.lines([], end=True)
+    again = Records(features, reading or Reading(), lambda _: None, **how).lines(
+        [line.encode() for line in lines], end=True)
+    values = [record.values if record.is_whole else None for record in found]
+    np.testing.assert_array_equal(
+        [v for v in values if v], [r.values for r in again if r.is_whole])  # however they come
+    return [record.time for record in found], values, notes
+
+
+def messages(payloads, features=None, reading=None, **how):
+    notes = []
+    records = Records(features, reading or Reading(), notes.append, **how)
+    found = [records.message(p if isinstance(p, bytes) else p.encode()) for p in payloads]
+    return [r.time for r in found], [r.values if r.is_whole else None for r in found], notes
+
+
+@pytest.mark.parametrize(("row", "values"), [
+    ('{"x": 1, "y": 2}', [1, 2]), ('{"y": "317.3988", "x": "-1e3", "z": 7}', [-1000, 317.3988]),
+    ('{"x": true, "y": false}', [1, 0]), ('{"x": null, "y": "N/A"}', [NAN, NAN]),
+    ('{"y": 2}', [NAN, 2]), ('{"up": 1}', None), ('{"x": "???", "y": 2}', [NAN, 2]),
+    ('{"x": {"v": 1}, "y": [2]}', [NAN, NAN]), ('[1, "2"]', [1, 2]), ('[1, "?"]', [1, NAN]),
+    ('{"x": 1e999, "y": "1_0"}', [NAN, NAN]), ('{"x": -999, "y": "-999"}', [-999, -999]),
+    ('{"x": ' + "9" * 400 + ', "y": 2}', [NAN, 2]),
+    ("oops", None), ('{"x": 1', None), ('"x"', None), ("[" * 2000, None), ("", None)])
+def test_json_records(row, values):
+    first = '{"x": 0, "y": 0}'
+    (_, found), _, _ = messages([first, row], ["x", "y"])[1], None, None
+    np.testing.assert_array_equal(found, values) if values else None
+    assert (found is None) == (values is None)
+    if row:
+        found = read([first, row], ["x", "y"])[1][1]
+        np.testing.assert_array_equal(found, values) if values else None
+        assert (found is None) == (values is None)
+
+
+def test_told_words_and_numbers_are_missing_and_three_others_are_told():
+    rows = [json.dumps({"x": x}) for x in (1, -999, "?", "bad", "worse", "broken", "off", 2)]
+    _, values, notes = read(rows, ["x"], Reading(na_values=[-999, "?"]))
+    np.testing.assert_array_equal(np.ravel(values), [1, NAN, NAN, NAN, NAN, NAN, NAN, 2])
+    assert [note[:24] for note in notes] == [
+        "field 'x' holds 'bad', w", "field 'x' holds 'worse',", "field 'x' holds 'broken'",
+        "further fields that cann"]
+
+
+@pytest.mark.parametrize("broken", ["garbage", '{"error": "starting"}', '{"x": ', "[]"])
+def test_a_broken_first_record_fixes_nothing(broken):
+    rows = ['{"at": "up", "time": 1700000000, "x": "1,5", "z": 2}', '{"x": "2,5", "z": 3}']
+    for take in (read, messages):
+        times, values, notes = take([broken, *rows])
+        assert values == [None, [1.5, 2], [2.5, 3]] and times == [None, 1.7e9, None]
+        assert any("'at'" in note for note in notes)
+
+
+def test_lines_of_a_table_are_as_in_a_file():
+    lines = ["Datum;Zeit;x;y", "31.12.2024;10:00;20,126;5,602", "31.12.2024;10:01;1.020,5;",
+             "31.12.2024;;1;2;3;4", "01.01.2025;00:00;-;7"]
+    times, values, notes = read(lines, ["y", "x"], Reading(time_column=["Datum", "Zeit"],
+                                                           time_zone="Europe/Berlin"))
+    np.testing.assert_array_equal(np.vstack([v for v in values if v]), [
+        [5.602, 20.126], [NAN, 1020.5], [7, NAN]])
+    assert values[2] is None and times[:2] + times[3:] == [1735635600, 1735635660, 1735686000]
+    assert any("'-'" in note for note in notes)
+
+
+def test_a_table_without_header_or_with_one_that_no_row_fits():
+    assert read(["1,2", "3,4"], ["a", "b"])[1] == [[1, 2], [3, 4]]
+    assert read(["2024-01-01,2", "2024-01-02,4"], ["x1"])[:2] == (
+        [1704067200, 1704153600], [[2], [4]])
+    assert read(["a,b", "oops", "oops"], ["a", "b"])[1] == [None, None]
+    with pytest.raises(ValueError, match="no column 'c', only a, b"):
+        read(["a,b", "1,2"], ["a", "c"])
+
+
+def test_what_the_history_showed_is_used_where_the_stream_leaves_it_open():
+    known = {"decimal": ",", "time_column": ["when"], "clock": {"kind": "dates", "order": "day"}}
+    row = '{"when": "03/04/2024 10:00", "x": "1.234"}'
+    times, values, _ = messages([row], ["x"], recognised=known)
+    assert (times, values) == ([1712138400.0], [[1234]])
+    times, values, _ = messages([row], ["x"], Reading(time_column="when", decimal="."))
+    assert (times, values) == ([1709546400.0], [[1.234]])
+    times, _, _ = messages(['{"when": 1712138400000, "x": 1}'], ["x"], recognised=known)
+    assert times == [1712138400.0]
+    times, _, _ = messages(['{"Timestamp": 1712138400, "x": 1}'], ["x"], recognised=known)
+    assert times == [1712138400.0]
+
+
+def test_a_second_entity_ends_the_stream():
+    rows = ['{"id": "a", "x": 1}', '{"id": "a", "x": 2}', '{"x": 3}', '{"id": "b", "x": 4}']
+    reading = Reading(entity_column="id")
+    assert messages(rows[:3], ["x"], reading)[1] == [[1], [2], [3]]
+    with pytest.raises(ValueError, match="'id' holds 'a' and 'b'; one engine"):
+        read(rows, ["x"], reading)
+
+
+def test_messages_may_be_lines_of_numbers():
+    _, values, _ = messages(["oops", "1,5;2", "20,126;5,602", "?;1", "17"], ["x", "y"])
+    assert values[0] is None
+    np.testing.assert_array_equal(np.vstack(values[1:4]), [[1.5, 2], [20.126, 5.602], [NAN, 1]])
+    assert messages(["17.5"], ["x"])[1] == [[17.5]]
+    assert messages([b"\xff\xfe", b"[1]"], ["x"])[1] == [None, [1]]
