@@ -211,6 +211,49 @@ def test_time_that_goes_back_is_raised():
     assert [w.time for w in windows] == [0.0, 60.0, 120.0]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("stamps, times", [
+    ([np.nan, 1.7e9], [0, 1.7e9]),
+    ([np.inf, 1e300, -1e300, 1.7e9], [0, 0, 0, 1.7e9]),
+    (["poison", np.nan, 1.7e9], [0, 0, 1.7e9]),
+    ([1.7e9, 1e300, 1.7e9 + 1], [1.7e9, 1.7e9, 1.7e9 + 1]),
+    ([1.7e9, 4e9, 1.7e9 + 1, -np.inf], [1.7e9, 1.7e9, 1.7e9 + 1, 1.7e9 + 1]),
+    ([0.0, 1.7e9, 1.7e9 + 1], [0, 0, 1.7e9 + 1]),  # its clock was set
+])  # fmt: skip
+def test_an_absurd_time_stamp_is_an_event_and_never_the_clock(stamps, times, restarts):
+    processor, windows, events = StreamProcessor(1, 1, n_features=2), [], []
+    for seq, stamp in enumerate(stamps):
+        poison = stamp == "poison"
+        found, said = feed(processor, Sample(seq, None if poison else stamp,
+                                             "?" if poison else rows(1)))
+        windows, events = windows + found, events + said
+        if restarts:
+            state, processor = processor.state(), StreamProcessor(1, 1, n_features=2)
+            processor.restore(state)
+    assert [w.time for w in windows] == times
+    assert [w.valid for w in windows] == [stamp != "poison" for stamp in stamps]
+    wrong = [seq for seq, (stamp, time) in enumerate(zip(stamps, times, strict=True))
+             if stamp != time]
+    assert [e.start for e in events] == wrong and all(np.isfinite(e.time) for e in events)
+
+
+@pytest.mark.parametrize("stamp", [np.nan, np.inf, 1e300, "yesterday", [], None, [np.nan, 5.0]])
+def test_events_have_a_finite_time(stamp):
+    processor = StreamProcessor(1, 1)
+    assert processor.event("dropped", 3, 5, stamp, "the queue was full").time in (0, 3)
+    feed(processor, Sample(3, 1.7e9, rows(1)))
+    assert processor.event("dropped", 4, 5, stamp, "the queue was full").time == 1.7e9
+
+
+def test_a_clock_that_an_older_version_kept_absurd_is_forgotten():
+    processor = StreamProcessor(1, 1)
+    feed(processor, Sample(0, 5.0, rows(1)))
+    processor.restore({key: value for key, value in processor.state().items()
+                       if key not in ("believed", "doubted")} | {"last_time": 1e300})
+    windows, events = feed(processor, Sample(1, 1.7e9, rows(1)))
+    assert [w.time for w in windows] == [1.7e9] and not events
+
+
 def test_stuck_features_are_named_once():
     X = rows(60)
     X[20:50, 1] = X[20, 1]

@@ -26,7 +26,7 @@ from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
-from adlib.realtime.inbox import Inbox, last_of, length_of, time_of
+from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker
@@ -324,9 +324,8 @@ class RealTimeAnomalyDetector:
         if self.store is not None:
             self._manager.apply(self.store.operator_state(stream, before))
         verdicts, quality = self.judge(items, flush=flush)
-        quality += [QualityEvent(stream, "dropped", int(item.seq or 0), last_of(item),
-                                 time_of(item, config.sampling_period), "the queue was full")
-                    for item in lost]
+        quality += [self._processor.event("dropped", int(item.seq or 0), last_of(item), item.time,
+                                          "the queue was full") for item in lost]
         events, found = [], []
         for verdict in verdicts:
             events += self._manager.step(verdict)

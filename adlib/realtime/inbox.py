@@ -127,7 +127,3 @@ def length_of(sample: Sample) -> int:
 
 def last_of(sample: Sample) -> int:
     return int(sample.seq or 0) + length_of(sample) - 1
-
-
-def time_of(sample: Sample, period: float) -> float:
-    return (sample.seq or 0) * period if sample.time is None else float(np.ravel(sample.time)[0])

@@ -15,7 +15,9 @@ what            becomes of it
 `duplicate`     a sequence number that was already taken: skipped
 `late`          arrives after its gap was declared, or before the stream's first sample: skipped
 `out_of_order`  waits for its predecessors where ``reorder`` allows (repaired), else makes a gap. A
-                time stamp that goes back is raised to its predecessor's (repaired)
+                time stamp that goes back is raised to its predecessor's (repaired), as is one that
+                is no time, beyond the years 1678 to 2261, or ten years ahead of its predecessor
+                unless the next is there too: it is never the clock
 `stuck`         a feature without change for more than ``stuck`` samples: its windows are judged,
                 but only to accuse: one that is not flagged is *not judged*, never normal
 `dropped`       the queue was full and the overflow policy says drop: a gap follows
@@ -25,6 +27,7 @@ what            becomes of it
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -39,6 +42,8 @@ from adlib.realtime.events import QualityEvent, QualityKind
 
 Rows = NDArray[np.float64]
 _REMEMBERED = 256  # gaps in which a late sample is known from a duplicate
+_LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
+_LEAP = 10 * 366 * 86_400.0  # seconds that a clock is not believed to jump
 _NAMED = 5  # features that the detail of an event names
 
 
@@ -168,6 +173,8 @@ class StreamProcessor:
         self._waiting = 0
         self._ticket = count()
         self._last_time, self._stamped = -np.inf, False
+        # the highest time stamp, and the last one that was too far ahead of it
+        self._believed, self._doubted = -np.inf, np.nan
         if n_features is not None:
             self._begin(n_features)
 
@@ -239,9 +246,9 @@ class StreamProcessor:
             if self._first is None:
                 self._first = self._next = seq
             if fault:
-                events.append(self._event("poison", seq, seq + len(rows) - 1, time, fault))
+                events.append(self.event("poison", seq, seq + len(rows) - 1, time, fault))
             if self._heap and seq < self._heap[0][0]:
-                events.append(self._event("out_of_order", seq, seq + len(rows) - 1, time,
+                events.append(self.event("out_of_order", seq, seq + len(rows) - 1, time,
                                           "arrived after its successors: put in its place"))
             heapq.heappush(self._heap, (seq, next(self._ticket), time, rows, not fault))
             self._waiting += len(rows)
@@ -318,7 +325,7 @@ class StreamProcessor:
                 time = None if time is None else time[old:]
             elif seq > self._next:
                 missing = seq - self._next
-                events.append(self._event("gap", self._next, seq - 1, time,
+                events.append(self.event("gap", self._next, seq - 1, time,
                                           f"{missing} samples never came"))
                 self._gaps.append((self._next, seq - 1))
                 n = min(missing, self._back)  # nothing reaches further back
@@ -329,14 +336,33 @@ class StreamProcessor:
 
     def _old(self, start: int, end: int, time: Any) -> QualityEvent:
         late = start < (self._first or 0) or any(a <= end and start <= b for a, b in self._gaps)
-        return self._event("late" if late else "duplicate", start, end, time,
+        return self.event("late" if late else "duplicate", start, end, time,
                            f"{end - start + 1} samples skipped")
 
-    def _event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
-               ) -> QualityEvent:
-        at = (np.ravel(time)[0] if time is not None else
-              self._last_time if self._stamped else start * self.period)
-        if not np.isfinite(at):  # stamped without a time, and nothing known yet
+    def event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
+              ) -> QualityEvent:
+        """What is wrong with some samples, at their first time stamp or at the time that is known.
+
+        Parameters
+        ----------
+        kind : str
+            See the table of this module.
+        start, end : int
+            Sequence numbers of the first and the last sample.
+        time : float, array or None
+            Their time stamps, whatever they are.
+        detail : str
+
+        Returns
+        -------
+        QualityEvent
+            With a finite time.
+        """
+        at = self._last_time if self._stamped else start * self.period
+        if time is not None:
+            with suppress(IndexError, TypeError, ValueError):
+                at = _seconds(time).ravel()[0]
+        if not np.isfinite(at):  # no time, and none known yet
             at = max(self._last_time, 0.0)
         return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
 
@@ -357,6 +383,7 @@ class StreamProcessor:
             values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
             real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
         if n:
+            self._doubt(time, stamped)
             self._order_time(seq, time, stamped, events)
             known, before = np.isfinite(values), self._filled
             values, valid = self._fill(seq, time, values, known, news, events)
@@ -386,12 +413,30 @@ class StreamProcessor:
         back = ~(time >= highest)
         wrong = np.flatnonzero(back & stamped)
         if len(wrong):
-            events.append(self._event(
+            events.append(self.event(
                 "out_of_order", seq[wrong[0]], seq[wrong[-1]], highest[wrong[0]],
-                f"{len(wrong)} time stamps go back, or are none"))
+                f"{len(wrong)} time stamps go back, jump by years, or are none"))
         if back.any():
             time[back] = np.where(np.isfinite(highest[back]), highest[back], 0.0)
-        self._last_time = time[-1]
+        self._last_time = highest[-1]  # where nothing was known, nothing is
+
+    def _doubt(self, time: Rows, stamped: NDArray[np.bool_]) -> None:
+        """Take away time stamps that are years ahead of those before them, in place.
+
+        Where the next one is there too, the clock was set, and that one is believed.
+        """
+        stamps = np.where(stamped, time, np.nan)
+        highest = np.fmax.accumulate(np.concatenate([[self._believed], stamps]))
+        before = highest[:-1]
+        if not (np.isfinite(before) & (stamps > before + _LEAP)).any():  # nearly always
+            self._believed = float(highest[-1])
+            return
+        for k in np.flatnonzero(~np.isnan(stamps)):
+            ahead = np.isfinite(self._believed) and time[k] > self._believed + _LEAP
+            if ahead and not 0 <= time[k] - self._doubted <= _LEAP:
+                self._doubted, time[k] = float(time[k]), np.nan
+            else:
+                self._believed = max(self._believed, float(time[k]))
 
     def _fill(self, seq: NDArray, time: Rows, values: Rows, known: NDArray, news: NDArray,
               events: list[QualityEvent]) -> tuple[Rows, NDArray[np.bool_]]:
@@ -406,7 +451,7 @@ class StreamProcessor:
         before = np.vstack([self._absent > 0, missing[:-1]])
         onsets = missing.any(axis=1) & ~before.any(axis=1) & news
         for i in np.flatnonzero(onsets):
-            events.append(self._event("nan", seq[i], seq[i], time[i],
+            events.append(self.event("nan", seq[i], seq[i], time[i],
                                       f"missing: {self._names(missing[i])}"))
         filled = np.where(last < 0, self._filled, values[np.maximum(last, 0),
                                                          np.arange(values.shape[1])])
@@ -425,7 +470,7 @@ class StreamProcessor:
         onset = same == np.floor(self.stuck) + 1
         for i in np.flatnonzero(onset.any(axis=1)):
             length = int(same[i][onset[i]].max())
-            events.append(self._event("stuck", seq[i] - length + 1, seq[i], time[i],
+            events.append(self.event("stuck", seq[i] - length + 1, seq[i], time[i],
                                       f"no change for {length} samples: {self._names(onset[i])}"))
         return np.logical_or.reduce(same > self.stuck, axis=1)
 
@@ -443,13 +488,18 @@ class StreamProcessor:
         arrays = {} if self.n_features is None else {
             name: getattr(self, f"_{name}").copy() for name in _ARRAYS}
         return {"first": self._first, "next": self._next, "gaps": [list(gap) for gap in self._gaps],
-                "last_time": float(self._last_time), "stamped": self._stamped, **arrays}
+                "last_time": float(self._last_time), "stamped": self._stamped,
+                "believed": self._believed, "doubted": self._doubted, **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another processor of the same parameters was."""
         self._first, self._next = state["first"], state["next"]
         self._gaps = deque(map(tuple, state["gaps"]), maxlen=_REMEMBERED)
         self._last_time, self._stamped = state["last_time"], state["stamped"]
+        if self._stamped and not abs(self._last_time) < _LATEST:  # kept by an older version
+            self._last_time = -np.inf
+        self._believed = state.get("believed", self._last_time if self._stamped else -np.inf)
+        self._doubted = state.get("doubted", np.nan)
         self._heap, self._waiting = [], 0
         if "values" in state:
             self.n_features = state["values"].shape[1]
@@ -473,8 +523,8 @@ _ARRAYS = ("seq", "time", "values", "valid", "still", "filled", "absent", "same"
 
 
 def _seconds(stamps: Any) -> Rows:
-    """POSIX seconds; NaN where a stamp is none."""
+    """POSIX seconds; NaN where a stamp is none, or in no year that can be written."""
     time = np.asarray(stamps)
     if time.dtype.kind not in "fiub":  # datetime64 has a unit that nobody would see
         raise TypeError(f"time must be POSIX seconds, got dtype {time.dtype}")
-    return np.where(np.isfinite(time), time, np.nan)
+    return np.where(np.abs(time) < _LATEST, time, np.nan)
