@@ -340,14 +340,13 @@ def _codes(column: pd.Series) -> NDArray[np.intp] | None:
 
 def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Sequence[Any],
                  repeated: int) -> None:
-    """Refuse rows of several machines: each in a block of rows, or each with the same stamps."""
+    """Refuse rows of several machines: times begin anew with each, or are the same."""
     falls = time[1:] < time[:-1]
     # texts first: a number is a measurement more often than the number of a machine
     names = [c for c in map(str, frame) if c not in taken]
     for name in sorted(names, key=lambda c: pd.api.types.is_numeric_dtype(frame[c])):
-        named = bool(ENTITY_WORDS & set(tokens(name)))
-        codes = _codes(frame[name]) if named or repeated or falls.any() else None
-        how = "" if codes is None else _telling(codes, time, falls, repeated, named)
+        codes = _codes(frame[name]) if repeated or falls.any() else None
+        how = "" if codes is None else _telling(codes, time, falls, repeated)
         if codes is not None and how:
             raise ValueError(
                 f"{how} the {codes.max() + 1} values of column {name!r}, so the file holds several "
@@ -356,16 +355,14 @@ def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Seque
 
 
 def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArray[np.bool_],
-             repeated: int, named: bool) -> str:
+             repeated: int) -> str:
     """How a column tells several machines apart; "" where it does not."""
     n, changes = codes.max() + 1, codes[1:] != codes[:-1]
     if repeated >= MANY * len(time) and n == pd.Series(time).value_counts().max() and not (
             pd.DataFrame({"time": time, "of": codes}).duplicated().any()):
         return f"{repeated} timestamps are repeated with"
-    if changes.sum() == n - 1 and (falls <= changes).all():
-        return "times begin anew with" if falls.any() else (
-            "blocks of rows differ by" if named and 5 * n <= len(codes) else "")
-    return ""
+    begin_anew = falls.any() and changes.sum() == n - 1 and (falls <= changes).all()
+    return "times begin anew with" if begin_anew else ""
 
 
 def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],
