@@ -9,10 +9,9 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from csv import Error as CsvError
 from csv import reader as csv_reader
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,6 @@ from adlib.reading.options import Note, Reading
 HEAD = 100  # lines that decide what a table looks like
 ALONE = "\x1f"  # what separates the cells of a table with one column
 SEPARATORS = ";\t|, "  # where two would do, the first
-_END = "\x02\x03"  # a line after the last: a quote that is open swallows it
 OPEN_LINES = 20  # lines of a stream that may belong to one quoted cell
 
 _number = re.compile(
@@ -44,6 +42,8 @@ _date = re.compile(
 _is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?])").match
 _is_json = re.compile(r'\s*(\{|\[\s*($|[-\d"\[{\]]|null|true|false))').match
 _surrogate = re.compile("[\udc80-\udcff]").search
+
+_QUOTED = rb'"[^"]*(?:""[^"]*)*"(?=[%s\n]|\Z)'
 
 
 class Raw(NamedTuple):
@@ -162,8 +162,9 @@ def _parquet(data: bytes) -> pd.DataFrame:
 
 # --- JSON -------------------------------------------------------------------------------------
 
-def _flat(value: Any) -> list[Any]:
-    """Rows in a JSON value: itself, or those in an array of objects or of arrays."""
+def _rows_of(text: str | bytes) -> list[Any]:
+    """Rows in JSON: one object or array, or those in an array of objects or of arrays."""
+    value = json.loads(text)
     if isinstance(value, list) and value and all(isinstance(v, dict | list) for v in value):
         return value
     if not isinstance(value, dict | list):
@@ -176,10 +177,10 @@ def _json_rows(data: bytes) -> list[Any]:
     for k, line in enumerate(data.split(b"\n")):
         try:
             if line.strip():
-                rows += _flat(json.loads(line))
+                rows += _rows_of(line)
         except (ValueError, RecursionError) as error:
             try:
-                return _flat(json.loads(data))
+                return _rows_of(data)
             except (ValueError, RecursionError):
                 raise ValueError(f"line {k + 1} is not readable as JSON ({error}); write one "
                                  "object per line") from error
@@ -232,51 +233,44 @@ def _named(cells: Sequence[str]) -> list[str]:
     return names
 
 
-def _records(lines: Iterable[str], separator: str
-             ) -> Iterator[tuple[int, int, list[str] | None]]:
-    """The line each record begins in, the one after it, and its cells.
+def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, list[str] | None]]:
+    """The line each record begins in, the one after it, and its cells; blank lines are none.
 
-    Where a quote is wrong there are no cells and nothing follows; it may still be closed where the
-    line after it is the last.
+    A wrong quote spoils its own line alone, which then has no cells; it may still be closed where
+    the line after it is beyond the last.
     """
     if separator == " ":
-        lines = (line.replace("\t", " ").strip() for line in lines)
+        lines = [line.replace("\t", " ").strip() for line in lines]
     how: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True}
-    recent: list[str] = []
-    reader = csv_reader(_kept(lines, recent), **how)
     begin = 0
-    try:
-        for row in reader:
-            if row and row[-1].endswith(_END):
-                if row != [_END]:
-                    yield begin, reader.line_num - 1, None
-                return
-            if reader.line_num - begin > 1:  # where the quote of another cell closed it, a text
-                list(csv_reader(recent, strict=True, **how))  # goes on behind: an error
-            yield begin, reader.line_num, [cell.strip() for cell in row]
-            begin = reader.line_num
-            recent.clear()
-    except CsvError:  # or a cell as long as a file
-        yield begin, begin + 1, None
+    while begin < len(lines):
+        start, after, recent = begin, begin + 1, list[str]()
+        reader = csv_reader(_kept(lines, start, recent), **how)
+        try:
+            for row in reader:
+                after = start + reader.line_num
+                if after > len(lines):
+                    break
+                if after > begin + 1:  # a text goes on behind the quote of another: an error
+                    list(csv_reader(recent, strict=True, **how))
+                cells = [cell.strip() for cell in row]
+                if len(cells) > 1 or any(cells):
+                    yield begin, after, cells
+                begin = after
+                recent.clear()
+        except CsvError:  # or a cell as long as a file
+            after = begin + 1
+        if begin < len(lines):
+            yield begin, after, None
+            begin += 1
 
 
-def _kept(lines: Iterable[str], recent: list[str]) -> Iterator[str]:
-    for line in chain(lines, [_END]):
-        recent.append(f"{line}\n")
+def _kept(lines: Sequence[str], start: int, recent: list[str]) -> Iterator[str]:
+    """Lines one after the other, each remembered, and a blank one: an open quote swallows it."""
+    for k in range(start, len(lines)):
+        recent.append(lines[k] + "\n")
         yield recent[-1]
-
-
-def _sound(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, list[str] | None]]:
-    """The same, going on after each line whose quote is wrong."""
-    start = 0
-    while start < len(lines):
-        for begin, after, cells in _records(lines[start:], separator):
-            yield start + begin, start + after, cells
-            if cells is None:
-                start += begin + 1
-                break
-        else:
-            return
+    yield "\n"
 
 
 class _Row(NamedTuple):
@@ -301,10 +295,10 @@ class _Head:
 
     def __init__(self, lines: Sequence[str], separator: str, reading: Reading):
         self.separator, self.reading = separator, reading
-        records = list(_sound(lines, separator))
+        records = list(_records(lines, separator))
         missing = NA_WORDS.union(map(str, reading.na_values))
         self.rows = [_Row(k, cells, [_kind(cell, missing) for cell in cells])
-                     for k, _, cells in records if cells and (cells[0] or len(cells) > 1)]
+                     for k, _, cells in records if cells]
         self.broken = [k for k, _, cells in records if cells is None]
         self._end = len(lines)
         widths = [len(row.cells) for row in self.rows]
@@ -526,7 +520,9 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
     """The rows of a table, by pandas, after a look at their widths."""
     data, mark = data[_end_of(data, table.start) :], table.separator.encode()
     if mark == b" ":
-        data = re.sub(rb"[ \t]+", b" ", data).strip(b" ")
+        data = data.replace(b"\t", b" ").strip(b" ")
+        while b"  " in data:
+            data = data.replace(b"  ", b" ")
         data = data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
     elif len(mark) > 1:
         data, mark = data.replace(mark, b"\x1e"), b"\x1e"
@@ -590,6 +586,8 @@ def _is_regular(data: bytes, mark: bytes, table: _Table) -> bool:
     """Whether all lines are rows of the same width."""
     usual = mark * (table.width - 1) + b"\n"
     shape = _skeleton(data, mark)
+    if b'"' in shape:  # cells with separators or line ends in them
+        shape = _skeleton(re.sub(_QUOTED % re.escape(mark), b"", data), mark)
     shape += b"\n" * (not data.endswith(b"\n"))
     comments = table.has_comments and (data.startswith(b"#") or b"#" in data and b"\n#" in data)
     return not comments and not (table.header and table.header.encode() in data) and (
@@ -633,13 +631,12 @@ def _odd_rows(lines: list[bytes], mark: str, table: _Table, number: int
         usual = mark.encode() * (table.width - 1)
         wanted = [k for k, shape in enumerate(shapes.split(b"\n"))
                   if shape != usual or lines[k] == header or lines[k][:1] == b"#"]
-    for begin, _, cells in _records((lines[k].decode() for k in wanted), mark):
+    for begin, _, cells in _records([lines[k].decode() for k in wanted], mark):
         k = wanted[begin]
         if cells is None:
             raise ValueError(f"a quote in line {number + k} is never closed; close it, or double "
                              "it where it belongs to a text")
-        if cells and (cells[0] or len(cells) > 1):
-            yield k, cells
+        yield k, cells
 
 
 # --- lines that arrive ------------------------------------------------------------------------
@@ -755,28 +752,28 @@ class Lines:
 
     def _json(self, texts: list[str], end: bool) -> list[Any]:
         rows: list[Any] = []
-        for text in texts:
-            if text.strip():
-                try:
-                    rows += _flat(json.loads(text.encode().decode()))
-                except (ValueError, RecursionError):
-                    rows.append(_shown(text))
+        for text in filter(str.strip, texts):
+            try:
+                text.encode()  # refuses what was not decoded
+                rows += _rows_of(text)
+            except (ValueError, RecursionError):
+                rows.append(_shown(text))
         return rows
 
     def _rows(self, texts: list[str], end: bool) -> list[Any]:
         assert self._table
         names, width = self._table.names, len(self._table.names)
         rows: list[Any] = []
-        for begin, after, cells in _sound(texts, self.separator):
-            text = texts[begin]
-            if cells is None and after == len(texts) and after - begin <= OPEN_LINES and not end:
+        for begin, after, cells in _records(texts, self.separator):
+            text = "\n".join(texts[begin:after])
+            if cells is None and not end and len(texts) < after <= begin + OPEN_LINES + 1:
                 self._held = texts[begin:]
                 break
-            if cells and len(cells) == width and not self._unusual(text):
+            if cells is None:
+                rows.append(_shown(texts[begin]))
+            elif len(cells) == width and not self._unusual(text):
                 rows.append(dict(zip(names, cells, strict=True)))
-            elif cells is None:
-                rows.append(_shown(text))
-            elif cells and (cells[0] or len(cells) > 1):
+            else:
                 self._odd(text, cells, rows)
         return rows
 
