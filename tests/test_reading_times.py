@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adlib.reading.options import Reading
 from adlib.reading.times import Clock, find_time, joined
@@ -110,6 +112,32 @@ def test_what_is_recognised_is_noted(cells, options, times, words):
     assert len(notes) == bool(words) and all(words in note for note in notes)
 
 
+STYLES = [
+    "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S.%f+0000", "%Y-%m-%d %H:%M:%S", "%Y%m%d%H%M%S",
+    "%Y/%m/%d %H:%M", "%d.%m.%Y %H:%M:%S", "%d/%m/%y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%Y%m%d",
+    "%d-%b-%Y %H:%M:%S", "%B %d, %Y %H:%M", "%a, %d %b %Y %H:%M:%S +0000", "%d/%b/%Y:%H:%M:%S GMT",
+    "%a %b %d %H:%M:%S %Y", "s", "ms", "us", "ns",
+]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(320_000_000_000_000, 4_000_000_000_000_000), min_size=1, max_size=6),
+       st.sampled_from(STYLES), st.booleans())
+def test_a_column_is_read_back_whatever_its_style(stamps, style, padded):
+    times = pd.to_datetime([*stamps, 1_735_603_200_000_000], unit="us")  # the last of December
+    if style in ("s", "ms", "us", "ns"):
+        factor = {"s": 1e-6, "ms": 1e-3, "us": 1, "ns": 1000}[style]
+        texts = [str(round(stamp * factor)) for stamp in times.as_unit("us").asi8.tolist()]
+        expected = pd.to_datetime([int(text) for text in texts], unit=style)
+    else:
+        if "%y" in style:  # a year of two digits is one of 1969 to 2068
+            times = times[times.year < 2069]
+        texts = list(times.strftime(style))
+        expected = pd.to_datetime(texts, format=style, utc=True).tz_localize(None)
+    found, _ = read([f" {text} " for text in texts] if padded else texts)
+    assert [pd.Timestamp(time) for time in found] == list(expected)
+
+
 def test_a_stream_decides_by_what_came_and_says_what_contradicts():
     notes = []
     clock = Clock(Reading(), notes.append)
@@ -160,6 +188,7 @@ def test_columns_that_make_one_time_together(columns, text):
     ({"timestamp": [1704067201, 1704067200]}, ("timestamp",)),
     ({"time": [None, None], "x": [1, 2]}, ()),
     ({"runtime": [1, 2]}, ()),
+    ({"time": [10, 11, 12]}, ("time",)),
 ])  # fmt: skip
 def test_the_time_of_a_table_is_found_by_name_and_values(frame, names):
     assert find_time(pd.DataFrame(frame)) == names

@@ -490,11 +490,10 @@ def find_time(frame: pd.DataFrame) -> tuple[str, ...]:
         column = frame[name].dropna()
         head = column.head(1000)
         if len(head) and all(_of_day(str(cell).strip() or "-") for cell in head):
-            beside = [other for other in names if other != name
-                      and _kind_in(joined([frame[other].loc[head.index], head]))]
-            if beside:
-                return beside[0], name
-        elif (kind := _kind_in(head)) and (kind != "elapsed" or column.is_monotonic_increasing):
+            for other in names:
+                if other != name and _kind_in(joined([frame[other].loc[head.index], head])):
+                    return other, name
+        if (kind := _kind_in(head)) and (kind != "elapsed" or column.is_monotonic_increasing):
             return (name,)
     return ()
 
