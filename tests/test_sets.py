@@ -262,6 +262,18 @@ def test_two_machines_in_one_file_are_two_groups(files, layout):
     assert (whole.entity[:200] == whole.entity[0]).all() and whole.train_end == 200
 
 
+@pytest.mark.parametrize("name", ["machines", "machines_blocks", "machines_shifted",
+                                  "machines_numbers"])
+def test_small_files_of_several_machines(name):
+    path = notebooks.ROOT / "tests" / "data" / "reading" / f"{name}.csv"
+    frame = pd.read_csv(path)
+    data = load_csv(path, entity_column=frame.columns[1], train_rows=5)
+    assert data.train_end == 10 and data.feature_names == ("a",)
+    for i, (one, rows) in enumerate(frame.groupby(frame.columns[1])):
+        assert data.session_names[i] == str(one)
+        assert data.X[data.session == i, 0].tolist() == rows.a.tolist()
+
+
 def test_a_folder_or_list_is_a_data_set_for_each_file(files):
     sets = load_csv(files / "each", label_column="bad", train_rows=50)
     assert list(sets) == ["a", "b"] == [data.name for data in sets.values()]

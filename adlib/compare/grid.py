@@ -146,11 +146,13 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     a detector with ``smoothing`` counts for none: it may reach back into the rows that train.
     Online detectors need no gap: they get the rows from calibration on in one piece, in order, and
     score each before they learn it. Each recording (``session``) starts from a copy of what was
-    fitted. Where rows have no order (``Dataset.ordered``), they are judged by the frozen score.
+    fitted; a machine that has a history beside those of others, from a copy that learned its own.
+    All other detectors learn all histories together. Where rows have no order
+    (``Dataset.ordered``), they are judged by the frozen score.
 
     Where a data set consists of several recordings (``session``), the first rows of each are not
-    judged: as many as the purge gap, at least one. Their past lies in another recording. An event
-    never goes on from one into the next.
+    judged: as many as the purge gap, at least one. Their past lies in another recording or part. An
+    event never goes on from one into the next, and ``alarms_per_day`` are those of one machine.
 
     Examples
     --------
