@@ -159,11 +159,11 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
         kind = np.where(y, "anomaly", "")
     labelled = reading.label_column is not None or label_windows is not None
     special = [*columns, *told]
-    asked = reading.feature_columns or [c for c in map(str, frame) if c not in special]
-    numbers = Numbers.recognise([frame[c] for c in asked if c in frame], reading, raw.separator,
-                                note)
+    numbers = Numbers.recognise(_asked(frame, reading, special), reading, raw.separator, note)
     values, names = features(frame, reading, numbers, y if labelled else None, special, note,
                              texts=texts)
+    if time is None:
+        _perhaps_times(frame.drop(columns=[*special, *names]), reading, note)
     _perhaps_entities(frame, special, names, entity, note)
     if len(values.columns):
         sentinels(values, note)
@@ -177,6 +177,12 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
 def _plain(numbers: Numbers, columns: list[str], clock: Clock | None) -> dict[str, Any]:
     return {"decimal": numbers.decimal, "time_column": columns,
             "clock": None if clock is None else clock.to_dict()}
+
+
+def _asked(frame: pd.DataFrame, reading: Reading, special: Sequence[str]) -> list[pd.Series]:
+    """Columns that may be features."""
+    names = reading.feature_columns or [c for c in map(str, frame) if c not in special]
+    return [frame[c] for c in names if c in frame]
 
 
 def _at(rows: NDArray, values: Any) -> Any:
@@ -363,6 +369,15 @@ def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArr
         return f"{repeated} timestamps are repeated with"
     begin_anew = falls.any() and changes.sum() == n - 1 and (falls <= changes).all()
     return "times begin anew with" if begin_anew else ""
+
+
+def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
+    """Say which of the columns that were left out hold times, under names that do not tell."""
+    for name in map(str, unused if reading.time_column is None else ()):
+        written = unused[name].head().astype(str).str.contains(r"\d[-/.:]\d+[-/.: ]").all()
+        if written and find_time(unused[[name]].set_axis(TIME_NAMES[:1], axis=1)):
+            note(f"column {name!r} holds times: if they are those of the rows, pass "
+                 f"time_column={name!r}")
 
 
 def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],

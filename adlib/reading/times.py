@@ -241,6 +241,9 @@ class Clock:
     def _to_utc(self, found: np.ndarray, naive: np.ndarray) -> np.ndarray:
         """Local times as UTC where they name no offset; NaT in the hour that spring leaves out."""
         rows = np.flatnonzero(naive & ~np.isnat(found))
+        if len(rows) and not naive.all() and self._zone is None:
+            self._say("mixed", f"{len(rows)} of {len(naive)} times name no zone, as others do, and "
+                      "are read in UTC (time_zone names another)")
         if self._offsets is None or not len(rows):
             return found
         ns = found.view(np.int64).copy()
