@@ -130,7 +130,7 @@ class Records:
                 self._table = Lines(replace(
                     self._reading, separator=mark, header=True, skip_rows=0), self._note)
                 self._table.feed([header.encode()])
-                return [str(row[header]) for row in rows]
+                return [str(row[header]) if isinstance(row, dict) else row for row in rows]
         return rows
 
     def message(self, data: bytes) -> Record:
