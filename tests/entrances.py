@@ -247,7 +247,7 @@ def by_messages(payloads: list[bytes], folder: Path, options: dict[str, Any]) ->
     with warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always")
         try:
-            source.follow(engine.reading, engine.recognised)
+            engine._opened(source)  # tells it how to read
             consumer = jetstream._Consumer(source, source.records(engine.features_), -1)
             records = [consumer._record(k, np.nan, data) for k, data in enumerate(payloads)]
         except ValueError as error:

@@ -16,14 +16,10 @@ import yaml
 from reading_dialects import DIALECTS, EPOCH, rows
 
 from adlib.notebooks import ROOT
-from adlib.realtime.doors import files
 
 HERE = Path(__file__).parent / "data" / "reading"
 TABLE = yaml.safe_load((HERE / "cases.yaml").read_text(encoding="utf-8"))
 
-
-READY = hasattr(files, "one_series")
-everywhere = pytest.mark.skipif(not READY, reason="engines do not yet read by the same code")
 
 
 def _id(case):
@@ -89,13 +85,6 @@ def as_told(case, read):
     return wrong
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_case_is_read_as_told(name):
-    case = CASES[name]
-    read = entrances.by_function(HERE / case["file"], case.get("options", {}))
-    assert not as_told(case, read)
-
-
 @pytest.fixture(scope="module")
 def notebook():
     return entrances.Notebook()
@@ -126,9 +115,9 @@ def trickled(what, true, read):
         return [f"{what} refuses: {read.refusal}"]
     n = len(true.values)
     values, rest = read.values[:n], read.values[n:]
-    if len(values) < n or not np.isnan(rest).all():
+    if len(values) < n or np.isfinite(rest).any():
         return [f"{what}: {len(read.values)} rows, not {n}"]
-    found, absent = [], np.isnan(values)
+    found, absent = [], ~np.isfinite(values)
     if (wrong := (values != true.values) & ~absent).any():
         row = int(wrong.any(axis=1).argmax())
         found.append(f"{what}: row {row} is {values[row].tolist()}, not "
@@ -160,23 +149,26 @@ def messages(path, names):
     return [json.dumps(dict(zip(header, row, strict=True))).encode() for row in table]
 
 
-@everywhere
 @pytest.mark.parametrize("name", CASES)
 def test_entrances_agree(name, notebook, tmp_path, monkeypatch):
     case, number = CASES[name], list(CASES).index(name)
     path, options = HERE / case["file"], case.get("options", {})
     one = entrances.by_function(path, options)
     wrong = as_told(case, one)
-    wrong += differing("notebook 05", one, notebook.read(path, options))
+    shown = notebook.read(path, options)
+    wrong += differing("notebook 05", one, shown)
+    if shown.notes != one.notes and not shown.refusal:
+        wrong.append(f"notebook 05 notes {shown.notes}")
     commands = entrances.Commands(tmp_path, monkeypatch)
     ways = ("yaml", "flags") if number % 2 else ("flags", "yaml")
-    wrong += differing("fit", one, commands.fit(path, options, by=ways[0]))
+    fitted = commands.fit(path, options, by=ways[0])
+    wrong += differing("fit", one, fitted)
+    if fitted.notes != [note for note in one.notes if "rows of the history" not in note]:
+        wrong.append(f"fit notes {fitted.notes}, the function {one.notes}")
     wrong += differing("backtest", one, commands.backtest(path, options, by=ways[1]))
     if one.refusal is None:
         read = commands.run(path, options, by=ways[0])
         wrong += differing("run", one, read)
-        wrong += [f"run notes no {f!r}: {read.notes}" for f in says(
-            whole(case).get("notes", []), read.notes)]
     else:  # an engine knows its features: what was refused for another column may be read
         names = case.get("features", ["a", "b"])
         commands.model(names)
@@ -187,11 +179,13 @@ def test_entrances_agree(name, notebook, tmp_path, monkeypatch):
             named = entrances.by_function(path, {"missing": "keep"} | options | {
                 "feature_columns": names})
             wrong += differing("run", named, read)
-    if one.refusal is None and (payloads := messages(path, one.names)):
+    streamed = case.get("stream", name)
+    payloads = messages(path, one.names) if streamed and one.refusal is None else []
+    if payloads and len(payloads) == len(one.values):
         wrong += trickled("messages", one, entrances.by_messages(payloads, tmp_path, options))
-    if (stream := case.get("stream", name)) is not False and path.suffix not in PACKED:
-        true = one if stream == name else entrances.by_function(
-            HERE / CASES[stream]["file"], CASES[stream].get("options", {}))
+    if streamed and path.suffix not in PACKED:
+        true = one if streamed == name else entrances.by_function(
+            HERE / CASES[streamed]["file"], CASES[streamed].get("options", {}))
         if true.refusal is None:
             if one.refusal is not None:
                 commands.model(true.names)
@@ -263,22 +257,21 @@ def original(dialect, time, names, values):
 
 @pytest.mark.parametrize("dialect", DIALECTS, ids=lambda d: d.name)
 def test_dialects_read_back_equal(dialect, tmp_path, monkeypatch):
-    for seed in range(2):
-        time, names, values = rows(np.random.default_rng([seed, len(dialect.name)]))
-        path = tmp_path / ("table.csv" + ".gz" * dialect.gz)
-        path.write_bytes(dialect.write(time, names, values))
-        options = dialect.options | {"missing": "keep"}
-        told = original(dialect, time, names, values)
-        read = entrances.by_function(path, options)
-        assert not differing("load_csv", told, read)
-        if not READY:
-            continue
-        commands = entrances.Commands(tmp_path, monkeypatch)
-        commands.model(names)
-        assert not differing("run", told, commands.run(path, options))
-        if not dialect.gz:
-            assert not trickled("standard input", told, commands.run(
-                path, options, source="stdin", lines=path.read_bytes()))
+    time, names, values = rows(np.random.default_rng(len(dialect.name)))
+    path = tmp_path / ("table.csv" + ".gz" * dialect.gz)
+    path.write_bytes(dialect.write(time, names, values))
+    options = dialect.options | {"missing": "keep"}
+    told = original(dialect, time, names, values)
+    assert not differing("load_csv", told, entrances.by_function(path, options))
+    commands = entrances.Commands(tmp_path, monkeypatch)
+    commands.model(names)
+    assert not differing("run", told, commands.run(path, options))
+    if not dialect.gz:
+        read = commands.run(path, options, source="stdin", lines=path.read_bytes())
+        if dialect.encoding == "utf-16":  # no lines to be had before all is there
+            assert "UTF-16" in read.refusal
+        else:
+            assert not trickled("standard input", told, read)
 
 
 # -- an engine at work -----------------------------------------------------------------------------
@@ -310,7 +303,6 @@ def judged(commands, path, options, by):
     return [json.loads(line) for line in found[1].splitlines()], json.loads(found[2])
 
 
-@everywhere
 def test_an_engine_judges_alike_whatever_the_dialect(tmp_path, monkeypatch):
     commands = entrances.Commands(tmp_path, monkeypatch)
     time, names, values = recording()
@@ -331,18 +323,18 @@ def test_an_engine_judges_alike_whatever_the_dialect(tmp_path, monkeypatch):
         assert one == found["plain"], name
 
 
-@everywhere
 @pytest.mark.parametrize(("lines", "source", "code", "said"), [
     (b"a,b\n", "stdin", 1, "no window was judged: no row came"),
     (b"", "stdin", 1, "no window was judged: no row came"),
-    (b"oops\nno\n\xff\xfe\n" * 9, "stdin", 1, "no window was judged"),
+    (b"a,b\n" + b"oops\n\xff\xfe\n" * 9, "stdin", 1, "no window was judged"),
+    (b"oops\nno\n" * 9, "stdin", 2, "no column 'a'"),
     (b"a,b\n" + b"?,?\n" * 30, "stdin", 1, "no window was judged"),
     (b"a,b\n", "csv:{path}", 2, "table.csv: "),
     (b"a,b\n" + b"?,?\n" * 30, "csv:{path}", 2, "table.csv: "),
     (b"\x00\x01\x02" * 99, "csv:{path}", 2, "table.csv: "),
     (b"a,b\n" + b"1.5,2.5\n", "csv:{path}", 0, "")],
-    ids=("header", "nothing", "poison", "gaps", "header of a file", "gaps of a file", "binary",
-         "one row"))
+    ids=("header", "nothing", "poison", "no table", "gaps", "header of a file", "gaps of a file",
+         "binary", "one row"))
 def test_a_run_that_judged_nothing_fails_with_a_sentence(lines, source, code, said, tmp_path,
                                                          monkeypatch):
     commands = entrances.Commands(tmp_path, monkeypatch)
@@ -354,7 +346,8 @@ def test_a_run_that_judged_nothing_fails_with_a_sentence(lines, source, code, sa
         found, _, err = entrances.command(["run", "config.yaml", "--source",
                                            source.format(path=path)], tmp_path)
     assert found == code, err
-    assert any(line.startswith("run: ") and said in line for line in err.splitlines()) or not said
+    assert not said or any(
+        line.startswith("run: ") and said in line for line in err.splitlines()), err
 
 
 def test_a_run_that_skips_all_fails_with_a_sentence(tmp_path, monkeypatch):
@@ -371,10 +364,9 @@ def test_a_run_that_skips_all_fails_with_a_sentence(tmp_path, monkeypatch):
 # -- broken files ----------------------------------------------------------------------------------
 
 
-@everywhere
 def test_broken_files_are_read_or_refused_in_one_sentence():
     """In a process of its own, with a limit to its memory; by hand: reading_fuzz.py 300."""
-    amount = os.environ.get("ADLIB_FUZZ", "150x")
+    amount = os.environ.get("ADLIB_FUZZ", "60x")
     done = subprocess.run([sys.executable, ROOT / "tests" / "reading_fuzz.py", amount, "1"],
                           env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
                           text=True)
