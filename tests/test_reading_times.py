@@ -56,6 +56,7 @@ def test_one_moment_in_many_styles(cell):
     (["00:01:00.5"], {}, "time of day"),
     (["0 days 00:01:00"], {}, "a duration"),
     (["25:10:00"], {}, "a duration"),
+    (["00:15.2"], {}, "a duration"),
     (pd.Series(pd.to_timedelta([1, 2], unit="s")), {}, "a duration"),
     (["2024-01-01", "9999-12-31"], {}, "'9999-12-31' in data row 2 is beyond the years"),
     (["0001-01-01"], {}, "beyond the years 1678 to 2261"),
@@ -98,6 +99,7 @@ def test_what_is_no_time_is_refused_in_a_sentence(cells, options, words):
     ([0, 2.5], {}, ["1970-01-01", "1970-01-01T00:00:02.5"], "give time_unit"),
     ([0, 2500], {"time_unit": "ms"}, ["1970-01-01", "1970-01-01T00:00:02.5"], ""),
     ([20240101, 20240102], {}, ["2024-01-01", "2024-01-02"], "read as dates"),
+    (pd.Series([1749, 1750], name="Year"), {}, ["1749-01-01", "1750-01-01"], "read as dates"),
     ([1704067200123], {}, ["2024-01-01T00:00:00.123"], "milliseconds from 1970"),
     (["2024-01-01T24:00", "1949-03"], {}, ["2024-01-02", "1949-03-01"], "1949-03"),
     (["2024-07-01 02:00", "2024-07-01T02:00Z"], BERLIN, ["2024-07-01", "2024-07-01T02"], ""),
@@ -192,3 +194,8 @@ def test_columns_that_make_one_time_together(columns, text):
 ])  # fmt: skip
 def test_the_time_of_a_table_is_found_by_name_and_values(frame, names):
     assert find_time(pd.DataFrame(frame)) == names
+
+
+def test_days_of_a_spreadsheet_are_found_where_they_are_told():
+    frame = pd.DataFrame({"time": [45292.5, 45293.0]})
+    assert find_time(frame) == () and find_time(frame, Reading(time_unit="excel")) == ("time",)

@@ -269,8 +269,8 @@ class Records:
     def _found_time(self, rows: list[dict]) -> tuple[str, ...]:
         """Fields that are the time by their names and values, as in a file."""
         frame = pd.DataFrame(rows)
-        found = named_times(
-            frame[[c for c in frame if c not in (self.features or ())]].apply(_typed))
+        others = [c for c in frame if c not in (self.features or ())]
+        found = named_times(frame[others].apply(_typed), self._reading)
         if found:
             self._note(f"column {' and '.join(map(repr, found))} is taken as the time")
         return tuple(found)
@@ -285,7 +285,8 @@ class Records:
                 self._clock = Clock(self._reading, self._note, known)
                 return
         try:
-            self._clock = Clock.recognise(pd.Series(stamps), self._reading, self._note)
+            self._clock = Clock.recognise(
+                pd.Series(stamps, name=" ".join(self._time)), self._reading, self._note)
         except ValueError as error:  # the first records may be broken
             self._tell(str(error))
             self._clock = Clock(self._reading, self._note)

@@ -231,7 +231,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     require(frame, columns, "time_column")
     if by_name:
         taken = (reading.label_column, reading.entity_column, *(reading.feature_columns or ()))
-        columns = named_times(frame[[c for c in frame if c not in taken]])
+        columns = named_times(frame[[c for c in frame if c not in taken]], reading)
     if not columns:
         return [], None, None
     shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
@@ -261,12 +261,14 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     return columns, time, clock
 
 
-def named_times(frame: pd.DataFrame) -> list[str]:
+def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str]:
     """Columns that are named like a time and hold one.
 
     Parameters
     ----------
     frame : DataFrame
+    reading : Reading, default=None
+        Its ``time_unit`` is obeyed.
 
     Returns
     -------
@@ -282,8 +284,8 @@ def named_times(frame: pd.DataFrame) -> list[str]:
         return [names[part] for part in PARTS if part in names]
     nameless = "x0" in frame and list(frame) == [f"x{i}" for i in range(len(frame.columns))]
     if nameless and not pd.api.types.is_numeric_dtype(frame["x0"]):  # texts in front may be times
-        return ["x0"] if find_time(frame.rename(columns={"x0": TIME_NAMES[0]})) else []
-    return list(find_time(frame))
+        return ["x0"] if find_time(frame.rename(columns={"x0": TIME_NAMES[0]}), reading) else []
+    return list(find_time(frame, reading))
 
 
 def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:

@@ -73,7 +73,8 @@ _time = re.compile(_TIME, _FLAGS).fullmatch
 _dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)t|,?\s+|:)(\d.*))?", _FLAGS).fullmatch
 _year_last = re.compile(rf"{_WEEKDAY}({_MONTH}\s+\d+)\s+(\d+:\d+:\d+(?:\s+[a-z]+)?)\s+(\d{{4}})",
                         _FLAGS).fullmatch
-_is_duration = re.compile(r"-?\d+ days?\b.*|-?p(?:\d.*|t\d.*)|\d+:\d\d:\d\d.*", _FLAGS).fullmatch
+_is_duration = re.compile(r"-?\d+ days?\b.*|-?pt?\d.*|\d+:\d\d(?::\d\d)?(?:[.,]\d+)?",
+                          _FLAGS).fullmatch
 
 
 class Clock:
@@ -221,9 +222,9 @@ class Clock:
         """Numbers in UTC, NaT for what is none."""
         found = np.full(len(values), np.datetime64("NaT", "ns"))
         good = (values >= 0) & (values < np.inf)
-        if self._kind == "compact":
+        if self._kind in ("year", "compact"):
             texts = pd.Series(np.where(good, values, 0)).astype(np.int64).astype(str)
-            return self._texts(texts.str.replace(
+            return self._texts(texts + "-01" if self._kind == "year" else texts.str.replace(
                 r"^(\d{4})(\d\d)(\d\d)", r"\1-\2-\3 ", regex=True).str.strip())
         if self._kind == "excel":
             good &= (values >= 1) & (values < _BOUND / 86_400)
@@ -370,28 +371,31 @@ class Clock:
     def _kind_of(self, values: np.ndarray, cells: Any) -> None:
         """Recognise what numbers count."""
         good = (values >= 0) & (values < np.inf)
-        told = self._told
-        if not good.any() or (told in _PER and self._kind == "elapsed"):
+        if not good.any() or (self._told in _PER and self._kind == "elapsed"):
             return
-        row = int((good & (values > 0)).argmax() if values[good].any() else good.argmax())
-        where = f" in data row {row + 1}" if len(values) > 1 else ""
-        shown = _shown(list(cells[row:row + 1])[0], where)
-        kind = _counted(values[good], told, values[row], shown)
+        row = int((good & (values > 0)).argmax())
+        shown = _shown(list(cells[row:row + 1])[0], f" in data row {row + 1}" * (len(values) > 1))
+        name = self._kind if self._kind == "year" else str(getattr(cells, "name", ""))
+        if self._told is None and name.strip().lower() == "year" and _are_years(values[good]):
+            kind = "year"
+        else:
+            kind = _counted(values[good], self._told, values[row], shown)
         if kind == "elapsed" and self._kind not in (None, "elapsed"):
-            if told is None:
+            if self._told is None:
                 raise ValueError(f"{shown} is too small for a date, which the times before were")
-            kind = told
-        if kind == self._kind:
-            return
-        self._settle(kind)
-        if told is None and kind == "elapsed":
-            self._say(kind, "times are numbers too small for dates: read as seconds from the start "
-                            "of the recording; if they count something else, give time_unit")
-        elif told is None:
-            read = self._numbers(values[row:row + 1]).astype(np.int64)
-            what = f"{_WORDS[kind]} from 1970" if kind in _WORDS else "dates"
-            self._say(kind, f"times are numbers: read as {what}" + (
-                f", such as {shown} as {_written(read[0])}" if read[0] != _NAT else ""))
+            kind = self._told
+        if kind != self._kind:
+            self._settle(kind)
+            if self._told is None:
+                self._say_kind(values[row:row + 1], shown)
+
+    def _say_kind(self, value: np.ndarray, shown: str) -> None:
+        kind, read = str(self._kind), self._numbers(value).astype(np.int64)[0]
+        what = f"{_WORDS[kind]} from 1970" if kind in _WORDS else "dates"
+        example = f", such as {shown} as {_written(read)}" if read != _NAT else ""
+        self._say(kind, f"times are numbers: read as {what}{example}" if kind != "elapsed" else
+                  "times are numbers too small for dates: read as seconds from the start of the "
+                  "recording; if they count something else, give time_unit")
 
     def _order_of(self, texts: list[str]) -> None:
         """Whether 03/04/2024 is in April: decided by a number above 12 in any row, else by dots."""
@@ -424,7 +428,7 @@ class Clock:
         if _is_number(text) or text.lower() in ("nan", "inf", "-inf"):
             if text.startswith("-") or not text[0].isdigit():
                 return f"{shown} is no time: it must be a number from 0 on, or a date"
-            if self._kind in ("dates", "compact"):
+            if self._kind in ("dates", "compact", "year"):
                 return f"{shown} is a number, and no date as the others are; {_BEST}"
             return f"{shown}{_BEYOND}"
         if read := _parse(text, self._order):
@@ -467,12 +471,14 @@ class _Local:
         return self.second
 
 
-def find_time(frame: pd.DataFrame) -> tuple[str, ...]:
+def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str, ...]:
     """The columns that are the time of a table in which none was told.
 
     Parameters
     ----------
     frame : DataFrame
+    reading : Reading, default=None
+        Its ``time_unit`` is obeyed.
 
     Returns
     -------
@@ -494,19 +500,21 @@ def find_time(frame: pd.DataFrame) -> tuple[str, ...]:
         head = column.head(1000)
         if len(head) and all(_of_day(str(cell).strip() or "-") for cell in head):
             for other in names:
-                if other != name and _kind_in(joined([frame[other].loc[head.index], head])):
+                both = joined([frame[other].loc[head.index], head])
+                if other != name and _kind_in(both, reading):
                     return other, name
-        if (kind := _kind_in(head)) and (kind != "elapsed" or column.is_monotonic_increasing):
+        kind = _kind_in(head, reading)
+        if kind and (kind != "elapsed" or column.is_monotonic_increasing):
             return (name,)
     return ()
 
 
-def _kind_in(column: pd.Series) -> str | None:
+def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
     """How most cells of a column write times; None where they are none."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return "dates"
     try:
-        clock = Clock.recognise(column, Reading(), str)
+        clock = Clock.recognise(column, reading or Reading(), str)
     except ValueError:
         return None
     found = [clock.moment(cell) for cell in column.iloc[:: max(1, len(column) // 100)]]
@@ -701,6 +709,10 @@ def _compact(values: np.ndarray) -> np.ndarray:
     return ((values % 1 == 0) & (day >= 19000101) & (day <= 21001231)
             & (month >= 1) & (month <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
             & (hour <= 23) & (time // 100 % 100 <= 59) & (time % 100 <= 59))
+
+
+def _are_years(values: np.ndarray) -> bool:
+    return bool(((values % 1 == 0) & (values > 1677) & (values < 2262)).all())
 
 
 def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -> str:
