@@ -602,6 +602,24 @@ def test_nab():
     assert same.y.any() and np.array_equal(same.y, short.y)
 
 
+@pytest.mark.parametrize(("load", "pattern", "separator", "clock", "left_out"), [
+    pytest.param(load_nab, "nab/data/*/*.csv", ",", "timestamp", [], marks=needs["nab"]),
+    pytest.param(load_skab, "skab/*/*.csv", ";", "datetime", ["anomaly", "changepoint"],
+                 marks=needs["skab"]),
+    pytest.param(load_tsb, "tsb/*/*.csv", ",", None, ["Label"], marks=needs["tsb"]),
+])  # fmt: skip
+def test_collections_are_read_to_the_last_bit(load, pattern, separator, clock, left_out):
+    for file in sorted(SHARED.glob(pattern))[::7]:
+        frame = pd.read_csv(file, sep=separator)
+        data = load("/".join(file.with_suffix("").parts[-2:]), root=SHARED)
+        values = frame.drop(columns=[*left_out, *filter(None, [clock])], errors="ignore")
+        np.testing.assert_array_equal(data.X, values.to_numpy(np.float64))
+        assert data.feature_names == tuple(values) and not data.notes
+        if clock:
+            times = pd.to_datetime(frame[clock]).to_numpy("datetime64[ns]")
+            np.testing.assert_array_equal(data.time, np.maximum.accumulate(times))
+
+
 @needs["adbench"]
 def test_adbench():
     data = load_adbench("thyroid", root=SHARED)
