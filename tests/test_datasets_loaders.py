@@ -141,6 +141,7 @@ def test_rows_in_falling_order_are_turned_round(write):
     (np.repeat(HOURS, 2), ["m1", "m2"] * 24),  # the same stamps, in turn
     (np.repeat(HOURS, 2), [1, 2] * 24),
     (HOURS * 2, ["m1"] * 24 + ["m2"] * 24),  # one after the other
+    (HOURS, ["m1"] * 12 + ["m2"] * 12),  # told by the name
     ([h.replace(":00", f":{m:02}") for m in (0, 1) for h in HOURS], ["p"] * 24 + ["q"] * 24),
 ])  # fmt: skip
 def test_several_machines_are_asked_for(write, times, machines):
@@ -159,10 +160,11 @@ def test_several_machines_are_asked_for(write, times, machines):
 def test_what_may_tell_machines_apart_is_pointed_out(write):
     values = [i * 7 % 11 + .5 for i in range(24)]
     halves = ["m1"] * 12 + ["m2"] * 12
-    for name, texts in (("mode", halves), ("machine", halves), ("unit", ["u", "v"] * 12)):
+    for name, texts, chosen in (("mode", halves, None), ("machine", halves, ["a"]),
+                                ("unit", ["u", "v"] * 12, None)):
         with pytest.warns(ReadingWarning):
             data = load_csv(write(series(HOURS, texts, values, header=f"when,{name},a")),
-                            time_column="when")
+                            time_column="when", feature_columns=chosen)
         assert f"pass entity_column='{name}'" in data.notes[-1] and data.feature_names == ("a",)
 
 

@@ -396,7 +396,8 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
             "1234.5), or name the columns to use with feature_columns=")
 
 
-def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFrame, np.ndarray]:
+def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray | None = None
+            ) -> tuple[pd.DataFrame, np.ndarray]:
     """What a policy makes of missing values.
 
     Parameters
@@ -408,6 +409,8 @@ def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFram
         keep them.
     note : callable
         Takes a sentence on a column that is mostly repeated.
+    entity : ndarray of shape (n_rows,), default=None
+        Machines, none of which repeats a value of another.
 
     Returns
     -------
@@ -436,7 +439,8 @@ def present(values: pd.DataFrame, missing: str, note: Note) -> tuple[pd.DataFram
             f"column {column!r} has {int(gaps[column].sum())} missing or infinite values (first "
             f"in data row {row + 1}); pass missing='hold', 'drop', 'keep' or 'impute'")
     if missing == "hold":
-        values, held = values.ffill(), gaps
+        held = gaps
+        values = values.ffill() if entity is None else values.groupby(entity).ffill()
         gaps = values.isna()
         _say_held(held & ~gaps, note)
     keeps = missing in ("keep", "impute")

@@ -167,7 +167,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     _perhaps_entities(frame, special, names, entity, note)
     if len(values.columns):
         sentinels(values, note)
-    values, keep = _present(values, reading.missing, entity, note)
+    values, keep = present(values, reading.missing, note, entity)
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
                  texts=frame.loc[keep, [c for c in names if c not in values]], names=names,
@@ -203,22 +203,9 @@ def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
     if column.isna().any():
         raise ValueError(f"entity column {name!r} is empty in {int(column.isna().sum())} rows; "
                          "fill or drop them")
+    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
+        column = column.astype("int64")  # machine 7, not 7.0
     return column.astype(str).str.strip().to_numpy(str)
-
-
-def _present(values: pd.DataFrame, missing: str, entity: NDArray | None, note: Note
-             ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Values under the policy for missing ones; no entity holds the last value of another."""
-    if entity is None or missing != "hold":
-        return present(values, missing, note)
-    keep = np.zeros(len(values), bool)
-    parts = []
-    for one in pd.unique(entity):
-        rows = np.flatnonzero(entity == one)
-        part, kept = present(values.iloc[rows], missing, note)
-        keep[rows[kept]] = True
-        parts.append(part)
-    return pd.concat(parts), keep
 
 
 # -- time -----------------------------------------------------------------------------------------
@@ -244,7 +231,8 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
                          f"{'; or pass time_column=False' * by_name}") from None
     repeated = _repeats(time, entity)
     if entity is None:
-        _one_machine(frame, time, [*columns, reading.label_column], repeated)
+        _one_machine(frame, time, [*columns, reading.label_column], repeated,
+                     reading.feature_columns is not None)
     if 2 * repeated >= len(time) > 1:
         why = (f"{repeated} of {len(time)} rows repeat the timestamp before them, so the time "
                "between rows is 0; name the column that tells several machines apart with "
@@ -347,14 +335,18 @@ def _codes(column: pd.Series) -> NDArray[np.intp] | None:
 
 
 def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Sequence[Any],
-                 repeated: int) -> None:
-    """Refuse rows of several machines: times begin anew with each, or are the same."""
+                 repeated: int, chosen: bool) -> None:
+    """Refuse rows of several machines: times begin anew with each, or are the same.
+
+    A column of blocks that is named like a machine is enough, unless the features were chosen.
+    """
     falls = time[1:] < time[:-1]
     # texts first: a number is a measurement more often than the number of a machine
     names = [c for c in map(str, frame) if c not in taken]
     for name in sorted(names, key=lambda c: pd.api.types.is_numeric_dtype(frame[c])):
-        codes = _codes(frame[name]) if repeated or falls.any() else None
-        how = "" if codes is None else _telling(codes, time, falls, repeated)
+        named = bool(ENTITY_WORDS & set(tokens(name))) and not chosen
+        codes = _codes(frame[name]) if named or repeated or falls.any() else None
+        how = "" if codes is None else _telling(codes, time, falls, repeated, named)
         if codes is not None and how:
             raise ValueError(
                 f"{how} the {codes.max() + 1} values of column {name!r}, so the file holds several "
@@ -363,14 +355,20 @@ def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Seque
 
 
 def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArray[np.bool_],
-             repeated: int) -> str:
+             repeated: int, named: bool) -> str:
     """How a column tells several machines apart; "" where it does not."""
     n, changes = codes.max() + 1, codes[1:] != codes[:-1]
     if repeated >= MANY * len(time) and n == pd.Series(time).value_counts().max() and not (
             pd.DataFrame({"time": time, "of": codes}).duplicated().any()):
         return f"{repeated} timestamps are repeated with"
-    begin_anew = falls.any() and changes.sum() == n - 1 and (falls <= changes).all()
-    return "times begin anew with" if begin_anew else ""
+    if changes.sum() != n - 1 or (falls > changes).any():
+        return ""
+    if not falls.any():
+        return "blocks of rows differ by" if named and 5 * n <= len(codes) else ""
+    first = np.append(0, np.flatnonzero(changes) + 1)  # rows of each block
+    middle = time[first[:-1]] + (time[first[1:] - 1] - time[first[:-1]]) // 2
+    anew = time[first[1:]] <= middle  # a clock that was put back goes back by less
+    return "times begin anew with" if anew[falls[changes]].all() else ""
 
 
 def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
