@@ -140,7 +140,7 @@ def test_the_axis_of_machines_is_the_row():
 def cut(split, y, **table):
     notes = []
     rows, fields = divided(split, "mine", np.asarray(y), notes.append, **table)
-    return rows.tolist(), fields, notes
+    return np.arange(len(y))[rows].tolist(), fields, notes
 
 
 def test_history_is_the_first_rows_of_each_entity():

@@ -271,13 +271,19 @@ def _continued(model: Any, dataset: Dataset) -> Scores:
     scores, start, entity = np.zeros(len(dataset)), dataset.calibrate_start, dataset.entity
     by_itself = not _calibrates_itself(core(model))  # else its scale belongs to the one model
     streams = entity if by_itself or dataset.session is None else dataset.session
-    for one in np.unique(streams[start:]):
-        rows = np.flatnonzero(streams == one)
+    for rows in _of_each(streams):
         past, rest = np.split(rows, [np.searchsorted(rows, start)])
-        own = by_itself and 0 < len(past) < start
-        judge = clone(model).fit(dataset.X[past]) if own else model
-        scores[rest] = score_by(judge, dataset.X[rest], method)
+        if len(rest):
+            own = by_itself and 0 < len(past) < start
+            judge = clone(model).fit(dataset.X[past]) if own else model
+            scores[rest] = score_by(judge, dataset.X[rest], method)
     return scores
+
+
+def _of_each(numbers: NDArray[np.int64]) -> list[NDArray[np.intp]]:
+    """The rows of each number, in their order."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
 def recordings(dataset: Dataset) -> list[slice]:
@@ -298,8 +304,7 @@ def _behind_past(dataset: Dataset, rows: slice, context: int
         first = max(0, rows.start - context)
         yield np.arange(first, rows.stop), rows.start - first
         return
-    order = np.argsort(dataset.session, kind="stable")
-    for one in np.split(order, np.flatnonzero(np.diff(dataset.session[order])) + 1):
+    for one in _of_each(dataset.session):
         first, last = np.searchsorted(one, [rows.start, rows.stop])
         if first < last:
             before = max(0, first - context)

@@ -93,7 +93,7 @@ def one_class_rows(y: np.ndarray, random_state: Any) -> tuple[np.ndarray, int]:
 
 def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: bool = True,
             time: np.ndarray | None = None, entity: Any = None, n_first: int = 0
-            ) -> tuple[np.ndarray, dict[str, Any]]:
+            ) -> tuple[Any, dict[str, Any]]:
     """Order the rows of a table for a `Dataset`: what trains, what calibrates, what is tested.
 
     Parameters
@@ -116,7 +116,7 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
 
     Returns
     -------
-    rows : ndarray of int
+    rows : ndarray of int or slice
         Rows to keep, in the order of the data set.
     fields : dict
         ``train_end`` and whatever else of a `Dataset` follows from it.
@@ -142,9 +142,9 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
             raise ValueError("split='one_class' draws rows at random, which is for tables whose "
                              "rows have no order: leave time_column and entity_column out (or "
                              "time_column=False), or use split='time' or 'entity'")
-        rows, n = one_class_rows(y, split.random_state)
-        _check_parts(n, len(rows) - n)
-        return rows, {"train_end": n, "ordered": False}
+        drawn, n = one_class_rows(y, split.random_state)
+        _check_parts(n, len(drawn) - n)
+        return drawn, {"train_end": n, "ordered": False}
     codes, names = _entities(entity, len(y), name)
     rank = _rank(codes)
     history = _history(split, codes, names, rank, n_first, note)
@@ -152,11 +152,13 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
     keep = ~(history & y) if split.clean_history else np.ones(len(y), bool)
     held_out = _held_out(codes, history & keep, by_entity=split.split == "entity")
     part = np.where(~history, 2, held_out)
-    rows = np.lexsort((rank, codes, part))
-    rows = rows[keep[rows]]
+    rows: Any = slice(None)  # as they are: a copy of a large table takes a while
+    if len(names) > 1 or not keep.all():
+        rows = np.lexsort((rank, codes, part))
+        rows = rows[keep[rows]]
     n, n_train = int((history & keep).sum()), int((keep & (part == 0)).sum())
     if split != Split(train_fraction=split.train_fraction):  # as it is by default, any table goes
-        _check_parts(n, len(rows) - n)
+        _check_parts(n, int(keep.sum()) - n)
     fields: dict[str, Any] = {"train_end": n, "calibrate_start": n_train}
     session, of = _sessions(codes, rank, time, keep)
     if entity is not None or (len(of) > 1 and time is not None):
@@ -183,6 +185,8 @@ def _entities(entity: Any, n: int, name: str) -> tuple[np.ndarray, list[str]]:
 
 def _rank(codes: np.ndarray) -> np.ndarray:
     """Which of the rows of its group each row is, from 0."""
+    if not codes.any():
+        return np.arange(len(codes))
     return pd.Series(codes).groupby(codes).cumcount().to_numpy()
 
 
@@ -221,10 +225,12 @@ def _look_at_labels(split: Split, y: np.ndarray, history: np.ndarray, note: Note
     if not n:
         return
     n_all = int(y.sum())
-    if not series and not split.of_files and n_all > 1 and (y[:n_all].all() or n == n_all):
-        note(f"the labels are sorted to the front of the table: {n} of the {n_history} rows of "
-             f"the history are anomalous, and {n_all - n} of the other {len(y) - n_history}; "
-             "split='one_class' draws the history among the normal rows instead")
+    front = bool(y[:n_all].all())
+    if not series and not split.of_files and n_all > 1 and (front or n == n_all):
+        note(f"{'the labels are sorted to the front of the table: ' * front}{n} of the {n_history} "
+             f"rows of the history are anomalous, and {n_all - n} of the other "
+             f"{len(y) - n_history}; if its rows have no order, split='one_class' draws the "
+             "history among the normal ones instead")
     elif split.clean_history:
         note(f"{n} of {n_history} rows of the history are labelled anomalous and left out")
     else:
@@ -254,7 +260,7 @@ def _sessions(codes: np.ndarray, rank: np.ndarray, time: np.ndarray | None, keep
 
     A session ends with its group, where rows are left out, and where the clock begins again.
     """
-    order = np.lexsort((rank, codes))
+    order = np.lexsort((rank, codes)) if codes.any() else np.arange(len(codes))
     order = order[keep[order]]
     new = np.append(True, (np.diff(codes[order]) != 0) | (np.diff(rank[order]) != 1))
     if time is not None:
