@@ -1,6 +1,7 @@
 """Notebook 05 on a table of the user's own: what it shows, and the one sentence when it cannot."""
 
 import json
+import re
 
 import nbformat
 import numpy as np
@@ -42,6 +43,10 @@ def folder(tmp_path_factory):
     end = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("## What goes wrong"))
     notebook.cells = notebook.cells[:end]
     nbformat.write(notebook, folder / "05.ipynb")
+    read = next(i for i, c in enumerate(notebook.cells) if c.source.startswith("facts =") or
+                "\nfacts =" in c.source)
+    notebook.cells = notebook.cells[: read + 1]
+    nbformat.write(notebook, folder / "read.ipynb")
     return folder
 
 
@@ -49,9 +54,9 @@ def folder(tmp_path_factory):
 def run(folder, monkeypatch):
     monkeypatch.delenv("ADLIB_METRICS")  # what a user's table gives is no reference
 
-    def run(**parameters):
+    def run(of="05.ipynb", **parameters):
         notebook = papermill.execute_notebook(
-            folder / "05.ipynb", None, QUICK | parameters, cwd=folder, progress_bar=False
+            folder / of, None, QUICK | parameters, cwd=folder, progress_bar=False
         )
         outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
         shown = [o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs]
@@ -144,12 +149,45 @@ def test_labels_from_windows(run):
     assert "bare: No winner" in text and "event_recall" in text
 
 
+@pytest.fixture(scope="module")
+def own(folder):
+    """The same table as other people have it, and as two machines."""
+    table = pd.read_csv(folder / "mine.csv", parse_dates=["when"])
+    german = table.assign(when=table.when.dt.strftime("%d.%m.%Y %H:%M"))
+    german.to_csv(folder / "german.csv", sep=";", decimal=",", index=False)
+    lines = table.assign(when=table.when.astype("datetime64[ms]").astype("int64"))
+    lines.to_json(folder / "lines.jsonl", orient="records", lines=True, double_precision=15)
+    machine = np.where(np.arange(1200) % 2, "mill", "lathe")
+    when = table.when.to_numpy()[np.arange(1200) // 2 * 2]  # both at once
+    table.assign(machine=machine, when=when).to_csv(folder / "two.csv", index=False)
+    return folder
+
+
+def test_a_german_table(run, own):
+    text, _ = run("read.ipynb", **MINE | {"data_path": "german.csv"})
+    assert "note: german.csv: numbers have decimal commas" in text and "day first" in text
+    assert re.search(r"german +1200 +2 +480 +15\b", text)  # rows, features, history, anomalous
+
+
+def test_json_lines_in_milliseconds(run, own):
+    text, _ = run("read.ipynb", **MINE | {"data_path": "lines.jsonl"})
+    assert "read as milliseconds from 1970, such as '1709251200000'" in text
+    assert re.search(r"lines +1200 +2 +480 +15\b", text)
+
+
+def test_two_machines(run, own):
+    text, _ = run(**MINE | {"data_path": "two.csv"}, entity_column="machine", detectors=["KNN"])
+    assert "two: No winner" in text and "event_recall" in text
+
+
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
         ({"data_pth": "mine.csv"}, "no parameter 'data_pth' here, did you mean 'data_path'?"),
         ({"data_path": "other.csv"}, "other.csv is not there; give the path of a CSV"),
         (MINE | {"label_column": "stat"}, "mine.csv: label_column='stat' is not a column; it has"),
+        ({"data_path": "two.csv", "time_column": "when", "label_column": "state"},
+         "pass entity_column='machine'"),
         (MINE | {"data_path": "same.csv"}, "same: 0 of 720 test rows are labelled anomalous"),
         (MINE | {"data_path": "short.csv"},
          "short: alpha=0.05 needs 19 rows to calibrate on, and 70 rows leave 5: give more rows"),
@@ -163,7 +201,7 @@ def test_labels_from_windows(run):
         (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM'; there are"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_compared_ends_in_one_sentence(run, parameters, sentence):
+def test_what_cannot_be_compared_ends_in_one_sentence(run, own, parameters, sentence):
     with pytest.raises(PapermillExecutionError) as caught:
         run(**parameters)
     assert caught.value.ename == "ParameterError"
