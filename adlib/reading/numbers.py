@@ -447,7 +447,7 @@ def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray |
     keep = np.ones(len(values), bool) if keeps else ~gaps.any(axis=1).to_numpy()
     if not keep.any():
         raise ValueError(f"no row is left with missing={missing!r}")
-    return values[keep], keep
+    return values if keep.all() else values[keep], keep
 
 
 def _say_held(held: pd.DataFrame, note: Note) -> None:
