@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from adlib.arguments import one_of
 from adlib.arguments import path as as_path
@@ -222,13 +223,14 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
     with about(files[0].name):
         rows, fields = divided(more.split, name, table.y, note, labelled=table.labelled,
                                time=table.time, entity=table.entity, n_first=n_first)
-        values = table.X.iloc[rows]
+        in_order = np.array_equal(rows, np.arange(len(table.X)))
+        values = table.X if in_order else table.X.iloc[rows]
         if len(table.names) > values.shape[1]:
             values = with_categories(values, table.texts.iloc[rows], table.names,
                                      fields["train_end"], note)
     return Dataset(
         name=name,
-        X=values.to_numpy(np.float64),
+        X=_matrix(values),
         y=table.y[rows],
         time=None if table.time is None else table.time[rows],
         feature_names=tuple(values.columns),
@@ -237,6 +239,16 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
         notes=tuple(f"{of}: {sentence}" for of, sentence in said[before:]),
         **fields,
     )
+
+
+def _matrix(values: pd.DataFrame) -> np.ndarray:
+    """Rows next to each other, made block by block: in the cache, a sixth of the time."""
+    X = np.empty(values.shape)
+    columns = [values[name].to_numpy(np.float64) for name in values]
+    for at in range(0, len(X), 4096):
+        X[at : at + 4096] = np.transpose([column[at : at + 4096] for column in columns])
+    X.flags.writeable = False  # so that nobody copies it
+    return X
 
 
 #: What goes without saying in `Dataset.source`.

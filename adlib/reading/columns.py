@@ -121,7 +121,8 @@ def features(
         used = _honest(frame, columns, used, reading, y, note)
     if not used:
         raise ValueError(f"has no numeric column to use; columns: {few(list(frame))}")
-    return pd.DataFrame({c: columns[c] for c in used if c in columns}, index=frame.index), used
+    numeric = {c: columns[c] for c in used if c in columns}
+    return pd.DataFrame(numeric, index=frame.index, copy=False), used
 
 
 def _usable(frame: pd.DataFrame, special: Sequence[str], note: Note) -> list[str]:

@@ -182,17 +182,19 @@ class Numbers:
             values, bad = self._texts(column)
         elif kind.is_bool_dtype(column) or (
                 kind.is_numeric_dtype(column) and not kind.is_complex_dtype(column)):
-            values = self._valid(column.to_numpy(np.float64, na_value=np.nan))
+            slow: dict[str, Any] = {"na_value": np.nan}  # it copies
+            values = self._valid(column.to_numpy(
+                np.float64, **(slow if kind.is_extension_array_dtype(column) else {})))
         else:
             values, bad = np.full(len(column), np.nan), column.notna().to_numpy()
-        return pd.Series(values, index=column.index, name=column.name), bad
+        return pd.Series(values, index=column.index, name=column.name, copy=False), bad
 
     def _valid(self, values: np.ndarray) -> np.ndarray:
         """The same with NaN where a number is infinite or means a missing value."""
-        valid = np.isfinite(values)
         if self._placeholders:
-            valid &= ~np.isin(values, list(self._placeholders))
-        return values if valid.all() else np.where(valid, values, np.nan)
+            values = np.where(np.isin(values, list(self._placeholders)), np.nan, values)
+        infinite = np.isinf(values)
+        return np.where(infinite, np.nan, values) if infinite.any() else values
 
     def _texts(self, column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
         cells, rest = column.to_numpy(object), column.notna().to_numpy(copy=True)
@@ -476,9 +478,12 @@ def sentinels(values: pd.DataFrame, note: Note) -> None:
     column 'CO' holds -200 5 times, far from its other values (1.6 to 2.6); if that stands for a \
 missing value, pass na_values=[-200]
     """
-    edges = values.agg(["min", "max"])
-    for name in values.columns[edges.apply(_is_placeholder).any()]:
-        numbers, counts = np.unique(values[name].dropna().to_numpy(float), return_counts=True)
+    for name in values:
+        column = values[name].to_numpy(float)
+        edges = [extreme.reduce(column, initial=np.nan) for extreme in (np.fmin, np.fmax)]
+        if not _is_placeholder(edges).any():
+            continue
+        numbers, counts = np.unique(column[~np.isnan(column)], return_counts=True)
         while (found := _placeholder(numbers, counts)) is not None:
             others = np.delete(numbers, found)
             told = f"{numbers[found]:.6g}"
