@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from codecs import getincrementaldecoder
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from csv import Error as CsvError
@@ -121,7 +122,7 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     lines = data[: _end_of(data, HEAD)].decode().split("\n")
     first = next((line for line in lines if line.strip()), None)
     if first is None:
-        raise ValueError("is empty")
+        raise ValueError("is empty: no table is in it")
     if _is_json(first):
         frame = _frame(_json_rows(data))
         mark, start = "", lines.index(first)
@@ -450,7 +451,7 @@ def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool =
     if not final and len(lines) < HEAD and not head.has_data():
         return None
     if not head.rows:
-        raise ValueError("holds comments alone" if any(lines) else "is empty")
+        raise ValueError("holds comments alone" if any(lines) else "is empty: no table is in it")
     return _settled(lines, head, has_comments, note)
 
 
@@ -675,7 +676,8 @@ class Lines:
         self._header: str | None = None
         self._held: list[str] = []
         self._noted: set[str] = set()
-        self._encoding = ""
+        self._decode: Callable[[bytes], str] | None = None
+        self._rest = ""
 
     def feed(self, lines: Sequence[bytes | str], *, end: bool = False) -> list[Any]:
         """The rows that are complete with these lines.
@@ -698,7 +700,7 @@ class Lines:
         ValueError
             If these are no lines of a table, or no header can be told.
         """
-        texts = self._texts(lines)
+        texts = self._texts(lines) + [self._rest] * end
         if self._skip:
             self._skip, texts = max(0, self._skip - len(texts)), texts[self._skip :]
         texts, self._held = self._held + texts, []
@@ -715,21 +717,30 @@ class Lines:
         text = "\n".join(line.removesuffix("\n") for line in lines if isinstance(line, str))
         given = [line.removesuffix(b"\n") for line in lines if isinstance(line, bytes)]
         if data := b"\n".join(given):
-            self._encoding = self._encoding or self._encoded(data)
-            # what cannot be decoded makes its own line unreadable, and no other
-            text = data.decode(self._encoding, "surrogateescape")
+            self._decode = self._decode or self._decoder(data)
+            text = self._decode(data)
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         return text.removeprefix("\ufeff").split("\n")
 
-    def _encoded(self, data: bytes) -> str:
-        encoding = (encoding_of(data) or self._reading.encoding or "utf-8").lower()
-        what = kind_of(data) or (encoding.startswith(("utf-16", "utf-32")) and encoding.upper())
-        if not what and b"\0" in data.partition(b"\n")[0]:
-            what = "binary"
-        if what:
-            raise ValueError(f"what arrives is {what}; send lines of text in UTF-8")
-        return encoding
+    def _decoder(self, data: bytes) -> Callable[[bytes], str]:
+        marked = encoding_of(data)
+        encoding = (marked or self._reading.encoding or "utf-8").lower()
+        is_wide = encoding.startswith(("utf-16", "utf-32"))
+        if kind_of(data) or not is_wide and b"\0" in data.partition(b"\n")[0]:
+            raise ValueError(f"what arrives is {kind_of(data) or 'binary'}; send lines of text in "
+                             "UTF-8")
+        if not is_wide:  # what cannot be decoded makes its own line unreadable, and no other
+            return lambda data: data.decode(encoding, "surrogateescape")
+        if marked:
+            self._note(f"text in {encoding.upper()}")
+        decoder = getincrementaldecoder(encoding)("replace")
+
+        def decode(data: bytes) -> str:  # lines were parted within the characters of their ends
+            text, _, self._rest = (self._rest + decoder.decode(data + b"\n")).rpartition("\n")
+            return text
+
+        return decode
 
     def _begin(self, texts: list[str], end: bool) -> list[str] | None:
         """The lines below the header; None where they do not say yet what the rest looks like."""
