@@ -37,6 +37,7 @@ _PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  # parts of a second
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 and 2100: when recordings were made
 _FIRST_DAY, _LAST_DAY = 25_569, 73_050  # 1970 and 2100 as spreadsheets count days
+_LONGEST = 100  # letters of a time
 _BLOCK = 900  # seconds: zones change their offset at quarters of an hour
 _BEYOND = " is beyond the years 1678 to 2261 (a placeholder? leave such rows out)"
 _BEST = "write times in one way, best as 2024-01-31 13:45"
@@ -56,21 +57,22 @@ _is_number = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d+)?", _FLAG
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _without_weekday = re.compile("^" + _WEEKDAY, _FLAGS)
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
-_DATES = (  # year first, day or month first, then with the month's name
-    r"(\d{4})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?|(\d{4})(\d\d)(\d\d)",
-    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d\d)",
-    rf"(\d{{4}})[-/\s]({_MONTH})[-/\s](\d{{1,2}})",
-    rf"(\d{{1,2}})(?:st|nd|rd|th)?[-/.\s]\s*({_MONTH})[-/.,\s]\s*(\d{{4}}|\d\d)",
-    rf"({_MONTH})\.?\s+(\d{{1,2}})(?:st|nd|rd|th)?(?:,\s*|\s+)(\d{{4}})",
-)
-_year_first, _numeric, _named_year, _named_day, _named = (
-    re.compile(pattern, _FLAGS).fullmatch for pattern in _DATES)
-_DATE = "|".join(re.sub(r"\((?!\?)", "(?:", p).replace(r"\2", "[./-]") for p in _DATES)
+_DATES = [re.compile(pattern, _FLAGS) for pattern in (
+    r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})(?:[-/.](?P<d>\d{1,2}))?",
+    r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)",
+    r"(?P<d>\d{1,2})(?P<mark>[./-])(?P<m>\d{1,2})(?P=mark)(?P<y>\d{4}|\d\d)",  # or month first
+    rf"(?P<y>\d{{4}})[-/\s](?P<m>{_MONTH})[-/\s](?P<d>\d{{1,2}})",
+    rf"(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[-/.\s]\s*(?P<m>{_MONTH})[-/.,\s]\s*(?P<y>\d{{4}}|\d\d)",
+    rf"(?P<m>{_MONTH})\.?\s+(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:,\s*|\s+)(?P<y>\d{{4}})",
+)]
+_numeric = _DATES[2].fullmatch
+_DATE = re.sub(r"\?P<\w+>", "?:", "|".join(date.pattern for date in _DATES)).replace(
+    "(?P=mark)", "[./-]")
 _TIME = (r"([01]?\d|2[0-4])(?:([:.]?)([0-5]\d)(?:\2([0-5]\d)(?:[.,](\d+))?)?)?"
-         r"(?:\s*([ap])\.?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?"
+         r"(?:\s*([ap])\.?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?(?:\s+[a-z]{3,4})?"
          rf"|({'|'.join(_ZONES)}))?(?:\s*[(\[].*[)\]])?")
 _time = re.compile(_TIME, _FLAGS).fullmatch
-_dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)t|,?\s+|:)(\d.*))?", _FLAGS).fullmatch
+_dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)[t_]|,?\s+|:)(\d.*))?", _FLAGS).fullmatch
 _year_last = re.compile(rf"{_WEEKDAY}({_MONTH}\s+\d+)\s+(\d+:\d+:\d+(?:\s+[a-z]+)?)\s+(\d{{4}})",
                         _FLAGS).fullmatch
 _is_duration = re.compile(r"-?\d+ days?\b.*|-?pt?\d.*|\d+:\d\d(?::\d\d)?(?:[.,]\d+)?",
@@ -208,7 +210,7 @@ class Clock:
         odd = np.flatnonzero(np.isnat(found))
         if len(odd):  # what pandas does not read
             cells = texts.iloc[odd].tolist()
-            if self._kind is None:
+            if self._order is None and self._kind not in ("compact", "year"):
                 self._order_of(cells)
             day, ns, offset = np.array([
                 not _is_number(text) and _parse(text, self._order) or _NONE for text in cells]).T
@@ -311,7 +313,7 @@ class Clock:
         return seconds if -_BOUND < seconds < _BOUND else math.nan
 
     def _text(self, text: str) -> float:
-        text = text.strip()
+        text = text.strip()[:_LONGEST + 1]
         if _is_number(text):
             return self._number(float(text.replace(",", ".")))
         if self._order is None:
@@ -337,14 +339,15 @@ class Clock:
 
     def _number(self, value: float) -> float:
         """A number that is not as those before."""
-        if not 0 <= value < math.inf:
+        if not 0 <= value < 1e300:  # a whole number may be larger than any float
             return math.nan
+        values = np.array([float(value)])
         try:
-            self._kind_of(np.array([value]), [value])
+            self._kind_of(values, [value])
         except ValueError as error:
             self._say("number", str(error))
             return math.nan
-        read = self._numbers(np.array([value]))[0]
+        read = self._numbers(values)[0]
         return math.nan if np.isnat(read) else int(read.astype(np.int64)) / _NS
 
     # -- what is recognised -----------------------------------------------------------------------
@@ -568,7 +571,7 @@ def joined(columns: Sequence[pd.Series]) -> pd.Series:
 def _numeric_dates(texts: list[str]) -> dict[str, tuple[str, ...]]:
     """Texts such as 3/4/2024 10:00, and the parts of their dates."""
     found = {text: match.groups() for text in texts
-             if (split := _dated(text)) and (match := _numeric(split[1]))}
+             if (split := _dated(" ".join(text.split()))) and (match := _numeric(split[1]))}
     first, _, _, last = map(set, zip(*found.values(), strict=True)) if found else [set()] * 4
     if len(first) == 1 and len(last) > 2 and len(max(last)) == 2:
         raise ValueError(f"dates such as {next(iter(found))!r} seem to begin with the year; "
@@ -587,10 +590,13 @@ def _deciding(dates: dict[str, tuple[str, ...]], k: int) -> str | None:
 
 def _parse(text: str, order: str | None) -> tuple[int, int, int] | None:
     """Day from 1970, nanoseconds from its midnight, and the offset in seconds."""
+    if len(text) > _LONGEST:
+        return None
     cut = text.rfind(" ", 0, text.find(":"))  # nearly always; both parts are remembered
     head, tail = (text[:cut], text[cut + 1:]) if cut > 0 else (text, "")
     day, clock = _day(head, order), _of_day(tail)
     if day is None or clock is None:
+        text = " ".join(text.split())  # also blanks that do not break
         if late := _year_last(text):
             text = f"{late[1]}, {late[3]} {late[2]}"
         if (split := _dated(text)) is None:
@@ -603,19 +609,12 @@ def _parse(text: str, order: str | None) -> tuple[int, int, int] | None:
 def _day(text: str, order: str | None) -> int | None:
     """Days from 1970."""
     text = _without_weekday.sub("", text)
-    if found := _year_first(text):
-        year, month, day = (found[k] or found[k + 3] or "1" for k in (1, 2, 3))
-    elif found := _numeric(text):
-        day, month, year = found[1], found[3], found[4]
-        day, month = (day, month) if order == "day" else (month, day)
-    elif found := _named_year(text):
-        year, month, day = found.groups()
-    elif found := _named_day(text):
-        day, month, year = found.groups()
-    elif found := _named(text):
-        month, day, year = found.groups()
-    else:
+    found = next((match for date in _DATES if (match := date.fullmatch(text))), None)
+    if found is None:
         return None
+    year, month, day = found["y"], found["m"], found["d"] or "1"
+    if found.re is _DATES[2] and order != "day":
+        month, day = day, month
     if len(year) == 2:  # as the C library has it
         year = ("19" if year >= "69" else "20") + year
     number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
