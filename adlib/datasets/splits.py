@@ -137,18 +137,13 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
     if not labelled and (split.clean_history or split.split == "one_class"):
         asked = "split='one_class'" if split.split == "one_class" else "clean_history=True"
         raise ValueError(f"{asked} needs labels: name label_column or label_windows")
+    series = time is not None or entity is not None
     if split.split == "one_class":
-        if time is not None or entity is not None:
-            raise ValueError("split='one_class' draws rows at random, which is for tables whose "
-                             "rows have no order: leave time_column and entity_column out (or "
-                             "time_column=False), or use split='time' or 'entity'")
-        drawn, n = one_class_rows(y, split.random_state)
-        _check_parts(n, len(drawn) - n)
-        return drawn, {"train_end": n, "ordered": False}
+        return _one_class(split, y, series)
     codes, names = _entities(entity, len(y), name)
     rank = _rank(codes)
     history = _history(split, codes, names, rank, n_first, note)
-    _look_at_labels(split, y, history, note, series=time is not None or entity is not None)
+    _look_at_labels(split, y, history, note, series)
     keep = ~(history & y) if split.clean_history else np.ones(len(y), bool)
     held_out = _held_out(codes, history & keep, by_entity=split.split == "entity")
     part = np.where(~history, 2, held_out)
@@ -164,6 +159,16 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
     if entity is not None or (len(of) > 1 and time is not None):
         fields |= {"session": session[rows], "session_names": [names[i] for i in of]}
     return rows, fields
+
+
+def _one_class(split: Split, y: np.ndarray, series: bool) -> tuple[Any, dict[str, Any]]:
+    if series:
+        raise ValueError("split='one_class' draws rows at random, which is for tables whose rows "
+                         "have no order: leave time_column and entity_column out (or "
+                         "time_column=False), or use split='time' or 'entity'")
+    rows, n = one_class_rows(y, split.random_state)
+    _check_parts(n, len(rows) - n)
+    return rows, {"train_end": n, "ordered": False}
 
 
 def _check_parts(n_history: int, n_test: int) -> None:
