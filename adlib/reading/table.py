@@ -273,7 +273,8 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     nameless = "x0" in frame and list(frame) == [f"x{i}" for i in range(len(frame.columns))]
     if nameless and not pd.api.types.is_numeric_dtype(frame["x0"]):  # texts in front may be times
         return ["x0"] if find_time(frame.rename(columns={"x0": TIME_NAMES[0]}), reading) else []
-    return list(find_time(frame, reading))
+    # where a told unit fits no column, the one that it does not fit says so
+    return list(find_time(frame, reading) or find_time(frame))
 
 
 def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
