@@ -519,7 +519,9 @@ def _count(of: Any, what: str) -> str:
 
 def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.DataFrame:
     """The rows of a table, by pandas, after a look at their widths."""
-    data, mark = data[_end_of(data, table.start) :], table.separator.encode()
+    start, mark = _end_of(data, table.start), table.separator.encode()
+    if mark == b" " or len(mark) > 1 or mark in data[-2:]:  # else not copied: it may be large
+        data, start = data[start:], 0
     if mark == b" ":
         data = data.replace(b"\t", b" ").strip(b" ")
         while b"  " in data:
@@ -533,13 +535,13 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
         if mark in data[end:]:
             note("rows without any value at the end left out")
         data = data[:end]
-    if not _is_regular(data, mark, table):
-        lines = data.split(b"\n")
+    if not _is_regular(data, start, mark, table):
+        lines = data[start:].split(b"\n")
         for k in _left_out(lines, mark.decode(), table, number, note):
             lines[k] = b""
-        data = b"\n".join(lines)
+        data, start = b"\n".join(lines), 0
     try:
-        frame = _by_pandas(data, mark, table, reading)
+        frame = _by_pandas(data, start, mark, table, reading)
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(columns=range(table.width))
     except (pd.errors.ParserError, ValueError) as error:
@@ -557,11 +559,14 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
     return frame
 
 
-def _by_pandas(data: bytes, mark: bytes, table: _Table, reading: Reading) -> pd.DataFrame:
+def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Reading
+               ) -> pd.DataFrame:
 
     def parse(**how: Any) -> pd.DataFrame:
+        stream = io.BytesIO(data)
+        stream.seek(start)
         return pd.read_csv(
-            io.BytesIO(data), sep=mark.decode(), header=None, index_col=False, low_memory=False,
+            stream, sep=mark.decode(), header=None, index_col=False, low_memory=False,
             names=range(table.width), usecols=range(table.width), keep_default_na=False,
             na_values=[*NA_WORDS, *reading.na_values], **how)
 
@@ -569,7 +574,7 @@ def _by_pandas(data: bytes, mark: bytes, table: _Table, reading: Reading) -> pd.
     texts = [column.dropna().astype(str) for column in (frame[k] for k in _texts(frame))]
     if any((text.str.strip() != text).any() for text in texts):
         padded = rb"(?<! ) +(?=[%s\n]|\Z)" % re.escape(mark)  # pandas leaves blanks after a cell
-        data = re.sub(padded, b"", data)
+        data, start = re.sub(padded, b"", data[start:]), 0
         frame = parse(skipinitialspace=True)
     points = frame.columns[[kind == np.float64 for kind in frame.dtypes]]
     if needs_text((frame[k] for k in frame), reading):
@@ -583,15 +588,17 @@ def _skeleton(data: bytes, mark: bytes) -> bytes:
     return data.translate(None, bytes(set(range(256)) - set(kept))).replace(b'""', b"")
 
 
-def _is_regular(data: bytes, mark: bytes, table: _Table) -> bool:
-    """Whether all lines are rows of the same width."""
+def _is_regular(data: bytes, start: int, mark: bytes, table: _Table) -> bool:
+    """Whether all lines from there are rows of the same width."""
     usual = mark * (table.width - 1) + b"\n"
-    shape = _skeleton(data, mark)
+    shape = _skeleton(data, mark)[len(_skeleton(data[:start], mark)) :]
     if b'"' in shape:  # cells with separators or line ends in them
-        shape = _skeleton(re.sub(_QUOTED % re.escape(mark), b"", data), mark)
+        shape = _skeleton(re.sub(_QUOTED % re.escape(mark), b"", data[start:]), mark)
     shape += b"\n" * (not data.endswith(b"\n"))
-    comments = table.has_comments and (data.startswith(b"#") or b"#" in data and b"\n#" in data)
-    return not comments and not (table.header and table.header.encode() in data) and (
+    comments = table.has_comments and (
+        data.startswith(b"#", start) or b"#" in data and data.find(b"\n#", start) >= 0)
+    again = table.header and data.find(table.header.encode(), start) >= 0
+    return not comments and not again and (
         len(shape) % len(usual) == 0 and shape == usual * (len(shape) // len(usual)))
 
 
