@@ -141,7 +141,6 @@ def test_rows_in_falling_order_are_turned_round(write):
     (np.repeat(HOURS, 2), ["m1", "m2"] * 24),  # the same stamps, in turn
     (np.repeat(HOURS, 2), [1, 2] * 24),
     (HOURS * 2, ["m1"] * 24 + ["m2"] * 24),  # one after the other
-    (HOURS, ["m1"] * 12 + ["m2"] * 12),  # told by the name
     ([h.replace(":00", f":{m:02}") for m in (0, 1) for h in HOURS], ["p"] * 24 + ["q"] * 24),
 ])  # fmt: skip
 def test_several_machines_are_asked_for(write, times, machines):
@@ -160,12 +159,25 @@ def test_several_machines_are_asked_for(write, times, machines):
 def test_what_may_tell_machines_apart_is_pointed_out(write):
     values = [i * 7 % 11 + .5 for i in range(24)]
     halves = ["m1"] * 12 + ["m2"] * 12
-    for name, texts, chosen in (("mode", halves, None), ("machine", halves, ["a"]),
-                                ("unit", ["u", "v"] * 12, None)):
+    for name, texts, chosen in (("mode", halves, None), ("machine", halves, None),
+                                ("machine", halves, ["a"]), ("unit", ["u", "v"] * 12, None)):
         with pytest.warns(ReadingWarning):
             data = load_csv(write(series(HOURS, texts, values, header=f"when,{name},a")),
                             time_column="when", feature_columns=chosen)
         assert f"pass entity_column='{name}'" in data.notes[-1] and data.feature_names == ("a",)
+
+
+@pytest.mark.parametrize(("header", "cells", "said"), [
+    ("Datum,a", [h[:10] for h in HOURS], "pass time_column='Datum'"),
+    ("Datum,Uhrzeit,a", [h.replace(" ", ",") for h in HOURS], "time_column=['Datum', 'Uhrzeit']"),
+    ("time,a", [f"{k} days 01:00:00" for k in range(24)], "'time' is not taken as the time: '0 d"),
+    ("date,a", range(1950, 1974), "they may be years or days"),
+    ("Time,a", np.arange(24) / 1440 + 45292, "give time_unit='excel'"),
+])  # fmt: skip
+def test_times_that_nobody_named_or_that_cannot_be_read_are_pointed_out(write, header, cells, said):
+    with pytest.warns(ReadingWarning):
+        data = load_csv(write(series(cells, [k * 7 % 11 for k in range(24)], header=header)))
+    assert data.time is None and sum(said in note for note in data.notes) == 1
 
 
 def test_a_gap_is_not_filled_with_what_another_machine_had(write):

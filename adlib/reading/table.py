@@ -16,7 +16,7 @@ from adlib.reading.dialect import raw_table
 from adlib.reading.labels import inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading
-from adlib.reading.times import TIME_NAMES, Clock, find_time, joined
+from adlib.reading.times import TIME_NAMES, Clock, find_time, is_time_name, joined
 
 __all__ = ["Table", "about", "named_times", "read_table"]
 
@@ -231,8 +231,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
                          f"{'; or pass time_column=False' * by_name}") from None
     repeated = _repeats(time, entity)
     if entity is None:
-        _one_machine(frame, time, [*columns, reading.label_column], repeated,
-                     reading.feature_columns is not None)
+        _one_machine(frame, time, [*columns, reading.label_column], repeated)
     if 2 * repeated >= len(time) > 1:
         why = (f"{repeated} of {len(time)} rows repeat the timestamp before them, so the time "
                "between rows is 0; name the column that tells several machines apart with "
@@ -336,18 +335,17 @@ def _codes(column: pd.Series) -> NDArray[np.intp] | None:
 
 
 def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Sequence[Any],
-                 repeated: int, chosen: bool) -> None:
+                 repeated: int) -> None:
     """Refuse rows of several machines: times begin anew with each, or are the same.
 
-    A column of blocks that is named like a machine is enough, unless the features were chosen.
+    A text that is another one in each block of rows may as well be a batch or a mode.
     """
     falls = time[1:] < time[:-1]
     # texts first: a number is a measurement more often than the number of a machine
     names = [c for c in map(str, frame) if c not in taken]
     for name in sorted(names, key=lambda c: pd.api.types.is_numeric_dtype(frame[c])):
-        named = bool(ENTITY_WORDS & set(tokens(name))) and not chosen
-        codes = _codes(frame[name]) if named or repeated or falls.any() else None
-        how = "" if codes is None else _telling(codes, time, falls, repeated, named)
+        codes = _codes(frame[name]) if repeated or falls.any() else None
+        how = "" if codes is None else _telling(codes, time, falls, repeated)
         if codes is not None and how:
             raise ValueError(
                 f"{how} the {codes.max() + 1} values of column {name!r}, so the file holds several "
@@ -356,16 +354,14 @@ def _one_machine(frame: pd.DataFrame, time: NDArray[np.datetime64], taken: Seque
 
 
 def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArray[np.bool_],
-             repeated: int, named: bool) -> str:
+             repeated: int) -> str:
     """How a column tells several machines apart; "" where it does not."""
     n, changes = codes.max() + 1, codes[1:] != codes[:-1]
     if repeated >= MANY * len(time) and n == pd.Series(time).value_counts().max() and not (
             pd.DataFrame({"time": time, "of": codes}).duplicated().any()):
         return f"{repeated} timestamps are repeated with"
-    if changes.sum() != n - 1 or (falls > changes).any():
+    if not falls.any() or changes.sum() != n - 1 or (falls > changes).any():
         return ""
-    if not falls.any():
-        return "blocks of rows differ by" if named and 5 * n <= len(codes) else ""
     first = np.append(0, np.flatnonzero(changes) + 1)  # rows of each block
     middle = time[first[:-1]] + (time[first[1:] - 1] - time[first[:-1]]) // 2
     anew = time[first[1:]] <= middle  # a clock that was put back goes back by less
@@ -373,12 +369,21 @@ def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArr
 
 
 def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
-    """Say which of the columns that were left out hold times, under names that do not tell."""
+    """Say which columns hold times under names that do not tell, or why those that tell do not."""
     for name in map(str, unused if reading.time_column is None else ()):
-        written = unused[name].head().astype(str).str.contains(r"\d[-/.:]\d+[-/.: ]").all()
-        if written and find_time(unused[[name]].set_axis(TIME_NAMES[:1], axis=1)):
+        column, others = unused[name], unused.drop(columns={name, TIME_NAMES[0]} & {*unused})
+        if is_time_name(name):
+            try:
+                Clock.recognise(column, reading, str).column(column)
+            except ValueError as error:
+                note(f"column {name!r} is not taken as the time: {error}")
+        elif column.head().astype(str).str.contains(r"\d[-/.:]\d+[-/.: ]").all() and (
+                found := find_time(others.assign(**{TIME_NAMES[0]: column}))[:2]) and (
+                found[0] == TIME_NAMES[0]):
+            told = [name, *found[1:]] if found[1:] else name
             note(f"column {name!r} holds times: if they are those of the rows, pass "
-                 f"time_column={name!r}")
+                 f"time_column={told!r}")
+            break
 
 
 def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],

@@ -20,12 +20,12 @@ import pandas as pd
 
 from adlib.reading.options import Note, Reading
 
-__all__ = ["TIME_NAMES", "Clock", "find_time", "joined"]
+__all__ = ["TIME_NAMES", "Clock", "find_time", "is_time_name", "joined"]
 
 #: Names, in small letters, of columns that are the time where none is told; the first wins.
 TIME_NAMES = (
     "time", "timestamp", "datetime", "date_time", "_time", "@timestamp", "time_stamp",
-    "event_time", "time_utc", "timestamp_utc", "datetime_utc", "ts", "date",
+    "event_time", "time_utc", "timestamp_utc", "datetime_utc", "timestamps", "ts", "date",
 )  # fmt: skip
 
 _NS = 10**9
@@ -68,11 +68,12 @@ _DATES = [re.compile(pattern, _FLAGS) for pattern in (
 _numeric = _DATES[2].fullmatch
 _DATE = re.sub(r"\?P<\w+>", "?:", "|".join(date.pattern for date in _DATES)).replace(
     "(?P=mark)", "[./-]")
-_TIME = (r"([01]?\d|2[0-4])(?:([:.]?)([0-5]\d)(?:\2([0-5]\d)(?:[.,](\d+))?)?)?"
-         r"(?:\s*([ap])\.?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?(?:\s+[a-z]{3,4})?"
+_TIME = (r"([01]?\d|2[0-4])(?:([:.]?)([0-5]\d)(?:\2([0-5]\d)(?:(?:[.,]|:(?=\d{3}\b))(\d+))?)?)?"
+         r"(?:\s*([ap])\.?\s?m\.?)?\s*(?:(?:utc|gmt)?([+-])([01]\d|2[0-3]):?([0-5]\d)?(?:\s+[a-z]{3,4})?"
          rf"|({'|'.join(_ZONES)}))?(?:\s*[(\[].*[)\]])?")
 _time = re.compile(_TIME, _FLAGS).fullmatch
-_dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)[t_]|,?\s+|:)(\d.*))?", _FLAGS).fullmatch
+_dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)[t_]|,?\s+(?:@\s+)?|:)(\d.*))?",
+                    _FLAGS).fullmatch
 _year_last = re.compile(rf"{_WEEKDAY}({_MONTH}\s+\d+)\s+(\d+:\d+:\d+(?:\s+[a-z]+)?)\s+(\d{{4}})",
                         _FLAGS).fullmatch
 _is_duration = re.compile(r"-?\d+ days?\b.*|-?pt?\d.*|\d+:\d\d(?::\d\d)?(?:[.,]\d+)?",
@@ -496,7 +497,7 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
     >>> find_time(pd.DataFrame({"time": [3.0, 1.0]}))
     ()
     """
-    by_name = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in map(str, frame)}
+    by_name = {_plain_name(name): name for name in map(str, frame)}
     names = [by_name[name] for name in TIME_NAMES if name in by_name]
     for name in names:
         column = frame[name].dropna()
@@ -507,9 +508,46 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
                 if other != name and _kind_in(both, reading):
                     return other, name
         kind = _kind_in(head, reading)
+        if kind == "dates" and 2 * head.nunique() <= len(head) and (
+                clock := _clock_beside(head, frame, reading)):
+            return name, clock
         if kind and (kind != "elapsed" or column.is_monotonic_increasing):
             return (name,)
     return ()
+
+
+def is_time_name(name: str) -> bool:
+    """Whether a column is named like a time.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_time_name("Time Stamp"), is_time_name("runtime")
+    (True, False)
+    """
+    return _plain_name(name) in TIME_NAMES
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def _clock_beside(dates: pd.Series, frame: pd.DataFrame, reading: Reading | None) -> str | None:
+    """The column of times of day that makes times of dates that repeat."""
+    for name in map(str, frame):
+        cells = frame[name].loc[dates.index]
+        is_clock = name.strip().lower() == "hour" or not pd.api.types.is_numeric_dtype(cells) and (
+            cells.astype("str").str.fullmatch(r"\s*\d?\d([:.])\d\d(\1\d\d.*)?").all())
+        if is_clock and _kind_in(joined([dates, cells]), reading):
+            return name
+    return None
 
 
 def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
@@ -701,9 +739,10 @@ def _plausible(values: np.ndarray, unit: str) -> np.ndarray:
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
-    """Which numbers are such as 20240131, 202401311345 or 20240131134500."""
-    time = np.where(values < 1e8, 0, np.where(values < 1e12, values % 1e4 * 100, values % 1e6))
-    day = np.where(values < 1e8, values, np.where(values < 1e12, values // 1e4, values // 1e6))
+    """Which numbers are such as 20240131, 2024013113, 202401311345 or 20240131134500."""
+    digits = np.select([values < 1e8, values < 1e10, values < 1e12], [0, 2, 4], 6)
+    day, time = np.divmod(values, 10.0**digits)
+    time *= 10.0 ** (6 - digits)
     month, hour = day // 100 % 100, time // 1e4
     return ((values % 1 == 0) & (day >= 19000101) & (day <= 21001231)
             & (month >= 1) & (month <= 12) & (day % 100 >= 1) & (day % 100 <= 31)
@@ -722,17 +761,21 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
     spreadsheet = bool(((values >= _FIRST_DAY) & (values <= _LAST_DAY)).all())
     if told is not None:
         return _as_told(values, told, other, spreadsheet, example, shown)
+    if _compact(values).all():
+        return "compact"
     for unit in _PER:
         if fits[unit].all():
             return unit
-    if _compact(values).all():
-        return "compact"
     if spreadsheet:
         raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
                          f"{_year(example, 'excel')}: give time_unit='excel'")
     if any(fit.any() for fit in fits.values()) or values.max() >= _SINCE:
         raise ValueError(f"{shown} and the other times are dates of 1980 to 2100 in no one unit; "
                          "give time_unit, or leave out rows with a placeholder")
+    if len(values) > 1 and values.min() >= 1900 and np.ptp(values) < values.min() / 10:
+        raise ValueError(f"{shown} and the other times count neither from 1970 nor from a start "
+                         "near 0, so they may be years or days: write dates, or give time_unit if "
+                         "they count 's' or 'ms'")
     return "elapsed"
 
 
