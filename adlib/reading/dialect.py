@@ -591,15 +591,15 @@ def _skeleton(data: bytes, mark: bytes) -> bytes:
 def _is_regular(data: bytes, start: int, mark: bytes, table: _Table) -> bool:
     """Whether all lines from there are rows of the same width."""
     usual = mark * (table.width - 1) + b"\n"
-    shape = _skeleton(data, mark)[len(_skeleton(data[:start], mark)) :]
-    if b'"' in shape:  # cells with separators or line ends in them
-        shape = _skeleton(re.sub(_QUOTED % re.escape(mark), b"", data[start:]), mark)
+    shape, above = _skeleton(data, mark), len(_skeleton(data[:start], mark))
+    if shape.find(b'"', above) >= 0:  # cells with separators or line ends in them
+        shape, above = _skeleton(re.sub(_QUOTED % re.escape(mark), b"", data[start:]), mark), 0
     shape += b"\n" * (not data.endswith(b"\n"))
     comments = table.has_comments and (
         data.startswith(b"#", start) or b"#" in data and data.find(b"\n#", start) >= 0)
     again = table.header and data.find(table.header.encode(), start) >= 0
     return not comments and not again and (
-        len(shape) % len(usual) == 0 and shape == usual * (len(shape) // len(usual)))
+        shape.count(usual, above) * len(usual) == len(shape) - above)
 
 
 def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: Note) -> list[int]:
