@@ -132,7 +132,7 @@ def test_what_is_no_number(cell):
 @pytest.mark.parametrize(
     "cell",
     [
-        *NA_WORDS,
+        *sorted(NA_WORDS),
         " N/A ",
         "NAN",
         "none",
