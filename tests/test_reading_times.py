@@ -207,6 +207,7 @@ def test_the_time_of_a_table_is_found_by_name_and_values(frame, names):
     assert find_time(pd.DataFrame(frame)) == names
 
 
-def test_days_of_a_spreadsheet_are_found_where_they_are_told():
+def test_the_unit_that_was_told_finds_the_time():
     frame = pd.DataFrame({"time": [45292.5, 45293.0]})
+    assert find_time(pd.DataFrame({"time": [1704067200]}), Reading(time_unit="ms")) == ("time",)
     assert find_time(frame) == () and find_time(frame, Reading(time_unit="excel")) == ("time",)

@@ -507,7 +507,8 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
                 both = joined([frame[other].loc[head.index], head])
                 if other != name and _kind_in(both, reading):
                     return other, name
-        kind = _kind_in(head, reading)
+        # where the unit that was told is wrong, whoever reads the column says so
+        kind = _kind_in(head, reading) or _kind_in(head, None)
         if kind == "dates" and 2 * head.nunique() <= len(head) and (
                 clock := _clock_beside(head, frame, reading)):
             return name, clock
