@@ -509,11 +509,8 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
                     return other, name
         # where the unit that was told is wrong, whoever reads the column says so
         kind = _kind_in(head, reading) or _kind_in(head, None)
-        if kind == "dates" and 2 * head.nunique() <= len(head) and (
-                clock := _clock_beside(head, frame, reading)):
-            return name, clock
         if kind and (kind != "elapsed" or column.is_monotonic_increasing):
-            return (name,)
+            return (name, *_clock_beside(head, frame, kind))
     return ()
 
 
@@ -540,15 +537,15 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
-def _clock_beside(dates: pd.Series, frame: pd.DataFrame, reading: Reading | None) -> str | None:
+def _clock_beside(dates: pd.Series, frame: pd.DataFrame, kind: str) -> tuple[str, ...]:
     """The column of times of day that makes times of dates that repeat."""
-    for name in map(str, frame):
+    for name in map(str, frame if kind == "dates" and 2 * dates.nunique() <= len(dates) else ()):
         cells = frame[name].loc[dates.index]
         is_clock = name.strip().lower() == "hour" or not pd.api.types.is_numeric_dtype(cells) and (
             cells.astype("str").str.fullmatch(r"\s*\d?\d([:.])\d\d(\1\d\d.*)?").all())
-        if is_clock and _kind_in(joined([dates, cells]), reading):
-            return name
-    return None
+        if is_clock and _kind_in(joined([dates, cells]), None):
+            return (name,)
+    return ()
 
 
 def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
@@ -790,7 +787,9 @@ def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool
         better = "excel"
     if better is not None:
         raise ValueError(f"time_unit={told!r} makes {shown} {_year(example, told)}; "
-                         f"time_unit={better!r} makes it {_year(example, better)}")
+                         f"time_unit={better!r} makes it {_year(example, better)}" + (
+                             " (of seconds from a start, subtract the first)"
+                             if better == "excel" else ""))
     if _compact(values).all():
         raise ValueError(f"{shown} is a date, not a number of {_WORDS.get(told, 'days')}: leave "
                          "time_unit out")
