@@ -106,6 +106,9 @@ TABLES = {
     "skip rows": ("x;y\nz\n" + PLAIN, {"skip_rows": 2}, "time a b", ROWS, []),
     # lines above and below the header
     "comments above": ("# station 7\n# exported\n" + PLAIN, {}, "time a b", ROWS, ["2 lines"]),
+    "many comments above": ("# word\n" * 300 + PLAIN, {}, "time a b", ROWS, ["300 lines"]),
+    "many blank lines above": ("\n" * 300 + PLAIN, {}, "time a b", ROWS, []),
+    "a first row of marks": ("a,b\n?,-\n1,2\n", {}, "a b", [["?", "-"], ["1", "2"]], []),
     "comments between": (PLAIN + "# calibrated\n2024-01-04,7.5,8\n", {}, "time a b",
                          [*ROWS, ["2024-01-04", 7.5, 8]], ["comment"]),
     "header in a comment": ("# made by x\n# time a b\n0.0 1 2\n0.1 3 4\n", {}, "time a b",

@@ -23,7 +23,8 @@ from adlib.reading.contents import as_utf8, encoding_of, kind_of, unpacked
 from adlib.reading.numbers import NA_WORDS, needs_text
 from adlib.reading.options import Note, Reading
 
-HEAD = 100  # lines that decide what a table looks like
+HEAD = 100  # lines that decide what a table looks like, blank ones and comments not counted
+_LONGEST = 50 * HEAD  # and with them
 ALONE = "\x1f"  # what separates the cells of a table with one column
 SEPARATORS = ";\t|, "  # where two would do, the first
 OPEN_LINES = 20  # lines of a stream that may belong to one quoted cell
@@ -119,7 +120,7 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     data = as_utf8(data, reading, note)
     for _ in range(reading.skip_rows):
         data = data.partition(b"\n")[2]
-    lines = data[: _end_of(data, HEAD)].decode().split("\n")
+    lines = data[: _end_of(data, _LONGEST)].decode().split("\n")
     first = next((line for line in lines if line.strip()), None)
     if first is None:
         raise ValueError("is empty: no table is in it")
@@ -411,7 +412,8 @@ def _are_units(row: _Row, below: Sequence[_Row]) -> bool:
     """Whether a row under the header is of words that never come again."""
     again = any(a and a == b for later in below
                 for a, b in zip(row.cells, later.cells, strict=True))
-    return "t" in row.kinds and not row.has_values and not again
+    words = any(any(c.isalpha() or c in "%°" for c in cell) for cell in row.of("t"))
+    return words and not row.has_values and not again
 
 
 def _are_names(rows: Sequence[_Row], usual: Sequence[str]) -> bool:
@@ -444,11 +446,13 @@ def _kind(cell: str, missing: frozenset[str]) -> str:
 def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool = True
                ) -> _Table | None:
     """The table in the first lines of a file; None where more of them are needed."""
-    lines = lines[:HEAD]
+    plain = [k for k, line in enumerate(lines) if line.strip() and not _is_comment(line)]
+    final = final or len(plain) >= HEAD or len(lines) >= _LONGEST
+    lines = lines[: plain[HEAD - 1] + 1 if len(plain) >= HEAD else _LONGEST]
     has_comments = _has_comments(lines)
     bare = ["" if has_comments and _is_comment(line) else line for line in lines]
     head = _separated(bare, reading)
-    if not final and len(lines) < HEAD and not head.has_data():
+    if not final and not head.has_data():
         return None
     if not head.rows:
         raise ValueError("holds comments alone" if any(lines) else "is empty: no table is in it")
@@ -523,10 +527,7 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
     if mark == b" " or len(mark) > 1 or mark in data[-2:]:  # else not copied: it may be large
         data, start = data[start:], 0
     if mark == b" ":
-        data = data.replace(b"\t", b" ").strip(b" ")
-        while b"  " in data:
-            data = data.replace(b"  ", b" ")
-        data = data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
+        data = _with_single_blanks(data)
     elif len(mark) > 1:
         data, mark = data.replace(mark, b"\x1e"), b"\x1e"
     number = reading.skip_rows + table.start + 1  # of the first of its lines
@@ -557,6 +558,13 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
                              "commas in quotes")
     frame.columns = pd.Index(table.names)
     return frame
+
+
+def _with_single_blanks(data: bytes) -> bytes:
+    data = data.replace(b"\t", b" ").strip(b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
 
 
 def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Reading
@@ -613,8 +621,8 @@ def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: N
                              "several tables, and leave repeated headers out")
         if wrong == "long":
             raise ValueError(f"line {number + k} has {len(cells)} fields, the header "
-                             f"{len(table.names)}; correct it, or put texts with "
-                             f"{table.separator!r} in quotes")
+                             f"{len(table.names)}; put texts with {table.separator!r} in quotes, "
+                             "or leave lines above the table out with skip_rows")
         found[wrong].append(k)
         if wrong == "short" and k == len(lines) - 1:
             note(f"the file ends within line {number + k}: its last value may be cut off")
@@ -758,7 +766,7 @@ class Lines:
                                  "object per line")
             self._read, self.separator = self._json, ""
             return texts
-        table = _recognise(texts, self._reading, self._note, end or len(texts) >= HEAD)
+        table = _recognise(texts, self._reading, self._note, end)
         if table is None:
             return None
         if any(map(_surrogate, texts[: table.start])):
