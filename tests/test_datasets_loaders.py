@@ -198,6 +198,10 @@ def test_time_is_found_by_name_where_it_is_one(write):
                                      header="year,month,day,hour,a")))
     assert data.time[23] == np.datetime64("2024-01-01T23") and data.feature_names == ("a",)
     assert "columns 'year' and 'month' and 'day' and 'hour' taken" in str(said[0].message)
+    for header in (",a", ""):  # an index without a name; no names at all
+        with pytest.warns(ReadingWarning):
+            data = load_csv(write(series(HOURS, values, header=header).lstrip("\n")))
+        assert data.time[1] == np.datetime64("2024-01-01T01") and data.X[1, 0] == values[1]
     # what repeats in most rows is no time of a series: seconds of payments, say
     seconds = write(series(np.arange(24) // 3, values, header="Time,a"))
     with pytest.warns(ReadingWarning, match="column 'Time' left out, and not .*: 16 of 24 rows"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,14 +267,23 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     >>> named_times(pd.DataFrame({"a": [1, 2], "Timestamp": ["2024-01-01", "2024-01-02"]}))
     ['Timestamp']
     """
-    names = {str(name).strip().lower(): str(name) for name in frame}
-    if {*PARTS[:3]} <= names.keys():
-        return [names[part] for part in PARTS if part in names]
-    nameless = "x0" in frame and list(frame) == [f"x{i}" for i in range(len(frame.columns))]
-    if nameless and not pd.api.types.is_numeric_dtype(frame["x0"]):  # texts in front may be times
-        return ["x0"] if find_time(frame.rename(columns={"x0": TIME_NAMES[0]}), reading) else []
     # where a told unit fits no column, the one that it does not fit says so
-    return list(find_time(frame, reading) or find_time(frame))
+    found = list(find_time(frame, reading) or find_time(frame))
+    names = {str(name).strip().lower(): str(name) for name in frame}
+    parts = [names[part] for part in PARTS if part in names]
+    if {*PARTS[:3]} <= names.keys() and ("hour" in names or not found):
+        return parts if _holds_times(_joined(frame, parts)) else found
+    if found or not len(frame.columns):
+        return found
+    first = frame.columns[0]  # of a table whose index or columns have no names
+    nameless = first == "Unnamed: 0" or all(re.fullmatch(r"x\d+", c) for c in map(str, frame))
+    return [first] if nameless and _holds_times(frame[first]) else []
+
+
+def _holds_times(column: pd.Series) -> bool:
+    """Whether a column that is no number holds times."""
+    return not pd.api.types.is_numeric_dtype(column) and bool(
+        find_time(column.to_frame(TIME_NAMES[0])))
 
 
 def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
