@@ -145,7 +145,21 @@ TABLES = {
     "a first value that is none": ("time,a\n2024-01-01,Bad Input\n2024-01-02,5\n2024-01-03,6\n",
                                    {}, "time a", [["2024-01-01", "Bad Input"], ["2024-01-02", "5"],
                                                   ["2024-01-03", "6"]], []),
+    "units in a second comment": ("#YY WSPD GST\n#yr m/s m/s\n2024 5.1 6.2\n2024 5.3 6.5\n", {},
+                                  "YY WSPD GST", [[2024, 5.1, 6.2], [2024, 5.3, 6.5]],
+                                  ["separated by blanks", "1 line of units"]),
+    "seconds of an array": ("1706695200.00,32.5\n1706695201.00,33.5\n", {}, "x0 x1",
+                            [[1706695200, 32.5], [1706695201, 33.5]], ["no header"]),
+    "decimal commas in the quotes of a preamble": (
+        '"Balance:";"1.234,56 EUR"\n"Day";"Payee";"Sum"\n"31.01.24";"A";"-12,50"\n'
+        '"01.02.24";"B";"-13,25"\n', {}, "Day Payee Sum",
+        [["31.01.24", "A", "-12,50"], ["01.02.24", "B", "-13,25"]], ["separated by ';'"]),
     # rows of other widths
+    "rows without values": ("time;a\n;\n;\n2024-01-01;1\n;\n2024-01-02;2\n", {}, "time a",
+                            [["2024-01-01", 1], ["2024-01-02", 2]],
+                            ["separated by ';'", "3 rows without any value left out"]),
+    "row names of R": ('"a" "b"\n"1" 5 6\n"2" 7 8\n', {}, ["Unnamed: 0", "a", "b"],
+                       [[1, 5, 6], [2, 7, 8]], ["separated by blanks"]),
     "separators at the end": ("A,B,C\n1,4,7,\n2,5,8,\n3,6,9,\n", {}, "A B C",
                               [[1, 4, 7], [2, 5, 8], [3, 6, 9]], ["one field more"]),
     "separators at every end": ("a,b,\n1,2,\n3,4,\n", {}, ["a", "b", "Unnamed: 2"],
@@ -171,7 +185,7 @@ TABLES = {
 #: Where the first rows alone, as they dribble in, look like another table.
 UNTOLD = {"names and values of a station", "station as wide as the table", "station"}
 #: What only a file knows to be no row: lines that arrive are then no records.
-OWN_NOTES = {"comments between", "a short row", "cut off"}
+OWN_NOTES = {"comments between", "a short row", "cut off", "rows without values"}
 
 
 def encoded(data):
@@ -239,7 +253,8 @@ def test_lines_that_arrive_hold_the_same(tmp_path, case, step):
 
 REFUSED = {
     "rows one longer": ("A,B,C\n1,4,7,1\n2,5,8,1\n3,6,9,1\n", {}, "have one field more than the"),
-    "row names of R": ('"a" "b"\n"1" 5 6\n"2" 7 8\n', {}, "have one field more than the header"),
+    "dates beyond the header": ('a,b\n"2024-01-01",5,6\n"2024-01-02",7,8\n', {}, "one field more"),
+    "a gap between blanks": ("n a  b\n1 2  3\n2    4\n3 5  6\n", {}, "line 3 has 2 fields.* NaN"),
     "a longer row": ("A,B,C\n1,4,7\n2,5,8,1\n3,6,9\n", {}, "line 3 has 4 fields, the header 3"),
     "a longer header": ("a,b,c,d\n1,2,3\n4,5,6\n", {}, "rows have 3 fields and the header 4"),
     "thousands": ("a,b\n1,234,5\n2,345,6\n", {}, "numbers with commas in quotes"),
@@ -249,7 +264,7 @@ REFUSED = {
     "quotes that close each other": ('time,text\n1,"a\n2,"b"\n3,"c"\n', {}, "quote in line 2"),
     "an open quote": ('time,a\n2024-01-01,"1\n2024-01-02,2\n', {}, "quote in line 2 is never"),
     "an open quote, late": ("a,b\n" + "1,2\n" * 500 + '3,"4\n' + "5,6\n" * 99, {}, "in line 502"),
-    "names or values": ("ok,5,7\nbad,6,9\nfoo,1,2\n", {}, "header=True or header=False"),
+    "names or values": ("ok,5,7\nbad,6,9\nfoo,1,2\n", {}, "header=False, or leave it out"),
     "names of numbers": ("id,400.5,401.5\n1,2,3\n2,3,4\n", {}, "header=True or header=False"),
     "another separator": ("a,b\n1,2\n3,4\n", {"separator": ";"}, "as if separated by ','"),
     "no UTF-8": ("time,wärme\n2024-01-01,1\n".encode("cp1252"), {}, r"line 1\).*encoding='cp1252'"),
@@ -358,6 +373,13 @@ def test_json(tmp_path):
     with pytest.raises(ValueError, match="write one object per line"):
         arrived(json.dumps(JSON, indent=2))
     assert read(tmp_path, "[Data]\na,b\n1,2\n3,4\n").separator == ","
+
+
+def test_nested_values_that_nobody_asked_for(tmp_path):
+    data = '{"a": 1, "tags": []}\n{"a": 2, "tags": ["x"]}\n'
+    assert list(read(tmp_path, data, feature_columns=["a"]).frame) == ["a"]
+    with pytest.raises(ValueError, match="'tags' holds objects or arrays .*feature_columns="):
+        read(tmp_path, data)
 
 
 def test_utf_16(tmp_path):

@@ -86,7 +86,9 @@ class _Table(NamedTuple):
             return "long"
         if len(cells) == 1 and (len(self.names) > 2 or _kind(cells[0], NA_WORDS) == "t"):
             return "word" if len(self.names) > 1 else ""
-        return "short" if len(cells) < len(self.names) else ""
+        # between blanks a gap cannot be seen: what comes after it would be of another column
+        short = "long" if self.separator == " " else "short"
+        return short if len(cells) < len(self.names) else ""
 
 
 def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
@@ -116,7 +118,7 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     """
     data = unpacked(path, note)
     if kind_of(data) == "Parquet":
-        return Raw(_parquet(data), "", 1)
+        return Raw(_parquet(data, reading), "", 1)
     data = as_utf8(data, reading, note)
     for _ in range(reading.skip_rows):
         data = data.partition(b"\n")[2]
@@ -125,7 +127,7 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     if first is None:
         raise ValueError("is empty: no table is in it")
     if _is_json(first):
-        frame = _frame(_json_rows(data))
+        frame = _frame(_json_rows(data), reading)
         mark, start = "", lines.index(first)
     else:
         found = _recognise(lines, reading, note)
@@ -147,7 +149,7 @@ def _end_of(data: bytes, n_lines: int) -> int:
     return end
 
 
-def _parquet(data: bytes) -> pd.DataFrame:
+def _parquet(data: bytes, reading: Reading) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(data))
     except ImportError as error:
@@ -159,7 +161,7 @@ def _parquet(data: bytes) -> pd.DataFrame:
         frame.index.name = "time"
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
-    return _without_nested(frame)
+    return _without_nested(frame, reading)
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -189,30 +191,38 @@ def _json_rows(data: bytes) -> list[Any]:
     return rows
 
 
-def _frame(rows: list[Any]) -> pd.DataFrame:
+def _frame(rows: list[Any], reading: Reading) -> pd.DataFrame:
     """A table of JSON objects, or of arrays."""
     if not all(isinstance(row, dict) for row in rows):
         if any(isinstance(row, dict) for row in rows) or len(set(map(len, rows))) > 1:
             raise ValueError("holds arrays of several lengths; write one object per line")
         rows = [dict(zip(_numbered(len(row)), row, strict=True)) for row in rows]
-    frame = _without_nested(pd.DataFrame(rows))
+    frame = _without_nested(pd.DataFrame(rows), reading)
     for name in _texts(frame):
         frame[name] = frame[name].mask(frame[name].isin(NA_WORDS))
     return frame
 
 
-def _without_nested(frame: pd.DataFrame) -> pd.DataFrame:
+def _without_nested(frame: pd.DataFrame, reading: Reading) -> pd.DataFrame:
     """The same under names that are texts; refused where a cell is itself a list or an object."""
     frame.columns = pd.Index(_named(list(map(str, frame.columns))))
+    if reading.feature_columns:
+        wanted = {*reading.feature_columns, *reading.time_columns, reading.label_column,
+                  reading.entity_column}
+        frame = frame[[c for c in frame if c in wanted or not _nested(frame[c]).any()]]
     for name in _texts(frame):
-        nested = frame[name].map(lambda value: isinstance(value, dict | list | np.ndarray))
+        nested = _nested(frame[name])
         if nested.any():
             raise ValueError(f"column {name!r} holds objects or arrays (row "
                              f"{int(nested.to_numpy().argmax()) + 1}); give each number and text a "
-                             "name of its own, one object per line")
+                             "name of its own, or name the columns to use with feature_columns=")
     for name in frame.columns[[kind == "category" for kind in frame.dtypes]]:
         frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
     return frame
+
+
+def _nested(column: pd.Series) -> pd.Series:
+    return column.map(lambda value: isinstance(value, dict | list | np.ndarray))
 
 
 def _texts(frame: pd.DataFrame) -> list[Any]:
@@ -308,6 +318,8 @@ class _Head:
         self.width = max(counts, default=0, key=lambda w: (counts[w] > 1, counts[w] * (w - 1), w))
         self._begin = widths.index(self.width) if widths else 0
         self._inner = [row for row in self.rows if len(row.cells) == self.width]
+        self._names_rows = all(lines[row.line].startswith('"') and row.kinds[0] != "d"
+                               for row in self._inner)
         wide = [w for w in widths[self._begin :] if w > 1]
         regular = sum(self.width - 1 <= w <= self.width for w in wide)
         self._is_table = self.width > 1 and 2 * regular > len(wide)
@@ -325,7 +337,9 @@ class _Head:
     def rank(self) -> tuple[bool, int, int]:
         """Where several separators would do: blanks last, else what gives more of a table."""
         sure = self.sure()
-        return sure > 0 and self.separator != " ", sure, -self._begin
+        torn = sum('"' in "".join(row.cells) for row in self._inner)  # quotes of another's cells
+        return (sure > 0 and self.separator != " " and 2 * torn <= len(self._inner), sure,
+                -self._begin)
 
     def has_data(self) -> bool:
         """Whether a row is there below what may be a header."""
@@ -375,7 +389,7 @@ class _Head:
     def named_by(self, comment: str) -> list[str]:
         """Names in a comment above the rows, as numpy.savetxt writes them."""
         rows = _Head([comment.lstrip("# ")], self.separator, self.reading).rows
-        fits = rows and len(rows[0].cells) == self.width and not rows[0].has_values
+        fits = rows and len({*rows[0].cells}) == self.width and not rows[0].has_values
         return rows[0].cells if fits and self.reading.header is not False else []
 
     def fitted(self, names: list[str], line: int) -> list[str]:
@@ -389,6 +403,8 @@ class _Head:
                 "table out with skip_rows")
         if names and not names[0] and self._usual()[0] == "d" and "time" not in names:
             return ["time", *names[1:]]  # as pandas writes an index of times
+        if 0 < len(names) < self.width and self.has_more() and self._names_rows:
+            return ["", *names]  # as R writes names of rows
         return names or _numbered(self.width)
 
     def _usual(self) -> list[str]:
@@ -428,12 +444,13 @@ def _are_names(rows: Sequence[_Row], usual: Sequence[str]) -> bool:
             "." in "".join(row.cells) for row in rows[1:]))
     if not follow and ("n" in map(usual.__getitem__, texts) or all(map(str.isdecimal, numbers))):
         raise ValueError(f"the first line may hold names or values ({', '.join(first.cells)[:60]});"
-                         " say which with header=True or header=False")
+                         " say which with header=True or header=False, or leave it out with "
+                         "skip_rows")
     return follow
 
 
 def _follow(numbers: Sequence[str]) -> bool:
-    start = int(numbers[0]) if numbers and numbers[0][:9].isdecimal() else 0
+    start = int(numbers[0][:9]) if numbers and numbers[0].isdecimal() else 0
     return len(numbers) > 1 and numbers == [str(start + k) for k in range(len(numbers))]
 
 
@@ -464,8 +481,9 @@ def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) 
     header, start = head.top()
     comments = [k for k in range(start) if has_comments and _is_comment(lines[k])]
     place, names = (header.line, header.cells) if header else (start, [])
-    if comments and not header and (names := head.named_by(lines[comments[-1]])):
-        place = comments[-1]
+    for k in comments[:-3:-1]:  # the last, or that above the last, if that holds units
+        if not header and not names and (names := head.named_by(lines[k])):
+            place = k
     start = min([start, *(k for k in head.broken if header and k > header.line)])
     head.refuse_rows_above(start)
     left = sorted({row.line for row in head.rows if row.line < start} | {*comments})
@@ -536,6 +554,13 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
         if mark in data[end:]:
             note("rows without any value at the end left out")
         data = data[:end]
+    empty = b"\n" + mark * (table.width - 1) + b"\n"
+    if table.width > 1 and data.find(empty, max(start - 1, 0)) >= 0:  # or have them between others
+        data, start = b"\n" + data[start:], 1
+        size = len(data)
+        while empty in data:
+            data = data.replace(empty, b"\n\n")
+        note(f"{(size - len(data)) // (len(empty) - 2)} rows without any value left out")
     if not _is_regular(data, start, mark, table):
         lines = data[start:].split(b"\n")
         for k in _left_out(lines, mark.decode(), table, number, note):
@@ -622,7 +647,8 @@ def _left_out(lines: list[bytes], mark: str, table: _Table, number: int, note: N
         if wrong == "long":
             raise ValueError(f"line {number + k} has {len(cells)} fields, the header "
                              f"{len(table.names)}; put texts with {table.separator!r} in quotes, "
-                             "or leave lines above the table out with skip_rows")
+                             "write NaN into gaps, or leave lines above the table out with "
+                             "skip_rows")
         found[wrong].append(k)
         if wrong == "short" and k == len(lines) - 1:
             note(f"the file ends within line {number + k}: its last value may be cut off")
@@ -798,7 +824,8 @@ class Lines:
             if cells is None:
                 rows.append(_shown(texts[begin]))
             elif len(cells) == width and not self._unusual(text):
-                rows.append(dict(zip(names, cells, strict=True)))
+                if width == 1 or any(cells):
+                    rows.append(dict(zip(names, cells, strict=True)))
             else:
                 self._odd(text, cells, rows)
         return rows
