@@ -165,6 +165,11 @@ def test_what_may_tell_machines_apart_is_pointed_out(write):
             data = load_csv(write(series(HOURS, texts, values, header=f"when,{name},a")),
                             time_column="when", feature_columns=chosen)
         assert f"pass entity_column='{name}'" in data.notes[-1] and data.feature_names == ("a",)
+    for texts in (["on"] * 12 + ["off"] * 12, ["2024-01-01"] * 12 + ["2024-01-02"] * 12):
+        with pytest.warns(ReadingWarning):
+            data = load_csv(write(series(HOURS, texts, values, header="when,pump,a")),
+                            time_column="when")
+        assert "entity_column" not in " ".join(data.notes)
 
 
 @pytest.mark.parametrize(("header", "cells", "said"), [

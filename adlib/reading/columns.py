@@ -120,7 +120,8 @@ def features(
     if not asked:
         used = _honest(frame, columns, used, reading, y, note)
     if not used:
-        raise ValueError(f"has no numeric column to use; columns: {few(list(frame))}")
+        raise ValueError(f"has no numeric column to use; columns: {few(list(frame))}; if they are "
+                         "not split as they should be, give separator or skip_rows")
     numeric = {c: columns[c] for c in used if c in columns}
     return pd.DataFrame(numeric, index=frame.index, copy=False), used
 

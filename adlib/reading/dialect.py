@@ -428,7 +428,8 @@ def _are_units(row: _Row, below: Sequence[_Row]) -> bool:
     """Whether a row under the header is of words that never come again."""
     again = any(a and a == b for later in below
                 for a, b in zip(row.cells, later.cells, strict=True))
-    words = any(any(c.isalpha() or c in "%°" for c in cell) for cell in row.of("t"))
+    words = any("--" in cell[:3] or any(c.isalpha() or c in "%°" for c in cell)
+                for cell in row.of("t"))  # or the line below the header of a text
     return words and not row.has_values and not again
 
 

@@ -33,8 +33,9 @@ _is_grouped = {mark: re.compile(_GROUPED % (_OTHER[mark] + _BLANKS, mark)).fullm
                for mark in _OTHER}
 _is_either = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}").fullmatch
 _UNGROUPED = {mark: str.maketrans("", "", _OTHER[mark] + _BLANKS) for mark in _OTHER}
-_quantity = re.compile(r"\s*([$€£¥]?)\s*[+-]?[0-9]+(?:[.,][0-9]+)?"
-                       r"\s*([%‰$€£¥]|°?[A-Za-zµ/²³]{0,6})\s*").fullmatch
+_quantity = re.compile(  # a number with something in front of it or behind it
+    r"([^\w\s+-]?)\s*[+-]?[0-9]+(?:[.,'\u2019 \u00a0\u202f][0-9]{2,3})*(?:[.,][0-9]+)?"
+    r"\s*([^\d\s]\D{0,11})?").fullmatch
 _LOOK = 10_000  # rows of a column that are looked at before more are
 _SHOWN = 5  # words that a message lists
 #: Numbers that loggers, instruments and file formats write for "no value".
@@ -263,7 +264,7 @@ class Numbers:
             return math.nan
         if text in _TRUTH:
             return _TRUTH[text]
-        plain = text.replace("\u2212", "-")  # the minus of typesetters
+        plain = _tidy(text)
         kind = _kind(plain)
         if self.decimal is None and kind in (",", "?,"):
             self._decide({kind: repr(text)})
@@ -318,6 +319,11 @@ def _has_commas(column: pd.Series) -> bool:
     return bool(some.str.fullmatch(rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+)?\s*").any())
 
 
+def _tidy(text: str) -> str:
+    """The same with the minus of typewriters, and without blanks behind a sign."""
+    return re.sub(r"^([+-])\s+", r"\1", text.replace("\u2212", "-"))
+
+
 def _kind(text: str) -> str | None:
     """"." or "," where a number shows its decimal mark, "?." or "?," where it may; None: no number.
     """
@@ -336,7 +342,7 @@ def _kind(text: str) -> str | None:
 def _gather(column: pd.Series, found: dict[str, str]) -> bool:
     """Add a cell of each kind of numbers that is new; False where a column mostly holds words."""
     cells = dict.fromkeys(cell.strip() for cell in column if isinstance(cell, str))
-    kinds = {cell: kind for cell in cells if (kind := _kind(cell)) is not None}
+    kinds = {cell: kind for cell in cells if (kind := _kind(_tidy(cell))) is not None}
     if 2 * len(kinds) < sum(cell.lower() not in _MISSING for cell in cells):
         return False
     where = "" if column.name is None else f" in column {column.name!r}"
@@ -377,8 +383,10 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
     counts = column[bad].astype(str).str.strip().value_counts()
     words, total, good = list(counts.index), int(counts.sum()), int(values.notna().sum())
     marked = sum(counts[word] for word in words[:_LOOK] if _kind(word) is not None)
-    units = {word: found[1] + found[2] for word in words[:_LOOK] if (found := _quantity(word))}
-    measured = sum(counts[word] for word in units) if len(set(units.values())) <= 3 else 0
+    units = {word: found.groups() for word in words[:_LOOK] if (found := _quantity(word)) and (
+        any(found.groups()) or "," in word)}
+    few = len(set(units.values())) <= min(3, len(words) - (not good))  # not 1st, 2nd, 3rd
+    measured = sum(counts[word] for word in units) if few else 0
     if not wanted and 2 * max(marked, measured) < total and (
             not good or (10 * good < total and len(words) > _SHOWN)):
         return None
@@ -389,8 +397,12 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
         remedy = "say which mark is right with decimal='.' or decimal=','"
     elif 2 * measured >= total:
         remedy = "write the number alone, with its unit in the name of the column"
+        if good and len(words) <= _SHOWN:
+            remedy += f"; if that means a missing value, pass na_values={words}"
     elif good:
         remedy = f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}"
+        if not bad[_SHOWN:].any() and len(bad) > 2 * _SHOWN:
+            remedy += "; if it stands above the table, leave it out with skip_rows"
     else:
         remedy = "it is one of text"
     return (f"column {column.name!r} is not numeric ({str(column.iloc[first]).strip()!r} in data "

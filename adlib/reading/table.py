@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from adlib.reading.columns import features, require
 from adlib.reading.dialect import raw_table
-from adlib.reading.labels import inside, labels, tokens, windows_of
+from adlib.reading.labels import NO, YES, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading
 from adlib.reading.times import TIME_NAMES, Clock, find_time, is_time_name, joined
@@ -403,7 +403,9 @@ def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequenc
         words = set(tokens(name))
         of_machines = ENTITY_WORDS & words and (name not in used or words <= ENTITY_WORDS | NUMBER)
         codes = None if name in special else _codes(frame[name])
-        if codes is None or (name in used and not of_machines):
+        values = {str(value).strip().lower() for value in frame[name].head(1000)}
+        if codes is None or (name in used and not of_machines) or values <= NO | YES or all(
+                re.match(r"\d+[-/.]\d+[-/.]\d", value) for value in values):  # dates
             continue
         n = codes.max() + 1
         in_blocks = bool(5 * n <= len(codes) and (codes[1:] != codes[:-1]).sum() == n - 1)
