@@ -46,7 +46,7 @@ def read(*columns, separator=";", **options):
         ((["1\u202f234", "7"],), {}, ".", [[1234, 7]]),
         ((["0,125", "-,5", "+3,"],), {"separator": "\t"}, ",", [[0.125, -0.5, 3]]),
         ((["1,5e3", "2"],), {"separator": "\t"}, ",", [[1500, 2]]),
-        ((["\u22125", "1e3", "+  21.5"],), {}, ".", [[-5, 1000, 21.5]]),
+        ((["\u22125", "1e3"],), {}, ".", [[-5, 1000]]),
     ],
 )
 def test_marks_of_a_file(columns, options, decimal, values):
@@ -346,7 +346,7 @@ def test_columns_that_must_be_read_as_text():
         (["231,08 V AC", "230,9 V AC"], "write the number alone"),
         (["1.234,50 \u20ac", "99,10 \u20ac"], "write the number alone"),
         (["1,5", "(50,28)", "(50,1)"], "write the number alone"),
-        (["1,5", "<0,05", "<0,05"], "alone, with its unit in the name of the column; if that means"),
+        (["1,5", "<0,05", "<0,05"], "with its unit in the name of the column; if that means"),
         (["1,5", "46,64-", "3,20-", "2", "3", "4"], "write the number alone"),
         (["Plan", *["1,5"] * 20], "if it stands above the table, leave it out with skip_rows"),
         (["1st floor", "2nd floor", "3rd floor"], None),
@@ -424,3 +424,8 @@ def test_ordinary_numbers_are_no_placeholders():
         pd.DataFrame({"both": np.r_[rng.normal(size=90), [-999.0] * 5, [9999.0] * 5]}), notes.append
     )
     assert len(notes) == 2
+
+
+def test_blanks_behind_a_sign_belong_to_the_number():
+    _, values, _, _ = read(["+  21,5", "-  1.234,5", "3,5"])
+    assert values == [[21.5, -1234.5, 3.5]]
