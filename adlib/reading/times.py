@@ -36,6 +36,7 @@ _BOUND = 2**63 // _NS - 200_000  # seconds from 1970 that nanoseconds hold in an
 _PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  # parts of a second
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 and 2100: when recordings were made
+_CENTURY_AGO = 2_208_988_800  # seconds from 1900 to 1970
 _FIRST_DAY, _LAST_DAY = 25_569, 73_050  # 1970 and 2100 as spreadsheets count days
 _LONGEST = 100  # letters of a time
 _BLOCK = 900  # seconds: zones change their offset at quarters of an hour
@@ -342,6 +343,15 @@ class Clock:
         """A number that is not as those before."""
         if not 0 <= value < 1e300:  # a whole number may be larger than any float
             return math.nan
+        if self._kind == "excel" and _FIRST_DAY <= value <= _LAST_DAY:
+            return round((value - _FIRST_DAY) * 86_400, 3)
+        text = str(int(value))
+        if self._kind == "compact" and len(text) in (8, 10, 12, 14) and value % 1 == 0:
+            text = text.ljust(14, "0")
+            seconds = self._plain(
+                f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[8:10]}:{text[10:12]}:{text[12:]}")
+            if -_CENTURY_AGO < seconds < _UNTIL:
+                return seconds
         values = np.array([float(value)])
         try:
             self._kind_of(values, [value])
