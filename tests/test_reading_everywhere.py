@@ -324,7 +324,7 @@ def test_an_engine_judges_alike_whatever_the_dialect(tmp_path, monkeypatch):
     (b"a,b\n", "stdin", 1, "no window was judged: no row came"),
     (b"", "stdin", 1, "no window was judged: no row came"),
     (b"a,b\n" + b"oops\n\xff\xfe\n" * 9, "stdin", 1, "no window was judged"),
-    (b"oops\nno\n" * 9, "stdin", 2, "no column 'a'"),
+    (b"oops\nno\n" * 9, "stdin", 1, "18 could not be read"),
     (b"a,b\n" + b"?,?\n" * 30, "stdin", 1, "no window was judged"),
     (b"a,b\n", "csv:{path}", 2, "table.csv: "),
     (b"a,b\n" + b"?,?\n" * 30, "csv:{path}", 2, "table.csv: "),

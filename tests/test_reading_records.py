@@ -15,10 +15,10 @@ def read(lines, features=None, reading=None, **how):
     """Times, values (None: poison) and notes; lines come one by one, as from a slow sensor."""
     notes = []
     records = Records(features, reading or Reading(), notes.append, **how)
-    found = [record for line in lines for record in records.lines([line.encode()])]
+    coded = [line.encode(errors="surrogatepass") for line in lines]
+    found = [record for line in coded for record in records.lines([line])]
     found += records.lines([], end=True)
-    again = Records(features, reading or Reading(), lambda _: None, **how).lines(
-        [line.encode() for line in lines], end=True)
+    again = Records(features, reading or Reading(), lambda _: None, **how).lines(coded, end=True)
     values = [record.values if record.is_whole else None for record in found]
     np.testing.assert_array_equal(
         [v for v in values if v], [r.values for r in again if r.is_whole])  # however they come
@@ -37,7 +37,8 @@ def messages(payloads, features=None, reading=None, **how):
     ('{"x": true, "y": false}', [1, 0]), ('{"x": null, "y": "N/A"}', [NAN, NAN]),
     ('{"y": 2}', [NAN, 2]), ('{"up": 1}', None), ('{"x": "???", "y": 2}', [NAN, 2]),
     ('{"x": {"v": 1}, "y": [2]}', [NAN, NAN]), ('[1, "2"]', [1, 2]), ('[1, "?"]', [1, NAN]),
-    ('{"x": 1e999, "y": "1_0"}', [NAN, NAN]), ('{"x": -999, "y": "-999"}', [-999, -999]),
+    ('{"x": 1e999, "y": "1_0"}', [NAN, NAN]),
+    ('{"x": Infinity, "y": "-inf"}', [NAN, NAN]), ('{"x": -999, "y": "-999"}', [-999, -999]),
     ('{"x": ' + "9" * 400 + ', "y": 2}', [NAN, 2]),
     ("oops", None), ('{"x": 1', None), ('"x"', None), ("[" * 2000, None), ("", None)])
 def test_json_records(row, values):
@@ -84,7 +85,10 @@ def test_a_table_without_header_or_with_one_that_no_row_fits():
     assert read(["1,2", "3,4"], ["a", "b"])[1] == [[1, 2], [3, 4]]
     assert read(["2024-01-01,2", "2024-01-02,4"], ["x1"])[:2] == (
         [1704067200, 1704153600], [[2], [4]])
-    assert read(["a,b", "oops", "oops"], ["a", "b"])[1] == [None, None]
+    for lines in (["a,b", "oops", "oops"], ["oops", "no", "\ud800"]):
+        assert set(read(lines, ["a", "b"])[1]) == {None}
+    with pytest.raises(ValueError, match="no column 'a', only b"):
+        read(["b", "1", "2"], ["a"])
     with pytest.raises(ValueError, match="no column 'c', only a, b"):
         read(["a,b", "1,2"], ["a", "c"])
 

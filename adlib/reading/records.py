@@ -122,16 +122,22 @@ class Records:
         return self.read(broken + rows, self._table.separator)
 
     def _after_header(self, rows: list[Any]) -> list[Any]:
-        """Rows below a header none of whose rows could be split as it can."""
+        """Rows below a header none of whose rows could be split as it can, or that is none."""
         header = next(iter(rows[0])) if isinstance(rows[0], dict) and len(rows[0]) == 1 else ""
+        if not header or header in (self.features or ()):
+            return rows
+        reading = replace(self._reading, skip_rows=0)
+        texts = [row if isinstance(row, str) else str(row[header]) for row in rows]
         for mark in ";\t|,":
             if len(parts := header.split(mark)) > 1 and set(self.features or ()) <= {
                     part.strip() for part in parts}:
-                self._table = Lines(replace(
-                    self._reading, separator=mark, header=True, skip_rows=0), self._note)
+                self._table = Lines(replace(reading, separator=mark, header=True), self._note)
                 self._table.feed([header.encode()])
-                return [str(row[header]) if isinstance(row, dict) else row for row in rows]
-        return rows
+                return texts
+        if any(map(numbers_in(Numbers(reading, "", _nobody)), [header, *texts])):
+            return rows
+        self._table = Lines(reading, self._note)
+        return [header, *texts]
 
     def message(self, data: bytes) -> Record:
         """The record of one message: a JSON object or array, or a line of numbers.
@@ -334,6 +340,12 @@ class Records:
 
     def _values(self, cells: Sequence[Any]) -> list[float]:
         """Numbers of one row; those that are written plainly cost least."""
+        values = self._read_values(cells)
+        total = sum(values)
+        return values if total - total == 0 else [  # NaN in place of what is infinite
+            value if value - value == 0 else math.nan for value in values]
+
+    def _read_values(self, cells: Sequence[Any]) -> list[float]:
         assert self._numbers is not None
         if self._plain and self._numbers.decimal != ",":
             try:
@@ -374,8 +386,9 @@ class Records:
 
 def shown(text: str | bytes) -> str:
     """The beginning of what cannot be read."""
-    text = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return text[:_SHOWN]
+    text = text[:4 * _SHOWN]
+    data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
+    return data.decode(errors="replace")[:_SHOWN]
 
 
 def numbers_in(numbers: Numbers | None) -> Callable[[Any], bool]:

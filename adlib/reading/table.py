@@ -56,8 +56,7 @@ class Table(NamedTuple):
     names : list of str
         All features in their order, those of text too.
     recognised : dict
-        Plain values: the ``decimal`` mark, the columns ``time_column``, and how times are written
-        (``clock``).
+        Plain values: the ``decimal`` mark, and how times are written (``clock``).
     """
 
     X: pd.DataFrame
@@ -172,12 +171,11 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
                  texts=frame.loc[keep, [c for c in names if c not in values]], names=names,
-                 recognised=_plain(numbers, columns, clock))
+                 recognised=_plain(numbers, clock))
 
 
-def _plain(numbers: Numbers, columns: list[str], clock: Clock | None) -> dict[str, Any]:
-    return {"decimal": numbers.decimal, "time_column": columns,
-            "clock": None if clock is None else clock.to_dict()}
+def _plain(numbers: Numbers, clock: Clock | None) -> dict[str, Any]:
+    return {"decimal": numbers.decimal, "clock": None if clock is None else clock.to_dict()}
 
 
 def _asked(frame: pd.DataFrame, reading: Reading, special: Sequence[str]) -> list[pd.Series]:

@@ -131,8 +131,10 @@ def _fit(args: argparse.Namespace) -> int:
     config, notes = _told(args), list[str]()
     table = _history(args, config, notes)
     engine = RealTimeAnomalyDetector(config).fit(table.X)
-    engine.recognised = {**table.recognised, "notes": notes, "options": {
-        name: value for name, value in config.reading.told.items() if name in _LASTING}}
+    told = config.reading.told
+    engine.recognised = {**table.recognised, "notes": notes,
+                         "time_column": list(config.reading.options().time_columns),
+                         "options": {name: told[name] for name in _LASTING if name in told}}
     gaps = int(table.X.isna().any(axis=1).sum())
     print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features"
           f"{f' ({gaps} rows lack values)' if gaps else ''}: {engine.save(args.out)}")

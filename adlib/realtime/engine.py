@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 
 from adlib.arguments import instance, listed, whole
 from adlib.arguments import path as as_path
+from adlib.reading.options import Reading
 from adlib.realtime import fitted
 from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
@@ -186,15 +187,20 @@ class RealTimeAnomalyDetector:
         self._check_fitted()
         return self._processor.position
 
-    def _opened(self, source: Source) -> Any:
-        """Samples after the last commit; read as configured, else as the history was."""
-        reading = ReadingConfig(**{**self.recognised.get("options", {}),
-                                   **self.config.reading.told}).options()
-        if reading.feature_columns and {*reading.feature_columns} != {*self.features_}:
+    @property
+    def reading(self) -> Reading:
+        """How a stream is read: as configured, else as was told when the history was read."""
+        found = ReadingConfig(**{**self.recognised.get("options", {}),
+                                 **self.config.reading.told}).options()
+        if found.feature_columns and {*found.feature_columns} != {*self.features_}:
             raise ValueError(f"feature_columns are not those of the history: "
                              f"{', '.join(self.features_)}")
+        return found
+
+    def _opened(self, source: Source) -> Any:
+        """Samples after the last commit."""
         if hasattr(source, "follow"):
-            source.follow(reading, self.recognised)
+            source.follow(self.reading, self.recognised)
         return opened(source, self.features_, self._processor.position)
 
     def _check_fitted(self) -> None:
