@@ -605,6 +605,8 @@ def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Rea
             na_values=[*NA_WORDS, *reading.na_values], **how)
 
     frame = parse()
+    if not len(frame):  # however many columns
+        return frame
     texts = [column.dropna().astype(str) for column in (frame[k] for k in _texts(frame))]
     if any((text.str.strip() != text).any() for text in texts):
         padded = rb"(?<! ) +(?=[%s\n]|\Z)" % re.escape(mark)  # pandas leaves blanks after a cell
