@@ -479,7 +479,7 @@ def test_a_label_that_would_leak_is_refused(write):
         ("a,b\n1,\n,3\n", {"missing": "drop"}, "no row is left with missing='drop'"),
         ("a,b\n", {}, "oven.csv: has no rows"),
         ("", {}, "oven.csv: is empty"),
-        ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: line 3 has 3 fields, the header 2; correct it, or"),
+        ("a,b\n1,2\n1,2,3\n", {}, "oven.csv: line 3 has 3 fields, the header 2; put texts"),
         ("t,a\n2024-01-01,1\n2024-01-01,2\n", {"time_column": "t"},
          "1 of 2 rows repeat the timestamp before them, so the time between rows is 0; name the "
          "column that tells several machines apart with entity_column, average"),

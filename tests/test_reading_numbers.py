@@ -429,3 +429,14 @@ def test_ordinary_numbers_are_no_placeholders():
 def test_blanks_behind_a_sign_belong_to_the_number():
     _, values, _, _ = read(["+  21,5", "-  1.234,5", "3,5"])
     assert values == [[21.5, -1234.5, 3.5]]
+
+
+@pytest.mark.parametrize(("cells", "asks"), [
+    ([9.459, 8.12, 7.0], True), ([9.459, 0.5], False), ([9.459, 8.1234], False),
+    ([21.5, 20.25], False), ([1234.567], False),
+])  # fmt: skip
+def test_points_that_may_stand_between_thousands_are_pointed_out(cells, asks):
+    notes = []
+    numbers = Numbers.recognise([pd.Series(cells)], Reading(), ";", notes.append)
+    assert numbers.decimal == "." and bool(notes) == asks
+    assert not asks or "9.459 are read as fractions" in notes[0]

@@ -580,8 +580,9 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
         frame = frame.drop(columns=width)
         if more.any():
             raise ValueError(f"rows have one field more than the header (data row "
-                             f"{int(more.argmax()) + 1}); name each column, or put numbers with "
-                             "commas in quotes")
+                             f"{int(more.argmax()) + 1}); name each column, or put " + (
+                                 "numbers with commas" if mark == b"," else
+                                 f"texts with {table.separator!r}") + " in quotes")
     frame.columns = pd.Index(table.names)
     return frame
 

@@ -138,11 +138,15 @@ class Numbers:
                      if _gather(part, found)]
             if {".", ","} & found.keys():
                 break
-        if self._separator and any(
-                np.any(np.abs(np.modf(c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan))[0]) > 0)
-                for c in given if pd.api.types.is_float_dtype(c.dtype)):
+        typed = [c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan) for c in given
+                 if self._separator and pd.api.types.is_float_dtype(c.dtype)]
+        points = np.concatenate([c[np.abs(np.modf(c)[0]) > 0] for c in [*typed, np.empty(0)]])
+        if len(points):
             found["?."] = "fractions"  # typed by pandas, with a point
         self._decide(found)
+        if self._separator == ";" and _perhaps_thousands(points):
+            self._note(f"numbers such as {points[0]} are read as fractions; if the point stands "
+                       "between thousands, give decimal=','")
 
     def _decide(self, found: dict[str, str]) -> None:
         """Take the decimal mark that evidence speaks for: a cell of each kind."""
@@ -317,6 +321,13 @@ def _has_commas(column: pd.Series) -> bool:
         column = column.astype(str)
     some = column[column.str.contains(r",[0-9]|[0-9]\.[0-9]{3}\.[0-9]", na=False)]
     return bool(some.str.fullmatch(rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+)?\s*").any())
+
+
+def _perhaps_thousands(points: np.ndarray) -> bool:
+    """Whether numbers have three digits behind their point, and all of them one to three before."""
+    digits = [np.abs(points * 10**k - np.round(points * 10**k)) > 1e-6 for k in (2, 3)]
+    return bool(digits[0].any() and not digits[1].any() and (np.abs(points) >= 1).all()
+                and (np.abs(points) < 1000).all())
 
 
 def _tidy(text: str) -> str:

@@ -240,9 +240,10 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
         note(f"{shown} left out, and not taken as the time: {why}")
         return columns, None, None
     if by_name:
-        note(f"{shown} taken as the time (time_column names another, or is False for none)")
-    for sentence in said:
-        note(sentence)
+        said.insert(0, f"{shown} taken as the time (time_column names another, or is False for "
+                       "none)")
+    if said:
+        note("; ".join(said))
     _note_order(column, time, entity, repeated, note)
     return columns, time, clock
 
