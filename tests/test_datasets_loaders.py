@@ -203,6 +203,11 @@ def test_time_is_found_by_name_where_it_is_one(write):
                                      header="year,month,day,hour,a")))
     assert data.time[23] == np.datetime64("2024-01-01T23") and data.feature_names == ("a",)
     assert "columns 'year' and 'month' and 'day' and 'hour' taken" in str(said[0].message)
+    calendar = series(HOURS, [2024] * 24, ones, ones, values, header="time,YEAR,MONTH,DAY,a")
+    with pytest.warns(ReadingWarning):
+        data = load_csv(write(calendar), label_windows=[HOURS[20:22]])
+    assert data.feature_names == ("a",) and data.y.sum() == 2
+    assert "columns that repeat the time left out: ['YEAR', 'MONTH', 'DAY']" in data.notes[1]
     for header in (",a", ""):  # an index without a name; no names at all
         with pytest.warns(ReadingWarning):
             data = load_csv(write(series(HOURS, values, header=header).lstrip("\n")))

@@ -106,7 +106,7 @@ def features(
     ValueError
         When a name is no column, a column is not numeric, would leak, or none is left.
     """
-    asked = list(reading.feature_columns or ())
+    asked = list(dict.fromkeys(reading.feature_columns or ()))
     require(frame, asked, "feature_columns")
     if leaked := [c for c in asked if c in special]:
         raise ValueError(f"{leaked} cannot be features and labels, time or entity at once")

@@ -158,7 +158,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
                    zone=reading.time_zone, column=_joined(frame, columns))
         kind = np.where(y, "anomaly", "")
     labelled = reading.label_column is not None or label_windows is not None
-    special = [*columns, *told]
+    special = [*columns, *told, *_calendar(frame, columns, reading, note)]
     numbers = Numbers.recognise(_asked(frame, reading, special), reading, raw.separator, note)
     values, names = features(frame, reading, numbers, y if labelled else None, special, note,
                              texts=texts)
@@ -279,6 +279,18 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     return [first] if nameless and _holds_times(frame[first]) else []
 
 
+def _calendar(frame: pd.DataFrame, columns: Sequence[str], reading: Reading, note: Note
+              ) -> list[str]:
+    """Columns of year, month, day and so on beside the time, which say it once more."""
+    names = {str(name).strip().lower(): str(name) for name in frame}
+    parts = [names[part] for part in PARTS if part in names]
+    if reading.feature_columns or not columns or not {*PARTS[:3]} <= names.keys() or (
+            {*parts} & {*columns}):
+        return []
+    note(f"columns that repeat the time left out: {parts} (feature_columns takes them)")
+    return parts
+
+
 def _holds_times(column: pd.Series) -> bool:
     """Whether a column that is no number holds times."""
     return not pd.api.types.is_numeric_dtype(column) and bool(
@@ -337,7 +349,8 @@ def _order(time: NDArray | None, entity: NDArray | None) -> NDArray[np.intp] | N
 
 def _codes(column: pd.Series) -> NDArray[np.intp] | None:
     """Numbers of a column's values, where it could name a few machines of two rows at least."""
-    if not (pd.api.types.is_integer_dtype(column) or not pd.api.types.is_numeric_dtype(column)):
+    numeric = pd.api.types.is_numeric_dtype(column)
+    if numeric and not pd.api.types.is_integer_dtype(column) and not (column % 1 == 0).all():
         return None
     codes, values = pd.factorize(column)
     return codes if 2 <= len(values) <= len(codes) // 2 and codes.min() >= 0 else None
@@ -395,16 +408,20 @@ def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
             break
 
 
+def _is_answer(column: pd.Series) -> bool:
+    """Whether a column holds yes and no, or dates."""
+    values = {str(value).strip().lower() for value in column.head(1000)}
+    return values <= NO | YES or all(re.match(r"\d+[-/.]\d+[-/.]\d", value) for value in values)
+
+
 def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],
                       entity: NDArray | None, note: Note) -> None:
     """Say which columns may tell several machines apart, where nothing is sure."""
     for name in map(str, frame if entity is None else ()):
         words = set(tokens(name))
         of_machines = ENTITY_WORDS & words and (name not in used or words <= ENTITY_WORDS | NUMBER)
-        codes = None if name in special else _codes(frame[name])
-        values = {str(value).strip().lower() for value in frame[name].head(1000)}
-        if codes is None or (name in used and not of_machines) or values <= NO | YES or all(
-                re.match(r"\d+[-/.]\d+[-/.]\d", value) for value in values):  # dates
+        unlikely = name in special or (name in used and not of_machines)
+        if unlikely or (codes := _codes(frame[name])) is None or _is_answer(frame[name]):
             continue
         n = codes.max() + 1
         in_blocks = bool(5 * n <= len(codes) and (codes[1:] != codes[:-1]).sum() == n - 1)
