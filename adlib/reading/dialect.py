@@ -253,6 +253,12 @@ def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, l
     """
     if separator == " ":
         lines = [line.replace("\t", " ").strip() for line in lines]
+    if separator != " " and not any('"' in line for line in lines):
+        for k, line in enumerate(lines):
+            cells = list(map(str.strip, line.split(separator)))
+            if len(cells) > 1 or any(cells):
+                yield k, k + 1, cells
+        return
     how: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True}
     begin = 0
     while begin < len(lines):
@@ -265,7 +271,7 @@ def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, l
                     break
                 if after > begin + 1:  # a text goes on behind the quote of another: an error
                     list(csv_reader(recent, strict=True, **how))
-                cells = [cell.strip() for cell in row]
+                cells = list(map(str.strip, row))
                 if len(cells) > 1 or any(cells):
                     yield begin, after, cells
                 begin = after
@@ -821,7 +827,7 @@ class Lines:
         names, width = self._table.names, len(self._table.names)
         rows: list[Any] = []
         for begin, after, cells in _records(texts, self.separator):
-            text = "\n".join(texts[begin:after])
+            text = texts[begin] if after == begin + 1 else "\n".join(texts[begin:after])
             if cells is None and not end and len(texts) < after <= begin + OPEN_LINES + 1:
                 self._held = texts[begin:]
                 break

@@ -349,13 +349,14 @@ class Records:
         assert self._numbers is not None
         if self._plain and self._numbers.decimal != ",":
             try:
-                if str not in map(type, cells):
+                if str not in map(type, cells[:1]) and str not in map(type, cells):
                     return list(map(float, cells))
                 text = _BETWEEN.join(cells)
                 if text.isascii() and "_" not in text:
-                    if "" in cells:
+                    try:
+                        return list(map(float, cells))
+                    except ValueError:
                         return [float(cell) if cell else math.nan for cell in cells]
-                    return list(map(float, cells))
             except (TypeError, ValueError, OverflowError):
                 pass
         return [self._cell(place, cell) for place, cell in enumerate(cells)]
