@@ -269,9 +269,9 @@ class Notebook:
             compile(cell.source, f"05, code cell {i}", "exec")
             for i, cell in enumerate(cells[: end + 1])]
 
-    def read(self, path: Path, options: dict[str, Any], **more: Any) -> Read:
-        """The data set that the cell makes."""
-        options = dict(options) | more | {"data_path": str(path)}
+    def read(self, path: Path | str | list[str], options: dict[str, Any]) -> Read:
+        """The data set that the cell makes; of several, their names as notes."""
+        options = options | {"data_path": path if isinstance(path, list) else str(path)}
         names: dict[str, Any] = {"__name__": "notebook"}
         shown = io.StringIO()
         with contextlib.redirect_stdout(shown), warnings.catch_warnings():

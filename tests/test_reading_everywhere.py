@@ -15,6 +15,7 @@ import pytest
 import yaml
 from reading_dialects import DIALECTS, EPOCH, rows
 
+from adlib.datasets import load_csv
 from adlib.notebooks import ROOT
 
 HERE = Path(__file__).parent / "data" / "reading"
@@ -243,6 +244,53 @@ def test_words_that_yaml_makes_switches_of(notebook):
         assert not differing("notebook 05", one, notebook.read(path, options))
         assert one.labelled == 9 if normal == "off" else one.labelled == 9 or (
             "quotes" in one.refusal)
+
+
+# -- several series, several files -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["machines", "machines_blocks", "machines_shifted"])
+def test_machines_are_groups_or_an_engine_refuses_them(file, notebook, tmp_path, monkeypatch):
+    path, options = HERE / f"{file}.csv", {"entity_column": "machine"}
+    one = entrances.by_function(path, options)
+    assert one.names == ["a"] and len(one.values) == 24
+    assert not differing("notebook 05", one, notebook.read(path, options))
+    commands = entrances.Commands(tmp_path, monkeypatch)
+    refused = [commands.fit(path, options).refusal,
+               commands.backtest(path, options, by="flags").refusal]
+    commands.model(["a"])
+    refused.append(commands.run(path, options).refusal)
+    assert len({*refused}) == 1 and "one engine judges one stream" in refused[0]
+
+
+def test_a_folder_or_a_list_of_files_is_a_data_set_each(notebook, tmp_path):
+    for name in ("plain", "german"):
+        (tmp_path / f"{name}.csv").write_bytes((HERE / f"{name}.csv").read_bytes())
+    files = [str(tmp_path / f"{name}.csv") for name in ("german", "plain")]
+    for given in (str(tmp_path), files):
+        sets = load_csv(given)
+        assert list(sets) == ["german", "plain"] == notebook.read(given, {}).notes
+        assert np.array_equal(sets["german"].X, sets["plain"].X)
+
+
+@pytest.mark.parametrize(("file", "options", "said"), [
+    ("two_labels", {"label_column": "label", "feature_columns": ["a", "b"],
+                    "clean_history": True}, "left out"),
+    ("two_labels", {"label_column": "label", "feature_columns": ["a", "b"], "train_rows": 19}, ""),
+    ("same_first", {"label_column": "label"}, "split='one_class'"),
+    ("same_first", {"label_column": "label", "split": "one_class"}, ""),
+    ("plain", {"split": "one_class"}, "needs labels"),
+    ("machines", {"entity_column": "machine", "split": "entity"}, ""),
+    ("class_of_three", {"label_column": "Class"}, "normal_label"),
+    ("class_of_three", {"label_column": "Class", "normal_label": 1}, "")],
+    ids=("clean", "rows", "sorted", "one class", "unlabelled", "entity", "three", "normal"))
+def test_splits_are_the_same_in_the_notebook(file, options, said, notebook):
+    path = HERE / f"{file}.csv"
+    one = entrances.by_function(path, options)
+    shown = notebook.read(path, options)
+    assert not differing("notebook 05", one, shown)
+    assert not says([said], [*one.notes, one.refusal or ""])
+    assert shown.refusal or shown.notes == one.notes
 
 
 # -- random rows in many dialects ------------------------------------------------------------------
