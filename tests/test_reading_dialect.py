@@ -53,6 +53,23 @@ TABLES = {
     "semicolons in texts": ("time,note,a\n2024-01-01,x; y,1\n2024-01-02,u; v,2\n", {},
                             "time note a", [["2024-01-01", "x; y", 1], ["2024-01-02", "u; v", 2]],
                             []),
+    "other separators in texts": (
+        "time|a,b|421\n2024-01-01|x, y|1,5\n2024-01-02|x, z|2,5\n2024-01-03|u|3\n", {},
+        ["time", "a,b", "421"], [["2024-01-01", "x, y", "1,5"], ["2024-01-02", "x, z", "2,5"],
+                                 ["2024-01-03", "u", "3"]], ["separated by '|'"]),
+    "other separators in few texts": (
+        "time;state;421\n2024-01-01;on;1\n2024-01-02;on, off;2\n2024-01-03;off;3\n", {},
+        "time state 421", [["2024-01-01", "on", 1], ["2024-01-02", "on, off", 2],
+                           ["2024-01-03", "off", 3]], []),
+    "tabs beside blanks": ("time\tflow in l\ta\n2024-01-01 00:00\tidle\t1\n"
+                           "2024-01-01 00:10\tbusy\t2\n", {}, ["time", "flow in l", "a"],
+                           [["2024-01-01 00:00", "idle", 1], ["2024-01-01 00:10", "busy", 2]],
+                           ["separated by"]),
+    "blanks, decimal commas": ("a b\n1,5 2,5\n3,5 4\n", {}, "a b", [["1,5", "2,5"],
+                                                                   ["3,5", "4"]], ["blanks"]),
+    "one column with gaps": ('a\n""\n7.5\n""\n', {}, "a", [[NAN], [7.5], [NAN]], []),
+    "one column below a title": ("Station Berlin\n\nheat\n1.5\n2.5\n", {}, "heat",
+                                 [[1.5], [2.5]], ["1 line above"]),
     "sep line": ("sep=;\na;b\n1;2\n3;4\n", {}, "a b", [[1, 2], [3, 4]], ["separated by ';'"]),
     "separator told": ("a$b\n1$2\n3$4\n", {"separator": "$"}, "a b", [[1, 2], [3, 4]], ["'$'"]),
     "separator of two bytes": ("a§b\n1§2\n3§4\n", {"separator": "§"}, "a b", [[1, 2], [3, 4]],
@@ -99,9 +116,9 @@ TABLES = {
                         [["m1", 5, 6], ["m2", 7, 8]], []),
     "header of texts above texts": ("who,what\nann,x\nbob,y\n", {}, "who what",
                                     [["ann", "x"], ["bob", "y"]], []),
-    "no names": ("time,,\n2024-01-01,1,2\n2024-01-02,3,4\n", {}, ["time", "Unnamed: 1",
-                                                                 "Unnamed: 2"],
-                 [["2024-01-01", 1, 2], ["2024-01-02", 3, 4]], []),
+    "a column without a name": ("time,a,\n2024-01-01,1,2\n2024-01-02,3,4\n", {},
+                                ["time", "a", "Unnamed: 2"],
+                                [["2024-01-01", 1, 2], ["2024-01-02", 3, 4]], []),
     "blank lines": ("\n\ntime,a,b\n\n" + BODY.replace("\n", "\n\n"), {}, "time a b", ROWS, []),
     "skip rows": ("x;y\nz\n" + PLAIN, {"skip_rows": 2}, "time a b", ROWS, []),
     # lines above and below the header
@@ -112,8 +129,11 @@ TABLES = {
     "comments between": (PLAIN + "# calibrated\n2024-01-04,7.5,8\n", {}, "time a b",
                          [*ROWS, ["2024-01-04", 7.5, 8]], ["comment"]),
     "header in a comment": ("# made by x\n# time a b\n0.0 1 2\n0.1 3 4\n", {}, "time a b",
-                            [[0, 1, 2], [0.1, 3, 4]], ["blanks", "1 line above", "made by"]),
-    "header of savetxt": ("# a,b\n1.0,2.0\n3.0,4.0\n", {}, "a b", [[1, 2], [3, 4]], []),
+                            [[0, 1, 2], [0.1, 3, 4]], ["blanks", "1 line above", "named by the"]),
+    "header of savetxt": ("# a,b\n1.0,2.0\n3.0,4.0\n", {}, "a b", [[1, 2], [3, 4]],
+                          ["named by the comment '# a,b'"]),
+    "a row that begins with #": ("state,a\nx,5\n#5,6\ny,7\n", {}, "state a",
+                                 [["x", 5], ["#5", 6], ["y", 7]], []),
     "rows that begin with #": ("id,a\n#1,5\n#2,6\n#3,7\n", {}, "id a",
                                [["#1", 5], ["#2", 6], ["#3", 7]], []),
     "station": ("Station Berlin 12\nHeight: 5 m\n\n" + PLAIN, {}, "time a b", ROWS, ["2 lines"]),
@@ -186,7 +206,8 @@ TABLES = {
                                [[NAN, NAN], [NAN, 2], [5, 3]], []),
 }  # fmt: skip
 #: Where the first rows alone, as they dribble in, look like another table.
-UNTOLD = {"names and values of a station", "station as wide as the table", "station"}
+UNTOLD = {"names and values of a station", "station as wide as the table", "station",
+          "one column below a title"}
 #: What only a file knows to be no row: lines that arrive are then no records.
 OWN_NOTES = {"comments between", "a short row", "cut off", "rows without values"}
 
@@ -260,6 +281,7 @@ REFUSED = {
     "a gap between blanks": ("n a  b\n1 2  3\n2    4\n3 5  6\n", {}, "line 3 has 2 fields.* NaN"),
     "a longer row": ("A,B,C\n1,4,7\n2,5,8,1\n3,6,9\n", {}, "line 3 has 4 fields, the header 3"),
     "a longer header": ("a,b,c,d\n1,2,3\n4,5,6\n", {}, "rows have 3 fields and the header 4"),
+    "one name for all": ("Report;;\n2024-01-01;1;2\n2024-01-02;3;4\n", {}, "only one of 3 columns"),
     "thousands": ("a,b\n1,234,5\n2,345,6\n", {}, "numbers with commas in quotes"),
     "repeated names": ("time,a,a\n2024-01-01,1,2\n", {}, r"repeated: \['a'\]"),
     "a repeated header": ("time,a\n2024-01-01,1\ntime,a\n2024-01-02,2\n", {}, "line 3 repeats the"),

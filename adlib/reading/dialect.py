@@ -40,8 +40,8 @@ _clock = (r"([ T_]?\d{1,2}(:\d\d)?(:\d\d([.,]\d*)?)?|T\d{4,6})? ?([ap]\.?m\.?)?"
 _date = re.compile(
     r"(?=.*(\d[-/.:]\d|\d{4}))((mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
     rf"({_day})?{_clock}", re.IGNORECASE).fullmatch
-#: A comment, unless it is an error of a spreadsheet such as #DIV/0!
-_is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?])").match
+#: A comment, unless it is an error of a spreadsheet such as #DIV/0!, or a number such as #5
+_is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?]|\d+([;,\t|]|$))").match
 _is_json = re.compile(r'\s*(\{|\[\s*($|[-\d"\[{\]]|null|true|false))').match
 _surrogate = re.compile("[\udc80-\udcff]").search
 
@@ -272,7 +272,7 @@ def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, l
                 if after > begin + 1:  # a text goes on behind the quote of another: an error
                     list(csv_reader(recent, strict=True, **how))
                 cells = list(map(str.strip, row))
-                if len(cells) > 1 or any(cells):
+                if len(cells) > 1 or lines[begin].strip():
                     yield begin, after, cells
                 begin = after
                 recent.clear()
@@ -303,6 +303,12 @@ class _Row(NamedTuple):
         """Whether there are numbers or dates in it."""
         return not {"n", "d"}.isdisjoint(self.kinds)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether texts in it are more than marks, or the line below the header of a text."""
+        return any("--" in cell[:3] or any(c.isalpha() or c in "%°" for c in cell)
+                   for cell in self.of("t"))
+
     def of(self, kind: str) -> list[str]:
         """The cells that look like this."""
         return [cell for cell, found in zip(self.cells, self.kinds, strict=True) if found == kind]
@@ -326,9 +332,9 @@ class _Head:
         self._inner = [row for row in self.rows if len(row.cells) == self.width]
         self._names_rows = all(lines[row.line].startswith('"') and row.kinds[0] != "d"
                                for row in self._inner)
-        wide = [w for w in widths[self._begin :] if w > 1]
-        regular = sum(self.width - 1 <= w <= self.width for w in wide)
-        self._is_table = self.width > 1 and 2 * regular > len(wide)
+        below = widths[self._begin :]
+        regular = sum(w > 1 and self.width - 1 <= w <= self.width for w in below)
+        self._is_table = self.width > 1 and 2 * regular > len(below)
 
     def sure(self) -> int:
         """How sure it is that this separates cells: 0 is not at all."""
@@ -338,14 +344,17 @@ class _Head:
             return 2
         if self._begin == 0 or self.reading.header is False:
             return 1
+        if self.separator != " " and self._inner[0].has_words:
+            return 1
         return int(not _fits(self._inner[0], self._usual()))
 
-    def rank(self) -> tuple[bool, int, int]:
-        """Where several separators would do: blanks last, else what gives more of a table."""
+    def rank(self) -> tuple[bool, int, int, int]:
+        """Where several would do: anything but blanks, more numbers and dates, a header."""
+        values = sum(len(row.of("n")) + len(row.of("d")) for row in self._inner)
         sure = self.sure()
         torn = sum('"' in "".join(row.cells) for row in self._inner)  # quotes of another's cells
-        return (sure > 0 and self.separator != " " and 2 * torn <= len(self._inner), sure,
-                -self._begin)
+        is_whole = self.separator != " " and 2 * torn <= len(self._inner)
+        return sure > 0 and is_whole, values if sure else 0, sure, -self._begin
 
     def has_data(self) -> bool:
         """Whether a row is there below what may be a header."""
@@ -375,7 +384,8 @@ class _Head:
         if not first:
             return inner[0], self._line(1)
         # above the rows may stand lines on the station, the names, and their units
-        begin = 1 + max((k for k in range(first - 1) if inner[k].has_values), default=-1)
+        begin = 1 + max((k for k in range(first - 1) if inner[k].has_values
+                         or inner[k + 1].line > inner[k].line + 1), default=-1)
         filled = [sum(map(bool, row.cells)) for row in inner[begin:first]]
         header = begin + filled.index(max(filled))
         body = header + 1
@@ -402,16 +412,23 @@ class _Head:
         """As many names as the rows have cells, or one less; numbers where there are none."""
         while len(names) > self.width and not names[-1]:
             names = names[:-1]
-        if names and not self.width - 1 <= len(names) <= self.width:
-            raise ValueError(
-                f"rows have {self.width} fields and the header {len(names)} (line "
-                f"{self.reading.skip_rows + line + 1}); correct it, or leave lines above the "
-                "table out with skip_rows")
+        self._refuse(names, line)
         if names and not names[0] and self._usual()[0] == "d" and "time" not in names:
             return ["time", *names[1:]]  # as pandas writes an index of times
         if 0 < len(names) < self.width and self.has_more() and self._names_rows:
             return ["", *names]  # as R writes names of rows
         return names or _numbered(self.width)
+
+    def _refuse(self, names: list[str], line: int) -> None:
+        """Refuse names that are not those of the columns."""
+        if any(names[:1]) and not any(names[1:]) and self.width > 1 and self.has_more():
+            raise ValueError(f"only one of {self.width} columns has a name, {names[0]!r}; name "
+                             "each, or leave lines above the header out with skip_rows")
+        if names and not self.width - 1 <= len(names) <= self.width:
+            raise ValueError(
+                f"rows have {self.width} fields and the header {len(names)} (line "
+                f"{self.reading.skip_rows + line + 1}); correct it, or leave lines above the "
+                "table out with skip_rows")
 
     def _usual(self) -> list[str]:
         """The kind that most cells of each column are of."""
@@ -434,9 +451,7 @@ def _are_units(row: _Row, below: Sequence[_Row]) -> bool:
     """Whether a row under the header is of words that never come again."""
     again = any(a and a == b for later in below
                 for a, b in zip(row.cells, later.cells, strict=True))
-    words = any("--" in cell[:3] or any(c.isalpha() or c in "%°" for c in cell)
-                for cell in row.of("t"))  # or the line below the header of a text
-    return words and not row.has_values and not again
+    return row.has_words and not row.has_values and not again
 
 
 def _are_names(rows: Sequence[_Row], usual: Sequence[str]) -> bool:
@@ -491,6 +506,7 @@ def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) 
     for k in comments[:-3:-1]:  # the last, or that above the last, if that holds units
         if not header and not names and (names := head.named_by(lines[k])):
             place = k
+            note(f"columns are named by the comment {lines[k][:60]!r}")
     start = min([start, *(k for k in head.broken if header and k > header.line)])
     head.refuse_rows_above(start)
     left = sorted({row.line for row in head.rows if row.line < start} | {*comments})
@@ -549,25 +565,14 @@ def _count(of: Any, what: str) -> str:
 def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.DataFrame:
     """The rows of a table, by pandas, after a look at their widths."""
     start, mark = _end_of(data, table.start), table.separator.encode()
-    if mark == b" " or len(mark) > 1 or mark in data[-2:]:  # else not copied: it may be large
+    if mark == b" " or len(mark) > 1:  # else not copied: it may be large
         data, start = data[start:], 0
     if mark == b" ":
         data = _with_single_blanks(data)
     elif len(mark) > 1:
         data, mark = data.replace(mark, b"\x1e"), b"\x1e"
     number = reading.skip_rows + table.start + 1  # of the first of its lines
-    if mark in data[-2:]:  # spreadsheets may go on with empty rows
-        end = data.find(b"\n", len(data.rstrip(mark + b"\n"))) + 1 or len(data)
-        if mark in data[end:]:
-            note("rows without any value at the end left out")
-        data = data[:end]
-    empty = b"\n" + mark * (table.width - 1) + b"\n"
-    if table.width > 1 and data.find(empty, max(start - 1, 0)) >= 0:  # or have them between others
-        data, start = b"\n" + data[start:], 1
-        size = len(data)
-        while empty in data:
-            data = data.replace(empty, b"\n\n")
-        note(f"{(size - len(data)) // (len(empty) - 2)} rows without any value left out")
+    data, start = _without_empty_rows(data, start, mark * (table.width - 1), note)
     if not _is_regular(data, start, mark, table):
         lines = data[start:].split(b"\n")
         for k in _left_out(lines, mark.decode(), table, number, note):
@@ -591,6 +596,20 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
                                  f"texts with {table.separator!r}") + " in quotes")
     frame.columns = pd.Index(table.names)
     return frame
+
+
+def _without_empty_rows(data: bytes, start: int, empty: bytes, note: Note) -> tuple[bytes, int]:
+    """The same without the rows of separators alone that spreadsheets write."""
+    end = b"\n" * data.endswith(b"\n" + empty)
+    row = b"\n" + empty + b"\n"
+    if not empty or not end and data.find(row, max(start - 1, 0)) < 0:
+        return data, start
+    data = b"\n" + data[start:] + end
+    size = len(data)
+    while row in data:
+        data = data.replace(row, b"\n\n")
+    note(f"{_count(range((size - len(data)) // len(empty)), 'row')} without any value left out")
+    return data, 1
 
 
 def _with_single_blanks(data: bytes) -> bytes:
