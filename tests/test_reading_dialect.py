@@ -192,6 +192,11 @@ TABLES = {
     "a short row": ("time,a,b\n2024-01-01,1,2\n2024-01-02,3\n2024-01-03,5,6\n", {}, "time a b",
                     [["2024-01-01", 1, 2], ["2024-01-02", 3, NAN], ["2024-01-03", 5, 6]],
                     ["shorter"]),
+    "a short row, the first": ("time,a,b\n2024-01-01,1\n2024-01-02,3,4\n2024-01-03,5,6\n", {},
+                               "time a b", [["2024-01-01", 1, NAN], ["2024-01-02", 3, 4],
+                                            ["2024-01-03", 5, 6]], ["shorter"]),
+    "a line end in a name": ('n,"heat\n(C)"\n1,2\n3,4\n', {}, ["n", "heat (C)"], [[1, 2], [3, 4]],
+                             []),
     "cut off": ("time,a,b\n2024-01-01,1,2\n2024-01-02,3", {}, "time a b",
                 [["2024-01-01", 1, 2], ["2024-01-02", 3, NAN]], ["shorter"]),
     # texts that pandas could take for numbers
@@ -209,7 +214,8 @@ TABLES = {
 UNTOLD = {"names and values of a station", "station as wide as the table", "station",
           "one column below a title"}
 #: What only a file knows to be no row: lines that arrive are then no records.
-OWN_NOTES = {"comments between", "a short row", "cut off", "rows without values"}
+OWN_NOTES = {"comments between", "a short row", "a short row, the first", "cut off",
+             "rows without values"}
 
 
 def encoded(data):

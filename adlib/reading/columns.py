@@ -25,7 +25,8 @@ LABELS = {
 LABEL_PARTS = ("anomal|outlier|attack|fraud|label|truth|changepoint|abnormal|intrusion|malicious"
                "|novelty")
 LABEL_WORDS = {"target", "class", "fault", "faults", "faulty", "failure", "defect", "normal",
-               "benign", "gt", "outcome", "diagnosis", "fehler"}
+               "benign", "gt", "outcome", "diagnosis", "fehler", "störung", "stoerung", "panne",
+               "défaut", "fallo", "guasto"}
 SCORE_WORDS = {"score", "scores", "probability", "prob"}
 #: Last words in the name of a column that numbers the rows or says when they were written.
 COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",

@@ -239,7 +239,7 @@ def _numbered(width: int) -> list[str]:
 
 def _named(cells: Sequence[str]) -> list[str]:
     """Column names, distinct and without blanks around them."""
-    names = [cell.strip() or f"Unnamed: {k}" for k, cell in enumerate(cells)]
+    names = [cell.strip().replace("\n", " ") or f"Unnamed: {k}" for k, cell in enumerate(cells)]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise ValueError(f"column names are repeated: {repeated}; give each column its own name")
     return names
@@ -438,7 +438,10 @@ class _Head:
         return [count[0][0] if count else "t" for count in counts]
 
     def _line(self, k: int) -> int:
-        return self._inner[k].line if k < len(self._inner) else self._end
+        """Where the first row is, if one of the usual width has this number: it may be shorter."""
+        usual, above = self._inner[k:k + 1], self._inner[k - 1].line
+        return next((row.line for row in self.rows if row.line > above and (
+            row.has_values and len(row.cells) > 1 or row in usual)), self._end)
 
 
 def _fits(row: _Row, usual: Sequence[str]) -> bool:

@@ -34,7 +34,7 @@ _is_grouped = {mark: re.compile(_GROUPED % (_OTHER[mark] + _BLANKS, mark)).fullm
 _is_either = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}").fullmatch
 _UNGROUPED = {mark: str.maketrans("", "", _OTHER[mark] + _BLANKS) for mark in _OTHER}
 _quantity = re.compile(  # a number with something in front of it or behind it
-    r"([^\w\s+-]?)\s*[+-]?[0-9]+(?:[.,'\u2019 \u00a0\u202f][0-9]{2,3})*(?:[.,][0-9]+)?"
+    r"([^\w\s+-]{0,2})\s*[+-]?[0-9]+(?:[.,'\u2019 \u00a0\u202f][0-9]{2,3})*(?:[.,][0-9]+)?"
     r"\s*([^\d\s]\D{0,11})?").fullmatch
 _LOOK = 10_000  # rows of a column that are looked at before more are
 _SHOWN = 5  # words that a message lists
@@ -43,7 +43,8 @@ _NINES = [float(f"{sign}{'9' * n}{tail}") for sign in ("", "-") for n in range(2
           for tail in ("", ".9", ".99", ".999")]
 _PLACEHOLDERS = np.array(
     [n for n in _NINES if n < 0 or n >= 999] + [
-        -200, -777, -888, -7777, -8888, -32768, 32767, 65535, -2147483648, 2147483647, 4294967295,
+        -127, -200, -777, -888, -7777, -8888, -32768, 32767, 65535, 3276.7, -3276.8, 6553.5,
+        -2147483648, 2147483647, 4294967295,
         1e20, -1e20, 1e30, -1e30, 1e31, 9.96920997e36, 3.40282347e38, -3.40282347e38])
 
 
@@ -412,7 +413,7 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
             remedy += f"; if that means a missing value, pass na_values={words}"
     elif good:
         remedy = f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}"
-        if not bad[_SHOWN:].any() and len(bad) > 2 * _SHOWN:
+        if not bad[3:].any() and len(bad) > 9:
             remedy += "; if it stands above the table, leave it out with skip_rows"
     else:
         remedy = "it is one of text"

@@ -549,9 +549,11 @@ def _plain_name(name: str) -> str:
 
 def _clock_beside(dates: pd.Series, frame: pd.DataFrame, kind: str) -> tuple[str, ...]:
     """The column of times of day that makes times of dates that repeat."""
-    for name in map(str, frame if kind == "dates" and 2 * dates.nunique() <= len(dates) else ()):
+    repeats = kind in ("dates", "compact") and 2 * dates.nunique() <= len(dates)
+    for name in map(str, frame if repeats else ()):
         cells = frame[name].loc[dates.index]
-        is_clock = name.strip().lower() == "hour" or not pd.api.types.is_numeric_dtype(cells) and (
+        is_clock = _plain_name(name) in ("hour", "hhmm", "time") or (
+            not pd.api.types.is_numeric_dtype(cells)) and (
             cells.astype("str").str.fullmatch(r"\s*\d?\d([:.])\d\d(\1\d\d.*)?").all())
         if is_clock and _kind_in(joined([dates, cells]), None):
             return (name,)
