@@ -253,12 +253,16 @@ def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, l
     """
     if separator == " ":
         lines = [line.replace("\t", " ").strip() for line in lines]
-    if separator != " " and not any('"' in line for line in lines):
+    elif not any('"' in line for line in lines):
         for k, line in enumerate(lines):
-            cells = list(map(str.strip, line.split(separator)))
-            if len(cells) > 1 or any(cells):
-                yield k, k + 1, cells
+            if line.strip():
+                yield k, k + 1, list(map(str.strip, line.split(separator)))
         return
+    yield from _quoted(lines, separator)
+
+
+def _quoted(lines: Sequence[str], separator: str) -> Iterator[tuple[int, int, list[str] | None]]:
+    """The same where there are quotes."""
     how: dict[str, Any] = {"delimiter": separator, "skipinitialspace": True}
     begin = 0
     while begin < len(lines):
