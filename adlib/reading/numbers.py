@@ -139,9 +139,7 @@ class Numbers:
                      if _gather(part, found)]
             if {".", ","} & found.keys():
                 break
-        typed = [c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan) for c in given
-                 if self._separator and pd.api.types.is_float_dtype(c.dtype)]
-        points = np.concatenate([c[np.abs(np.modf(c)[0]) > 0] for c in [*typed, np.empty(0)]])
+        points = _fractions(given if self._separator else [])
         if len(points):
             found["?."] = "fractions"  # typed by pandas, with a point
         self._decide(found)
@@ -324,6 +322,13 @@ def _has_commas(column: pd.Series) -> bool:
     return bool(some.str.fullmatch(rf"[\s+-]*[0-9.{_BLANKS}]*(?:,[0-9]+)?\s*").any())
 
 
+def _fractions(columns: Sequence[pd.Series]) -> np.ndarray:
+    """Numbers that pandas typed, where they are not whole."""
+    typed = [c.iloc[:_LOOK].to_numpy(np.float64, na_value=np.nan) for c in columns
+             if pd.api.types.is_float_dtype(c.dtype)]
+    return np.concatenate([c[np.abs(np.modf(c)[0]) > 0] for c in [*typed, np.empty(0)]])
+
+
 def _perhaps_thousands(points: np.ndarray) -> bool:
     """Whether numbers have three digits behind their point, and all of them one to three before."""
     digits = [np.abs(points * 10**k - np.round(points * 10**k)) > 1e-6 for k in (2, 3)]
@@ -395,24 +400,19 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
     counts = column[bad].astype(str).str.strip().value_counts()
     words, total, good = list(counts.index), int(counts.sum()), int(values.notna().sum())
     marked = sum(counts[word] for word in words[:_LOOK] if _kind(word) is not None)
-    units = {word: found.groups() for word in words[:_LOOK] if (found := _quantity(word)) and (
-        any(found.groups()) or "," in word)}
-    few = len(set(units.values())) <= min(3, len(words) - (not good))  # not 1st, 2nd, 3rd
-    measured = sum(counts[word] for word in units) if few else 0
+    measured = _measured(counts.iloc[:_LOOK], good)
     if not wanted and 2 * max(marked, measured) < total and (
             not good or (10 * good < total and len(words) > _SHOWN)):
         return None
     first = int(bad.argmax())
     cells = f"{total} such cell{'s' * (total > 1)}"
-    more = f" and {len(words) - _SHOWN} other words" if len(words) > _SHOWN else ""
     if 2 * marked >= total:
         remedy = "say which mark is right with decimal='.' or decimal=','"
     elif 2 * measured >= total:
         remedy = "write the number alone, with its unit in the name of the column"
-        if good and len(words) <= _SHOWN:
-            remedy += f"; if that means a missing value, pass na_values={words}"
+        remedy += f"; {_missing_words(words)}" * (good > 0 and len(words) <= _SHOWN)
     elif good:
-        remedy = f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}"
+        remedy = _missing_words(words)
         if not bad[3:].any() and len(bad) > 9:
             remedy += "; if it stands above the table, leave it out with skip_rows"
     else:
@@ -420,6 +420,19 @@ def trouble(column: pd.Series, values: pd.Series, bad: np.ndarray, *, wanted: bo
     return (f"column {column.name!r} is not numeric ({str(column.iloc[first]).strip()!r} in data "
             f"row {column.index[first] + 1}, {cells}): {remedy}; else correct it (a number is "
             "1234.5), or name the columns to use with feature_columns=")
+
+
+def _measured(counts: pd.Series, good: int) -> int:
+    """Cells that hold a number with something before or behind it, of a few kinds."""
+    units = {word: found.groups() for word in counts.index if (found := _quantity(word)) and (
+        any(found.groups()) or "," in word)}
+    few = len(set(units.values())) <= min(3, len(counts) - (not good))  # not 1st, 2nd, 3rd
+    return int(counts[list(units)].sum()) if few else 0
+
+
+def _missing_words(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _SHOWN} other words" if len(words) > _SHOWN else ""
+    return f"if that means a missing value, pass na_values={words[:_SHOWN]}{more}"
 
 
 def present(values: pd.DataFrame, missing: str, note: Note, entity: np.ndarray | None = None
