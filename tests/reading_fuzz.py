@@ -150,7 +150,7 @@ FROM_NOTHING = [
     lambda rng, data: _table([f"c{k}" for k in range(10_000)], 1) + b"\n" + _table(
         ["1.5"] * 10_000, 5),
     lambda rng, data: b'a,b\n1,"' + b"2,3\n" * 20_000,
-    lambda rng, data: b"," * 10**5 + b"\n" + b"," * 10**5,
+    lambda rng, data: b"," * 20_000 + b"\n" + b"," * 20_000,
     lambda rng, data: b"\n" * 10**5,
     lambda rng, data: b'"' * 99_999,
     lambda rng, data: b"time,a\n" + b"2024-01-01,1\n" * 5000,
