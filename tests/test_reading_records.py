@@ -7,6 +7,7 @@ import pytest
 
 from adlib.reading.options import Reading
 from adlib.reading.records import Records
+from adlib.reading.table import read_table
 
 NAN = np.nan
 
@@ -94,7 +95,8 @@ def test_a_table_without_header_or_with_one_that_no_row_fits():
 
 
 def test_what_the_history_showed_is_used_where_the_stream_leaves_it_open():
-    known = {"decimal": ",", "time_column": ["when"], "clock": {"kind": "dates", "order": "day"}}
+    known = {"decimal": ",", "thousands": True, "time_column": ["when"],
+             "clock": {"kind": "dates", "order": "day"}}
     row = '{"when": "03/04/2024 10:00", "x": "1.234"}'
     times, values, _ = messages([row], ["x"], recognised=known)
     assert (times, values) == ([1712138400.0], [[1234]])
@@ -104,6 +106,59 @@ def test_what_the_history_showed_is_used_where_the_stream_leaves_it_open():
     assert times == [1712138400.0]
     times, _, _ = messages(['{"Timestamp": 1712138400, "x": 1}'], ["x"], recognised=known)
     assert times == [1712138400.0]
+
+
+def test_a_point_is_one_of_fractions_unless_the_history_parted_thousands():
+    rows = ['{"x": "20", "y": "19"}', '{"x": "20.123", "y": "19.500"}']
+    assert messages(rows, ["x", "y"], recognised={"decimal": ","})[1] == [[20, 19], [20.123, 19.5]]
+    table = ["x,y", "20,19", "20.123,19.500"]
+    assert read(table, ["x", "y"], recognised={"decimal": ","})[1] == [[20, 19], [20.123, 19.5]]
+    rows = ['{"x": "20,123", "y": "19.500"}', '{"x": "20,1", "y": "19,5"}']
+    assert messages(rows, ["x", "y"], recognised={"decimal": ","})[1] == [
+        [20.123, 19500], [20.1, 19.5]]
+
+
+def test_times_are_found_beside_broken_ones_and_those_that_are_none_are_told():
+    rows = ['{"time": null, "x": 1}', '{"time": "?", "x": 2}', '{"time": 1712138400, "x": 3}']
+    times, _, notes = read(rows, ["x"])
+    assert times == [None, None, 1712138400.0]
+    assert "field 'time' holds '?', which is no time" in notes
+    assert messages(['{"time": 1712138400, "x": 1}', '{"time": 1712138400000, "x": 2}'],
+                    ["x"])[0] == [1712138400.0] * 2
+    known = {"time_column": ["time"], "clock": {"kind": "dates"}}
+    row = '{"date": "2024-04-03", "time": "10:00", "x": 1}'
+    assert messages([row], ["x"], recognised=known)[0] == [1712138400.0]
+    assert read(["20,1;3", "20,2;3"], ["x", "y"])[:2] == ([None] * 2, [[20.1, 3], [20.2, 3]])
+
+
+def test_a_file_that_leaves_day_and_month_open_has_them_as_its_history(tmp_path):
+    path, notes = tmp_path / "rig.csv", []
+    path.write_text("time,x\n03/04/2024,1\n04/04/2024,2\n")
+    for clock, month in ((None, 3), ({"order": "day"}, 4)):
+        table = read_table(path, Reading(), notes.append, clock=clock)
+        assert table.time[0] == np.datetime64(f"2024-0{month}-0{7 - month}")
+    assert "with the day first, as before, as 2024-04-03" in notes[-1]
+
+
+def test_told_fields_that_do_not_come_are_named():
+    reading = Reading(entity_column="Id", time_column="when")
+    _, _, notes = messages(['{"id": "a", "x": 1}'], ["x"], reading)
+    assert notes == ["time_column or entity_column: there is no field ['when', 'Id'] at the "
+                     "beginning, only ['id', 'x']"]
+
+
+def test_a_header_that_comes_again_otherwise_ends_the_stream():
+    with pytest.raises(ValueError, match="the header comes again, with 'y' where 'x' was"):
+        read(["x,y", "1,2", "3,4", "y,x", "2,1"], ["x", "y"])
+    assert read(["x,y", "1,2", "3,4", "x,y", "5,6"], ["x", "y"])[1] == [
+        [1, 2], [3, 4], None, [5, 6]]
+
+
+def test_rows_of_several_widths_below_a_header():
+    lines = [line.encode() for line in ["t,x,y", "", "# note", "a,1,2", "a,1", "a,1,2,3", "b,5,6"]]
+    rows = Records(["x", "y"], Reading(), lambda _: None).lines(lines, end=True)
+    np.testing.assert_array_equal(
+        [row.values for row in rows if row.is_whole], [[1, 2], [1, NAN], [5, 6]])
 
 
 def test_a_second_entity_ends_the_stream():

@@ -64,6 +64,8 @@ class Numbers:
     ----------
     decimal : {".", ","} or None
         Mark between whole numbers and fractions; None as long as nothing seen tells.
+    grouped : bool
+        Whether a number with marks between thousands was read.
 
     Examples
     --------
@@ -77,7 +79,7 @@ class Numbers:
 
     def __init__(self, reading: Reading, separator: str, note: Note):
         self.decimal = reading.decimal
-        self._separator, self._note, self._noted = separator, note, False
+        self._separator, self._note, self.grouped = separator, note, False
         texts = {str(value).strip() for value in reading.na_values}
         self._missing = _MISSING | texts
         plain = {text if _is_plain(text) else text.replace(",", ".") for text in texts}
@@ -276,8 +278,8 @@ class Numbers:
             raise ValueError(f"{text!r} is no number")
         grouped = _is_grouped[mark](plain)
         number = float((plain.translate(_UNGROUPED[mark]) if grouped else plain).replace(",", "."))
-        if grouped and not self._noted:
-            self._noted = True
+        if grouped and not self.grouped:
+            self.grouped = True
             self._note(f"marks between thousands are left out, such as {text!r} read as {number!r}")
         return math.nan if math.isinf(number) or number in self._placeholders else number
 

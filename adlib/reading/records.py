@@ -19,15 +19,16 @@ import pandas as pd
 
 from adlib.reading.dialect import Lines
 from adlib.reading.numbers import Numbers
-from adlib.reading.options import Note, Reading
+from adlib.reading.options import Note, Reading, few
 from adlib.reading.table import named_times
-from adlib.reading.times import TIME_NAMES, Clock, joined
+from adlib.reading.times import TIME_NAMES, Clock, is_time_name, joined
 
 __all__ = ["Record", "Records"]
 
 _SHOWN = 100  # characters of what cannot be read that are kept
 _TOLD = 3  # fields of which is told what they hold instead of a number
 _LOOK = 1_000  # rows in which names and the decimal mark are looked for
+_TRIED = 20  # first rows in each of which a time is looked for
 _BETWEEN = "\x1f"
 _TIMES = {*TIME_NAMES, "x0", "year"}  # names that may be of times
 
@@ -128,12 +129,16 @@ class Records:
             return rows
         reading = replace(self._reading, skip_rows=0)
         texts = [row if isinstance(row, str) else str(row[header]) for row in rows]
-        for mark in ";\t|,":
-            if len(parts := header.split(mark)) > 1 and set(self.features or ()) <= {
-                    part.strip() for part in parts}:
-                self._table = Lines(replace(reading, separator=mark, header=True), self._note)
-                self._table.feed([header.encode()])
-                return texts
+        for k, line in enumerate(self._first):
+            for mark in (b";", b"\t", b"|", b","):
+                names = {part.strip().decode(errors="replace") for part in line.split(mark)}
+                if len(names) > 1 and names.issuperset(self.features or ()):
+                    self._table = Lines(replace(
+                        reading, separator=mark.decode(), header=True), self._note)
+                    self._table.feed([line])
+                    return [row for text in self._first[k + 1:] if text.strip() for row in (
+                        self._table.feed([text]) if mark in text or text[:1] == b"#"
+                        else [shown(text)])]
         if any(map(numbers_in(Numbers(reading, "", _nobody)), [header, *texts])):
             return rows
         self._table = Lines(reading, self._note)
@@ -227,8 +232,12 @@ class Records:
         columns = [frame[name] for name in wanted if name in frame]
         if known := self._known.get("decimal"):
             read = Numbers(replace(self._reading, decimal=known), "", _nobody).column
-            if not any(read(column)[1].any() for column in columns):
-                numbers.decimal = known
+            cells = [cell for column in columns for cell in column if isinstance(cell, str)]
+            # 20.123 is a fraction, unless the history had marks between thousands too
+            shown = self._known.get("thousands") or any(known in cell for cell in cells)
+            if not any(read(column)[1].any() for column in columns) and (
+                    shown or not any(mark in cell for mark in ".," for cell in cells)):
+                numbers.decimal = known if shown else None
                 return
         try:
             numbers.settle(columns)
@@ -238,6 +247,10 @@ class Records:
     def _look_at_names(self, rows: list[dict], separator: str) -> None:
         """Which fields are features."""
         self._look_for_time(rows)
+        told = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
+        if absent := [name for name in told if not any(name in row for row in rows)]:
+            self._note(f"time_column or entity_column: there is no field {few(absent)} at the "
+                       f"beginning, only {few(list(rows[0]))}")
         if self.features is None:
             other = {*self._time, self._reading.label_column, self._reading.entity_column}
             is_number = numbers_in(self._numbers)
@@ -255,7 +268,9 @@ class Records:
                 self._take = lambda row: tuple(row.values())  # no header: in their order
                 return
             raise ValueError(f"features: the table has no column {', '.join(map(repr, absent))}, "
-                             f"only {', '.join(names)}")
+                             f"only {', '.join(names)}" + (
+                                 "; send a line with the names of the columns first"
+                                 if names[0] == "x0" else ""))
         get = itemgetter(*self.features)
         self._take = get if len(self.features) > 1 else lambda row: (get(row),)
 
@@ -267,6 +282,9 @@ class Records:
             self._time = self._reading.time_columns
         elif known and all(name in rows[0] for name in known):
             self._time = known
+            read = Clock(self._reading, _nobody, self._known.get("clock")).moment
+            if not any(math.isfinite(read(self._stamp(row))) for row in rows):
+                self._time = self._found_time(rows) or known
         elif any(str(name).strip().lower() in _TIMES for row in rows for name in row):
             self._time = self._found_time(rows)
         if self._time:
@@ -275,10 +293,18 @@ class Records:
     def _found_time(self, rows: list[dict]) -> tuple[str, ...]:
         """Fields that are the time by their names and values, as in a file."""
         frame = pd.DataFrame(rows)
+        if [*frame] == [f"x{k}" for k in range(len(self.features or ()))]:
+            return ()  # no header: a value for each feature
         others = [c for c in frame if c not in (self.features or ())]
-        found = named_times(frame[others].apply(_typed), self._reading)
+        found: Sequence[str] = ()
+        for part in (frame, *(frame[k:k + 1] for k in range(min(len(frame), _TRIED)))):
+            if found := named_times(part[others].apply(_typed), self._reading):
+                break  # in all rows, or where some are broken in one
         if found:
             self._note(f"column {' and '.join(map(repr, found))} is taken as the time")
+        elif told := [(name, row[name]) for row in rows[:1] for name in others
+                      if is_time_name(str(name)) and not _is_missing(row.get(name))]:
+            self._tell(f"field {told[0][0]!r} holds {told[0][1]!r:.60}, which is no time")
         return tuple(found)
 
     def _look_at_times(self, rows: list[dict]) -> None:
@@ -302,12 +328,15 @@ class Records:
     def _named(self, row: dict) -> Record:
         if self._take is None:  # nothing yet to know the features by
             return Record(None, shown(json.dumps(row, default=str)))
-        if not self._time and row.keys() != self._keys:
+        if not self._time and (row.keys() != self._keys or self._rows < _TRIED):
             self._look_for_time([row])
         time = None
         if self._time and (stamp := self._stamp(row)) is not None:
             assert self._clock is not None
             time = self._clock.moment(stamp)
+            if math.isnan(time) and stamp != "":
+                self._tell(f"field {' and '.join(map(repr, self._time))} holds {stamp!r:.60}, "
+                           f"which is no time")
         if self._reading.entity_column is not None:
             self._one_entity(row.get(self._reading.entity_column))
         try:
@@ -370,6 +399,9 @@ class Records:
         except ValueError as error:
             name = place if self.features is None or place >= len(self.features) else (
                 self.features[place])
+            if self._table.separator and name != cell in (self.features or ()):
+                raise ValueError(f"the header comes again, with {cell!r} where {name!r} was; start "
+                                 f"again with what follows it") from None
             why = str(error) if not str(error).endswith("is no number") else (
                 f"{cell!r:.60}, which is no number: missing there (name it in na_values if it "
                 f"means that)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,7 +56,8 @@ class Table(NamedTuple):
     names : list of str
         All features in their order, those of text too.
     recognised : dict
-        Plain values: the ``decimal`` mark, and how times are written (``clock``).
+        Plain values: the ``decimal`` mark, whether there are marks between ``thousands``, and how
+        times are written (``clock``).
     """
 
     X: pd.DataFrame
@@ -98,7 +99,8 @@ def about(name: str) -> Iterator[None]:
 
 
 def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object = None,
-               label_windows: Any = None, texts: bool = False) -> Table:
+               label_windows: Any = None, texts: bool = False,
+               clock: Mapping[str, Any] | None = None) -> Table:
     """A file as rows in the order of time, with labels and features.
 
     Parameters
@@ -115,6 +117,9 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
         Times between which rows are anomalous, in place of a label column.
     texts : bool, default=False
         Whether columns of text become features later.
+    clock : mapping, optional
+        How times were written in a history before this file: where dates may have the day or the
+        month first, they have it as there.
 
     Returns
     -------
@@ -147,14 +152,14 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     if label_windows is not None and reading.label_column is not None:
         raise ValueError(_WINDOWS)
     entity = _entities(frame, reading.entity_column)
-    columns, time, clock = _time_of(frame, reading, note, entity)
+    columns, time, found = _time_of(frame, reading, note, entity, clock)
     if (order := _order(time, entity)) is not None:
         frame, time, entity = frame.iloc[order], _at(order, time), _at(order, entity)
     y, kind = _labels(frame, reading.label_column, normal_label, note)
     if label_windows is not None:
         if time is None:
             raise ValueError(_WINDOWS)
-        y = inside(time, windows_of(path, label_windows), note, clock=clock,
+        y = inside(time, windows_of(path, label_windows), note, clock=found,
                    zone=reading.time_zone, column=_joined(frame, columns))
         kind = np.where(y, "anomaly", "")
     labelled = reading.label_column is not None or label_windows is not None
@@ -171,11 +176,12 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
                  texts=frame.loc[keep, [c for c in names if c not in values]], names=names,
-                 recognised=_plain(numbers, clock))
+                 recognised=_plain(numbers, found))
 
 
 def _plain(numbers: Numbers, clock: Clock | None) -> dict[str, Any]:
-    return {"decimal": numbers.decimal, "clock": None if clock is None else clock.to_dict()}
+    return {"decimal": numbers.decimal, "thousands": numbers.grouped,
+            "clock": None if clock is None else clock.to_dict()}
 
 
 def _asked(frame: pd.DataFrame, reading: Reading, special: Sequence[str]) -> list[pd.Series]:
@@ -210,7 +216,8 @@ def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
 # -- time -----------------------------------------------------------------------------------------
 
 
-def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray | None
+def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray | None,
+             known: Mapping[str, Any] | None
              ) -> tuple[list[str], NDArray[np.datetime64] | None, Clock | None]:
     """Columns that make the time, and times of the rows in the order of the file."""
     columns, by_name = list(reading.time_columns), reading.time_column is None
@@ -223,7 +230,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
     shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
     column, said = _joined(frame, columns), list[str]()
     try:
-        clock = Clock.recognise(column, reading, said.append)
+        clock = Clock.recognise(column, reading, said.append, known)
         time = clock.column(column)
     except ValueError as error:
         raise ValueError(f"time {shown}: {error}"

@@ -120,7 +120,8 @@ class Clock:
             self._settle(state["kind"])
 
     @classmethod
-    def recognise(cls, column: pd.Series, reading: Reading, note: Note) -> Clock:
+    def recognise(cls, column: pd.Series, reading: Reading, note: Note,
+                  state: Mapping[str, Any] | None = None) -> Clock:
         """The clock of a column, all of whose cells are looked at.
 
         Parameters
@@ -130,6 +131,8 @@ class Clock:
         reading : Reading
         note : callable
             Takes a sentence on what was recognised as other than ISO 8601.
+        state : mapping, optional
+            What another clock found: its order of day and month counts where none is seen.
 
         Returns
         -------
@@ -141,6 +144,7 @@ class Clock:
             When dates contradict each other, or numbers are none in ``time_unit`` or in any.
         """
         clock = cls(reading, note)
+        clock._order = (state or {}).get("order")
         if not pd.api.types.is_datetime64_any_dtype(column.dtype):
             values, texts = _cells(column.dropna())
             if values is not None:
@@ -422,9 +426,10 @@ class Clock:
         how = doubt = ""
         if dates:
             dots = next(iter(dates.values()))[1] == "."
-            self._order = "day" if day or (dots and not month) else "month"
-            how = f" with the {self._order} first,"
-            if not (day or month or dots):
+            known = None if day or month or dots else self._order
+            self._order = known or ("day" if day or (dots and not month) else "month")
+            how = f" with the {self._order} first{', as before' * bool(known)},"
+            if not (day or month or dots or known):
                 doubt = "; if that is wrong, write them as 2024-01-31"
         doubtful = [text for text, date in dates.items() if date[0] != date[2]]
         self._say_written([text for text in (day, month) if text] + doubtful + odd[-1:], how, doubt)

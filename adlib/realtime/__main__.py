@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, from_texts
+from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
 from adlib.realtime import alerts_cli
 
 #: What was told to read a history by, and holds for a stream too.
@@ -112,17 +112,18 @@ def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -
     print(f"{kind}: {message}", file=sys.stderr)
 
 
-def _history(args: argparse.Namespace, config: Any, notes: list[str]) -> Any:
-    """The history as a table; what is noted is shown and kept."""
+def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: Any = None) -> Any:
+    """The history as a table, by a model as it was fitted; what is noted is shown and kept."""
     from adlib.realtime.doors.files import one_series
 
     def note(sentence: str) -> None:
         notes.append(sentence)
         print(f"note: {sentence}", file=sys.stderr)
 
-    reading = config.reading.options()
+    reading = config.reading.options() if fitted is None else fitted.reading
     names = reading.feature_columns or config.feature_names
-    return one_series(args.history, replace(reading, feature_columns=names), note)
+    return one_series(args.history, replace(reading, feature_columns=names), note,
+                      {} if fitted is None else fitted.recognised)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -171,8 +172,9 @@ def _run(args: argparse.Namespace) -> int:
         if tally.lost:
             print(f"run: {account}", file=sys.stderr)
         return 0
-    print(f"run: {'' if ended else 'stopped before the end, and '}no window was judged: {account}",
-          file=sys.stderr)
+    wanted = f" (features: {few(engine.features_)})" if tally.unreadable else ""
+    print(f"run: {'' if ended else 'stopped before the end, and '}no window was judged: {account}"
+          f"{wanted}", file=sys.stderr)
     return int(ended or tally.unreadable)
 
 
@@ -193,8 +195,8 @@ def _backtest(args: argparse.Namespace) -> int:
     from adlib.realtime.doors.files import seconds
 
     config, settings = _told(args), [{}, *map(_setting, args.set)]
-    table = _history(args, config, [])
     fitted = None if args.model is None else RealTimeAnomalyDetector.load(args.model, config)
+    table = _history(args, config, [], fitted)
     test = backtest(config, table.X, table.y if table.labelled else None, time=seconds(table),
                     fitted=fitted, train_share=args.train_share)
     outcomes = [test.replay(**setting) for setting in settings]

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,12 @@ class CsvSource(ReadingSource):
         known = self.recognised.get("time_column")
         if reading.time_column is None and known:
             try:
-                return one_series(self._path, replace(reading, time_column=known), noted)
+                return one_series(self._path, replace(reading, time_column=known), noted,
+                                  self.recognised)
             except ValueError as error:
                 if not re.search("time_column=.* is not a column", str(error)):
                     raise
-        return one_series(self._path, reading, noted)
+        return one_series(self._path, reading, noted, self.recognised)
 
 
 class StdinSource(ReadingSource):
@@ -79,7 +80,8 @@ class StdinSource(ReadingSource):
             yield sample
 
 
-def one_series(path: Path, reading: Reading, note: Note) -> Table:
+def one_series(path: Path, reading: Reading, note: Note,
+               recognised: Mapping[str, Any]) -> Table:
     """A file of one machine, patient or account, as an engine judges one stream.
 
     Raises
@@ -88,7 +90,8 @@ def one_series(path: Path, reading: Reading, note: Note) -> Table:
         When it cannot be read, or holds several.
     """
     with about(path.name):
-        table = read_table(path, reading, lambda sentence: note(f"{path.name}: {sentence}"))
+        table = read_table(path, reading, lambda sentence: note(f"{path.name}: {sentence}"),
+                           clock=recognised.get("clock"))
         several = [] if table.entity is None else list(dict.fromkeys(table.entity))
         if len(several) > 1:
             raise ValueError(f"entity_column {reading.entity_column!r} holds {len(several)} "
