@@ -129,6 +129,15 @@ class Records:
             return rows
         reading = replace(self._reading, skip_rows=0)
         texts = [row if isinstance(row, str) else str(row[header]) for row in rows]
+        if (found := self._below_names(reading)) is not None:
+            return found
+        if any(map(numbers_in(Numbers(reading, "", _nobody)), [header, *texts])):
+            return rows
+        self._table = Lines(reading, self._note)
+        return [header, *texts]
+
+    def _below_names(self, reading: Reading) -> list[Any] | None:
+        """Rows below the line that names all features."""
         for k, line in enumerate(self._first):
             for mark in (b";", b"\t", b"|", b","):
                 names = {part.strip().decode(errors="replace") for part in line.split(mark)}
@@ -139,10 +148,7 @@ class Records:
                     return [row for text in self._first[k + 1:] if text.strip() for row in (
                         self._table.feed([text]) if mark in text or text[:1] == b"#"
                         else [shown(text)])]
-        if any(map(numbers_in(Numbers(reading, "", _nobody)), [header, *texts])):
-            return rows
-        self._table = Lines(reading, self._note)
-        return [header, *texts]
+        return None
 
     def message(self, data: bytes) -> Record:
         """The record of one message: a JSON object or array, or a line of numbers.
@@ -247,10 +253,7 @@ class Records:
     def _look_at_names(self, rows: list[dict], separator: str) -> None:
         """Which fields are features."""
         self._look_for_time(rows)
-        told = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
-        if absent := [name for name in told if not any(name in row for row in rows)]:
-            self._note(f"time_column or entity_column: there is no field {few(absent)} at the "
-                       f"beginning, only {few(list(rows[0]))}")
+        self._tell_absent(rows)
         if self.features is None:
             other = {*self._time, self._reading.label_column, self._reading.entity_column}
             is_number = numbers_in(self._numbers)
@@ -273,6 +276,13 @@ class Records:
                                  if names[0] == "x0" else ""))
         get = itemgetter(*self.features)
         self._take = get if len(self.features) > 1 else lambda row: (get(row),)
+
+    def _tell_absent(self, rows: list[dict]) -> None:
+        """Name fields that were told and do not come."""
+        told = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
+        if absent := [name for name in told if not any(name in row for row in rows)]:
+            self._note(f"time_column or entity_column: there is no field {few(absent)} at the "
+                       f"beginning, only {few(list(rows[0]))}")
 
     def _look_for_time(self, rows: list[dict]) -> None:
         """Which fields are the time."""
@@ -330,13 +340,7 @@ class Records:
             return Record(None, shown(json.dumps(row, default=str)))
         if not self._time and (row.keys() != self._keys or self._rows < _TRIED):
             self._look_for_time([row])
-        time = None
-        if self._time and (stamp := self._stamp(row)) is not None:
-            assert self._clock is not None
-            time = self._clock.moment(stamp)
-            if math.isnan(time) and stamp != "":
-                self._tell(f"field {' and '.join(map(repr, self._time))} holds {stamp!r:.60}, "
-                           f"which is no time")
+        time = self._time_in(row)
         if self._reading.entity_column is not None:
             self._one_entity(row.get(self._reading.entity_column))
         try:
@@ -346,6 +350,16 @@ class Records:
                 return Record(time, shown(json.dumps(row, default=str)))
             cells = tuple(row.get(name) for name in self.features or ())
         return Record(time, self._values(cells))
+
+    def _time_in(self, row: dict) -> float | None:
+        if not self._time or (stamp := self._stamp(row)) is None:
+            return None
+        assert self._clock is not None
+        time = self._clock.moment(stamp)
+        if math.isnan(time) and stamp != "":
+            self._tell(f"field {' and '.join(map(repr, self._time))} holds {stamp!r:.60}, "
+                       f"which is no time")
+        return time
 
     def _stamp(self, row: dict) -> Any:
         """What a record has for its time; None for nothing."""
