@@ -238,11 +238,11 @@ class Records:
         columns = [frame[name] for name in wanted if name in frame]
         if known := self._known.get("decimal"):
             read = Numbers(replace(self._reading, decimal=known), "", _nobody).column
-            cells = [cell for column in columns for cell in column if isinstance(cell, str)]
+            text = "".join(c for column in columns for c in column if isinstance(c, str))
             # 20.123 is a fraction, unless the history had marks between thousands too
-            shown = self._known.get("thousands") or any(known in cell for cell in cells)
+            shown = self._known.get("thousands") or known in text
             if not any(read(column)[1].any() for column in columns) and (
-                    shown or not any(mark in cell for mark in ".," for cell in cells)):
+                    shown or not {".", ","} & {*text}):
                 numbers.decimal = known if shown else None
                 return
         try:

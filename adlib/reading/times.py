@@ -426,13 +426,18 @@ class Clock:
         how = doubt = ""
         if dates:
             dots = next(iter(dates.values()))[1] == "."
-            known = None if day or month or dots else self._order
-            self._order = known or ("day" if day or (dots and not month) else "month")
-            how = f" with the {self._order} first{', as before' * bool(known)},"
-            if not (day or month or dots or known):
-                doubt = "; if that is wrong, write them as 2024-01-31"
+            how, doubt = self._first_of(day, month, dots)
         doubtful = [text for text, date in dates.items() if date[0] != date[2]]
         self._say_written([text for text in (day, month) if text] + doubtful + odd[-1:], how, doubt)
+
+    def _first_of(self, day: str | None, month: str | None, dots: bool) -> tuple[str, str]:
+        """Settle what comes first, and say it with its doubt; what was before counts last."""
+        told = bool(day or month or dots)
+        if not told and self._order:
+            return f" with the {self._order} first, as before,", ""
+        self._order = "day" if day or (dots and not month) else "month"
+        return f" with the {self._order} first,", (
+            "" if told else "; if that is wrong, write them as 2024-01-31")
 
     def _say_written(self, examples: list[str], how: str, doubt: str) -> None:
         if examples and (read := _parse(example := examples[0], self._order)):
