@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import nbformat
 import numpy as np
@@ -274,7 +275,9 @@ class Notebook:
         options = options | {"data_path": path if isinstance(path, list) else str(path)}
         names: dict[str, Any] = {"__name__": "notebook"}
         shown = io.StringIO()
-        with contextlib.redirect_stdout(shown), warnings.catch_warnings():
+        quiet = pd.option_context("display.max_colwidth", 50)  # the cells set it for a kernel
+        with contextlib.redirect_stdout(shown), warnings.catch_warnings(), quiet, mock.patch(
+                "adlib.notebooks.setup"):
             exec(self._defaults, names)
             if unknown := options.keys() - names.keys():
                 raise AssertionError(f"notebook 05 has no parameter {sorted(unknown)}")
