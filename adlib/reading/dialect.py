@@ -733,6 +733,9 @@ class Lines:
     ----------
     separator : str
         What stands between cells, once the first row has been seen.
+    is_plain : bool
+        Whether the last lines held digits, their marks and times alone, so that nothing else need
+        be looked for in their cells.
 
     Examples
     --------
@@ -746,7 +749,7 @@ class Lines:
     """
 
     def __init__(self, reading: Reading, note: Note):
-        self.separator = ","
+        self.separator, self.is_plain = ",", False
         self._reading, self._note, self._skip = reading, note, reading.skip_rows
         self._read: Callable[[list[str], bool], list[Any]] | None = None
         self._table: _Table | None = None
@@ -793,7 +796,9 @@ class Lines:
             return []
         text = "\n".join(line.removesuffix("\n") for line in lines if isinstance(line, str))
         given = [line.removesuffix(b"\n") for line in lines if isinstance(line, bytes)]
+        self.is_plain = False
         if data := b"\n".join(given):
+            self.is_plain = not self._held and not data.translate(None, _PLAIN)
             self._decode = self._decode or self._decoder(data)
             text = self._decode(data)
         if "\r" in text:
@@ -859,16 +864,13 @@ class Lines:
                 break
             if cells is None:
                 rows.append(_shown(texts[begin]))
-            elif len(cells) == width and not self._unusual(text):
+            elif len(cells) == width and text != self._header and (
+                    self.is_plain or not _is_unusual(text)):
                 if width == 1 or any(cells):
                     rows.append(dict(zip(names, cells, strict=True)))
             else:
                 self._odd(text, cells, rows)
         return rows
-
-    def _unusual(self, text: str) -> bool:
-        return text[:1] == "#" or text == self._header or (
-            not text.isascii() and _surrogate(text) is not None)
 
     def _odd(self, text: str, cells: list[str], rows: list[Any]) -> None:
         assert self._table
@@ -883,8 +885,14 @@ class Lines:
             self._note(_ODD[wrong])
 
 
+#: Bytes of which numbers and times consist, and of which nothing else does.
+_PLAIN = b"0123456789.,;:+-TZ| \t\r\n"
 _ODD = {"comment": "comments between rows are left out",
         "short": "rows are shorter than the header: what they lack is missing"}
+
+
+def _is_unusual(text: str) -> bool:
+    return text[:1] == "#" or (not text.isascii() and _surrogate(text) is not None)
 
 
 def _shown(text: str) -> str:

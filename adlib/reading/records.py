@@ -383,6 +383,11 @@ class Records:
 
     def _values(self, cells: Sequence[Any]) -> list[float]:
         """Numbers of one row; those that are written plainly cost least."""
+        if self._table.is_plain and self._plain and self._numbers and self._numbers.decimal != ",":
+            try:
+                return list(map(float, cells))
+            except (TypeError, ValueError):  # an empty cell, say
+                pass
         values = self._read_values(cells)
         total = sum(values)
         return values if total - total == 0 else [  # NaN in place of what is infinite
@@ -392,7 +397,7 @@ class Records:
         assert self._numbers is not None
         if self._plain and self._numbers.decimal != ",":
             try:
-                if str not in map(type, cells[:1]) and str not in map(type, cells):
+                if type(cells[0]) is not str and str not in map(type, cells):
                     return list(map(float, cells))
                 text = _BETWEEN.join(cells)
                 if text.isascii() and "_" not in text:
@@ -400,7 +405,7 @@ class Records:
                         return list(map(float, cells))
                     except ValueError:
                         return [float(cell) if cell else math.nan for cell in cells]
-            except (TypeError, ValueError, OverflowError):
+            except (IndexError, TypeError, ValueError, OverflowError):
                 pass
         return [self._cell(place, cell) for place, cell in enumerate(cells)]
 
