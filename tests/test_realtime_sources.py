@@ -184,6 +184,13 @@ def test_bad_specs_are_refused_at_once(spec, says):
     assert "hush" not in str(caught.value)
 
 
+def test_a_file_without_its_scheme_is_pointed_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rig.csv").write_text("x\n1\n")
+    with pytest.raises(ValueError, match="got 'rig.csv'; for this file: csv:rig.csv"):
+        source("rig.csv")
+
+
 def test_bad_tables_are_refused(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="nowhere.csv"):
         source(f"csv:{tmp_path}/nowhere.csv")

@@ -320,6 +320,15 @@ def test_history_and_test_in_two_files(files):
         load_csv(files / "each", test_path=second)
 
 
+def test_a_date_of_the_test_is_read_as_in_the_history(tmp_path):
+    for name, days in {"history": range(10, 30), "test": range(1, 9)}.items():
+        rows = [f"{day:02d}/03/2024,{day % 3}" for day in days]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,heat", *rows]) + "\n")
+    with pytest.warns(ReadingWarning, match="test.csv: .*as before"):
+        data = load_csv(tmp_path / "history.csv", test_path=tmp_path / "test.csv")
+    assert set(data.time.astype("datetime64[M]").astype(str)) == {"2024-03"}
+
+
 def test_splits_are_options_of_the_loader(files):
     path = files / "each" / "a.csv"
     with pytest.warns(ReadingWarning, match=r"10 rows of the history \(6.2%\) are labelled"):

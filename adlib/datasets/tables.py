@@ -212,13 +212,16 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
         return lambda sentence: said.append((path.name, sentence))
 
     texts = more.categorical == "onehot"
-    note, tested = note_of(files[0]), files[-1]
-    with about(tested.name):
-        table = read_table(tested, more.reading, note_of(tested), texts=texts, **more.labels)
-    n_first = 0
+    note, tested, n_first = note_of(files[0]), files[-1], 0
+    first = None
     if more.split.of_files:
         with about(files[0].name):
             first = history_table(files[0], more.reading, note, texts=texts, **more.labels)
+    with about(tested.name):  # a date that can be read in two ways is read as in the history
+        table = read_table(tested, more.reading, note_of(tested), texts=texts, **more.labels,
+                           clock=first and first.recognised["clock"])
+    if first is not None:
+        with about(files[0].name):
             n_first, table = len(first.X), joined(first, table, tested.name, note)
     with about(files[0].name):
         rows, fields = divided(more.split, name, table.y, note, labelled=table.labelled,

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
@@ -179,9 +180,10 @@ def open_source(spec: str) -> Source:
     try:
         kind = find(SOURCES, scheme)
     except LookupError:
-        known = registered(SOURCES)
+        is_file = Path(spec.partition("?")[0]).is_file()
+        hint = f"; for this file: csv:{spec}" if is_file else nearest(scheme, registered(SOURCES))
         raise ValueError(f"source must read csv:PATH, stdin or nats://host:port/STREAM/SUBJECT, "
-                         f"got {masked(spec)!r}{nearest(scheme, known)}") from None
+                         f"got {masked(spec)!r}{hint}") from None
     return kind(spec)
 
 
