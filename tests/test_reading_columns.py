@@ -153,6 +153,28 @@ def test_windows_in_a_zone_and_as_the_file_writes_times():
         assert inside(clock.column(column), [window], print, clock=clock).sum() == 2
 
 
+@pytest.mark.parametrize(("window", "hours"), [
+    (["2024-03-05 08", "2024-03-05 10"], 3), (["20240303T0800", "20240303T1000"], 3),
+    (["2024-03-03 8 AM", "2024-03-03 10 AM"], 3), (["03.03.2024 08.00", "03.03.2024 10.00"], 3),
+    ([20240303, 20240303], 24), (["20240303", "20240303"], 24), (["3 Mar 2024", "3 Mar 2024"], 24),
+    (["13/03/2024", "14/03/2024"], 48), (["2024-03", "2024-03"], 31 * 24)])
+def test_ends_of_windows_with_a_time_of_day_and_without(window, hours):
+    time = np.arange("2024-03-01", "2024-04-01", dtype="datetime64[h]").astype("datetime64[ns]")
+    column = pd.Series(time.astype("datetime64[s]").astype(str))
+    clock = Clock.recognise(column, Reading(), print)
+    assert inside(time, [window], lambda note: None, clock=clock, column=column).sum() == hours
+
+
+def test_the_order_of_day_and_month_in_windows_is_told_or_noted():
+    days = np.arange("2024-03-01", "2024-07-01", dtype="datetime64[D]").astype("datetime64[ns]")
+    clock = Clock.recognise(pd.Series(days.astype(str)), Reading(), print)
+    notes = []
+    y = inside(days, [["03/04/2024", "04/04/2024"]], notes.append, clock=clock)
+    assert y.sum() == 32 and "month first" in notes[0] and "write them as 2024-01-31" in notes[0]
+    windows = [["03/04/2024", "04/04/2024"], ["13/04/2024", "13/04/2024"]]
+    assert inside(days, windows, notes.append, clock=clock).sum() == 3
+
+
 def test_windows_beyond_the_file_are_noted_and_elsewhere_refused():
     notes = []
     y = inside(TIMES, [["2024-02-01", "2024-03-02"], ["2024-03-04", "2024-04-01"]], notes.append)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from adlib.arguments import listed
 from adlib.reading.numbers import NA_WORDS
-from adlib.reading.options import Note
+from adlib.reading.options import Note, Reading
+from adlib.reading.times import Clock
 
 __all__ = ["at_one_end", "inside", "labels", "tokens", "windows_of"]
 
@@ -282,8 +283,9 @@ def inside(time: NDArray[np.datetime64], windows: Any, note: Note, *, clock: Any
     beyond = []
     runs = f"the file runs from {pd.Timestamp(time.min())} to {pd.Timestamp(time.max())}"
     windows = listed(windows, "label_windows")
+    clocks = clock, _clock_of(windows, clock, zone, note)
     for window in windows:
-        first, last = _ends(window, clock, zone)
+        first, last = _ends(window, clocks, zone)
         rows = (time >= first) & (time <= last)
         if not rows.any():
             raise ValueError(f"no row lies in the label window {window!r}; {runs}")
@@ -299,11 +301,32 @@ def inside(time: NDArray[np.datetime64], windows: Any, note: Note, *, clock: Any
     return y
 
 
-def _ends(window: Any, clock: Any, zone: str | None) -> tuple[np.datetime64, np.datetime64]:
+def _clock_of(windows: Sequence[Any], clock: Clock | None, zone: str | None, note: Note
+              ) -> Clock | None:
+    """What reads ends such as 3/4/2024: as the file does, or by themselves where it has none."""
+    texts = [t for window in windows if np.iterable(window) for t in window if _is_written(t)]
+    if clock is None or not texts or clock.to_dict()["order"] is not None:
+        return clock
+    return Clock.recognise(pd.Series(texts), Reading(time_zone=zone),
+                           lambda sentence: note(f"label windows: {sentence}"))
+
+
+def _is_written(end: object) -> bool:
+    """Whether an end is a text that is no number and does not begin with the year."""
+    if not isinstance(end, str) or not end or re.fullmatch(YEAR_FIRST, end):
+        return False
+    try:
+        return not np.isfinite(float(end))
+    except ValueError:
+        return True
+
+
+def _ends(window: Any, clocks: tuple[Clock | None, Clock | None], zone: str | None
+          ) -> tuple[np.datetime64, np.datetime64]:
     """Both ends of a window, in UTC."""
     try:
         start, end = window
-        first, last = _moment(start, clock, zone, False), _moment(end, clock, zone, True)
+        first, last = _moment(start, clocks, zone, False), _moment(end, clocks, zone, True)
     except (AttributeError, OverflowError, TypeError, ValueError):
         first = last = np.datetime64("NaT")
     if not first <= last:  # also where one is not a time
@@ -315,15 +338,20 @@ def _whole_day(value: object) -> bool:
     """Whether an end of a window is a date without a time of day."""
     if isinstance(value, np.datetime64):
         return np.datetime_data(value)[0] in ("D", "M")
-    if isinstance(value, str):
-        return bool(re.search(r"\d\D+\d|^\d{8}$", value)) and ":" not in value
+    if isinstance(value, str):  # one that has a time of day takes no other
+        return np.isfinite(Clock(Reading(), str).moment(f"{value.strip()} 00:01"))
     return isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
 
 
-def _moment(value: Any, clock: Any, zone: str | None, is_end: bool) -> np.datetime64:
+def _moment(value: Any, clocks: tuple[Clock | None, Clock | None], zone: str | None,
+            is_end: bool) -> np.datetime64:
     """One end of a window, in UTC."""
+    clock = clocks[_is_written(value)]
     if value is None or value is pd.NaT or value != value or value == "":
         return LATEST if is_end else EARLIEST
+    if type(value) is int and 10**7 <= value < 10**8 and (
+            clock is None or clock.to_dict()["kind"] in ("dates", "compact", None)):
+        value = str(value)  # YAML takes 20240303 for a number
     whole = is_end and _whole_day(value)
     if isinstance(value, datetime.date | np.datetime64) or (
             isinstance(value, str) and (clock is None or re.fullmatch(YEAR_FIRST, value))):
