@@ -203,6 +203,10 @@ def test_columns_that_make_one_time_together(columns, text):
     ({"time": [None, None], "x": [1, 2]}, ()),
     ({"runtime": [1, 2]}, ()),
     ({"time": [10, 11, 12]}, ("time",)),
+    ({"date": ["2024-01-13"] * 24, "time": [*range(24)]}, ("date", "time")),
+    ({"date": ["2024-01-13"] * 24, "time": [*range(0, 2400, 100)]}, ("date", "time")),
+    ({"date": ["2024-01-13"] * 90, "time": [*range(90)]}, ("time",)),
+    ({"date": ["2024-01-13", "2024-01-14"], "time": [0, 1]}, ("time",)),
 ])  # fmt: skip
 def test_the_time_of_a_table_is_found_by_name_and_values(frame, names):
     assert find_time(pd.DataFrame(frame)) == names
@@ -212,3 +216,15 @@ def test_the_unit_that_was_told_finds_the_time():
     frame = pd.DataFrame({"time": [45292.5, 45293.0]})
     assert find_time(pd.DataFrame({"time": [1704067200]}), Reading(time_unit="ms")) == ("time",)
     assert find_time(frame) == () and find_time(frame, Reading(time_unit="excel")) == ("time",)
+
+
+def test_the_name_of_a_column_says_that_it_holds_hours_and_minutes():
+    dates, clock = pd.Series(["2024-01-01"] * 20), pd.Series(range(20))
+    assert joined([dates, clock.rename("HHMM")])[19] == "2024-01-01 0019"
+    assert joined([dates, clock.rename("time")])[19] == "2024-01-01 19:00"
+
+
+def test_letters_of_a_zone_that_mean_two_are_refused():
+    assert read(["Mon, 1 Jan 2024 10:00:00 CST"])[0] == ["2024-01-01T16:00:00"]
+    assert "cannot be read" in refusal(["2024-01-01 10:00 CST"])
+    assert read(["2024-01-01 10:00 +0800 CST"])[0] == ["2024-01-01T02:00:00"]

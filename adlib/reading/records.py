@@ -371,7 +371,8 @@ class Records:
         texts = [part for part in parts if isinstance(part, str)]
         if len(texts) == len(parts) and ":" in texts[-1]:
             return " ".join(texts)
-        return joined([pd.Series([part]) for part in parts]).iloc[0]
+        named = zip(self._time, parts, strict=True)
+        return joined([pd.Series([part], name=name) for name, part in named]).iloc[0]
 
     def _one_entity(self, entity: Any) -> None:
         if self._entity is None:

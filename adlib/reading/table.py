@@ -229,6 +229,7 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
         return [], None, None
     shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
     column, said = _joined(frame, columns), list[str]()
+    _say_hours(frame[columns[1:]], said.append)
     try:
         clock = Clock.recognise(column, reading, said.append, known)
         time = clock.column(column)
@@ -253,6 +254,15 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
         note("; ".join(said))
     _note_order(column, time, entity, repeated, note)
     return columns, time, clock
+
+
+def _say_hours(clock: pd.DataFrame, note: Note) -> None:
+    """Say that small whole numbers beside a date are hours, where no name says what they are."""
+    if clock.shape[1] == 1 and pd.api.types.is_numeric_dtype(clock.iloc[:, 0]):
+        name, largest = str(clock.columns[0]), clock.iloc[:, 0].max()
+        if largest <= 24 and not any(part in name.lower() for part in ("hour", "hh", "hr")):
+            note(f"whole numbers up to {largest:g} in column {name!r} are read as hours; if they "
+                 "are hours and minutes, name the column HHMM")
 
 
 def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str]:

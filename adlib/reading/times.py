@@ -45,9 +45,10 @@ _BEST = "write times in one way, best as 2024-01-31 13:45"
 
 _MONTHS = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-#: Offsets by the names of RFC 2822, and those of central Europe; other letters are ambiguous.
-_ZONES = {"z": 0, "utc": 0, "gmt": 0, "ut": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5,
-          "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "cet": 1, "cest": 2}
+#: Offsets by the names of RFC 2822, and those of central Europe; other letters are ambiguous, and
+#: so is CST, which is China's too, outside a date as that standard writes it.
+_ZONES = {"z": 0, "utc": 0, "gmt": 0, "ut": 0, "est": -5, "edt": -4, "cdt": -5, "mst": -7,
+          "mdt": -6, "pst": -8, "pdt": -7, "cet": 1, "cest": 2}
 
 #: What pandas and `datetime.fromisoformat` read, and read alike.
 _PLAIN = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
@@ -77,6 +78,7 @@ _dated = re.compile(rf"{_WEEKDAY}({_DATE})(?:(?:(?<=\d)[t_]|,?\s+(?:@\s+)?|:)(\d
                     _FLAGS).fullmatch
 _year_last = re.compile(rf"{_WEEKDAY}({_MONTH}\s+\d+)\s+(\d+:\d+:\d+(?:\s+[a-z]+)?)\s+(\d{{4}})",
                         _FLAGS).fullmatch
+_is_central = re.compile(r"[a-z]{3},\s.*:\d\d\s+cst", _FLAGS).fullmatch
 _is_duration = re.compile(r"-?\d+ days?\b.*|-?pt?\d.*|\d+:\d\d(?::\d\d)?(?:[.,]\d+)?",
                           _FLAGS).fullmatch
 
@@ -529,7 +531,10 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
                     return other, name
         # where the unit that was told is wrong, whoever reads the column says so
         kind = _kind_in(head, reading) or _kind_in(head, None)
-        if kind and (kind != "elapsed" or column.is_monotonic_increasing):
+        if kind == "elapsed":
+            if found := _date_beside(column, frame, names, reading):
+                return found
+        elif kind:
             return (name, *_clock_beside(head, frame, kind))
     return ()
 
@@ -568,6 +573,22 @@ def _clock_beside(dates: pd.Series, frame: pd.DataFrame, kind: str) -> tuple[str
         if is_clock and _kind_in(joined([dates, cells]), None):
             return (name,)
     return ()
+
+
+def _date_beside(clock: pd.Series, frame: pd.DataFrame, names: list[str],
+                 reading: Reading | None) -> tuple[str, ...]:
+    """A column of numbers that never fall, behind the dates of which they are the times of day."""
+    alone = (str(clock.name),) if clock.is_monotonic_increasing else ()
+    values = pd.to_numeric(clock, errors="coerce").to_numpy(np.float64)
+    if not ((values % 1 == 0) & (values <= 240_000) & (values % 100 < 60)
+            & (values // 100 % 100 < (60 if values.max() > 2400 else 25))).all():
+        return alone  # seconds from a start pass 60 to 99, and 9, 930 or 93000 do not
+    for other in names:
+        dates = frame[other].loc[clock.index].head(1000)
+        if other != clock.name and clock.name in _clock_beside(
+                dates, frame, _kind_in(dates, reading) or ""):
+            return other, str(clock.name)
+    return alone
 
 
 def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
@@ -620,7 +641,8 @@ def joined(columns: Sequence[pd.Series]) -> pd.Series:
         return day
     if clock[0].str.fullmatch(r"\d+").all():  # 9 is an hour, 930 and 93000 lost their zeros
         largest = int(pd.to_numeric(clock[0]).max())
-        width = 2 if largest <= 24 else 4 if largest <= 2400 else 6
+        named = {"hhmm": 4, "hhmmss": 6}.get(_plain_name(str(columns[head].name)), 2)
+        width = max(named, 2 if largest <= 24 else 4 if largest <= 2400 else 6)
         clock[0] = clock[0].str.zfill(width) + (":00" if width == 2 and len(clock) == 1 else "")
     clock[1:] = [part.str.replace(r"^(\d)(?=\.|$)", r"0\1", regex=True) for part in clock[1:]]
     return day + " " + reduce(lambda a, b: a + ":" + b, clock)
@@ -650,6 +672,8 @@ def _parse(text: str, order: str | None) -> tuple[int, int, int] | None:
     """Day from 1970, nanoseconds from its midnight, and the offset in seconds."""
     if len(text) > _LONGEST:
         return None
+    if text[-3:].upper() == "CST" and _is_central(text):
+        text = text[:-3] + "-0600"
     cut = text.rfind(" ", 0, text.find(":"))  # nearly always; both parts are remembered
     head, tail = (text[:cut], text[cut + 1:]) if cut > 0 else (text, "")
     day, clock = _day(head, order), _of_day(tail)
