@@ -173,8 +173,8 @@ def _one_class(split: Split, y: np.ndarray, series: bool) -> tuple[Any, dict[str
 
 def _check_parts(n_history: int, n_test: int) -> None:
     if n_history < 2 or not n_test:
-        raise ValueError(f"the split leaves {n_history} rows of history and {n_test} to test; "
-                         "change split, train_fraction or train_rows")
+        raise ValueError(f"the split leaves {n_history} row{'s' * (n_history != 1)} of history "
+                         f"and {n_test} to test; change split, train_fraction or train_rows")
 
 
 def _entities(entity: Any, n: int, name: str) -> tuple[np.ndarray, list[str]]:
@@ -183,8 +183,8 @@ def _entities(entity: Any, n: int, name: str) -> tuple[np.ndarray, list[str]]:
         return np.zeros(n, np.int64), [name]
     codes, names = pd.factorize(pd.Series(np.asarray(entity, dtype=object)))
     if (codes < 0).any():
-        raise ValueError(f"entity_column is empty in {int((codes < 0).sum())} rows; fill or drop "
-                         "them")
+        raise ValueError(f"entity_column is empty in {int((codes < 0).sum())} row"
+                         f"{'s' * ((codes < 0).sum() != 1)}; fill or drop them")
     return codes.astype(np.int64), [str(one) for one in names]
 
 
@@ -239,9 +239,10 @@ def _look_at_labels(split: Split, y: np.ndarray, history: np.ndarray, note: Note
     elif split.clean_history:
         note(f"{n} of {n_history} rows of the history are labelled anomalous and left out")
     else:
-        note(f"{n} rows of the history ({n / n_history:.1%}) are labelled anomalous; detectors "
-             "learn them as normal, because fit reads no labels; clean_history=True leaves them "
-             "out")
+        note(f"{n} {'row' if n == 1 else 'rows'} of the history ({n / n_history:.1%}) "
+             f"{'is' if n == 1 else 'are'} labelled anomalous; detectors learn "
+             f"{'it' if n == 1 else 'them'} as normal, because fit reads no labels; "
+             f"clean_history=True leaves {'it' if n == 1 else 'them'} out")
 
 
 def _held_out(codes: np.ndarray, history: np.ndarray, by_entity: bool) -> np.ndarray:

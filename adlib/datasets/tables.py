@@ -86,8 +86,8 @@ def load_csv(
     label_windows : sequence of (start, end) or path, default=None
         Labels that are not in the file: times, both included, between which rows are anomalous; an
         end without a time of day is the whole day. Or a JSON file that holds such a list, or lists
-        by file name as in NAB's ``combined_windows.json``. Needs a time and excludes
-        ``label_column``.
+        by file name as in NAB's ``combined_windows.json``; or a CSV file with columns start and
+        end. Needs a time and excludes ``label_column``.
     split : {"time", "one_class", "entity"}, default="time"
         What is history. "time": the first rows, of each entity where there are several.
         "one_class": a random half of the normal rows, for labelled tables whose rows have no order.

@@ -213,7 +213,8 @@ def windows_of(path: Path, label_windows: Any) -> Any:
         return label_windows
     file = Path(label_windows)
     if not file.is_file():
-        raise FileNotFoundError(f"{file} is not there; label_windows is a list or a JSON file")
+        raise FileNotFoundError(f"{file} is not there; label_windows is a list, or a JSON or CSV "
+                                "file")
     try:
         if file.suffix.lower() == ".csv":
             table = pd.read_csv(file, dtype=object, encoding="utf-8-sig", skipinitialspace=True)

@@ -30,9 +30,11 @@ class Reading:
     ----------
     time_column : str, sequence of str or False, default=None
         Column of times, or several that make one together, such as a date and a time of day. None:
-        one named like "time" or "timestamp" whose values are times; False: there is none.
+        one named like "time" or "timestamp" whose values are times; False (on a command line ""):
+        there is none.
     time_unit : {"s", "ms", "us", "ns", "excel"}, default=None
-        What a numeric time counts: from 1970, or days of a spreadsheet.
+        What a numeric time counts: "s", "ms", "us" or "ns" from 1970 (small numbers: from the start
+        of the recording, in seconds or the told unit), or days of a spreadsheet ("excel").
     time_zone : str, default=None
         Zone of times that name none, such as "Europe/Berlin"; UTC if None.
     entity_column : str, default=None
@@ -44,7 +46,7 @@ class Reading:
     na_values : sequence, default=()
         Further texts or numbers that mean a missing value, such as "?" or -999.
     decimal : {".", ","}, default=None
-        Mark between whole numbers and fractions.
+        Mark between whole numbers and fractions: "." or ",".
     separator : str, default=None
         One character between the cells of a line; " " stands for any blanks.
     encoding : str, default=None
@@ -54,8 +56,8 @@ class Reading:
     skip_rows : int, default=0
         Lines to leave out at the beginning.
     missing : {"error", "drop", "hold", "keep", "impute"}, default="error"
-        What to do with missing or infinite values: refuse, drop the row, repeat the last value, or
-        keep them (as NaN; "impute" says that a detector fills them).
+        What to do with missing or infinite values: refuse ("error"), "drop" the row, "hold" the
+        last value, or "keep" them (as NaN; "impute" says that a detector fills them).
 
     Raises
     ------

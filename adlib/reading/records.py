@@ -311,7 +311,9 @@ class Records:
             if found := named_times(part[others].apply(_typed), self._reading):
                 break  # in all rows, or where some are broken in one
         if found:
-            self._note(f"column {' and '.join(map(repr, found))} is taken as the time")
+            several = len(found) > 1
+            self._note(f"column{'s' * several} {' and '.join(map(repr, found))} "
+                       f"{'are' if several else 'is'} taken as the time")
         elif told := [(name, row[name]) for row in rows[:1] for name in others
                       if is_time_name(str(name)) and not _is_missing(row.get(name))]:
             self._tell(f"field {told[0][0]!r} holds {told[0][1]!r:.60}, which is no time")
@@ -422,10 +424,9 @@ class Records:
             if self._table.separator and name != cell in (self.features or ()):
                 raise ValueError(f"the header comes again, with {cell!r} where {name!r} was; start "
                                  f"again with what follows it") from None
-            why = str(error) if not str(error).endswith("is no number") else (
-                f"{cell!r:.60}, which is no number: missing there (name it in na_values if it "
-                f"means that)")
-            self._tell(f"field {name!r} holds {why}")
+            self._tell(f"field {name!r}: {error}" if not str(error).endswith("is no number") else
+                       f"field {name!r} holds {cell!r:.60}, which is no number: missing there "
+                       "(name it in na_values if it means that)")
             return math.nan
 
     def _tell(self, sentence: str) -> None:

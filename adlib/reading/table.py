@@ -31,7 +31,8 @@ PARTS = ["year", "month", "day", "hour", "minute", "second"]
 #: Share of rows with the stamp of another, from which a file is no longer one series with a slip.
 MANY = 0.1
 
-_WINDOWS = "label_windows needs time_column, and takes the place of label_column"
+_WINDOWS = ("label_windows needs a time (by its name or time_column), and takes the place of "
+            "label_column")
 
 
 class Table(NamedTuple):

@@ -24,7 +24,7 @@ from adlib.realtime import alerts_cli
 #: What was told to read a history by, and holds for a stream too.
 _LASTING = ("time_unit", "time_zone", "na_values", "decimal")
 _SHORT = {"time_column": "--time", "label_column": "--labels"}
-_READING = ("They go before `reading` of the configuration. Several columns or values stand with "
+_READING = ("They override `reading` of the configuration. Several columns or values stand with "
             "commas between them, or the option is given several times.")
 _UNITS = {"flagged": " of the windows", "median_delay": " s", "precision": " of the incidents"}
 
