@@ -372,6 +372,26 @@ def test_decimal_commas_between_semicolons(write):
         load_csv(write("a;b\n1,5;1.5\n-2;2.5\n"))
 
 
+def test_a_test_that_leaves_its_numbers_open_has_them_as_its_history(write):
+    history = write("a;b\n1.137;2,5\n1.138;2,5\n", "history.csv")
+    with pytest.warns(ReadingWarning):
+        data = load_csv(history, test_path=write("a;b\n1.137;2\n1.141;3\n", "rig.csv"))
+    assert data.X[:, 0].tolist() == [1137, 1138, 1137, 1141]
+    assert any("rig.csv: numbers have decimal commas, as before" in note for note in data.notes)
+
+
+def test_names_of_machines_and_a_code_for_normal_keep_their_zeros(write):
+    rows = "".join(f"{m},{x},0{x % 2}\n" for m in ("001", "1", "02") for x in (1, 5, 2, 7))
+    path = write("m,a,l\n" + rows)
+    with pytest.warns(ReadingWarning, match="labelled anomalous"):
+        data = load_csv(path, entity_column="m", label_column="l", normal_label="00",
+                        split="entity", train_entities=["001"])
+    assert data.session.tolist() == [0] * 4 + [1] * 4 + [2] * 4 and data.train_end == 4
+    assert data.kind.tolist() == ["01", "01", "", "01"] * 3
+    path = write("m,a\n7.0,1\n7,2\n8,3\n8,5\n7,9\n")
+    assert load_csv(path, entity_column="m").session.tolist() == [0, 0, 0, 1, 1]
+
+
 def test_what_was_refused_as_no_number_is_read(write):
     """Marks between thousands, values in the first line, and times that are small numbers."""
     def read(text, **options):

@@ -8,6 +8,7 @@ import pytest
 from adlib.reading.options import Reading
 from adlib.reading.records import Records
 from adlib.reading.table import read_table
+from adlib.realtime.doors.files import one_series
 
 NAN = np.nan
 
@@ -134,10 +135,27 @@ def test_times_are_found_beside_broken_ones_and_those_that_are_none_are_told():
 def test_a_file_that_leaves_day_and_month_open_has_them_as_its_history(tmp_path):
     path, notes = tmp_path / "rig.csv", []
     path.write_text("time,x\n03/04/2024,1\n04/04/2024,2\n")
-    for clock, month in ((None, 3), ({"order": "day"}, 4)):
-        table = read_table(path, Reading(), notes.append, clock=clock)
+    for known, month in ((None, 3), ({"clock": {"order": "day"}}, 4)):
+        table = read_table(path, Reading(), notes.append, recognised=known)
         assert table.time[0] == np.datetime64(f"2024-0{month}-0{7 - month}")
     assert "with the day first, as before, as 2024-04-03" in notes[-1]
+
+
+@pytest.mark.parametrize(("text", "known", "value"), [
+    ("time;a;b\n2024-01-01;1.137;2\n", {"decimal": ",", "thousands": True}, 1137),
+    ("time;a;b\n2024-01-01;1.137;0.5\n", {"decimal": ",", "thousands": True}, 1.137),
+    ("time;a;b\n2024-01-01;1.137;2\n", {"decimal": ",", "thousands": False}, 1.137),
+    ("time;a;b\n2024-01-01;1,137;2\n", {"decimal": ".", "thousands": True}, 1137),
+    ("time;a;b\n2024-01-01;1,137;2\n", {"decimal": ".", "thousands": False}, 1.137),
+    ("time,a,b\n2024-01-01,1.137,2\n", {"decimal": ",", "thousands": True}, 1137),
+])
+def test_a_file_that_leaves_its_numbers_open_has_them_as_its_history(tmp_path, text, known, value):
+    path, notes = tmp_path / "rig.csv", []
+    path.write_text(text)
+    table = one_series(path, Reading(), notes.append, known)  # as the source csv: reads it
+    assert table.X["a"].tolist() == [value]
+    assert any("as before" in note for note in notes) == (value == 1137)
+    assert read(text.splitlines(), ["a", "b"], recognised=known)[1][-1][0] == value
 
 
 def test_told_fields_that_do_not_come_are_named():
@@ -167,6 +185,10 @@ def test_a_second_entity_ends_the_stream():
     assert messages(rows[:3], ["x"], reading)[1] == [[1], [2], [3]]
     with pytest.raises(ValueError, match="'id' holds 'a' and 'b'; one engine"):
         read(rows, ["x"], reading)
+    rows = ['{"id": 7, "x": 1}', '{"id": "7", "x": 2}', '{"id": 7.0, "x": 3}']
+    assert messages(rows, ["x"], reading)[1] == [[1], [2], [3]]
+    with pytest.raises(ValueError, match="'id' holds 7 and '07'; one engine"):
+        messages([*rows, '{"id": "07", "x": 3}'], ["x"], reading)
 
 
 def test_messages_may_be_lines_of_numbers():

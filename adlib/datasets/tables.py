@@ -78,8 +78,9 @@ def load_csv(
         Columns to use; all others if None. Then empty ones, clocks, those that number the rows, and
         those of text are left out, and one that reads like a label is refused.
     entity_column : str, default=None
-        Column that says which machine, patient or account a row is of. Each is a group
-        (`Dataset.session`) with its own order in time; nothing goes on from one to the next.
+        Column that says which machine, patient or account a row is of, as text: 01 is not 1. Each
+        is a group (`Dataset.session`) with its own order in time; nothing goes on from one to the
+        next.
     normal_label : object, default=None
         The value of the label column that means normal; all others are anomalies and become
         their ``kind``.
@@ -100,7 +101,8 @@ def load_csv(
         Names of the entities that are history.
     test_path : str or path, default=None
         File of the test; ``path`` is then history as a whole, with the same columns (without the
-        labels, it is taken as normal). For a folder, one with files of the same names.
+        labels, it is taken as normal). Dates and numbers that can be read in two ways are read as
+        in the history. For a folder, one with files of the same names.
     clean_history : bool, default=False
         Leave rows of the history out that are labelled anomalous. No window crosses such a cut.
     random_state : int, default=0
@@ -217,9 +219,9 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
     if more.split.of_files:
         with about(files[0].name):
             first = history_table(files[0], more.reading, note, texts=texts, **more.labels)
-    with about(tested.name):  # a date that can be read in two ways is read as in the history
+    with about(tested.name):  # what can be read in two ways is read as in the history
         table = read_table(tested, more.reading, note_of(tested), texts=texts, **more.labels,
-                           clock=first and first.recognised["clock"])
+                           recognised=first and first.recognised)
     if first is not None:
         with about(files[0].name):
             n_first, table = len(first.X), joined(first, table, tested.name, note)

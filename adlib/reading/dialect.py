@@ -10,7 +10,7 @@ import json
 import re
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from csv import Error as CsvError
 from csv import reader as csv_reader
 from pathlib import Path
@@ -91,7 +91,8 @@ class _Table(NamedTuple):
         return short if len(cells) < len(self.names) else ""
 
 
-def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
+def raw_table(path: Path, reading: Reading, note: Note, *, as_text: Collection[Any] = (),
+              grouped: bool = False) -> Raw:
     """The rows of a file: CSV or other text, JSON lines or Parquet, perhaps in .gz or .zip.
 
     Parameters
@@ -102,6 +103,10 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
         Options; ``separator``, ``encoding``, ``header``, ``skip_rows`` and ``na_values`` count.
     note : callable
         Takes a sentence on each thing that is other than plain.
+    as_text : collection of str, default=()
+        Columns that keep their text, beside ``entity_column``: 01 is not 1 there.
+    grouped : bool, default=False
+        Whether points may stand between thousands, so that numbers with one are left as text.
 
     Returns
     -------
@@ -132,7 +137,10 @@ def raw_table(path: Path, reading: Reading, note: Note) -> Raw:
     else:
         found = _recognise(lines, reading, note)
         assert found
-        frame = _parsed(data, found, reading, note)
+        texts: dict[int, type] = {
+            k: str for k, name in enumerate(found.names)
+            if name == reading.entity_column or name in as_text}
+        frame = _parsed(data, found, reading, note, texts, grouped)
         mark, start = found.separator, found.start
     if not len(frame):
         raise ValueError("has no rows below its header")
@@ -569,7 +577,8 @@ def _count(of: Any, what: str) -> str:
 
 # --- a file's rows ----------------------------------------------------------------------------
 
-def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.DataFrame:
+def _parsed(data: bytes, table: _Table, reading: Reading, note: Note, texts: dict[int, type],
+            grouped: bool) -> pd.DataFrame:
     """The rows of a table, by pandas, after a look at their widths."""
     start, mark = _end_of(data, table.start), table.separator.encode()
     if mark == b" " or len(mark) > 1:  # else not copied: it may be large
@@ -586,7 +595,7 @@ def _parsed(data: bytes, table: _Table, reading: Reading, note: Note) -> pd.Data
             lines[k] = b""
         data, start = b"\n".join(lines), 0
     try:
-        frame = _by_pandas(data, start, mark, table, reading)
+        frame = _by_pandas(data, start, mark, table, reading, texts, grouped)
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(columns=range(table.width))
     except (pd.errors.ParserError, ValueError) as error:
@@ -626,16 +635,16 @@ def _with_single_blanks(data: bytes) -> bytes:
     return data.replace(b"\n ", b"\n").replace(b" \n", b"\n")
 
 
-def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Reading
-               ) -> pd.DataFrame:
+def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Reading,
+               as_text: dict[int, type], grouped: bool) -> pd.DataFrame:
 
-    def parse(**how: Any) -> pd.DataFrame:
+    def parse(dtype: Any = as_text, **how: Any) -> pd.DataFrame:
         stream = io.BytesIO(data)
         stream.seek(start)
         return pd.read_csv(
             stream, sep=mark.decode(), header=None, index_col=False, low_memory=False,
             names=range(table.width), usecols=range(table.width), keep_default_na=False,
-            na_values=[*NA_WORDS, *reading.na_values], **how)
+            na_values=[*NA_WORDS, *reading.na_values], dtype=dtype, **how)
 
     frame = parse()
     if not len(frame):  # however many columns
@@ -646,7 +655,8 @@ def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Rea
         data, start = re.sub(padded, b"", data[start:]), 0
         frame = parse(skipinitialspace=True)
     points = frame.columns[[kind == np.float64 for kind in frame.dtypes]]
-    if needs_text((frame[k] for k in frame), reading):
+    may_group = grouped and reading.decimal is None and len(points)
+    if may_group or needs_text((frame[k] for k in frame), reading):
         frame[points] = parse(dtype=str)[points]
     return frame
 

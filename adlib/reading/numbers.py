@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class Numbers:
 
     @classmethod
     def recognise(cls, columns: Iterable[pd.Series | Sequence[str]], reading: Reading,
-                  separator: str, note: Note) -> Numbers:
+                  separator: str, note: Note, known: Mapping[str, Any] | None = None) -> Numbers:
         """Numbers as these columns write them.
 
         Parameters
@@ -102,6 +102,8 @@ class Numbers:
             What stands between cells; "" where there is none.
         note : callable
             Takes a sentence on each thing that was recognised.
+        known : mapping, optional
+            What a history before these showed, see `settle`.
 
         Returns
         -------
@@ -113,16 +115,20 @@ class Numbers:
             Where decimal points and commas contradict each other, or "1,234" may be either.
         """
         numbers = cls(reading, separator, note)
-        numbers.settle(columns)
+        numbers.settle(columns, known)
         return numbers
 
-    def settle(self, columns: Iterable[pd.Series | Sequence[str]]) -> None:
+    def settle(self, columns: Iterable[pd.Series | Sequence[str]],
+               known: Mapping[str, Any] | None = None) -> None:
         """Find the decimal mark, unless it is told or found already.
 
         Parameters
         ----------
         columns : iterable of Series or sequences of str
             Cells as text; columns that are typed already tell nothing.
+        known : mapping, optional
+            The ``decimal`` mark of a history before these, and whether it had marks between
+            ``thousands``: they count where the columns leave it open.
 
         Raises
         ------
@@ -144,13 +150,22 @@ class Numbers:
         points = _fractions(given if self._separator else [])
         if len(points):
             found["?."] = "fractions"  # typed by pandas, with a point
-        self._decide(found)
+        self._decide(found, known)
         if self._separator == ";" and _perhaps_thousands(points):
             self._note(f"numbers such as {points[0]} are read as fractions; if the point stands "
                        "between thousands, give decimal=','")
 
-    def _decide(self, found: dict[str, str]) -> None:
+    def _decide(self, found: dict[str, str], known: Mapping[str, Any] | None = None) -> None:
         """Take the decimal mark that evidence speaks for: a cell of each kind."""
+        before = known and known.get("decimal")
+        # 20.123 is a fraction, unless the history had marks between thousands too
+        if known and before and not {".", ","} & found.keys() and (
+                known.get("thousands") or f"?{before}" in found):
+            self.decimal = before
+            if found:
+                self._note(f"numbers have decimal {'commas' if before == ',' else 'points'}, as "
+                           f"before, which {' and '.join(found.values())} leaves open")
+            return
         if {".", ","} <= found.keys():
             raise ValueError(
                 f"numbers have decimal points ({found['.']}) and decimal commas ({found[',']}); "

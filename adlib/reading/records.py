@@ -20,7 +20,7 @@ import pandas as pd
 from adlib.reading.dialect import Lines
 from adlib.reading.numbers import Numbers
 from adlib.reading.options import Note, Reading, few
-from adlib.reading.table import named_times
+from adlib.reading.table import entity_text, named_times
 from adlib.reading.times import TIME_NAMES, Clock, is_time_name, joined
 
 __all__ = ["Record", "Records"]
@@ -235,18 +235,8 @@ class Records:
     def _settle(self, numbers: Numbers, frame: pd.DataFrame) -> None:
         """Find the decimal mark in the features."""
         wanted = self.features if self.features and {*self.features} & {*frame} else frame
-        columns = [frame[name] for name in wanted if name in frame]
-        if known := self._known.get("decimal"):
-            read = Numbers(replace(self._reading, decimal=known), "", _nobody).column
-            text = "".join(c for column in columns for c in column if isinstance(c, str))
-            # 20.123 is a fraction, unless the history had marks between thousands too
-            shown = self._known.get("thousands") or known in text
-            if not any(read(column)[1].any() for column in columns) and (
-                    shown or not {".", ","} & {*text}):
-                numbers.decimal = known if shown else None
-                return
         try:
-            numbers.settle(columns)
+            numbers.settle([frame[name] for name in wanted if name in frame], self._known)
         except ValueError as error:
             self._tell(str(error))
 
@@ -379,7 +369,8 @@ class Records:
     def _one_entity(self, entity: Any) -> None:
         if self._entity is None:
             self._entity = entity
-        elif entity is not None and entity != self._entity:
+        elif entity is not None and entity != self._entity and (
+                entity_text(entity) != entity_text(self._entity)):
             raise ValueError(f"entity_column {self._reading.entity_column!r} holds "
                              f"{self._entity!r} and {entity!r}; one engine judges one stream, so "
                              f"give each its own")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading
 from adlib.reading.times import TIME_NAMES, Clock, find_time, is_time_name, joined
 
-__all__ = ["Table", "about", "named_times", "read_table"]
+__all__ = ["Table", "about", "entity_text", "named_times", "read_table"]
 
 #: Words in the name of a column that says which machine, patient or account a row is of.
 ENTITY_WORDS = {"machine", "device", "unit", "entity", "host", "server", "patient", "subject",
@@ -101,7 +102,7 @@ def about(name: str) -> Iterator[None]:
 
 def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object = None,
                label_windows: Any = None, texts: bool = False,
-               clock: Mapping[str, Any] | None = None) -> Table:
+               recognised: Mapping[str, Any] | None = None) -> Table:
     """A file as rows in the order of time, with labels and features.
 
     Parameters
@@ -118,9 +119,10 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
         Times between which rows are anomalous, in place of a label column.
     texts : bool, default=False
         Whether columns of text become features later.
-    clock : mapping, optional
-        How times were written in a history before this file: where dates may have the day or the
-        month first, they have it as there.
+    recognised : mapping, optional
+        How a history before this file was written (`Table.recognised`, perhaps with its
+        ``time_column``): what this file leaves open is as there. So are the order of day and
+        month, and whether 1.234 has a mark between thousands.
 
     Returns
     -------
@@ -145,15 +147,20 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     >>> table.X["heat"].tolist(), table.X.index.tolist()
     ([1.0, 9.0], [1, 0])
     """
-    raw = raw_table(path, reading, note)
-    frame, told = raw.frame, []
+    before = recognised or {}
+    # that 00 means normal can be seen in the text alone
+    is_code = isinstance(normal_label, str) and re.fullmatch(r"\s*0\d+\s*", normal_label)
+    raw = raw_table(path, reading, note, as_text=[reading.label_column] if is_code else [],
+                    grouped=before.get("decimal") == "," and bool(before.get("thousands")))
+    frame, told = raw.frame, list[str]()
+    reading = _timed(frame, reading, before)
     for option in ("label_column", "entity_column"):
         told += [name] if (name := getattr(reading, option)) else []
         require(frame, told, option)
     if label_windows is not None and reading.label_column is not None:
         raise ValueError(_WINDOWS)
     entity = _entities(frame, reading.entity_column)
-    columns, time, found = _time_of(frame, reading, note, entity, clock)
+    columns, time, found = _time_of(frame, reading, note, entity, before.get("clock"))
     if (order := _order(time, entity)) is not None:
         frame, time, entity = frame.iloc[order], _at(order, time), _at(order, entity)
     y, kind = _labels(frame, reading.label_column, normal_label, note)
@@ -165,7 +172,8 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
         kind = np.where(y, "anomaly", "")
     labelled = reading.label_column is not None or label_windows is not None
     special = [*columns, *told, *_calendar(frame, columns, reading, note)]
-    numbers = Numbers.recognise(_asked(frame, reading, special), reading, raw.separator, note)
+    numbers = Numbers.recognise(_asked(frame, reading, special), reading, raw.separator, note,
+                                before)
     values, names = features(frame, reading, numbers, y if labelled else None, special, note,
                              texts=texts)
     if time is None:
@@ -183,6 +191,13 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
 def _plain(numbers: Numbers, clock: Clock | None) -> dict[str, Any]:
     return {"decimal": numbers.decimal, "thousands": numbers.grouped,
             "clock": None if clock is None else clock.to_dict()}
+
+
+def _timed(frame: pd.DataFrame, reading: Reading, before: Mapping[str, Any]) -> Reading:
+    """With the time of the history, if it is not told and there is such a column."""
+    known = list(before.get("time_column") or ())
+    is_open = reading.time_column is None and known and {*known} <= {*frame}
+    return replace(reading, time_column=known) if is_open else reading
 
 
 def _asked(frame: pd.DataFrame, reading: Reading, special: Sequence[str]) -> list[pd.Series]:
@@ -209,9 +224,31 @@ def _entities(frame: pd.DataFrame, name: str | None) -> NDArray[np.str_] | None:
     if column.isna().any():
         raise ValueError(f"entity column {name!r} is empty in {int(column.isna().sum())} rows; "
                          "fill or drop them")
-    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
-        column = column.astype("int64")  # machine 7, not 7.0
-    return column.astype(str).str.strip().to_numpy(str)
+    texts = column.astype(str).str.strip()
+    plain = {text: entity_text(text) for text in texts.unique()}  # machine 7, not 7.0
+    if all(map(str.isdecimal, plain.values())):  # else there may be 7.0 and 7.1
+        texts = texts.map(plain)
+    return texts.to_numpy(str)
+
+
+def entity_text(entity: object) -> str:
+    """What a machine, patient or account is called: 7, 7.0 and "7" are one, "07" is another.
+
+    Parameters
+    ----------
+    entity : object
+        A text or a number.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> entity_text(7.0), entity_text("07")
+    ('7', '07')
+    """
+    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", str(entity).strip())
 
 
 # -- time -----------------------------------------------------------------------------------------

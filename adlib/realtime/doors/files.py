@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -41,24 +40,11 @@ class CsvSource(ReadingSource):
         reading = self.reading
         if features is not None:  # labels are one more column that is left alone
             reading = replace(reading, feature_columns=features, label_column=None)
-        table = await asyncio.to_thread(self._table, reading)
+        table = await asyncio.to_thread(one_series, self._path, reading, noted, self.recognised)
         X, time = table.X.to_numpy(np.float64), seconds(table)
         for at in range(0, len(X), _ROWS):
             part = slice(at, at + _ROWS)
             yield Sample(at, None if time is None else time[part], X[part])
-
-
-    def _table(self, reading: Reading) -> Table:
-        """The file, by the times of the history where it has them."""
-        known = self.recognised.get("time_column")
-        if reading.time_column is None and known:
-            try:
-                return one_series(self._path, replace(reading, time_column=known), noted,
-                                  self.recognised)
-            except ValueError as error:
-                if not re.search("time_column=.* is not a column", str(error)):
-                    raise
-        return one_series(self._path, reading, noted, self.recognised)
 
 
 class StdinSource(ReadingSource):
@@ -91,7 +77,7 @@ def one_series(path: Path, reading: Reading, note: Note,
     """
     with about(path.name):
         table = read_table(path, reading, lambda sentence: note(f"{path.name}: {sentence}"),
-                           clock=recognised.get("clock"))
+                           recognised=recognised)
         several = [] if table.entity is None else list(dict.fromkeys(table.entity))
         if len(several) > 1:
             raise ValueError(f"entity_column {reading.entity_column!r} holds {len(several)} "
