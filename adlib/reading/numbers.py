@@ -150,22 +150,28 @@ class Numbers:
         points = _fractions(given if self._separator else [])
         if len(points):
             found["?."] = "fractions"  # typed by pandas, with a point
-        self._decide(found, known)
+        if not self._as_before(found, known):
+            self._decide(found)
         if self._separator == ";" and _perhaps_thousands(points):
             self._note(f"numbers such as {points[0]} are read as fractions; if the point stands "
                        "between thousands, give decimal=','")
 
-    def _decide(self, found: dict[str, str], known: Mapping[str, Any] | None = None) -> None:
-        """Take the decimal mark that evidence speaks for: a cell of each kind."""
-        before = known and known.get("decimal")
+    def _as_before(self, found: dict[str, str], known: Mapping[str, Any] | None) -> bool:
+        """Take the decimal mark of the history, where a cell of each kind leaves it open."""
+        known = known or {}
+        before = known.get("decimal")
         # 20.123 is a fraction, unless the history had marks between thousands too
-        if known and before and not {".", ","} & found.keys() and (
+        if not before or {".", ","} & found.keys() or not (
                 known.get("thousands") or f"?{before}" in found):
-            self.decimal = before
-            if found:
-                self._note(f"numbers have decimal {'commas' if before == ',' else 'points'}, as "
-                           f"before, which {' and '.join(found.values())} leaves open")
-            return
+            return False
+        self.decimal = before
+        if found:
+            self._note(f"numbers have decimal {'commas' if before == ',' else 'points'}, as "
+                       f"before, which {' and '.join(found.values())} leaves open")
+        return True
+
+    def _decide(self, found: dict[str, str]) -> None:
+        """Take the decimal mark that evidence speaks for: a cell of each kind."""
         if {".", ","} <= found.keys():
             raise ValueError(
                 f"numbers have decimal points ({found['.']}) and decimal commas ({found[',']}); "

@@ -148,9 +148,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     ([1.0, 9.0], [1, 0])
     """
     before = recognised or {}
-    # that 00 means normal can be seen in the text alone
-    is_code = isinstance(normal_label, str) and re.fullmatch(r"\s*0\d+\s*", normal_label)
-    raw = raw_table(path, reading, note, as_text=[reading.label_column] if is_code else [],
+    raw = raw_table(path, reading, note, as_text=_codes_in(reading.label_column, normal_label),
                     grouped=before.get("decimal") == "," and bool(before.get("thousands")))
     frame, told = raw.frame, list[str]()
     reading = _timed(frame, reading, before)
@@ -191,6 +189,12 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
 def _plain(numbers: Numbers, clock: Clock | None) -> dict[str, Any]:
     return {"decimal": numbers.decimal, "thousands": numbers.grouped,
             "clock": None if clock is None else clock.to_dict()}
+
+
+def _codes_in(column: str | None, normal_label: object) -> list[str | None]:
+    """The label column, if normal is a code such as 00, which can be seen in its text alone."""
+    is_code = isinstance(normal_label, str) and re.fullmatch(r"\s*0\d+\s*", normal_label)
+    return [column] if is_code else []
 
 
 def _timed(frame: pd.DataFrame, reading: Reading, before: Mapping[str, Any]) -> Reading:
