@@ -350,20 +350,29 @@ def _moment(value: Any, clocks: tuple[Clock | None, Clock | None], zone: str | N
     clock = clocks[_is_written(value)]
     if value is None or value is pd.NaT or value != value or value == "":
         return LATEST if is_end else EARLIEST
-    if type(value) is int and 10**7 <= value < 10**8 and (
-            clock is None or clock.to_dict()["kind"] in ("dates", "compact", None)):
-        value = str(value)  # YAML takes 20240303 for a number
+    if _is_day(value, clock):  # YAML takes 20240303 for a number
+        value = str(value)
     whole = is_end and _whole_day(value)
     if isinstance(value, datetime.date | np.datetime64) or (
             isinstance(value, str) and (clock is None or re.fullmatch(YEAR_FIRST, value))):
-        month = re.fullmatch(r"\d{4}-\d\d", str(value).strip())
-        length = pd.DateOffset(months=1) if month else pd.DateOffset(days=1)
-        return _stamp(pd.Timestamp(value), zone, is_end, length if whole else None)
+        return _stamp(pd.Timestamp(value), zone, is_end, _length(value) if whole else None)
     if clock is None:
         raise ValueError("a number where times are dates")
     # the file's clock knows the order of day and month, and what numbers count
     found = np.asarray(clock.column(pd.Series([value])), "datetime64[ns]")[0]
     return found + np.timedelta64(86_400 * 10**9 - 1, "ns") if whole else found
+
+
+def _is_day(value: object, clock: Clock | None) -> bool:
+    """Whether a whole number is a date such as 20240303, and not what the file's clock counts."""
+    return type(value) is int and 10**7 <= value < 10**8 and (
+        clock is None or clock.to_dict()["kind"] in ("dates", "compact", None))
+
+
+def _length(end: object) -> pd.DateOffset:
+    """Of a date without a time of day: a month or a day."""
+    is_month = re.fullmatch(r"\d{4}-\d\d", str(end).strip())
+    return pd.DateOffset(months=1) if is_month else pd.DateOffset(days=1)
 
 
 def _stamp(stamp: pd.Timestamp, zone: str | None, is_end: bool, whole: pd.DateOffset | None
