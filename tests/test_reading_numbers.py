@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adlib.reading.dialect import raw_table
 from adlib.reading.numbers import (
     NA_WORDS,
     Numbers,
@@ -61,7 +62,8 @@ def test_marks_of_a_file(columns, options, decimal, values):
         for mark in c
         if mark != "\u2212"
     )
-    assert bool(notes) == (marked and options.get("decimal") != ",")
+    told = [note for note in notes if "read as fractions" not in note]
+    assert bool(told) == (marked and options.get("decimal") != ",")
 
 
 @pytest.mark.parametrize(
@@ -440,3 +442,21 @@ def test_points_that_may_stand_between_thousands_are_pointed_out(cells, asks):
     numbers = Numbers.recognise([pd.Series(cells)], Reading(), ";", notes.append)
     assert numbers.decimal == "." and bool(notes) == asks
     assert not asks or "9.459 are read as fractions" in notes[0]
+
+
+def test_a_column_whose_points_may_be_decimal_is_named():
+    notes = []
+    columns = [pd.Series(["52.507", "51.250"], name="lat"), pd.Series(["21,5", "20,5"], name="t")]
+    numbers = Numbers.recognise(columns, Reading(), ";", notes.append)
+    assert numbers.column(columns[0])[0].tolist() == [52507, 51250]
+    assert any("column 'lat' has a point before three digits" in note for note in notes)
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_zeros_behind_a_point_that_may_stand_between_thousands_count(tmp_path, mark):
+    notes, path = [], tmp_path / "a.csv"
+    path.write_text("a b\n12.500 3\n11.000 4\n".replace(" ", mark))
+    raw = raw_table(path, Reading(), notes.append)
+    numbers = Numbers.recognise([raw.frame["a"]], Reading(), raw.separator, notes.append)
+    assert numbers.column(raw.frame["a"])[0].tolist() == [12.5, 11]
+    assert "12.500' in column 'a' are read as fractions" in notes[-1]

@@ -655,10 +655,20 @@ def _by_pandas(data: bytes, start: int, mark: bytes, table: _Table, reading: Rea
         data, start = re.sub(padded, b"", data[start:]), 0
         frame = parse(skipinitialspace=True)
     points = frame.columns[[kind == np.float64 for kind in frame.dtypes]]
-    may_group = grouped and reading.decimal is None and len(points)
+    may_group = reading.decimal is None and len(points) and (
+        grouped or _lost_zeros(data[start:start + 100_000], mark))
     if may_group or needs_text((frame[k] for k in frame), reading):
         frame[points] = parse(dtype=str)[points]
     return frame
+
+
+def _lost_zeros(data: bytes, mark: bytes) -> bool:
+    """Whether all points stand before three digits, as 12.500, which pandas reads as 12.5."""
+    between = re.escape(mark)
+    cells = re.findall(rb"(?<=[%s\n])[+-]?\d+\.\d+(?=[%s\r\n])" % (between, between),
+                       b"" if mark == b"," else b"\n" + data)
+    return any(cell.endswith(b"0") for cell in cells) and all(
+        re.fullmatch(rb"[+-]?[1-9]\d{0,2}\.\d{3}", cell) for cell in cells)
 
 
 def _skeleton(data: bytes, mark: bytes) -> bytes:

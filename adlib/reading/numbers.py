@@ -80,6 +80,7 @@ class Numbers:
     def __init__(self, reading: Reading, separator: str, note: Note):
         self.decimal = reading.decimal
         self._separator, self._note, self.grouped = separator, note, False
+        self._doubted: set[object] = set() if reading.decimal is None else {None}
         texts = {str(value).strip() for value in reading.na_values}
         self._missing = _MISSING | texts
         plain = {text if _is_plain(text) else text.replace(",", ".") for text in texts}
@@ -152,8 +153,15 @@ class Numbers:
             found["?."] = "fractions"  # typed by pandas, with a point
         if not self._as_before(found, known):
             self._decide(found)
-        if self._separator == ";" and _perhaps_thousands(points):
-            self._note(f"numbers such as {points[0]} are read as fractions; if the point stands "
+        if self._separator not in ("", ",") and self.decimal == ".":
+            self._doubt_points(points, found)
+
+    def _doubt_points(self, points: np.ndarray, found: dict[str, str]) -> None:
+        """Say that all fractions, typed or written, may be numbers with marks between thousands."""
+        if not {".", ",", "?,"} & found.keys() and (
+                _perhaps_thousands(points) if len(points) else "?." in found):
+            shown = points[0] if len(points) else found["?."]
+            self._note(f"numbers such as {shown} are read as fractions; if the point stands "
                        "between thousands, give decimal=','")
 
     def _as_before(self, found: dict[str, str], known: Mapping[str, Any] | None) -> bool:
@@ -239,7 +247,21 @@ class Numbers:
             if key not in known:
                 known[key] = self._tried(cells[row])
             values[row], bad[row] = known[key]
+        self._doubt(column.name, [key for key in known if known[key][0] == known[key][0]],
+                    int(np.isfinite(values).sum()), int(rest.sum()))
         return values, bad
+
+    def _doubt(self, name: object, cells: list[Any], n_numbers: int, n_slow: int) -> None:
+        """Name a column all of whose numbers may be fractions with the other mark."""
+        if self.decimal != "," or None in self._doubted or name in self._doubted or not cells:
+            return
+        if n_numbers <= n_slow and all(
+                isinstance(cell, str) and "." in cell and _is_either(cell.strip())
+                for cell in cells):
+            self._doubted.add(name)
+            self._note(f"column {name!r} has a point before three digits in every number, such as "
+                       f"{cells[0]!r}, read as {self.cell(cells[0]):.0f}; if they are fractions, "
+                       "write them with a comma as the others")
 
     def _tried(self, cell: Any) -> tuple[float, bool]:
         try:
