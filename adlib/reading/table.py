@@ -325,8 +325,7 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     >>> named_times(pd.DataFrame({"a": [1, 2], "Timestamp": ["2024-01-01", "2024-01-02"]}))
     ['Timestamp']
     """
-    # where a told unit fits no column, the one that it does not fit says so
-    found = list(find_time(frame, reading) or find_time(frame))
+    found = list(find_time(frame, reading))
     names = {str(name).strip().lower(): str(name) for name in frame}
     parts = [names[part] for part in PARTS if part in names]
     if {*PARTS[:3]} <= names.keys() and ("hour" in names or not found):

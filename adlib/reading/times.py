@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, lru_cache, reduce
 from typing import Any
@@ -529,8 +530,7 @@ def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str,
                 both = joined([frame[other].loc[head.index], head])
                 if other != name and _kind_in(both, reading):
                     return other, name
-        # where the unit that was told is wrong, whoever reads the column says so
-        kind = _kind_in(head, reading) or _kind_in(head, None)
+        kind = _kind_in(head, reading)
         if kind == "elapsed":
             if found := _date_beside(column, frame, names, reading):
                 return found
@@ -595,14 +595,15 @@ def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
     """How most cells of a column write times; None where they are none."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return "dates"
-    try:
+    kind = None
+    with suppress(ValueError):
         clock = Clock.recognise(column, reading or Reading(), str)
-    except ValueError:
-        return None
-    found = [clock.moment(cell) for cell in column.iloc[:: max(1, len(column) // 100)]]
-    # a few spoiled cells are refused by whoever reads all of them, and not passed over
-    return (clock.to_dict()["kind"] or "dates") if 2 * np.isfinite(found).sum() > len(found) else (
-        None)
+        found = [clock.moment(cell) for cell in column.iloc[:: max(1, len(column) // 100)]]
+        # a few spoiled cells are refused by whoever reads all of them, and not passed over
+        if 2 * np.isfinite(found).sum() > len(found):
+            kind = clock.to_dict()["kind"] or "dates"
+    # where the unit that was told is wrong, whoever reads the column says so
+    return kind if kind or reading is None else _kind_in(column, None)
 
 
 def joined(columns: Sequence[pd.Series]) -> pd.Series:
