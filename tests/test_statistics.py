@@ -140,6 +140,8 @@ def test_a_series_is_ranked_by_vus_and_a_table_by_average_precision():
 def test_summary_of_a_real_table_and_its_plot(real):
     assert (real.status == "ok").all(), real.reason.unique()
     out = summarise(real)
+    delays = out[out.metric == "detection_delay@calibration"].set_index("detector")["mean"]
+    assert out.delay.equals(out.detector.map(delays)) and delays.notna().any()
     assert out.detector[0] == "MaxAbsZ" and out["rank"][0] == 1
     headline = out[out.metric == "headline"]
     assert (headline.low <= headline["mean"]).all() and (headline["mean"] <= headline.high).all()

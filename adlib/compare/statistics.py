@@ -89,8 +89,11 @@ def summarise(
     pandas.DataFrame
         Columns ``rank`` (by mean headline; the oracle, and detectors that failed or are missing
         in some cell, have none and stand last), ``detector, role, metric, mean, low, high,
-        random`` (mean over the same cells), ``interval_over, average_rank`` (within sets, among
-        the ranked), ``wins, n_datasets, n_seeds, n_failed``. Every data set weighs the same.
+        random`` (mean over the same cells), ``delay`` (median rows from the start of an event to
+        its first flag at the detector's own threshold, averaged like the metrics; nan where none
+        was found or there are none: read it beside event recall), ``interval_over,
+        average_rank`` (within sets, among the ranked), ``wins, n_datasets, n_seeds, n_failed``.
+        Every data set weighs the same.
         Last comes ``look_ahead``, the same in all rows.
         ``interval_over`` says which luck the 95 % interval holds: "datasets and seeds" (both
         resampled: what another choice of data sets of this sort would give), or, with one data
@@ -148,6 +151,8 @@ def summarise(
     ranks, wins = _ranks_and_wins(values)
     place = values.mean().rank(ascending=False, method="min")
     out.insert(0, "rank", out.detector.map(place))
+    delays = out[out.metric == "detection_delay@calibration"].set_index("detector")["mean"]
+    out.insert(list(out.columns).index("interval_over"), "delay", out.detector.map(delays))
     at = list(out.columns).index("n_datasets")
     out.insert(at, "wins", out.detector.map(wins))
     out.insert(at, "average_rank", out.detector.map(ranks))
