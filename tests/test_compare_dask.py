@@ -144,7 +144,8 @@ while True:
 os.kill({second.pid}, {int(signal.SIGKILL)})
 """])  # fmt: skip
     models = {"slow": Slow(log=str(log), pause=0.1)}
-    table = quick(models, range(20), scheduler=client, results_dir=tmp_path / "cells")
+    table, scores = quick(models, range(20), scheduler=client, results_dir=tmp_path / "cells",
+                          return_scores=True)
     assert watcher.wait(timeout=30) == 0
     assert second.wait(timeout=30) == -signal.SIGKILL
     serial = quick({"slow": Slow(pause=0.0)}, range(20))
@@ -152,7 +153,7 @@ os.kill({second.pid}, {int(signal.SIGKILL)})
     done = pd.Series([int(line.split()[0]) for line in log.read_text().splitlines()])
     assert set(done) == {first.pid, second.pid}
     assert (done == second.pid).sum() < len(done) / 2 and len(done) >= 40
-    assert len(list((tmp_path / "cells").iterdir())) == 40
+    assert len(list((tmp_path / "cells").iterdir())) == 2 * 40 and len(scores) == 40
 
 
 def test_mistakes_are_told(monkeypatch):

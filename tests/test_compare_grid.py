@@ -18,7 +18,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from adlib.base import Detector
-from adlib.compare import cells, compare, grid, workers
+from adlib.compare import cells, compare, grid, score_cell, workers
 from adlib.compare.cells import described
 from adlib.compare.models import ignores_seed, named_detectors
 from adlib.datasets import Dataset, make_sine
@@ -216,6 +216,38 @@ def test_torn_and_foreign_files_are_computed_anew(tmp_path, log, garbage):
     (folder / "notes.txt").write_text("mine")
     same(quick(model, seeds=[0], results_dir=folder), first)
     assert fits(log) == 2 and file.read_text().startswith('{\n "made_of"')
+
+
+def test_scores_come_with_the_table_and_are_kept_beside_its_cells(tmp_path, log):
+    models = {"a": Counted(log=str(log)), "fails": OutOfMemory(), "z": MaxAbsZ()}
+    folder = tmp_path / "cells"
+    quick(models, results_dir=folder)
+    assert fits(log) == 2
+    table, scores = quick(models, results_dir=folder, return_scores=True)
+    assert fits(log) == 4  # cells without scores are not what was asked for
+    assert list(scores) == [(name, "data", seed) for name in "az" for seed in (0, 1)]
+    alone = score_cell(models["a"], make_data(), seed=1, purge=0)
+    for again in (scores, quick(models, results_dir=folder, return_scores=True, time_limit=9)[1]):
+        for name in ("calibrate", "test"):
+            np.testing.assert_array_equal(getattr(again["a", "data", 1], name),
+                                          getattr(alone, name))
+        assert again["a", "data", 1].test_rows == alone.test_rows
+        assert again["a", "data", 1].threshold == alone.threshold
+    assert fits(log) == 5  # once more, by score_cell
+    same(quick(models, results_dir=folder), table)
+    file = next(folder.glob("*--a--1--*.npz"))
+    file.write_bytes(file.read_bytes()[:100])  # torn
+    _, again = quick(models, results_dir=folder, return_scores=True)
+    assert fits(log) == 6
+    np.testing.assert_array_equal(again["a", "data", 1].test, alone.test)
+
+
+@pytest.mark.parametrize("how", [{"n_jobs": 2}, {"time_limit": 9}], ids=["processes", "limited"])
+def test_scores_come_from_other_processes(how):
+    _, here = quick({"a": Counted(), "z": MaxAbsZ()}, return_scores=True)
+    _, there = quick({"a": Counted(), "z": MaxAbsZ()}, return_scores=True, **how)
+    assert here.keys() == there.keys()
+    assert all(np.array_equal(here[key].test, there[key].test) for key in here)
 
 
 def test_ctrl_c_stops_the_run_and_keeps_finished_cells(tmp_path, log):

@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, singledispatch
@@ -19,6 +20,8 @@ import joblib
 import numpy as np
 
 from adlib.files import replaced_file
+
+from .protocol import CellScores
 
 __all__ = ["Store", "code_version", "described"]
 
@@ -43,7 +46,8 @@ class Store:
     A cell's file says what it was made of ("made_of": detector, parameters, data, seed, protocol,
     code) and what came out ("outcome"). It is written beside its place and then renamed, so it is
     there whole or not at all; a file that cannot be read, or was made of something else, counts as
-    absent. Numbers that are no number are written NaN and Infinity, as Python reads them.
+    absent. Numbers that are no number are written NaN and Infinity, as Python reads them. Scores,
+    where the outcome has them, lie beside it in a file of NumPy's (.npz).
 
     Parameters
     ----------
@@ -74,23 +78,43 @@ class Store:
                          for part in ("dataset", "detector", "seed"))
         return self.folder / f"{name}--{_digest(made_of)[:12]}.json"
 
-    def read(self, made_of: dict[str, Any]) -> dict[str, Any] | None:
-        """The outcome of a finished cell, or None."""
+    def read(self, made_of: dict[str, Any], scores: bool = False) -> dict[str, Any] | None:
+        """The outcome of a finished cell, with its scores where they are asked for, or None."""
+        path = self.path(made_of)
         try:
-            document = json.loads(self.path(made_of).read_text(encoding="utf-8"))
+            document = json.loads(path.read_text(encoding="utf-8"))
             if document["made_of"] == json.loads(json.dumps(made_of)):
-                return _checked(document["outcome"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                outcome = _checked(document["outcome"])
+                kept = scores and outcome["status"] == "ok"
+                return outcome | ({"scores": _read_scores(path, outcome)} if kept else {})
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+                zipfile.BadZipFile):
             pass  # absent, torn or foreign: computed anew
         return None
 
     def write(self, made_of: dict[str, Any], outcome: dict[str, Any]) -> Path:
         """Put a finished cell in its place; a reader sees the old file or the new one."""
-        path = self.path(made_of)
+        path, outcome = self.path(made_of), dict(outcome)
+        cell = outcome.pop("scores", None)
+        path.with_suffix(".npz").unlink(missing_ok=True)  # of an earlier outcome
+        if cell is not None:  # first, so that a finished cell has them
+            rows = [cell.test_rows.start, cell.test_rows.stop]
+            with replaced_file(path.with_suffix(".npz")) as draft, draft.open("wb") as file:
+                np.savez(file, calibrate=cell.calibrate, test=cell.test, test_rows=rows)
         text = json.dumps({"made_of": made_of, "outcome": outcome}, indent=1)
         with replaced_file(path) as draft:
             draft.write_text(text, encoding="utf-8")
         return path
+
+
+def _read_scores(path: Path, outcome: dict[str, Any]) -> CellScores:
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+        calibrate, test = (file[part].astype(np.float64) for part in ("calibrate", "test"))
+        rows = slice(*file["test_rows"].tolist())
+    if (len(calibrate), len(test)) != (outcome["n_calibrate"], outcome["n_test"]):
+        raise ValueError("not the scores of this cell")
+    return CellScores(calibrate, test, rows, *(outcome[fact] for fact in (
+        "threshold", "fit_s", "score_s")))
 
 
 def _checked(outcome: Any) -> dict[str, Any]:

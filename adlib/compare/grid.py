@@ -29,10 +29,17 @@ from .models import (
     parameters_of,
     untrained_copies,
 )
-from .protocol import cell_cost, look_ahead, metric_names, purge_gap
+from .protocol import CellScores, cell_cost, look_ahead, metric_names, purge_gap
 from .workers import Task, check_time_limit, run
 
 __all__ = ["compare"]
+
+
+class _Cell(NamedTuple):
+    detector: str
+    dataset: str
+    data: Dataset
+    seed: int
 
 
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
@@ -42,7 +49,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
             n_jobs: int = 1,
             results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
             scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
-            progress: bool = True) -> pd.DataFrame:
+            return_scores: bool = False, progress: bool = True) -> Any:
     """Judge detectors on data sets over seeds; one tidy row per metric of each cell.
 
     Parameters
@@ -109,12 +116,18 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     n_random, n_bootstrap : int
         Shuffles behind ``random``, and resamples of the test rows behind ``low`` and ``high``;
         ``n_bootstrap=0`` leaves the interval out.
+    return_scores : bool
+        Give the scores too, so that nothing has to be fitted again for a curve or a picture. With
+        `results_dir` they are kept beside their cells, and a cell without them is computed anew.
     progress : bool
         Progress bar, where there is a terminal to show it.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, or with `return_scores` a tuple of it and a dict
+        The dict holds the `adlib.compare.CellScores` (calibration scores, test scores and their
+        rows, threshold) of each cell that is "ok", by (detector, dataset, seed).
+
         Columns ``detector, role`` ("detector", "baseline", "oracle"), ``dataset, seed, metric,
         value, random`` (what a shuffled score gets), ``above_chance`` (0 for chance, 1 for
         perfect), ``low, high`` (95 % over test rows),
@@ -184,7 +197,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
                     "look_ahead": ahead, "missing": missing}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
-    found = kept.found(time_limit) if kept else {}
+    found = kept.found(time_limit, return_scores) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
     tasks = []
     for group in groups:
@@ -192,7 +205,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         data = first.data
         tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
                           purge[data], wanted[data], tuple(own), n_random, n_bootstrap, delay,
-                          missing))
+                          missing, return_scores))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
         _announce(bar, tasks, models)
@@ -207,7 +220,14 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                   {"online": _online(models[cell.detector], cell.data), "look_ahead": ahead,
                    "missing": missing, "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
-    return pd.DataFrame(list(chain.from_iterable(rows)))
+    table = pd.DataFrame(list(chain.from_iterable(rows)))
+    return (table, _scores(cells, found)) if return_scores else table
+
+
+def _scores(cells: list[_Cell], found: dict[int, dict[str, Any]]
+            ) -> dict[tuple[str, str, int], CellScores]:
+    return {(cell.detector, cell.dataset, cell.seed): found[i]["scores"]
+            for i, cell in enumerate(cells) if found[i]["status"] == "ok"}
 
 
 def _purge_gaps(models: dict[str, Any], datasets: Iterable[Dataset], missing: str
@@ -233,13 +253,6 @@ def _announce(bar: tqdm, tasks: list[Task], models: dict[str, Any]) -> None:
         longest = max(seconds, key=lambda label: seconds[label])
         bar.write(f"about {spoken(total)} on one core, of which {longest} takes "
                   f"{spoken(seconds[longest])}")
-
-
-class _Cell(NamedTuple):
-    detector: str
-    dataset: str
-    data: Dataset
-    seed: int
 
 
 def _check_jobs(n_jobs: Any) -> None:
@@ -319,9 +332,9 @@ class _Kept:
             raise FileExistsError(f"results_dir is no folder: {folder}")
         self.store, self.made_of = Store(folder), made_of
 
-    def found(self, time_limit: float | None) -> dict[int, dict[str, Any]]:
+    def found(self, time_limit: float | None, scores: bool) -> dict[int, dict[str, Any]]:
         """Outcomes that an earlier run has left."""
-        read = {i: self.store.read(ingredients) for i, ingredients in enumerate(self.made_of)}
+        read = {i: self.store.read(one, scores) for i, one in enumerate(self.made_of)}
         return {i: old for i, old in read.items() if old and _still_holds(old, time_limit)}
 
     def write(self, new: dict[int, dict[str, Any]]) -> None:

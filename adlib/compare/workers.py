@@ -42,6 +42,7 @@ class Task(NamedTuple):
     n_bootstrap: int
     delay: int | str | None = None
     missing: str = "error"
+    keeps_scores: bool = False
 
 
 def check_time_limit(time_limit: float | None) -> None:
@@ -115,6 +116,8 @@ def _judged(task: Task, facts: dict[str, Any], cell: Any, seed: int) -> dict[str
                            n_bootstrap=task.n_bootstrap, random_state=seed)
         found = table.set_index("metric").to_dict("index")
         facts["metrics"] = {name: found[name] for name in task.metrics if name in found}
+        if task.keeps_scores:
+            facts["scores"] = cell
     return {"metrics": {}} | facts
 
 
