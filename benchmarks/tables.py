@@ -48,7 +48,7 @@ def contaminated(data: Dataset, share: float, seed: int) -> Dataset:
     rows = np.r_[train, np.setdiff1d(np.arange(data.train_end, len(data)), moved)]
     y = data.y[rows]
     return Dataset(data.name, data.X[rows], y, feature_names=data.feature_names,
-                   train_end=len(train), source=data.source, ordered=False)
+                   train_end=len(train), source=data.source, series=False)
 
 
 def standardised(data: Dataset) -> Dataset:

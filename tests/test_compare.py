@@ -256,7 +256,7 @@ def test_who_wants_more_than_a_recording_takes_no_row_from_others(greedy):
 
 
 def test_features_of_time_get_their_past():
-    data = Dataset("series", make_data(size=0).X, ordered=True)
+    data = Dataset("series", make_data(size=0).X, series=True)
     model = make_pipeline(TimeFeatures(rolling=[12], lags=[3]), Distance())
     assert purge_gap([model], data) == 11
     cell = score_cell(model, data)
@@ -506,7 +506,7 @@ def test_rows_without_order_have_no_hindsight():
     series = make_data("series", timed=False)
     assert set(quick(Distance, series, delay="hindsight").status) == {"ok"}
     with pytest.raises(ValueError, match=r"rows in time order, and \['table'\] have no order"):
-        quick(Distance, make_data("table", ordered=False), delay="hindsight")
+        quick(Distance, make_data("table", series=False), delay="hindsight")
 
 
 # --- baselines ------------------------------------------------------------------------------
@@ -530,7 +530,7 @@ def test_baselines_are_in_the_table(with_baselines):
 
 
 def test_smoothed_one_liners_need_rows_in_order():
-    sets = [make_data("series"), make_data("rows", 1, timed=False, ordered=False)]
+    sets = [make_data("series"), make_data("rows", 1, timed=False, series=False)]
     table = quick(MaxAbsZ, sets, baselines=True, metrics=["vus_pr", "average_precision"])
     squares = table[table.detector.str.startswith("Squared")]
     assert set(squares.dataset) == {"series"} and set(squares.role) == {"baseline"}

@@ -81,6 +81,20 @@ def test_notes_stay_with_the_rows(data):
     assert noted.describe()["notes"] == noted.notes and "notes" not in data.describe()
 
 
+def test_an_interval_is_told_or_the_median_step(data):
+    assert data.interval == 86_400 and np.isnan(dataclasses.replace(data, time=None).interval)
+    told = dataclasses.replace(data, time=None, interval="5min")
+    assert told.interval == told.test.interval == 300
+    assert told.fingerprint != dataclasses.replace(told, interval=60).fingerprint
+
+
+def test_series_has_three_states_and_a_former_name():
+    assert Dataset("x", [1.0]).series is None and Dataset("x", [1.0]).ordered
+    assert not Dataset("x", [1.0], series=False).ordered
+    with pytest.warns(FutureWarning, match="'ordered' is now called 'series'"):
+        assert Dataset("x", [1.0], ordered=False).series is False
+
+
 def test_missing_values_and_repeated_times_are_allowed():
     data = Dataset("demo", [1.0, np.nan, 3.0], time=np.array(["2024-01-01"] * 3, "M8[ns]"))
     assert data.describe()["missing values"] == 1
@@ -99,6 +113,8 @@ def test_missing_values_and_repeated_times_are_allowed():
         ({"feature_names": ("a", "a")}, "2 different names"),
         ({"time": np.datetime64("2024-01-01") - np.arange(20)}, "must not fall"),
         ({"train_end": 21}, "train_end=21"),
+        ({"series": 1}, "demo: series must be True, False or None, got 1"),
+        ({"interval": 0}, "demo: interval must be above 0 seconds"),
         ({"calibrate_start": 11}, "calibrate_start=11, train_end=10"),
     ],
 )

@@ -335,7 +335,8 @@ def datasets():
                                odd=[None, 1, "ü"]),
         "source": fixed(lambda rng: "made"), "oracle": vector(optional=True),
         "strength": vector(optional=True), "channel": texts,
-        "ordered": choice(True, False)}, sound)
+        "series": choice(None, True, False),
+        "interval": number(60.0)}, sound)
     data = Dataset("own", np.random.default_rng(0).normal(size=(n, 3)), np.arange(n) > 50,
                    train_end=40)
     yield Target("Dataset.slices", data.slices, {"purge": number(2)}, _instance(Splits))

@@ -170,7 +170,7 @@ def test_whole_entities_are_history():
 def test_a_random_half_of_the_normal_rows_is_history():
     y = np.r_[np.ones(10), np.zeros(30)]
     rows, fields, _ = cut(Split(split="one_class"), y)
-    assert fields == {"train_end": 15, "ordered": False} and sorted(rows) == list(range(40))
+    assert fields == {"train_end": 15, "series": False} and sorted(rows) == list(range(40))
     assert not y[rows[:15]].any() and rows == cut(Split(split="one_class"), y)[0]
     assert rows != cut(Split(split="one_class", random_state=1), y)[0]
 
@@ -187,6 +187,7 @@ def test_labelled_rows_are_left_out_of_the_history():
     _, fields, notes = cut(Split(train_fraction=.5), y, time=time)
     assert "3 rows of the history (30.0%) are labelled" in notes[0] and "clean_history" in notes[0]
     assert "session" not in fields
+    assert cut(Split(train_fraction=.5, clean_history=True), y, series=True)[1]["session"][3] == 1
     rows, fields, _ = cut(Split(train_fraction=.5, clean_history=True), y)  # a table
     assert len(rows) == 17 and "session" not in fields
 
@@ -218,6 +219,7 @@ def test_labels_sorted_to_the_front_are_named(y):
     ({"train_entities": ["a"]}, {}, "train_entities goes with split='entity'"),
     ({"split": "one_class"}, {"labelled": False}, "needs labels"),
     ({"split": "one_class"}, {"time": START + np.arange(20) * MINUTE}, "time_column=False"),
+    ({"split": "one_class"}, {"series": True}, "series=True"),
     ({"clean_history": True}, {"labelled": False}, "clean_history=True needs labels"),
     ({"clean_history": "yes"}, {}, "clean_history must be"),
     ({"of_files": True, "train_rows": 9}, {}, "test_path says what is history"),
@@ -327,6 +329,19 @@ def test_a_date_of_the_test_is_read_as_in_the_history(tmp_path):
     with pytest.warns(ReadingWarning, match="test.csv: .*as before"):
         data = load_csv(tmp_path / "history.csv", test_path=tmp_path / "test.csv")
     assert set(data.time.astype("datetime64[M]").astype(str)) == {"2024-03"}
+
+
+def test_series_and_interval_are_options_of_the_loader(files):
+    path = files / "each" / "a.csv"
+    data = load_csv(path, label_column="bad", time_column=False, feature_columns=["heat"],
+                    series=True, interval="30s")
+    assert data.series and data.interval == 30 and data.source.endswith(
+        "series=True, interval=30.0")
+    assert load_csv(path, label_column="bad", series=False).ordered is False
+    with pytest.raises(ValueError, match="series must be True, False or None, got 'no'"):
+        load_csv(path, series="no")
+    with pytest.raises(ValueError, match="interval must be a number of seconds"):
+        load_csv(path, interval="often")
 
 
 def test_splits_are_options_of_the_loader(files):

@@ -76,7 +76,7 @@ def test_contrast_follows_the_labels_where_normal_rows_are_alike():
     rng = np.random.default_rng(0)
     y = np.r_[np.zeros(2000), rng.random(3000) < 0.2]
     data = Dataset("table", rng.normal(size=(5000, 3)) + 3 * y[:, None] * [1, 0, 0], y,
-                   train_end=2000, ordered=False)
+                   train_end=2000, series=False)
     found = rank_unlabelled({"KNN": "KNN", "lottery": Lottery(), "failing": "KNN(window=9000)"},
                             data, [0, 1], kinds="spike", **CHEAP)
     contrast = found.ranking.set_index("detector").contrast
@@ -94,7 +94,7 @@ def test_the_first_detector_stays_unless_another_is_beyond_two_standard_errors(f
 
 
 def test_rows_without_order_that_are_left_out_calibrate():
-    data = Dataset("table", np.arange(100.0)[:, None], train_end=50, ordered=False)
+    data = Dataset("table", np.arange(100.0)[:, None], train_end=50, series=False)
     less = _without_some(data, 0)
     gone = data.calibrate_start - less.calibrate_start
     assert gone == 8 and less.train_end == 50 and set(less.X.ravel()) == set(range(100))

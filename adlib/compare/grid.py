@@ -161,7 +161,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     score each before they learn it. Each recording (``session``) starts from a copy of what was
     fitted; a machine that has a history beside those of others, from a copy that learned its own.
     All other detectors learn all histories together. Where rows have no order
-    (``Dataset.ordered``), they are judged by the frozen score.
+    (``Dataset.series`` is False), they are judged by the frozen score.
 
     Where a data set consists of several recordings (``session``), the first rows of each are not
     judged: as many as the purge gap, at least one. Their past lies in another recording or part. An

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from adlib.arguments import floats, instance, listed, numeric, times, whole
+from adlib.arguments import floats, listed, numeric, times, whole
+from adlib.deprecation import renamed
+from adlib.durations import seconds
 from adlib.metrics.labels import runs
 from adlib.missing import fill, fill_values
 
@@ -38,6 +40,10 @@ class Splits(NamedTuple):
     train: Any
     calibrate: Any
     test: Any
+
+
+class _Median(float):
+    """An interval that nobody told: looked for anew where rows change."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,13 +86,18 @@ class Dataset:
         Number of the recording, or of the machine, patient or account, that a row belongs to. A
         window across two of them means nothing. History may hold the first rows of each, and the
         test those that follow them.
-    ordered : bool, default=True
-        False: the rows are those of a table, and none follows another.
+    series : bool, default=None
+        True: each row follows the one before it. False: the rows are those of a table, and none
+        follows another. None: detectors take the rows as they come, and whether metrics do is
+        looked for (`is_series`).
     notes : sequence of str, default=()
         What a loader recognised, repaired or doubts; no part of `fingerprint`.
     session_names : sequence of str, default=None
         What recording 0, 1, ... is of, such as a machine. A machine with several recordings has
         its name several times.
+    interval : float, timedelta or str, default=None
+        Seconds from one row to the next, such as 60 or "1min"; the median step of ``time`` in a
+        ``session`` if None, NaN where nothing tells.
 
     Raises
     ------
@@ -118,9 +129,10 @@ class Dataset:
     strength: np.ndarray | None = None
     channel: np.ndarray | None = None
     session: np.ndarray | None = None
-    ordered: bool = True
+    series: bool | None = None
     notes: tuple[str, ...] = ()
     session_names: tuple[str, ...] | None = None
+    interval: float = FILLED_IN
 
     def __post_init__(self) -> None:
         X = _checked(floats, self.X, self.name, "X")
@@ -131,7 +143,6 @@ class Dataset:
             )
         if np.isinf(self.X).any():
             raise ValueError(f"{self.name}: X has infinite values; use NaN for missing ones")
-        _checked(instance, self.ordered, self.name, "ordered", bool)
         self._set("notes", tuple(map(str, _checked(listed, self.notes, self.name, "notes"))))
         self._set("feature_names", self._names())
         for field in COLUMNS:
@@ -143,6 +154,7 @@ class Dataset:
             raise ValueError(f"{self.name}: time must be complete and must not fall"
                              f"{'' if self.session is None else ' within a session'}; sort the "
                              "rows")
+        self._set("interval", self._interval())
         train_end = self._cut_at("train_end", int(0.4 * len(self)))
         start = self._cut_at("calibrate_start", train_end - train_end // 5)
         if not start <= train_end <= len(self):
@@ -152,6 +164,16 @@ class Dataset:
             )
         self._set("train_end", train_end)
         self._set("calibrate_start", start)
+
+    def _interval(self) -> float:
+        """What was told, checked as `series` is, or the median step."""
+        if not isinstance(self.series, bool | None):
+            raise ValueError(f"{self.name}: series must be True, False or None, got "
+                             f"{self.series!r}")
+        if self.interval is not None and not isinstance(self.interval, _Median):
+            return _checked(seconds, self.interval, self.name, "interval")
+        steps = self._steps()
+        return _Median(np.median(steps) / 1e9 if len(steps) else np.nan)
 
     def _names(self) -> tuple[str, ...]:
         """One name per column, all different."""
@@ -213,6 +235,11 @@ class Dataset:
         return self.X.shape[1]
 
     @property
+    def ordered(self) -> bool:
+        """Whether detectors take the rows in their order: unless ``series=False`` was told."""
+        return self.series is not False
+
+    @property
     def entity(self) -> np.ndarray:
         """Number of the machine (patient, account) of each row: sessions of one name are one."""
         if self.session is None:
@@ -229,12 +256,6 @@ class Dataset:
         order = np.argsort(self.session, kind="stable")
         inside = np.diff(self.session[order]) == 0
         return np.diff(time[order]).astype(np.int64)[inside]
-
-    @property
-    def interval(self) -> float:
-        """Median seconds from one row to the next of its session; NaN where nothing tells."""
-        steps = self._steps()
-        return float(np.median(steps) / 1e9) if len(steps) else np.nan
 
     @property
     def judged(self) -> np.ndarray:
@@ -385,7 +406,7 @@ class Dataset:
         if self.session_names is not None:
             facts["groups"] = len(np.unique(self.entity))
         if len(steps := self._steps()):
-            facts["median step in seconds"] = self.interval
+            facts["median step in seconds"] = float(np.median(steps) / 1e9)
             facts["steps off the median"] = int((steps != np.median(steps)).sum())
         if self.notes:
             facts["notes"] = self.notes
@@ -409,6 +430,9 @@ class Dataset:
             else:
                 digest.update(repr(value).encode())
         return digest.hexdigest()
+
+
+Dataset.__init__ = renamed(ordered="series")(Dataset.__init__)  # type: ignore[method-assign]
 
 
 def _checked(check: Callable, values: Any, dataset: str, field: str, *more: Any) -> Any:

@@ -198,7 +198,7 @@ def load_odd(
             feature_names=tuple(names),
             train_end=len(train),
             source=ODD.source,
-            ordered=False,
+            series=False,
         )
 
     if part is not None:
@@ -494,6 +494,6 @@ def _one_class(
         kind=np.where(y[rows], kind, ""),
         train_end=n_history,
         source=f"{source}; halves drawn with random_state {random_state}",
-        ordered=False,
+        series=False,
         **known,
     )

@@ -92,8 +92,8 @@ def one_class_rows(y: np.ndarray, random_state: Any) -> tuple[np.ndarray, int]:
 
 
 def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: bool = True,
-            time: np.ndarray | None = None, entity: Any = None, n_first: int = 0
-            ) -> tuple[Any, dict[str, Any]]:
+            time: np.ndarray | None = None, entity: Any = None, n_first: int = 0,
+            series: bool | None = None) -> tuple[Any, dict[str, Any]]:
     """Order the rows of a table for a `Dataset`: what trains, what calibrates, what is tested.
 
     Parameters
@@ -113,6 +113,8 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
         Machine, patient or account of each row.
     n_first : int, default=0
         Rows of the first of two files, which are history.
+    series : bool, default=None
+        Whether rows follow each other; they do where they have a time or an entity, if None.
 
     Returns
     -------
@@ -134,16 +136,15 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
     ([0, 2, 1, 3, 4, 6, 5, 7], [0, 0, 1, 1, 0, 0, 1, 1], 4)
     """
     y = np.asarray(y) == 1
-    if not labelled and (split.clean_history or split.split == "one_class"):
-        asked = "split='one_class'" if split.split == "one_class" else "clean_history=True"
-        raise ValueError(f"{asked} needs labels: name label_column or label_windows")
-    series = time is not None or entity is not None
+    if not labelled:
+        _check_label_free(split)
+    timed = time is not None or entity is not None
     if split.split == "one_class":
-        return _one_class(split, y, series)
+        return _one_class(split, y, timed or bool(series))
     codes, names = _entities(entity, len(y), name)
     rank = _rank(codes)
     history = _history(split, codes, names, rank, n_first, note)
-    _look_at_labels(split, y, history, note, series)
+    _look_at_labels(split, y, history, note, timed if series is None else series)
     keep = ~(history & y) if split.clean_history else np.ones(len(y), bool)
     held_out = _held_out(codes, history & keep, by_entity=split.split == "entity")
     part = np.where(~history, 2, held_out)
@@ -156,19 +157,25 @@ def divided(split: Split, name: str, y: np.ndarray, note: Note, *, labelled: boo
         _check_parts(n, int(keep.sum()) - n)
     fields: dict[str, Any] = {"train_end": n, "calibrate_start": n_train}
     session, of = _sessions(codes, rank, time, keep)
-    if entity is not None or (len(of) > 1 and time is not None):
+    if entity is not None or (len(of) > 1 and (timed or series)):
         fields |= {"session": session[rows], "session_names": [names[i] for i in of]}
     return rows, fields
+
+
+def _check_label_free(split: Split) -> None:
+    if split.clean_history or split.split == "one_class":
+        asked = "split='one_class'" if split.split == "one_class" else "clean_history=True"
+        raise ValueError(f"{asked} needs labels: name label_column or label_windows")
 
 
 def _one_class(split: Split, y: np.ndarray, series: bool) -> tuple[Any, dict[str, Any]]:
     if series:
         raise ValueError("split='one_class' draws rows at random, which is for tables whose rows "
                          "have no order: leave time_column and entity_column out (or "
-                         "time_column=False), or use split='time' or 'entity'")
+                         "time_column=False) and series=True, or use split='time' or 'entity'")
     rows, n = one_class_rows(y, split.random_state)
     _check_parts(n, len(rows) - n)
-    return rows, {"train_end": n, "ordered": False}
+    return rows, {"train_end": n, "series": False}
 
 
 def _check_parts(n_history: int, n_test: int) -> None:

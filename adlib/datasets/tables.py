@@ -18,6 +18,7 @@ from adlib.datasets.categories import with_categories
 from adlib.datasets.dataset import Dataset
 from adlib.datasets.several import history_table, joined, named_files, short_name
 from adlib.datasets.splits import Split, divided
+from adlib.durations import seconds
 from adlib.reading.options import Note, Reading, ReadingWarning
 from adlib.reading.table import about, read_table
 
@@ -42,6 +43,8 @@ def load_csv(
     test_path: PathLike | None = None,
     clean_history: bool = False,
     random_state: int | None = 0,
+    series: bool | None = None,
+    interval: float | str | None = None,
     missing: str = "error",
     na_values: Sequence[object] = (),
     categorical: str = "drop",
@@ -107,6 +110,11 @@ def load_csv(
         Leave rows of the history out that are labelled anomalous. No window crosses such a cut.
     random_state : int, default=0
         Draws the half of "one_class".
+    series : bool, default=None
+        Whether each row follows the one before it; None: they do where they have a time, and else
+        it is looked for (`Dataset.is_series`). False: the rows are those of a table.
+    interval : float or str, default=None
+        Seconds from one row to the next, or "5min"; the median step of the time if None.
     missing : {"error", "drop", "hold", "keep", "impute"}, default="error"
         What to do with missing or infinite values: refuse, drop the row, repeat the last value
         (first rows without one are dropped), or keep them as NaN ("keep" or "impute"), for
@@ -170,7 +178,8 @@ def load_csv(
                 missing=missing),
         Split(split, train_fraction, train_rows, train_entities, clean_history, random_state,
               test_path is not None),
-        {"normal_label": normal_label, "label_windows": label_windows}, categorical)
+        {"normal_label": normal_label, "label_windows": label_windows}, categorical,
+        {"series": series, "interval": None if interval is None else seconds(interval)})
     pairs = named_files(path, test_path)
     if pairs is not None and name is not None:
         raise ValueError(f"name is for one file, and path names {len(pairs)}: leave it out")
@@ -203,6 +212,7 @@ class _More(NamedTuple):
     split: Split
     labels: dict[str, Any]
     categorical: str
+    order: dict[str, Any]
 
 
 def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str]]
@@ -227,7 +237,8 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
             n_first, table = len(first.X), joined(first, table, tested.name, note)
     with about(files[0].name):
         rows, fields = divided(more.split, name, table.y, note, labelled=table.labelled,
-                               time=table.time, entity=table.entity, n_first=n_first)
+                               time=table.time, entity=table.entity, n_first=n_first,
+                               series=more.order["series"])
         in_order = np.array_equal(rows, np.arange(len(table.X)))
         values = table.X if in_order else table.X.iloc[rows]
         if len(table.names) > values.shape[1]:
@@ -242,7 +253,7 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
         kind=table.kind[rows],
         source=_source(files, more),
         notes=tuple(f"{of}: {sentence}" for of, sentence in said[before:]),
-        **fields,
+        **(more.order | fields),
     )
 
 
@@ -258,12 +269,13 @@ def _matrix(values: pd.DataFrame) -> np.ndarray:
 
 #: What goes without saying in `Dataset.source`.
 USUAL = asdict(Reading()) | asdict(Split()) | {
-    "normal_label": None, "label_windows": None, "categorical": "drop"}
+    "normal_label": None, "label_windows": None, "categorical": "drop", "series": None,
+    "interval": None}
 
 
 def _source(files: list[Path], more: _More) -> str:
     """The file and the options that it was read with."""
-    given = asdict(more.reading) | asdict(more.split) | more.labels | {
+    given = asdict(more.reading) | asdict(more.split) | more.labels | more.order | {
         "categorical": more.categorical}
     told = {option: value for option, value in given.items()
             if option != "of_files" and value != USUAL[option]}
