@@ -721,6 +721,8 @@ def comparing():
     yield Target("summarise", c.summarise, {
         "table": table, "n_bootstrap": number(10, huge=False), "random_state": number(0)},
         _instance(pd.DataFrame))
+    yield Target("format_tables", c.format_tables, {
+        "table": table, "style": choice("markdown", "latex")}, _instance(dict))
     yield Target("write_report", lambda table, folder, datasets, title: c.write_report(
         table, folder, datasets=datasets, title=title), {
         "table": table, "folder": where, "datasets": fixed(lambda r: [data, sine], odd=[1],

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -13,6 +15,7 @@ import pytest
 from adlib.compare import (
     audit,
     compare,
+    format_tables,
     rank_unlabelled,
     score_cell,
     verdict,
@@ -98,9 +101,18 @@ def test_the_page_says_it_all(page, table):
 def test_beside_the_page_lie_table_figures_and_origin(page, table, sets):
     folder = page.parent
     manifest = json.loads((folder / "manifest.json").read_text())
-    names = ["critical_difference.png", "index.html", "manifest.json", "ranking.png", "table.csv"]
-    assert sorted(path.name for path in folder.iterdir()) == names == manifest["files"]
-    assert (folder / "ranking.png").read_bytes().startswith(b"\x89PNG")
+    names = {"index.html", "manifest.json", "table.csv", *(
+        f"{name}.{form}" for name in ("critical_difference", "ranking")
+        for form in ("png", "svg", "pdf")), *(
+        f"{name}.{form}" for name in ("p_values", "per_set", "ranking") for form in ("md", "tex"))}
+    assert {path.name for path in folder.iterdir()} == names == set(manifest["files"])
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for form, start in starts.items():
+        content = (folder / f"ranking.{form}").read_bytes()
+        assert content.startswith(start) and b"Date" not in content
+    for style, ending in (("markdown", "md"), ("latex", "tex")):
+        for name, text in format_tables(table, style).items():
+            assert (folder / f"{name}.{ending}").read_text(encoding="utf-8") == text
     again = pd.read_csv(folder / "table.csv")
     assert list(again) == list(table) and len(again) == len(table)
     np.testing.assert_allclose(again.value, table.value)
@@ -114,6 +126,45 @@ def test_beside_the_page_lie_table_figures_and_origin(page, table, sets):
     assert set(manifest["machine"]) == {"system", "architecture", "cpus"}
     if (ROOT / ".git").exists():
         assert re.fullmatch(r"[0-9a-f]{40}", manifest["commit"]) and manifest["dirty"] in (0, 1)
+
+
+NAMES = ("a_b & $x^2$ #%~{}\\end{table}", "日本語 é ß α \N{SNOWMAN}\u202e\x07",
+         "|cell|[link](javascript:1)", "-- `'\"\nline" + "n" * 300)
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    rows = [(name, "detector", f"set {i} {data}", 0, "average_precision", 0.9 - k / 5, "ok")
+            for i, data in enumerate(NAMES) for k, name in enumerate(NAMES)]
+    columns = ["detector", "role", "dataset", "seed", "metric", "value", "status"]
+    return pd.DataFrame(rows, columns=columns).assign(low=0.1, high=0.95, random=0.1)
+
+
+def test_names_break_no_markdown(hostile):
+    texts = format_tables(hostile)
+    assert list(texts) == ["ranking", "per_set", "p_values"]
+    for text in texts.values():
+        _, _, *rows = text.splitlines()
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
+        assert len(set(cells)) == 1 and len(rows) == 2 + len(NAMES)
+        assert not re.search(r"(?<!\\)\[|\$|\x07|\u202e", text)
+    assert "**0.900**" in texts["per_set"] and "<script" not in texts["ranking"]
+
+
+def test_names_break_no_latex(hostile, tmp_path):
+    texts = format_tables(hostile, "latex")
+    for text in texts.values():
+        body = re.sub(r"\\char\d+|\\.|\\[a-z]+", "", text.split("\\midrule")[1])
+        assert not re.search(r"[#$%^~]|(?<!&) _", body) and text.count("\\end{table}") == 1
+        assert max(map(len, body.splitlines())) < 500  # long names are shortened
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex to compile the tables with")
+    (tmp_path / "all.tex").write_text("\\documentclass{article}\\usepackage{booktabs,graphicx}"
+                                      "\\begin{document}" + "".join(texts.values())
+                                      + "\\end{document}", encoding="utf-8")
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+                          cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
 
 
 def test_nothing_names_the_machine(page):

@@ -33,7 +33,7 @@ FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "sco
 APART = ("__init__.py", "plots.py", "notebooks.py", "explain.py", "feedback", "checks.py",
          "persist.py", "files.py", "realtime", "compare/audit.py", "compare/report.py",
          "compare/statistics.py", "compare/unlabelled.py", "compare/provenance.py",
-         "compare/sections.py")
+         "compare/sections.py", "compare/exports.py", "compare/evidence.py")
 # their code is settled by `code_version`
 KNOWN = ("adlib", "sklearn", "numpy", "scipy", "torch", "builtins", "abc")
 # where properties, partials, cached and compiled functions keep the function

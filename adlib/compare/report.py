@@ -1,21 +1,17 @@
 """The report of a comparison: one page that needs no network, its table, figures and origin."""
 
 import hashlib
-import io
 import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, Template, select_autoescape
 
 from adlib.arguments import instance, listed
 from adlib.arguments import path as as_path
@@ -24,16 +20,19 @@ from adlib.files import replaced_file, replaced_folder
 from adlib.thresholds import check_alpha
 
 from .audit import Audit
+from .exports import formatted, rendered, template
 from .provenance import ROOT, git
 from .sections import (
     CELL,
     Findings,
     imputes,
     interval_over,
+    key_tables,
     per_set,
     sections,
     shares_missing,
 )
+from .sections import table as table_of
 from .statistics import (
     HEADLINES,
     Ranking,
@@ -49,6 +48,7 @@ from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]
 
+ALWAYS = ("index.html", "manifest.json", "table.csv")
 LIBRARIES = ("adlib", "numpy", "scipy", "pandas", "scikit-learn", "torch", "matplotlib")
 _COMMIT = re.compile(r"at commit \w+")  # of the leaderboard
 
@@ -98,6 +98,7 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from adlib.compare import compare
     >>> X = np.random.default_rng(0).normal(size=(300, 2))
     >>> X[290:] += 4
@@ -106,7 +107,8 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     >>> with tempfile.TemporaryDirectory() as home:
     ...     page = write_report(table, Path(home) / "report", datasets=[data])
     ...     print(*sorted(path.name for path in page.parent.iterdir()))
-    index.html manifest.json ranking.png table.csv
+    index.html manifest.json per_set.md per_set.tex ranking.md ranking.pdf ranking.png ranking.svg
+    ranking.tex table.csv
     """
     folder, parts = as_path(folder, "folder"), by_look_ahead(table)
     datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
@@ -117,21 +119,21 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     for look, part in parts.items():  # never ranked together
         summary, ranking = summarise(part), rank_detectors(part)
         suffix = "" if look == next(iter(parts)) else "_" + look.replace(" ", "_")
-        figures = _figures(part, summary, ranking, suffix)
-        found.append(Findings(part, summary, ranking, datasets, figures,
-                              {} if suffix else audits or {}, look, suffix))
-    figures = {name: png for one in found for name, png in one.figures.items()}
+        found.append(Findings(part, summary, ranking, datasets, _figures(part, summary, ranking),
+                              {} if suffix else audits or {}, key_tables(summary, ranking), look,
+                              suffix))
+    files = {name: content for one in found for name, content in _files(one).items()}
     manifest = _manifest(table, datasets, parameters, started)
-    files = ["index.html", "manifest.json", "table.csv", *figures]
-    page = _template("report.html.j2").render(
+    page = template("report.html.j2").render(
         title=title, said=said, sections=sections(found, unlabelled or {}),
         origin=json.dumps(manifest, indent=1, ensure_ascii=False))
     with replaced_folder(folder, marker=None) as draft:  # _check_replaceable has looked
-        for name, png in figures.items():
-            (draft / name).write_bytes(png)
+        for name, content in files.items():
+            (draft / name).write_bytes(content)
         table.to_csv(draft / "table.csv", index=False)
         (draft / "index.html").write_text(page, encoding="utf-8")
-        text = json.dumps(manifest | {"files": sorted(files)}, indent=1, ensure_ascii=False)
+        manifest["files"] = sorted([*files, *ALWAYS])
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (draft / "manifest.json").write_text(text + "\n", encoding="utf-8")
     return folder / "index.html"
 
@@ -177,11 +179,12 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
     lines = summary[summary.metric == headline]
     values = per_set(ranking)
     shown = ["rank", "detector", "role", "mean", "low", "high", "random", "wins"]
-    new = _template("leaderboard.md.j2").render(
+    new = template("leaderboard.md.j2").render(
         title=title, verdict=verdict(table), figure=path.with_suffix(".png").name,
         n_sets=len(values), look_ahead=ranking.look_ahead, over=interval_over(lines),
-        ranking=_cells(lines[shown], rank="{:.0f}", wins="{:.3g}"),
-        per_set=_cells(values.T.rename_axis("detector").reset_index()), datasets=datasets,
+        ranking=table_of(lines[shown], "", digits=2),
+        per_set=table_of(values.T.rename_axis("detector"), "", index=True, digits=2),
+        datasets=datasets,
         seeds=", ".join(map(str, sorted(table.seed.unique()))), alpha=alpha,
         commit=git("log", "-1", "--format=%h", "--", "adlib", root=ROOT) or "unknown",
         n_failed=len(table.loc[table.status != "ok"].drop_duplicates(CELL)))
@@ -189,10 +192,10 @@ def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
         old = path.read_text(encoding="utf-8")
         if re.sub(_COMMIT, "", old) == re.sub(_COMMIT, "", new):
             new = old
-    png = _figures(table, summary, ranking).get("ranking.png")
-    if png is None:
+    drawn = _figures(table, summary, ranking).get("ranking")
+    if drawn is None:
         raise ValueError("table ranks nobody: there is nothing to put on a leaderboard")
-    for file, content in ((path.with_suffix(".png"), png),
+    for file, content in ((path.with_suffix(".png"), drawn["png"]),
                           (path, new.encode())):
         with replaced_file(file) as draft:
             draft.write_bytes(content)
@@ -211,63 +214,31 @@ def _said(table: pd.DataFrame) -> str:
         "which injected anomalies they find is all that these data show.")
 
 
-def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking, suffix: str = ""
-             ) -> dict[str, bytes]:
-    """PNG by file name: what can be drawn of this table."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def _files(found: Findings) -> dict[str, bytes]:
+    """What lies beside the page, by file name."""
+    endings = {"markdown": "md", "latex": "tex"}
+    texts = {f"{name}{found.suffix}.{ending}": text.encode() for style, ending in endings.items()
+             for name, text in formatted(found.tables, style).items()}
+    return texts | {f"{name}{found.suffix}.{form}": content
+                    for name, drawn in found.figures.items() for form, content in drawn.items()}
 
+
+def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking
+             ) -> dict[str, dict[str, bytes]]:
+    """Figures by name and format: what can be drawn of this table."""
     from adlib import plots
 
     headline = headline_name(headlines(table))
-    found: dict[str, bytes] = {}
+    found: dict[str, dict[str, bytes]] = {}
     n = int((summary.metric == headline).sum())
-
-    def drawn(size: tuple[float, float], draw: Callable[[Any], Any]) -> bytes:
-        figure = Figure(figsize=size, dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.subplots())
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        return buffer.getvalue()
-
     if summary["rank"].notna().any():
-        found["ranking.png"] = drawn((7, 1.4 + 0.3 * n), lambda ax: plots.comparison(
-            summary, headline, ax=ax))
+        found["ranking"] = rendered(lambda figure: plots.comparison(
+            summary, headline, ax=figure.subplots()), (6, 1.4 + 0.3 * n))
         if len(ranking.values) > 1 and len(ranking.values.columns) > 1:
-            size = (9, 1.8 + 0.16 * len(ranking.values.columns))
-            found["critical_difference.png"] = drawn(size, lambda ax: plots.critical_difference(
-                ranking, ax=ax))
-    return {name.replace(".", f"{suffix}."): png for name, png in found.items()}
-
-
-# -- templates ------------------------------------------------------------------------------------
-
-
-def _template(name: str) -> Template:
-    """A template of this package; in HTML everything that it is given is escaped."""
-    environment = Environment(loader=PackageLoader("adlib.compare"), keep_trailing_newline=True,
-                              autoescape=select_autoescape(["html.j2"]))
-    environment.filters["plain"] = _plain
-    return environment.get_template(name)
-
-
-def _plain(text: str) -> str:
-    """Text in Markdown that no name can turn into HTML."""
-    return escape(text, False)
-
-
-def _cells(frame: pd.DataFrame, **formats: str) -> list[list[str]]:
-    """Texts of a Markdown table, its head first; what a name could break is escaped."""
-    def text(column: str, value: Any) -> str:
-        if isinstance(value, (float, np.floating)):
-            return "" if np.isnan(value) else formats.get(column, "{:.2f}").format(value)
-        return _plain(str(value)).replace("|", "\\|").replace("\n", " ")
-
-    names = [str(name) for name in frame]
-    return [[text("", name) for name in names],
-            *([text(name, value) for name, value in zip(names, row, strict=True)]
-              for row in frame.itertuples(index=False, name=None))]
+            size = (7, 1.8 + 0.16 * len(ranking.values.columns))
+            found["critical_difference"] = rendered(lambda figure: plots.critical_difference(
+                ranking, ax=figure.subplots()), size)
+    return found
 
 
 # -- origin and files -----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Nothing is escaped here: the template does that for everything.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import pandas as pd
 from adlib.datasets import Dataset
 
 from .audit import FAILED, Audit
-from .statistics import Ranking, by_kind, headline_name, headlines, triviality
+from .statistics import Ranking, by_kind, headline_name, triviality
 from .unlabelled import Unlabelled
 
 AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_day",
@@ -22,12 +22,20 @@ AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_
 CELL = ["detector", "dataset", "seed"]
 
 
+class Cell(NamedTuple):
+    """Text of a table; the best of a column is bold."""
+
+    text: str
+    is_number: bool
+    best: bool = False
+
+
 class Table(NamedTuple):
-    """Texts of a table, and which of them are numbers; the first of each row heads it."""
+    """Texts; the first of each row heads it."""
 
     caption: str
-    head: list[tuple[str, bool]]
-    rows: list[list[tuple[str, bool]]]
+    head: list[Cell]
+    rows: list[list[Cell]]
 
 
 class Figure(NamedTuple):
@@ -48,8 +56,9 @@ class Findings:
     summary: pd.DataFrame
     ranking: Ranking
     datasets: list[Dataset]
-    figures: Mapping[str, bytes]
+    figures: Mapping[str, Mapping[str, bytes]]
     audits: Mapping[str, Audit]
+    tables: Mapping[str, Table]
     look_ahead: str = "causal"
     suffix: str = ""
 
@@ -58,8 +67,8 @@ class Findings:
         return bool(self.summary["rank"].isna().all())
 
     def figure(self, name: str, text: str) -> Figure | None:
-        png = self.figures.get(name.replace(".", f"{self.suffix}."))
-        return None if png is None else Figure(text, base64.b64encode(png).decode())
+        drawn = self.figures.get(name)
+        return None if drawn is None else Figure(text, base64.b64encode(drawn["png"]).decode())
 
 
 def sections(found: list[Findings], unlabelled: Mapping[str, Unlabelled]
@@ -95,28 +104,45 @@ def without_labels(what: Unlabelled) -> Blocks:
         yield f"Not injected: {why}"
 
 
-def best_first(found: Findings) -> Blocks:
-    headline = headline_name(headlines(found.table))
-    lines = found.summary[found.summary.metric == headline].drop(columns="metric")
+def key_tables(summary: pd.DataFrame, ranking: Ranking) -> dict[str, Table]:
+    """What a reader takes away: ranking, values by data set, tests; empty where nobody ranks."""
+    headline = headline_name(ranking.metrics)
+    lines = summary[summary.metric == headline].drop(columns="metric")
     if lines["rank"].isna().all():
-        return
-    yield found.figure("ranking.png", "Detectors from best to worst: mean, 95 % interval, and what "
+        return {}
+    values = per_set(ranking)
+    wide = len(values) > values.shape[1]
+    values = values if wide else values.T.rename_axis("detector")
+    shown = lines.drop(columns=["interval_over", "look_ahead"]).dropna(axis="columns", how="all")
+    found = {
+        "ranking": table(shown, (
+            f"{headline}, best first; the interval (low to high) is over {interval_over(lines)}"
+            + "; delay: median rows until an event is found" * ("delay" in shown)),
+            best=lambda part: (lines["rank"] == 1) & (part.name == "mean")),
+        "per_set": table(values, "Headline metric, means over seeds", index=True,
+                         best=lambda part: part == (values.max(axis=1).to_numpy() if wide
+                                                    else part.max())),
+        "p_values": table(ranking.p_values.mask(np.eye(len(ranking.p_values), dtype=bool)), (
+            "p-values of all pairs: two-sided signed-rank test over data sets, corrected by Holm"),
+            index=True) if len(ranking.values) > 1 else None}
+    return {name: block for name, block in found.items() if block}
+
+
+def best_first(found: Findings) -> Blocks:
+    yield found.figure("ranking", "Detectors from best to worst: mean, 95 % interval, and what "
                                       "a random score gets")
-    yield table(lines.drop(columns="interval_over"),
-                f"{headline}, best first; the interval (low to high) is over "
-                f"{interval_over(lines)}")
+    yield found.tables.get("ranking")
 
 
 def beyond_chance(found: Findings) -> Blocks:
-    yield found.figure("critical_difference.png", "Average ranks; a bar joins detectors that do "
+    yield found.tables.get("differences")
+    yield found.figure("critical_difference", "Average ranks; a bar joins detectors that do "
                                                   "not differ significantly in a paired test")
+    yield found.tables.get("p_values")
 
 
 def by_data_set(found: Findings) -> Blocks:
-    values = per_set(found.ranking)
-    values = values if len(values) > values.shape[1] else values.T.rename_axis("detector")
-    if values.size:
-        yield table(values, "Headline metric, means over seeds", index=True)
+    yield found.tables.get("per_set")
     if found.suffix:
         return  # the sets have been described
     facts = pd.DataFrame([data.describe() for data in found.datasets])
@@ -243,24 +269,31 @@ def per_set(ranking: Ranking) -> pd.DataFrame:
     return ranking.values.rename_axis(index="data set", columns=None)
 
 
-def table(frame: pd.DataFrame, caption: str, index: bool = False) -> Table | None:
+def table(frame: pd.DataFrame, caption: str, index: bool = False, digits: int = 3,
+          best: Callable[[pd.Series], pd.Series] = lambda part: part.isna() & False
+          ) -> Table | None:
     """A frame as texts; the first column, or the index, heads the rows. None where it is empty."""
     if not len(frame):
         return None
     frame = frame.rename_axis(str(frame.index.name or " ")).reset_index() if index else frame
-    head = [(str(name), column.dtype.kind in "if" and i > 0)
+    head = [Cell(str(name), column.dtype.kind in "if" and i > 0)
             for i, (name, column) in enumerate(frame.items())]
-    digits = [3 * int(column.dtype.kind == "f" and bool((column.dropna() % 1 != 0).any()))
-              for _, column in frame.items()]
-    rows = [[(_text(value, n), isinstance(value, (int, float, np.number)))
-             for value, n in zip(values, digits, strict=True)]
-            for values in frame.itertuples(index=False, name=None)]
-    return Table(caption, head, rows)
+    columns = []
+    for _, column in frame.items():
+        n = digits * int(column.dtype.kind == "f" and bool((column.dropna() % 1 != 0).any()))
+        number = [isinstance(value, (int, float, np.number)) for value in column]
+        columns.append([Cell(_text(value, n), is_number, bool(bold and is_number))
+                        for value, is_number, bold in zip(column, number, best(column),
+                                                          strict=True)])
+    return Table(caption, head, [list(row) for row in zip(*columns, strict=True)])
 
 
 def _text(value: Any, digits: int) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if value is None or isinstance(value, (float, np.floating)):
-        return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+        if value is None or np.isnan(value):
+            return "–"
+        tiny = 0.0 < value < 0.5 * 10.0**-digits
+        return f"<{10.0**-digits:.{digits}f}" if tiny else f"{value:z.{digits}f}"
     return str(value)
