@@ -262,7 +262,8 @@ class Case:
             partial(vus_pr, window=width) if self.series else average_precision)
         self.value = self.headline(self.t, self.s)
         self.lines = report(self.t, self.s, interval=1 if self.series else None, window=width,
-                            n_random=0, n_bootstrap=n_bootstrap, random_state=rng)
+                            n_random=0, series=self.series, random_state=rng,
+                            intervals=whole(n_bootstrap, "n_bootstrap", 0) > 0)
         self.random = self._shifted(width) if self.series else self._shuffled()
         self.p = (1 + (self.random >= self.value).sum()) / (1 + self.random.size)
 

@@ -26,7 +26,7 @@ from .protocol import CellScores
 __all__ = ["Store", "code_version", "described"]
 
 STATUSES = ("ok", "failed", "timed out")
-METRIC = ("value", "random", "above_chance", "low", "high")
+METRIC = ("value", "random", "above_chance", "low", "high", "p_chance")
 FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "score_s",
          "peak_memory_mib")
 # what no cell runs: editing these leaves finished cells as they are
@@ -120,9 +120,11 @@ def _read_scores(path: Path, outcome: dict[str, Any]) -> CellScores:
 def _checked(outcome: Any) -> dict[str, Any]:
     """Hold what was read to the form that `write` gives it."""
     numbers = [outcome[name] for name in FACTS[2:]] + [outcome.get("time_limit", 0)]
+    texts = [outcome["reason"]]
     for metric in outcome["metrics"].values():
         numbers += [metric[name] for name in METRIC]
-    if (outcome["status"] not in STATUSES or type(outcome["reason"]) is not str
+        texts.append(metric["blocks"])
+    if (outcome["status"] not in STATUSES or not all(type(text) is str for text in texts)
             or not all(type(number) in (int, float) for number in numbers)):
         raise ValueError("not the outcome of a cell")
     return outcome

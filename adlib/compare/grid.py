@@ -14,6 +14,7 @@ from adlib.arguments import path as as_path
 from adlib.base import is_stateful
 from adlib.cost import LONG, spoken
 from adlib.datasets import Dataset
+from adlib.deprecation import renamed
 from adlib.metrics import Metric, all_metrics
 from adlib.metrics.record import chosen, is_named
 from adlib.missing import POLICIES
@@ -42,13 +43,14 @@ class _Cell(NamedTuple):
     seed: int
 
 
+@renamed(n_bootstrap="intervals")
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
             seeds: Iterable[int] = (0, 1, 2), *, metrics: Any = None,
             alpha: float = 0.05, delay: int | str | None = None, missing: str = "error",
             baselines: bool = True,
             n_jobs: int = 1,
             results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
-            scheduler: Any = None, n_random: int = 20, n_bootstrap: int = 200,
+            scheduler: Any = None, n_random: int = 20, intervals: bool = True,
             return_scores: bool = False, progress: bool = True) -> Any:
     """Judge detectors on data sets over seeds; one tidy row per metric of each cell.
 
@@ -113,9 +115,11 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         `n_jobs` then means nothing. A worker runs one cell at a time however many threads it has,
         so give it one. It needs this adlib and the modules of your detectors; `results_dir` stays
         here. Cells of a worker that dies are run by another.
-    n_random, n_bootstrap : int
-        Shuffles behind ``random``, and resamples of the test rows behind ``low`` and ``high``;
-        ``n_bootstrap=0`` leaves the interval out.
+    n_random : int
+        Scores that know nothing behind ``random``, see `adlib.metrics.report`.
+    intervals : bool
+        False leaves ``low``, ``high`` and ``blocks`` out, and with them every statement about who
+        is better on one data set.
     return_scores : bool
         Give the scores too, so that nothing has to be fitted again for a curve or a picture. With
         `results_dir` they are kept beside their cells, and a cell without them is computed anew.
@@ -129,8 +133,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         rows, threshold) of each cell that is "ok", by (detector, dataset, seed).
 
         Columns ``detector, role`` ("detector", "baseline", "oracle"), ``dataset, seed, metric,
-        value, random`` (what a shuffled score gets), ``above_chance`` (0 for chance, 1 for
-        perfect), ``low, high`` (95 % over test rows),
+        value, random`` (what a score that knows nothing gets), ``above_chance`` (0 for chance, 1
+        for perfect), ``low, high`` (95 % over test rows), ``p_chance`` and ``blocks`` (as in
+        `adlib.metrics.report`), ``data`` (12 digits of the fingerprint: equal where seeds shared
+        the rows),
         ``status`` ("ok", "failed", "timed out"), ``reason`` (of the failure, or warnings),
         ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
         ``online`` ("yes" where the detector learns from each row it has scored, "frozen" where it
@@ -179,7 +185,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     check_alpha(alpha)
     check_time_limit(time_limit)
     _check_jobs(n_jobs)
-    n_random, n_bootstrap = whole(n_random, "n_random", 0), whole(n_bootstrap, "n_bootstrap", 0)
+    n_random = whole(n_random, "n_random", 0)
+    if not isinstance(intervals, (bool, np.bool_)):
+        whole(intervals, "intervals", 0)  # formerly a number of resamples
     asked, own = (None, []) if metrics is None else chosen(metrics)
     models, roles = _roster(detectors, baselines)
     seeds = _checked_seeds(seeds)
@@ -194,7 +202,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
-        protocol = {"alpha": alpha, "n_random": n_random, "n_bootstrap": n_bootstrap,
+        protocol = {"alpha": alpha, "n_random": n_random, "intervals": bool(intervals),
                     "look_ahead": ahead, "missing": missing}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
     found = kept.found(time_limit, return_scores) if kept else {}
@@ -204,7 +212,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         first = cells[group[0]]
         data = first.data
         tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
-                          purge[data], wanted[data], tuple(own), n_random, n_bootstrap, delay,
+                          purge[data], wanted[data], tuple(own), n_random, bool(intervals), delay,
                           missing, return_scores))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
@@ -216,9 +224,11 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                 kept.write(new)
             bar.update(len(new))
     parameters = {label: parameters_of(model) for label, model in models.items()}
+    prints = {data: data.fingerprint[:12] for data in wanted}
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
-                  {"online": _online(models[cell.detector], cell.data), "look_ahead": ahead,
-                   "missing": missing, "parameters": parameters[cell.detector]})
+                  {"data": prints[cell.data], "online": _online(models[cell.detector], cell.data),
+                   "look_ahead": ahead, "missing": missing,
+                   "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     table = pd.DataFrame(list(chain.from_iterable(rows)))
     return (table, _scores(cells, found)) if return_scores else table
@@ -392,7 +402,7 @@ def _online(model: Any, data: Dataset) -> str:
 
 def _rows(cell: _Cell, role: str, metrics: list[str], outcome: dict[str, Any],
           about: dict[str, str]) -> list[dict[str, Any]]:
-    nothing = dict.fromkeys(METRIC, np.nan)
+    nothing = dict.fromkeys(METRIC, np.nan) | {"blocks": ""}
     key = {"detector": cell.detector, "role": role, "dataset": cell.dataset, "seed": cell.seed}
     facts = {name: outcome[name] for name in FACTS}
     return [key | {"metric": name} | outcome["metrics"].get(name, nothing) | facts | about

@@ -396,6 +396,7 @@ def judge_cell(dataset: Dataset, cell: CellScores, gap: int, **settings: Any) ->
     return report(
         dataset.y[rows] * settled,  # which also ends an event where its recording ends
         cell.test, threshold=cell.threshold, threshold_source="calibration",
+        series=dataset.time is not None,
         time=None if dataset.time is None else dataset.time[rows],
         interval=None if dataset.time is None or dataset.session is None else dataset.interval,
         judged=dataset.judged[rows] & settled, kind=dataset.kind[rows], **settings,
@@ -409,7 +410,7 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cell = CellScores(flat[:0], flat, rows, 0.0, 0.0, 0.0)
-        names = judge_cell(dataset, cell, gap=0, n_random=0, n_bootstrap=0).metric.tolist()
+        names = judge_cell(dataset, cell, gap=0, n_random=0, intervals=False).metric.tolist()
     known = {"judged", "kind", "window"} | (
         set() if dataset.time is None else {"time", "interval"})
     names += [row_name(metric, "calibration") for metric in own

@@ -39,7 +39,7 @@ class Task(NamedTuple):
     metrics: list[str]
     own: tuple[Metric, ...]
     n_random: int
-    n_bootstrap: int
+    intervals: bool
     delay: int | str | None = None
     missing: str = "error"
     keeps_scores: bool = False
@@ -113,7 +113,7 @@ def _judged(task: Task, facts: dict[str, Any], cell: Any, seed: int) -> dict[str
     with _caught(facts) as facts:
         asked = [*task.metrics, *task.own] if task.own else None
         table = judge_cell(task.dataset, cell, task.purge, n_random=task.n_random, metrics=asked,
-                           n_bootstrap=task.n_bootstrap, random_state=seed)
+                           intervals=task.intervals, random_state=seed)
         found = table.set_index("metric").to_dict("index")
         facts["metrics"] = {name: found[name] for name in task.metrics if name in found}
         if task.keeps_scores:

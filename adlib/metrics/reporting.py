@@ -1,7 +1,7 @@
 """Every metric at once, each beside the value that a random score gets and an interval."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, generator, number, whole
+from adlib.dependence import looks_serial, memory_rows
+from adlib.deprecation import renamed
+from adlib.metrics.blocks import interval as limits
+from adlib.metrics.blocks import partition, written
+from adlib.metrics.chance import p_chance
 from adlib.metrics.event import DAY, Match, event_rates, interval_seconds, match
 from adlib.metrics.labels import Flags, Floats, Mask, both_classes, labels_and_scores, runs
 from adlib.metrics.point import (
@@ -30,16 +35,18 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 Values = dict[str, float]
+HEADLINES = ("vus_pr", "average_precision")
 USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "precision", "recall",
          "f1", "false_positive_rate", "alarms_per_day", "event_recall", "event_precision",
          "event_f1", "detection_delay")  # from one sort and one matching, for all replicates
 
 
+@renamed(n_bootstrap="intervals", block="memory")
 def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = None,
            threshold_source: str | None = None, time: ArrayLike | None = None, interval: Any = None,
-           judged: Mask = None, kind: ArrayLike | None = None, block: int | None = None,
-           window: int | None = None, n_random: int = 100, n_bootstrap: int = 500,
-           random_state: Any = 0, metrics: Any = None) -> "pd.DataFrame":
+           series: bool | None = None, judged: Mask = None, kind: ArrayLike | None = None,
+           memory: int = 0, window: int | None = None, n_random: int = 100,
+           intervals: bool = True, random_state: Any = 0, metrics: Any = None) -> "pd.DataFrame":
     """Table of metrics, each value next to its random-score value and a 95 % interval.
 
     Threshold-free metrics lead: VUS-PR for a series, average precision for a table. The name of a
@@ -62,22 +69,26 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
         Time of each row, for alarms per day.
     interval : float, timedelta or str, optional
         Seconds between rows; default: the median step of `time`, if that is given.
+    series : bool, optional
+        Whether rows follow each other in time: VUS and event metrics are then reported too, chance
+        is the score moved in time, and the blocks behind intervals are contiguous. Default: with
+        `time`, `interval` or a `memory` above 1; else looked for in labels that come in runs and in
+        a score that is autocorrelated (`adlib.dependence.looks_serial`).
     judged : array_like of bool, shape (n_samples,), optional
         False on rows that count neither way; their scores may be NaN.
     kind : array_like of str, shape (n_samples,), optional
         Kind of each anomaly; adds a ``recall[kind]`` row for each.
-    block : int, optional
-        Rows resampled together by the bootstrap. More than 1 says that the rows are a series,
-        and VUS and event metrics are reported too. Default: 1 without `time` and `interval`; with
-        one of them the longest event or the square root of the length, whichever is more.
+    memory : int
+        Rows after which the past is forgotten, where that is known: a look-back, a smoothing. The
+        blocks of a series are cut about twice as long.
     window : int, optional
         Largest width of VUS in rows, see `vus`. Default: the median length of the events, at most
         100; a width far beyond it lets a random score do well.
     n_random : int
-        Shuffles of the score behind the random value. A shuffle keeps the number of flagged
-        rows and scatters them, so `random` is chance at the same rate of flagged rows.
-    n_bootstrap : int
-        Resamples behind the interval; 0 leaves it out.
+        Scores that know nothing behind the random value: of a series the score moved in time, as
+        smooth as it is, else the score in random order. Both keep the number of flagged rows.
+    intervals : bool
+        False leaves intervals and blocks out.
     random_state : int, numpy.random.Generator or None
     metrics : str, Metric or list of these, optional
         Names (`all_metrics`), with or without what follows the ``@``, and `Metric` records of your
@@ -86,13 +97,17 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     Returns
     -------
     pandas.DataFrame
-        Columns ``metric, value, random, above_chance, low, high``. ``above_chance`` is (value -
-        random) / (1 - random), 0 for chance and 1 for perfect, where 1 is the best (else see
-        `Metric`: which end is best and what chance gets stand there, not in the name). ``low`` and
-        ``high`` are the 2.5 and 97.5 % points of a circular block bootstrap of the judged rows
-        (Politis and Romano, 1992) with the score, the threshold and the matching of events kept:
-        they hold the luck of the test rows, not that of training. Few events make them too
-        narrow.
+        Columns ``metric, value, random, above_chance, low, high, p_chance, blocks``.
+        ``above_chance`` is (value - random) / (1 - random), 0 for chance and 1 for perfect, where 1
+        is the best (else see `Metric`: which end is best and what chance gets stand there, not in
+        the name). ``low`` and ``high`` are 95 % limits from the metric without each of up to 32
+        blocks of judged rows (`adlib.metrics.blocks`), with the score, the threshold and the
+        matching of events kept: they hold the luck of the test rows, not that of training. With one
+        event there are none.
+        The headline metric (VUS-PR of a series, else average precision) alone has ``p_chance``, how
+        often scores that know nothing do as well (`adlib.metrics.chance`), and ``blocks``, its
+        values without each block as text, from which `adlib.metrics.blocks.difference` compares
+        two detectors on the same rows.
         ``detection_delay`` is the median over found events, in rows.
 
     Raises
@@ -110,27 +125,42 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     y, score, judged = labels_and_scores(y_true, score, judged)
     _check_threshold(threshold, threshold_source)
     n_random = whole(n_random, "n_random", 0)
-    n_bootstrap = whole(n_bootstrap, "n_bootstrap", 0)
+    memory = whole(memory, "memory", 0)
+    if not isinstance(intervals, (bool, np.bool_)):
+        whole(intervals, "intervals", 0)  # formerly a number of resamples
     names, records = (None, []) if metrics is None else chosen(metrics)
     seconds = None
     if time is not None or interval is not None:
         seconds = interval_seconds(interval, time if interval is None else None, y.size)
-    block = _block(block, y, judged, series=seconds is not None)
+    if series is None:
+        series = (seconds is not None or memory > 1
+                  or looks_serial(y[judged], score[judged]))
     both_classes(y[judged], "most of the report")  # one warning for all of it
     window = _usual_width(y) if window is None else whole(window, "window", 0)
-    rows = _Rows(y, score, judged, threshold, threshold_source, seconds, block > 1, kind, window)
+    rows = _Rows(y, score, judged, threshold, threshold_source, seconds, series, kind, window)
     facts = {"time": time, "interval": seconds, "kind": kind, "window": window, "judged": judged}
     own = _Own(y, score, threshold, threshold_source, facts,
                [record for record in records if record.name not in USUAL])
     rng = generator(random_state)
-    (value,) = rows.batch(weights=np.ones((1, int(judged.sum()))))
-    value |= own.values()
+    value = rows.values() | own.values()
     known = {*value, *METRICS, *(record.name for record in records)}
     if odd := [name for name in names or [] if not any(is_named(row, [name]) for row in known)]:
         raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
     shuffled = _shuffled(rows, own, n_random, rng)
-    resampled = _resampled(rows, own, block, n_bootstrap, rng)
-    return _table(value, rows.records | own.records, shuffled, resampled, names)
+    without: list[Values] = []
+    if intervals:
+        parts = partition(y, judged, series, memory)
+        without = [a | b for a, b in zip(rows.without(parts), own.without(parts), strict=True)]
+    headline = next(name for name in HEADLINES if name in value)
+    table = _table(value, rows.records | own.records, shuffled, names)
+    table["low"], table["high"] = np.array(
+        [_limits(name, value, shuffled, without, rows.trials) for name in table.metric]
+    ).reshape(-1, 2).T
+    leads = table.metric == headline
+    table["p_chance"] = np.where(leads, p_chance(y, score, judged, series, window), np.nan)
+    text = written(np.array([values[headline] for values in without]))
+    table["blocks"] = np.where(leads, text, "")
+    return table
 
 
 def _check_threshold(threshold: float | None, source: str | None) -> None:
@@ -148,7 +178,7 @@ def _usual_width(y: Flags) -> int:
 
 
 def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
-           resampled: list[Values], names: list[str] | None) -> "pd.DataFrame":
+           names: list[str] | None) -> "pd.DataFrame":
     """A line per metric that was asked for."""
     import pandas as pd
 
@@ -157,18 +187,25 @@ def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
         if names is not None and not is_named(name, names):
             continue
         record = records[name]
-        random = record.chance if isinstance(record.chance, (int, float)) else _summary(
-            shuffled, name, np.mean)
-        lines.append({"metric": name, "value": found, "random": random,
-                      "above_chance": record.above_chance(found, random),
-                      "low": _summary(resampled, name, lambda v: np.percentile(v, 2.5)),
-                      "high": _summary(resampled, name, lambda v: np.percentile(v, 97.5))})
-    columns = ["metric", "value", "random", "above_chance", "low", "high"]
-    return pd.DataFrame(lines, columns=columns)
+        random = record.chance
+        if not isinstance(random, (int, float)):
+            drawn = _finite(shuffled, name)
+            random = float(drawn.mean()) if drawn.size else np.nan
+        lines.append((name, found, random, record.above_chance(found, random)))
+    return pd.DataFrame(lines, columns=["metric", "value", "random", "above_chance"])
+
+
+def _limits(name: str, value: Values, shuffled: list[Values], without: list[Values],
+            trials: dict[str, int]) -> tuple[float, float]:
+    """Of one metric, on the scale of all the values that were seen of it."""
+    left = np.array([values[name] for values in without])
+    seen = np.concatenate([[value[name]], left, _finite(shuffled, name)])
+    scale = "any" if seen.min() < 0 else "positive" if seen.max() > 1 else "unit"
+    return limits(value[name], left, trials=trials.get(name), scale=scale)
 
 
 class _Rows:
-    """The judged rows, sorted and matched once, for values over many weights or shuffles."""
+    """The judged rows, sorted and matched once, for values over many parts or shuffles."""
 
     def __init__(self, y: Flags, score: Floats, judged: Flags,
                  threshold: float | None, source: str | None, seconds: float | None, series: bool,
@@ -192,33 +229,42 @@ class _Rows:
         self.matched = self._match(self.flags)
         self.records = {row_name(METRICS[name], source): METRICS[name] for name in USUAL}
         self.records |= {f"recall[{name}]@{source}": METRICS["recall"] for name in self.of_kind}
+        normal = score[judged & ~y]
+        self.trials = {f"false_positive_rate@{source}": normal.size // (
+            memory_rows(normal) if series else 1)}
 
     def _match(self, flags: Flags) -> Match:
         pred = np.zeros(self.y_all.size, dtype=bool)
         pred[self.judged] = flags
         return match(self.y_all, pred, self.judged)
 
-    def batch(self, weights: Any = None, permutations: Any = None) -> list[Values]:
-        """Metrics with row i counted ``weights[k, i]`` times, or the score of another row."""
-        if permutations is None:
-            found = [self._values(weight, None) for weight in weights]
-        else:
-            found = [self._values(self.once, p) for p in permutations]
+    def values(self) -> Values:
+        """On all rows."""
+        return self._with_volumes([self._values(self.once, None)])[0]
+
+    def without(self, parts: NDArray[np.int64]) -> list[Values]:
+        """On all rows but those of each part."""
+        own = parts[self.judged]
+        found = [self._values((own != part) * 1.0, None) for part in range(parts.max() + 1)]
+        return self._with_volumes(found, parts=parts)
+
+    def shuffled(self, orders: NDArray) -> list[Values]:
+        """With the score of another row."""
+        found = [self._values(self.once, order) for order in orders]
+        return self._with_volumes(found, orders)
+
+    def _with_volumes(self, found: list[Values], orders: Any = None, parts: Any = None
+                      ) -> list[Values]:
         if self.bins is None:
             return found
         if not self.y.any() or self.y.all():
             return [{"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
         first, count = self.bins
-        ranks = np.ravel(first)[self.judged]
-        first = np.tile(first, (len(found), 1))
-        if permutations is not None:
-            first[:, self.judged] = ranks[permutations]
-        else:
-            spread = np.zeros(first.shape)
-            spread[:, self.judged] = weights
-            weights = spread
-        with np.errstate(invalid="ignore", divide="ignore"):  # a resample without anomalies: nan
-            roc, pr = volumes(self.y_all, first, count, self.window, weights)
+        first = np.tile(first, (1 if orders is None else len(orders), 1))
+        if orders is not None:
+            first[:, self.judged] = first[0, self.judged][orders]
+        with np.errstate(invalid="ignore", divide="ignore"):  # the only event: nan
+            roc, pr = volumes(self.y_all, first, count, self.window, parts)
         return [{"vus_pr": p, "vus_roc": r} | values
                 for values, r, p in zip(found, roc, pr, strict=True)]
 
@@ -290,19 +336,12 @@ class _Own:
         with warnings.catch_warnings(action="ignore"):
             return self.values(score=score)
 
-    def resampled(self, block: int, starts: NDArray[np.int64]) -> Values:
-        """Of judged rows drawn in blocks, as if they had come in that order."""
-        if not self.records:
-            return {}
-        rows = (starts[:, None] + np.arange(block)).ravel()[:self.at.size]
-        at = self.at[rows % self.at.size]
-        given = {"judged": np.ones(at.size, dtype=bool)}
-        if "time" in self.given:
-            given["time"] = self.given["time"][self.at]  # which runs on
-        if "kind" in self.given:
-            given["kind"] = self.given["kind"][at]
-        with warnings.catch_warnings(action="ignore"):  # a resample may lack an event
-            return self.values(self.y[at], self.score[at], **given)
+    def without(self, parts: NDArray[np.int64]) -> list[Values]:
+        """Of all rows but those of each part."""
+        judged = self.given["judged"]
+        with warnings.catch_warnings(action="ignore"):  # a part may hold the only event
+            return [self.values(judged=judged & (parts != part))
+                    for part in range(parts.max() + 1)]
 
 
 def row_name(metric: Metric, source: str | None) -> str:
@@ -311,37 +350,15 @@ def row_name(metric: Metric, source: str | None) -> str:
 
 
 def _shuffled(rows: _Rows, own: _Own, n_random: int, rng: np.random.Generator) -> list[Values]:
-    """All metrics of shuffled scores."""
-    orders = (rng.permutation(rows.y.size) for _ in range(n_random))
-    return [usual | own.shuffled(order) for some in _chunks(orders, rows.y.size)
-            for usual, order in zip(rows.batch(permutations=some), some, strict=True)]
-
-
-def _resampled(rows: _Rows, own: _Own, block: int, n_bootstrap: int, rng: np.random.Generator
-               ) -> list[Values]:
-    """All metrics of judged rows that are drawn in blocks."""
+    """All metrics of scores that know nothing."""
     n = rows.y.size
-    draws = (rng.integers(n, size=-(-n // block)) for _ in range(n_bootstrap))
-    found: list[Values] = []
-    for some in _chunks(draws, n):
-        weights = np.stack([_counts(n, block, starts) for starts in some])
-        found += [usual | own.resampled(block, starts) for usual, starts in zip(
-            rows.batch(weights=weights), some, strict=True)]
-    return found
-
-
-def _block(block: int | None, y: Flags, judged: Flags, series: bool) -> int:
-    n = int(judged.sum())
-    if block is None:
-        if not series:
-            return 1
-        starts, stops = runs(y)
-        longest = int((stops - starts).max(initial=1))
-        return max(2, min(max(longest, round(n**0.5)), n // 2))
-    block = whole(block, "block", 1)
-    if block > n:
-        raise ValueError(f"block must be at most the {n} judged rows, got {block}")
-    return block
+    if rows.series:  # a shift from each of as many spans of time
+        shifts = (np.arange(n_random) + rng.random(n_random)) / max(n_random, 1) * n
+        orders = ((np.arange(n) + shift) % n for shift in shifts.astype(np.int64))
+    else:
+        orders = (rng.permutation(n) for _ in range(n_random))
+    return [usual | own.shuffled(order) for some in _chunks(orders, n)
+            for usual, order in zip(rows.shuffled(some), some, strict=True)]
 
 
 def _chunks(arrays: Iterable[NDArray], n: int) -> Iterator[NDArray]:
@@ -351,19 +368,7 @@ def _chunks(arrays: Iterable[NDArray], n: int) -> Iterator[NDArray]:
         yield np.stack(some)
 
 
-def _counts(n: int, block: int, starts: NDArray[np.int64]) -> Floats:
-    """How often each of `n` rows is drawn by blocks that wrap around the end."""
-    length = np.full(starts.size, block)
-    length[-1] -= length.sum() - n
-    steps = np.bincount(starts, minlength=n + block)
-    steps -= np.bincount(starts + length, minlength=n + block)
-    covered = np.cumsum(steps)
-    covered[:block] += covered[n:]
-    return covered[:n].astype(np.float64)
-
-
-def _summary(replicates: list[Values], name: str, summary: Callable[[Floats], Any]) -> float:
-    """`summary` of a metric over the replicates in which it is defined."""
+def _finite(replicates: list[Values], name: str) -> Floats:
+    """A metric in the replicates in which it is defined."""
     drawn = np.array([replicate[name] for replicate in replicates])
-    drawn = drawn[np.isfinite(drawn)]
-    return float(summary(drawn)) if drawn.size else np.nan
+    return drawn[np.isfinite(drawn)]

@@ -146,9 +146,8 @@ def ranked(score: Floats, judged: Flags, n_thresholds: int | None) -> tuple[NDAr
 
 
 def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
-            weights: Floats | None = None
-            ) -> tuple[Floats, Floats]:
-    """The areas of all widths, averaged, for a batch of scores or of resamples.
+            parts: NDArray[np.int64] | None = None) -> tuple[Floats, Floats]:
+    """The areas of all widths, averaged, for a batch of scores, or for one without each part.
 
     Parameters
     ----------
@@ -160,46 +159,54 @@ def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
         Number of thresholds.
     window : int
         Largest width.
-    weights : ndarray, shape (n_batch, n_samples), optional
-        How often each row counts: a resample. Default: once.
+    parts : ndarray of int, shape (n_samples,), optional
+        Number of the part of each row, of which no event has two. The areas of the one score in
+        the batch, without the rows of each part in turn.
 
     Returns
     -------
-    roc, pr : ndarrays of shape (n_batch,)
+    roc, pr : ndarrays of shape (n_batch,) or (n_parts,)
     """
-    n_batch, n = first.shape
+    n = y.size
     starts, stops = runs(y)
-    weights = np.ones((1, n)) if weights is None else weights
-    weights = np.broadcast_to(weights, first.shape)
     half = window // 2
-    at = np.arange(n_batch)[:, None] * (count + 1)  # each score has its own bins
+    n_batch = len(first) if parts is None else int(parts.max()) + 1
+    own = np.arange(n_batch)[:, None] * (count + 1)  # each score, or part, has its own bins
+    bins = first + (own if parts is None else parts * (count + 1))
 
-    def histogram(bins: NDArray, weight: NDArray, depth: int = 1) -> NDArray:
-        """Weights by bin; the last one, of rows that reach no threshold, is dropped."""
+    def counts(bins: NDArray, depth: int = 1, weight: Floats | None = None) -> NDArray:
+        """Rows by bin; the last one, of rows that reach no threshold, is dropped."""
         size = n_batch * (count + 1) * depth
-        counted = np.bincount(bins.ravel(), weight.ravel(), size)
-        return counted.reshape(n_batch, count + 1, depth)[:, :count]
+        weight = None if weight is None else weight.ravel()
+        found = np.bincount(bins.ravel(), weight, size).astype(np.float64)
+        return found.reshape(n_batch, count + 1, depth)[:, :count]
 
-    within, counted = first[:, y], weights[:, y]
-    predicted = np.cumsum(histogram(at + first, weights)[..., 0], axis=1)
-    inside = np.cumsum(histogram(at + within, counted)[..., 0], axis=1)
+    def histogram(bins: NDArray, depth: int = 1, weight: Floats | None = None) -> NDArray:
+        """Of each score, or without each part."""
+        found = counts(bins, depth, weight)
+        return found if parts is None else found.sum(axis=0) - found
+
+    within = first[:, y]
+    predicted = np.cumsum(histogram(bins)[..., 0], axis=1)
+    inside = np.cumsum(histogram(bins[:, y])[..., 0], axis=1)
     total, positives = predicted[:, -1:], inside[:, -1:]  # all judged rows reach the last one
     rows, near, second = _buffer(y, starts, stops, half)
-    bins, weight = at + first[:, rows], weights[:, rows]
+    beside = bins[:, rows]
     crowded = np.argsort(second, kind="stable")  # the order in which a second event reaches them
     crowded = crowded[second[crowded] <= half]
     reached = np.searchsorted(second[crowded], np.arange(half + 2))
     # a table by threshold and distance serves all widths, while it is not much larger than the rows
-    tabled = n_batch * count * half <= 4 * bins.size + 2_000_000
-    table = histogram(bins * (half + 1) + near, weight, half + 1) if tabled else None
+    tabled = n_batch * count * half <= 4 * beside.size + 2_000_000
+    table = histogram(beside * (half + 1) + near, half + 1) if tabled else None
     partly = np.ones(rows.size, dtype=bool)
     full = np.zeros((n_batch, count))
 
     # the lowest bin inside each event, then inside its widened range: what it takes to touch it
     begins = np.cumsum(stops - starts) - (stops - starts)  # of each event, among the rows within
     lowest = np.minimum.reduceat(within, begins, axis=1)
-    # an event is there as often as the most frequent of its judged rows
-    copies = np.maximum.reduceat(np.where(within < count, counted, 0.0), begins, axis=1)
+    judged = np.broadcast_to(lowest < count, (n_batch, starts.size)).astype(np.float64)
+    if parts is not None:
+        judged[parts[starts], np.arange(starts.size)] = 0.0
     gaps = starts[1:] - stops[:-1] + 1
     roc, pr = np.zeros(n_batch), np.zeros(n_batch)
     for width in range(window + 1):
@@ -210,23 +217,23 @@ def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
                     some = (edge >= 0) & (edge < n)
                     lowest[:, some] = np.minimum(lowest[:, some], first[:, edge[some]])
             group = np.flatnonzero(np.r_[True, gaps > 2 * h])  # widened ranges that meet are one
-            there = np.maximum.reduceat(copies, group, axis=1)
-            touch = np.minimum.reduceat(lowest, group, axis=1)
-            touched = np.cumsum(histogram(at + touch, there)[..., 0], axis=1)
+            there = np.maximum.reduceat(judged, group, axis=1)
+            touch = own + np.minimum.reduceat(lowest, group, axis=1)
+            touched = np.cumsum(counts(touch, weight=there)[..., 0], axis=1)
             existence = touched / there.sum(axis=1, keepdims=True)
             now = crowded[reached[h]:reached[h + 1]]
             if now.size:
                 partly[now] = False
-                full += histogram(bins[:, now], weight[:, now])[..., 0]
+                full += histogram(beside[:, now])[..., 0]
                 if table is not None:
-                    table -= histogram(bins[:, now] * (half + 1) + near[now], weight[:, now],
-                                       half + 1)
+                    table -= histogram(beside[:, now] * (half + 1) + near[now], half + 1)
         slope = np.sqrt(1 - np.arange(h + 1) / max(width, 1))
         if table is not None:
             soft = table[..., 1:h + 1] @ slope[1:]
         else:
             here = partly & (near <= h)
-            soft = histogram(bins[:, here], weight[:, here] * slope[near[here]])[..., 0]
+            some_slope = np.broadcast_to(slope[near[here]], (len(first), int(here.sum())))
+            soft = histogram(beside[:, here], weight=some_slope)[..., 0]
         soft = np.cumsum(soft + full, axis=1)
         true = inside + soft
         truth = positives + soft / 2  # half of the predicted part of the buffer
@@ -234,7 +241,7 @@ def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
         fpr = (predicted - true) / (total - truth)
         ends = np.zeros((n_batch, 1)), np.ones((n_batch, 1))
         roc += np.trapezoid(np.hstack([ends[0], tpr, ends[1]]), np.hstack([ends[0], fpr, ends[1]]))
-        with np.errstate(invalid="ignore"):  # a resample may lack the rows above a threshold
+        with np.errstate(invalid="ignore"):  # a part may hold all rows above a threshold
             precision = np.where(predicted > 0, true / predicted, 1.0)
         pr += (np.diff(tpr, axis=1, prepend=0.0) * precision).sum(axis=1)
     return roc / (window + 1), pr / (window + 1)
