@@ -43,6 +43,28 @@ def whole(value: Any, name: str, least: int, *, of: str = "") -> int:
     return int(value)
 
 
+def switch(value: Any, name: str) -> bool:
+    """True or False; a count, which some such parameters formerly were, is False at 0.
+
+    Parameters
+    ----------
+    value : object
+    name : str
+        What to call the argument in an error.
+
+    Raises
+    ------
+    ValueError
+        When it is neither.
+
+    Examples
+    --------
+    >>> switch(True, "intervals"), switch(0, "intervals")
+    (True, False)
+    """
+    return bool(value) if isinstance(value, (bool, np.bool_)) else whole(value, name, 0) > 0
+
+
 def number(value: Any, name: str, *, least: float = -np.inf, above: float | None = None,
            most: float | None = None, below: float = np.inf) -> float:
     """A number within bounds; not NaN, not True, not a text.

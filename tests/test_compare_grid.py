@@ -97,7 +97,7 @@ def fits(log):
 
 
 def quick(detectors, datasets=None, seeds=(0, 1), **kwargs):
-    settings = {"baselines": False, "progress": False, "n_random": 2, "n_bootstrap": 5}
+    settings = {"baselines": False, "progress": False, "n_random": 2}
     return compare(detectors, datasets or make_data(), seeds, **(settings | kwargs))
 
 
@@ -139,7 +139,7 @@ CHANGES = {
     "budget": {"alpha": 0.1},
     "metrics": {"metrics": ["roc_auc"]},
     "shuffles": {"n_random": 3},
-    "resamples": {"n_bootstrap": 6},
+    "intervals": {"intervals": False},
     "purge gap": {"detectors": {"a": Counted(), "long": MaxAbsZ(window=5)}},
     "delay": {"delay": 5},
     "hindsight": {"delay": "hindsight"},

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from adlib.arguments import listed, one_of, whole
+from adlib.arguments import listed, one_of, switch, whole
 from adlib.arguments import path as as_path
 from adlib.base import is_stateful
 from adlib.cost import LONG, spoken
@@ -185,9 +185,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     check_alpha(alpha)
     check_time_limit(time_limit)
     _check_jobs(n_jobs)
-    n_random = whole(n_random, "n_random", 0)
-    if not isinstance(intervals, (bool, np.bool_)):
-        whole(intervals, "intervals", 0)  # formerly a number of resamples
+    n_random, intervals = whole(n_random, "n_random", 0), switch(intervals, "intervals")
     asked, own = (None, []) if metrics is None else chosen(metrics)
     models, roles = _roster(detectors, baselines)
     seeds = _checked_seeds(seeds)
@@ -202,7 +200,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
-        protocol = {"alpha": alpha, "n_random": n_random, "intervals": bool(intervals),
+        protocol = {"alpha": alpha, "n_random": n_random, "intervals": intervals,
                     "look_ahead": ahead, "missing": missing}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
     found = kept.found(time_limit, return_scores) if kept else {}
@@ -212,7 +210,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         first = cells[group[0]]
         data = first.data
         tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
-                          purge[data], wanted[data], tuple(own), n_random, bool(intervals), delay,
+                          purge[data], wanted[data], tuple(own), n_random, intervals, delay,
                           missing, return_scores))
     with tqdm(total=len(cells), initial=len(found), unit="cell",
               disable=None if progress else True) as bar:
@@ -224,10 +222,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
                 kept.write(new)
             bar.update(len(new))
     parameters = {label: parameters_of(model) for label, model in models.items()}
-    prints = {data: data.fingerprint[:12] for data in wanted}
+    prints = _fingerprints(wanted)
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
-                  {"data": prints[cell.data], "online": _online(models[cell.detector], cell.data),
-                   "look_ahead": ahead, "missing": missing,
+                  {"data": prints[cell.data][:12], "look_ahead": ahead, "missing": missing,
+                   "online": _online(models[cell.detector], cell.data),
                    "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     table = pd.DataFrame(list(chain.from_iterable(rows)))
@@ -372,6 +370,10 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
     return drawn
 
 
+def _fingerprints(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
+    return {data: data.fingerprint for data in datasets}
+
+
 def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str, Any],
                  purge: dict[Dataset, int], wanted: dict[Dataset, list[str]], own: list[Metric]
                  ) -> list[dict[str, Any]]:
@@ -379,7 +381,7 @@ def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str,
     if theirs := [metric for metric in own if all_metrics().get(metric.name) != metric]:
         protocol = protocol | {"own metrics": [described(metric) for metric in theirs]}
     looks = {label: described(model) for label, model in models.items()}
-    prints = {data: data.fingerprint for data in wanted}
+    prints = _fingerprints(wanted)
     return [
         {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed} | protocol
         | {"purge": purge[cell.data], "metrics": wanted[cell.data], "rows": prints[cell.data],

@@ -44,7 +44,7 @@ def partition(y: Flags, judged: Flags, series: bool, memory: int = 0) -> NDArray
     --------
     >>> y = np.isin(np.arange(12), [2, 3, 7, 10])
     >>> partition(y, np.ones(12, dtype=bool), True).tolist()
-    [0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]
     """
     n = y.size
     block = np.zeros(n, dtype=np.int64)
@@ -83,7 +83,8 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
     without : array_like of shape (n_blocks,)
         Without each block in turn.
     trials : int, optional
-        Behind a share of 0 or 1, for its exact limits. Default: the blocks.
+        For the exact limits of a share that is 0 or 1 or the same without each block. Default: the
+        blocks.
     scale : {"unit", "positive", "any"}
         What the metric can be: in [0, 1], from 0 on, anything. Limits do not leave it.
 
@@ -110,16 +111,17 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
         return np.nan, np.nan
     variance, freedom = _variance(without)
     away = float(stdtrit(freedom, 1 - LEVEL / 2) * np.sqrt(variance))
-    if scale == "unit" and value in (0.0, 1.0):
+    if scale == "unit" and (value in (0.0, 1.0) or variance == 0):
         n = m if trials is None else max(trials, 1)
-        edge = float(betaincinv(1, n, 1 - LEVEL / 2))
-        return (0.0, edge) if value == 0 else (1 - edge, 1.0)
-    if scale == "unit":
+        hits = value * n
+        low = betaincinv(hits, n - hits + 1, LEVEL / 2) if hits else 0.0
+        high = betaincinv(hits + 1, n - hits, 1 - LEVEL / 2) if hits < n else 1.0
+    elif scale == "unit":
         away /= value * (1 - value)
         low, high = expit(logit(value) + np.array([-away, away]))
+    elif scale == "positive" and value == 0:
+        low, high = 0.0, np.nan
     elif scale == "positive":
-        if value == 0:
-            return np.nan, np.nan
         with np.errstate(over="ignore"):
             low, high = value * np.exp(np.array([-away, away]) / value)
     else:
@@ -164,7 +166,7 @@ def difference(ours: Values, theirs: Values) -> Difference:
     >>> b = 0.6, np.array([0.60, 0.61, 0.59, 0.60])
     >>> found = difference([a], [b])
     >>> round(found.estimate, 2), round(found.low, 2), round(found.p, 3)
-    (0.2, 0.12, 0.004)
+    (0.2, 0.12, 0.008)
     """
     values = np.array([a - b for (a, _), (b, _) in zip(ours, theirs, strict=True)])
     without = [np.asarray(a) - np.asarray(b) for (_, a), (_, b) in zip(ours, theirs, strict=True)]
@@ -185,7 +187,7 @@ def difference(ours: Values, theirs: Values) -> Difference:
     return Difference(estimate, estimate - away, estimate + away, p)
 
 
-def written(without: Floats) -> str:
+def written(without: Sequence[float] | Floats) -> str:
     """Values without each block as they stand in a table: six digits, apart by blanks.
 
     Examples

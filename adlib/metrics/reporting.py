@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adlib.arguments import column, generator, number, whole
+from adlib.arguments import column, generator, number, switch, whole
 from adlib.dependence import looks_serial, memory_rows
 from adlib.deprecation import renamed
 from adlib.metrics.blocks import interval as limits
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 Values = dict[str, float]
-HEADLINES = ("vus_pr", "average_precision")
 USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "precision", "recall",
          "f1", "false_positive_rate", "alarms_per_day", "event_recall", "event_precision",
          "event_f1", "detection_delay")  # from one sort and one matching, for all replicates
@@ -126,41 +125,38 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     _check_threshold(threshold, threshold_source)
     n_random = whole(n_random, "n_random", 0)
     memory = whole(memory, "memory", 0)
-    if not isinstance(intervals, (bool, np.bool_)):
-        whole(intervals, "intervals", 0)  # formerly a number of resamples
+    intervals = switch(intervals, "intervals")
     names, records = (None, []) if metrics is None else chosen(metrics)
-    seconds = None
-    if time is not None or interval is not None:
-        seconds = interval_seconds(interval, time if interval is None else None, y.size)
+    seconds = _seconds(interval, time, y.size)
     if series is None:
-        series = (seconds is not None or memory > 1
-                  or looks_serial(y[judged], score[judged]))
+        told = seconds is not None or memory > 1
+        series = told or looks_serial(y[judged], score[judged])
     both_classes(y[judged], "most of the report")  # one warning for all of it
     window = _usual_width(y) if window is None else whole(window, "window", 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, series, kind, window)
     facts = {"time": time, "interval": seconds, "kind": kind, "window": window, "judged": judged}
     own = _Own(y, score, threshold, threshold_source, facts,
                [record for record in records if record.name not in USUAL])
-    rng = generator(random_state)
     value = rows.values() | own.values()
-    known = {*value, *METRICS, *(record.name for record in records)}
-    if odd := [name for name in names or [] if not any(is_named(row, [name]) for row in known)]:
-        raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
-    shuffled = _shuffled(rows, own, n_random, rng)
-    without: list[Values] = []
-    if intervals:
-        parts = partition(y, judged, series, memory)
-        without = [a | b for a, b in zip(rows.without(parts), own.without(parts), strict=True)]
-    headline = next(name for name in HEADLINES if name in value)
+    _check_known(names, {*value, *METRICS, *(record.name for record in records)})
+    shuffled = _shuffled(rows, own, n_random, generator(random_state))
+    without = _without(rows, own, partition(y, judged, series, memory)) if intervals else []
     table = _table(value, rows.records | own.records, shuffled, names)
-    table["low"], table["high"] = np.array(
-        [_limits(name, value, shuffled, without, rows.trials) for name in table.metric]
-    ).reshape(-1, 2).T
+    table[["low", "high"]] = [_limits(name, value, shuffled, without, rows.trials)
+                              for name in table.metric]
+    headline = "vus_pr" if series else "average_precision"
     leads = table.metric == headline
-    table["p_chance"] = np.where(leads, p_chance(y, score, judged, series, window), np.nan)
-    text = written(np.array([values[headline] for values in without]))
-    table["blocks"] = np.where(leads, text, "")
+    p = p_chance(y, score, judged, series, window) if leads.any() else np.nan
+    table["p_chance"] = np.where(leads, p, np.nan)
+    table["blocks"] = np.where(leads, written([values[headline] for values in without]), "")
     return table
+
+
+def _seconds(interval: Any, time: ArrayLike | None, n: int) -> float | None:
+    """Between two rows, where that is known."""
+    if time is None and interval is None:
+        return None
+    return interval_seconds(interval, time if interval is None else None, n)
 
 
 def _check_threshold(threshold: float | None, source: str | None) -> None:
@@ -170,6 +166,11 @@ def _check_threshold(threshold: float | None, source: str | None) -> None:
     if not isinstance(source, str) or source in ("", "oracle"):
         raise ValueError("threshold must come with threshold_source (such as 'calibration', not "
                          f"'oracle'), got {source!r}")
+
+
+def _check_known(names: list[str] | None, known: set[str]) -> None:
+    if odd := [name for name in names or [] if not any(is_named(row, [name]) for row in known)]:
+        raise ValueError(f"unknown metrics {odd}; there are {sorted(known)}")
 
 
 def _usual_width(y: Flags) -> int:
@@ -359,6 +360,12 @@ def _shuffled(rows: _Rows, own: _Own, n_random: int, rng: np.random.Generator) -
         orders = (rng.permutation(n) for _ in range(n_random))
     return [usual | own.shuffled(order) for some in _chunks(orders, n)
             for usual, order in zip(rows.shuffled(some), some, strict=True)]
+
+
+def _without(rows: _Rows, own: _Own, parts: NDArray[np.int64]) -> list[Values]:
+    """All metrics without each part of the rows."""
+    return [usual | others for usual, others in zip(
+        rows.without(parts), own.without(parts), strict=True)]
 
 
 def _chunks(arrays: Iterable[NDArray], n: int) -> Iterator[NDArray]:
