@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import cache, singledispatch
 from importlib.metadata import version
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import joblib
@@ -22,6 +22,7 @@ import numpy as np
 from adlib.files import replaced_file
 
 from .protocol import CellScores
+from .provenance import code_behind
 
 __all__ = ["Store", "code_version", "described"]
 
@@ -29,13 +30,9 @@ STATUSES = ("ok", "failed", "timed out")
 METRIC = ("value", "random", "above_chance", "low", "high", "p_chance")
 FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "score_s",
          "peak_memory_mib")
-# what no cell runs: editing these leaves finished cells as they are
-APART = ("__init__.py", "plots.py", "notebooks.py", "explain.py", "feedback", "checks.py",
-         "persist.py", "files.py", "realtime", "compare/audit.py", "compare/report.py",
-         "compare/statistics.py", "compare/unlabelled.py", "compare/provenance.py",
-         "compare/sections.py", "compare/exports.py", "compare/evidence.py")
+BEHIND_ALL = ("adlib.compare.workers", "adlib.metrics")  # and what they import of adlib
 # their code is settled by `code_version`
-KNOWN = ("adlib", "sklearn", "numpy", "scipy", "torch", "builtins", "abc")
+KNOWN = ("sklearn", "numpy", "scipy", "torch", "builtins", "abc")
 # where properties, partials, cached and compiled functions keep the function
 WRAPPED = ("fget", "fset", "func", "__wrapped__", "py_func")
 
@@ -137,25 +134,19 @@ def _digest(value: Any) -> str:
 
 @cache
 def code_version() -> str:
-    """Digest of the code behind every cell: adlib's sources and the libraries' versions."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(sys.version.split()[0].encode())
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        if not any(name == apart or name.startswith(f"{apart}/") for apart in APART):
-            digest.update(name.encode() + path.read_bytes())
-    for library in ("numpy", "scipy", "pandas", "scikit-learn", "torch"):
-        digest.update(version(library).encode())
-    return digest.hexdigest()
+    """Digest of the code behind every cell: what of adlib runs in all, and libraries' versions."""
+    libraries = ("numpy", "scipy", "pandas", "scikit-learn", "torch")
+    return _digest([sys.version.split()[0], code_behind(*BEHIND_ALL), *map(version, libraries)])
 
 
 def described(model: Any) -> Any:
     """What a detector is made of, as JSON: its class, its code, its parameters.
 
-    Two models of equal description give equal scores on equal data and seed. Code outside adlib and
-    scikit-learn is identified by its bytecode, so that a class of a notebook, which has no source
-    file, differs from its next version; comments and line numbers do not count. Base classes are
-    followed, and functions, classes and constants that are used from the same module.
+    Two models of equal description give equal scores on equal data and seed. A class of adlib is
+    identified by its module and what that imports of adlib. Code outside adlib and scikit-learn is
+    identified by its bytecode, so that a class of a notebook, which has no source file, differs
+    from its next version; comments and line numbers do not count. Base classes are followed, and
+    functions, classes and constants that are used from the same module or from adlib.
 
     Examples
     --------
@@ -215,13 +206,16 @@ def _name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _is_known(thing: Any) -> bool:
-    return str(thing.__module__).split(".")[0] in KNOWN
+def _home(thing: Any) -> str:
+    """The package that a class or function comes from."""
+    return str(getattr(thing, "__module__", "")).split(".")[0]
 
 
 def _code(thing: Any) -> str:
     """Digest of a class or function that no version number settles."""
-    return _digest(list(_code_parts(thing, set()))) if not _is_known(thing) else ""
+    if _home(thing) == "adlib":
+        return code_behind(thing.__module__)
+    return _digest(list(_code_parts(thing, set()))) if _home(thing) not in KNOWN else ""
 
 
 def _code_parts(thing: Any, seen: set[int]) -> Iterator[Any]:
@@ -229,11 +223,14 @@ def _code_parts(thing: Any, seen: set[int]) -> Iterator[Any]:
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    package = sys.modules.get(str(thing.__module__).split(".")[0])
+    package = sys.modules.get(_home(thing))
     yield [_name(thing), str(getattr(package, "__version__", ""))]
     if isinstance(thing, type):
-        for cls in (c for c in thing.__mro__ if not _is_known(c)):
+        for cls in (c for c in thing.__mro__ if _home(c) not in KNOWN):
             yield _name(cls)
+            if _home(cls) == "adlib":
+                yield _code(cls)
+                continue
             for name, value in sorted(vars(cls).items()):
                 yield from _member(name, value, cls.__module__, seen)
         return
@@ -246,9 +243,13 @@ def _member(name: str, value: Any, module: str, seen: set[int]) -> Iterator[Any]
         part for part in (getattr(value, one, None) for one in WRAPPED)
         if isinstance(part, FunctionType)]
     for function in functions:
-        if function.__module__ == module:
+        if _home(function) == "adlib":
+            yield [name, _code(function)]
+        elif function.__module__ == module:
             yield name
             yield from _code_parts(function, seen)
+    if isinstance(value, ModuleType) and value.__name__.split(".")[0] == "adlib":
+        yield [name, code_behind(value.__name__)]
     plain = (bool, int, float, str, bytes, tuple, frozenset, list, dict, np.ndarray, type(None))
     if isinstance(value, plain) and (not name.startswith("__") or name == "__slots__") or (
             hasattr(value, "get_params") and not isinstance(value, type)):
@@ -263,6 +264,8 @@ def _function(function: FunctionType, seen: set[int]) -> Iterator[Any]:
         with suppress(ValueError):  # not filled yet: a class that is being defined
             yield from _member(name, cell.cell_contents, function.__module__, seen)
     for name in dict.fromkeys(used):
+        if name.split(".")[0] == "adlib" and name not in function.__globals__:  # imported inside
+            yield [name, code_behind(name)]
         if name in function.__globals__:
             yield from _member(name, function.__globals__[name], function.__module__, seen)
 

@@ -102,8 +102,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     results_dir : path, optional
         Folder of finished cells, one small JSON file each, written as soon as the cell is done. A
         run that was interrupted, or has grown, takes from it every cell whose detector (class, its
-        code, parameters), data, seed, protocol and sources of adlib are as they were; files that
-        are torn or of something else are passed over. Failed cells are kept as well: delete their
+        code, parameters), data, seed, protocol and the sources behind every cell are as they were:
+        an edited detector of adlib makes its own cells anew and those of detectors that import it,
+        a new one none, an edited metric or base class all. Files that are torn or of something
+        else are passed over. Failed cells are kept as well: delete their
         files, or the folder, to try again. One that ran out of time is tried again under a longer
         limit.
     time_limit : float, optional

@@ -1,11 +1,15 @@
-"""Where numbers come from: what git says about the code that runs here."""
+"""Where numbers come from: which code runs here, and what git says about it."""
 
+import ast
+import hashlib
 import subprocess
+from functools import cache
 from pathlib import Path
 
-__all__ = ["ROOT", "git"]
+__all__ = ["PACKAGE", "ROOT", "code_behind", "git", "modules_behind"]
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = PACKAGE.parent
 
 
 def git(*command: str, root: Path = ROOT) -> str | None:
@@ -38,3 +42,115 @@ def git(*command: str, root: Path = ROOT) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()
+
+
+def code_behind(*names: str) -> str:
+    """Digest of modules of adlib, of packages whole, and of what they import of adlib.
+
+    Parameters
+    ----------
+    *names : str
+        Such as ``"adlib.base"``, ``"adlib.metrics"``.
+
+    Returns
+    -------
+    str
+        SHA-256 in hex: the same as long as none of these files is edited.
+
+    Examples
+    --------
+    >>> code_behind("adlib.base") == code_behind("adlib.detectors.knn")
+    False
+    """
+    digest = hashlib.sha256()
+    for module in sorted(frozenset().union(*map(modules_behind, names))):
+        digest.update(module.encode() + _file(module).read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def modules_behind(name: str) -> frozenset[str]:
+    """A module of adlib, or all of a package, with what it imports of adlib, directly or not.
+
+    Imports inside functions count. Of a package only the modules that define the imported names
+    do, so that a new module in it changes nothing behind the others.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"adlib.base"``.
+
+    Returns
+    -------
+    frozenset of str
+
+    Examples
+    --------
+    >>> "adlib.base" in modules_behind("adlib.detectors.knn")
+    True
+    """
+    found: set[str] = set()
+    left = _modules(name)
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += _imported(module, _file(module).read_bytes())
+    return frozenset(found)
+
+
+def _file(module: str) -> Path:
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+def _modules(name: str) -> list[str]:
+    """The module of this name; of a package all."""
+    file, root = _file(name), PACKAGE.parent
+    if file.name != "__init__.py":
+        return [name] if file.is_file() else []
+    return [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+            for path in sorted(file.parent.rglob("*.py"))]
+
+
+@cache
+def _tree(source: bytes) -> ast.Module:
+    return ast.parse(source)
+
+
+@cache
+def _imported(module: str, source: bytes) -> frozenset[str]:
+    """Modules of adlib that the imports in a file of adlib name, wherever they stand in it."""
+    found: set[str] = set()
+    package = module.split(".")[: None if _file(module).name == "__init__.py" else -1]
+    for node in ast.walk(_tree(source)):
+        if isinstance(node, ast.Import):
+            found |= {part for alias in node.names if alias.name.split(".")[0] == "adlib"
+                      for part in _modules(alias.name)}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            origin = ".".join([*above, *filter(None, [node.module])])
+            if origin.split(".")[0] == "adlib":
+                found |= {part for alias in node.names for part in _defining(origin, alias.name)}
+    return frozenset(found)
+
+
+def _defining(origin: str, name: str) -> list[str]:
+    """The modules that ``from origin import name`` needs."""
+    if _file(f"{origin}.{name}").is_file():
+        return [f"{origin}.{name}"]
+    there = _modules(origin)
+    return [module for module in there if name in _names(_file(module).read_bytes())] or there
+
+
+@cache
+def _names(source: bytes) -> frozenset[str]:
+    """What a module defines at its top level."""
+    found: set[str] = set()
+    for node in _tree(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return frozenset(found)
