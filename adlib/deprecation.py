@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def renamed(**names: str) -> Callable[[F], F]:
+def renamed(**names: str | None) -> Callable[[F], F]:
     """Accept parameters under their former names: ``@renamed(old="new")``.
 
     Parameters
     ----------
     **names
-        New name of each former one.
+        New name of each former one; None where it has no meaning any more.
 
     Returns
     -------
@@ -51,6 +51,9 @@ def renamed(**names: str) -> Callable[[F], F]:
             for old in names.keys() & kwargs.keys():
                 new, value = names[old], kwargs.pop(old)
                 where = function.__qualname__.removesuffix(".__init__")
+                if new is None:
+                    _warn(f"{where}: {old!r} has no meaning any more")
+                    continue
                 if new in kwargs:
                     raise TypeError(f"{where} got {old!r} and {new!r}: one thing, give the second")
                 _warn(f"{where}: {old!r} is now called {new!r}")

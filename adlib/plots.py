@@ -90,8 +90,8 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
 def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = None) -> Axes:
     """Average ranks on one line; a bar joins detectors that do not differ significantly.
 
-    Detectors are blue, baselines grey. Every detector that belongs to a bar has a dot on it: a
-    bar may pass below one that does not.
+    Detectors are blue, baselines grey; the latter are not tested among themselves. Every detector
+    that belongs to a bar has a dot on it: a bar may pass below one that does not.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
     ax = _axes(ax, 8, 1.5 + 0.15 * len(ranks))
     colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
     posthocs.critical_difference_diagram(
-        ranks, ranking.p_values, alpha=alpha, ax=ax, color_palette=colours,
+        ranks, ranking.p_values.fillna(0), alpha=alpha, ax=ax, color_palette=colours,
         label_fmt_left="{label}  {rank:.1f} ", label_fmt_right=" {rank:.1f}  {label}",
         text_h_margin=0.04 * max(float(np.ptp(ranks)), 0.5), elbow_props={"linewidth": 1.2},
         marker_props={"s": 22}, crossbar_props={"marker": "o", "markersize": 4, "linewidth": 2.5},
@@ -140,7 +140,8 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
     n = len(ranking.values)
     few = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
     ax.set_title(f"average rank over {n} data sets, 1 = best{few}; scores: {ranking.look_ahead}\n"
-                 "bars join detectors without a significant difference (paired Wilcoxon, Holm)",
+                 "bars join what does not differ significantly (paired Wilcoxon, Holm; baselines "
+                 "are not tested among themselves)",
                  fontsize="medium")
     return ax
 

@@ -88,10 +88,11 @@ except ImportError as error:
 """
 
 
-RANKED = """import pandas as pd; from adlib.compare import rank_detectors; rank_detectors(
-        pd.DataFrame([(d, "detector", s, 0, "average_precision", v, "ok") for s in "abcdef"
-                      for d, v in (("A", 0.8), ("B", 0.7), ("C", 0.6))], columns=[
-            "detector", "role", "dataset", "seed", "metric", "value", "status"]))"""
+DRAWN = """import pandas as pd; from adlib import compare, plots
+    plots.critical_difference(compare.rank_detectors(pd.DataFrame(
+        [(d, "detector", s, 0, "average_precision", v, "ok") for s in "abcdef"
+         for d, v in (("A", 0.8), ("B", 0.7), ("C", 0.6))], columns=[
+            "detector", "role", "dataset", "seed", "metric", "value", "status"])))"""
 
 
 @pytest.mark.parametrize(("library", "extra", "statement"), [
@@ -102,7 +103,7 @@ RANKED = """import pandas as pd; from adlib.compare import rank_detectors; rank_
                       "DriftMonitor().fit([i % 7.0 for i in range(999)])"),
     ("skops", "sklearn", "import adlib; from sklearn.decomposition import PCA; "
                          "adlib.save(PCA(1).fit([[0.0, 1], [1, 0]]), 'model')"),
-    ("scikit_posthocs", "notebooks", RANKED),
+    ("scikit_posthocs", "notebooks", DRAWN),
 ])
 def test_a_missing_extra_is_one_sentence_that_names_it(library, extra, statement, tmp_path):
     code = WITHOUT.format(library=library, statement=statement)

@@ -1,0 +1,204 @@
+"""Do conclusions hold? Error and power of `adlib.compare.verdict`, and coverage of intervals.
+
+    python benchmarks/inference.py null            # nothing to name: how often is something named?
+    python benchmarks/inference.py power           # something to name: how often is it?
+    python benchmarks/inference.py null power --runs 50
+
+Scores are drawn, no detector is fitted: they go into `adlib.metrics.report`, its rows into a table
+as `adlib.compare.compare` makes it, and `adlib.compare.rank_detectors` says who leads and who beats
+chance. "named" is the share of runs with a leader, "chance" that with anybody beyond chance; in
+section null whatever is named is an error (of "chance" only where no score has skill), and "low" is
+the lower 95 % limit of that share: above .05 the rule is broken.
+"""
+
+import argparse
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.signal import lfilter
+from scipy.stats import binomtest
+
+from adlib.compare import rank_detectors
+from adlib.metrics import average_precision, report
+
+BASELINES = {"MaxAbsZ": lambda x: np.abs(x),
+             "FirstDifference": lambda x: np.abs(np.diff(x, prepend=x[:1])),
+             "SquaredZ": lambda x: lfilter(np.full(20, 1 / 20), 1, x**2),
+             "SquaredDifference": lambda x: lfilter(
+                 np.full(20, 1 / 20), 1, np.diff(x, prepend=x[:1])**2)}
+
+
+def ar1(n: int, rng: np.random.Generator, phi: float = 0.99) -> np.ndarray:
+    """A stationary first-order autoregression of unit variance."""
+    noise = rng.normal(size=n + 500)
+    return lfilter([np.sqrt(1 - phi**2)], [1, -phi], noise)[500:]
+
+
+def correlated(n: int, k: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """White noise of k detectors, (k, n), of which this share of the variance is common to all."""
+    return np.sqrt(share) * rng.normal(size=n) + np.sqrt(1 - share) * rng.normal(size=(k, n))
+
+
+def events(n: int, count: int, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels of a series: so many events of one length, apart from each other."""
+    y = np.zeros(n, dtype=int)
+    gaps = rng.multinomial(n - count * (2 * length), np.ones(count + 1) / (count + 1))
+    for i in range(count):
+        start = gaps[:i + 1].sum() + 2 * length * i + length // 2
+        y[start:start + length] = 1
+    return y
+
+
+def cells(y: np.ndarray, scores: dict[str, np.ndarray], series: bool, dataset: str = "x"
+          ) -> pd.DataFrame:
+    """Rows of a table as `compare` makes them; names of one-liners are baselines."""
+    metric = "vus_pr" if series else "average_precision"
+    lines = []
+    for name, score in scores.items():
+        line = report(y, score, metrics=metric, n_random=5).iloc[0].to_dict()
+        lines.append({"detector": name, "role": "baseline" if name in BASELINES else "detector",
+                      "dataset": dataset, "seed": 0, "status": "ok"} | line)
+    return pd.DataFrame(lines)
+
+
+def told(table: pd.DataFrame) -> tuple[bool, bool]:
+    """Whether a leader is named, and whether anything is said to beat chance."""
+    ranking = rank_detectors(table)
+    return ranking.leader is not None, bool(ranking.beyond_chance)
+
+
+def noise(rng: np.random.Generator, k: int = 5, n: int = 2_400, count: int = 2, length: int = 120,
+          skill: float = 0.0) -> pd.DataFrame:
+    """AR(1) scores and one-liners of AR(1) data, none of which knows anything of the events.
+
+    With `skill` the first detector does: so many standard deviations.
+    """
+    y = events(n, count, length, rng)
+    x = ar1(n, rng)
+    scores = {f"detector {i}": ar1(n, rng) for i in range(k)}
+    scores["detector 0"] = scores["detector 0"] + skill * y
+    return cells(y, scores | {name: score(x) for name, score in BASELINES.items()}, True)
+
+
+def equal(rng: np.random.Generator, *, series: bool, share: float, behind: int = 0,
+          sets: int = 1) -> pd.DataFrame:
+    """Two detectors of the same true skill, and so many others far behind."""
+    tables = []
+    for i in range(sets):
+        n = 2_400 if series else 1_000
+        if series:
+            y = events(n, 8, 60, rng)
+            own = [ar1(n, rng, 0.95) for _ in range(3 + behind)]
+            s = [np.sqrt(share) * own[0] + np.sqrt(1 - share) * one for one in own[1:]]
+        else:
+            y = (np.arange(n) < 50).astype(int)
+            s = [*correlated(n, 2 + behind, share, rng)]
+        skill = [2.0, 2.0, *[0.5] * behind]
+        scores = {f"detector {j}": s[j] + skill[j] * y for j in range(2 + behind)}
+        tables.append(cells(y, scores, series, f"set {i}"))
+    return pd.concat(tables)
+
+
+def over_sets(rng: np.random.Generator, k: int, spread: float, ahead: float = 0.0,
+              sets: int = 15, heavy: bool = False) -> pd.DataFrame:
+    """Values on many sets: a level of each set, the detector's own part, the first one ahead.
+
+    `spread` is the standard deviation of the difference between two detectors over sets.
+    """
+    level = rng.uniform(0.3, 0.6, size=(sets, 1))
+    own = rng.standard_t(3, size=(sets, k)) / np.sqrt(3) if heavy else rng.normal(size=(sets, k))
+    values = level + own * spread / np.sqrt(2)
+    values[:, 0] += ahead
+    return pd.DataFrame([
+        {"detector": f"detector {j}", "role": "detector", "dataset": f"set {i}", "seed": 0,
+         "metric": "average_precision", "value": values[i, j], "random": 0.1, "status": "ok",
+         "p_chance": 0.001}
+        for i, j in itertools.product(range(sets), range(k))])
+
+
+def shift_for(wanted: float, n: int = 200_000) -> float:
+    """How far the mean of anomalies lies above that of normal rows at a true AP, 5 % anomalies."""
+    z, y = np.random.default_rng(0).normal(size=n), np.arange(n) < n // 20
+    return brentq(lambda shift: average_precision(y, z + shift * y) - wanted, 0, 6, xtol=1e-3)
+
+
+def two_skills(rng: np.random.Generator, share: float, shifts: tuple[float, float]
+               ) -> pd.DataFrame:
+    """50 anomalies of 1,000 rows; the noise of the scores is shared to this extent."""
+    y = (np.arange(1_000) < 50).astype(int)
+    s = correlated(1_000, 2, share, rng)
+    return cells(y, {f"detector {i}": s[i] + shifts[i] * y for i in (0, 1)}, False)
+
+
+def null() -> dict[str, tuple]:
+    """Cases in which nothing is to be named, each drawn by a function of a generator."""
+    cases = {f"AR(1) .99, 2 events of 120, {k} detectors and one-liners": (
+        lambda rng, k=k: noise(rng, k), True) for k in (2, 5, 12)}
+    for series, share, behind, sets in ((False, 0.0, 0, 1), (False, 0.5, 0, 1), (False, 0.9, 0, 1),
+                                        (False, 0.5, 5, 1), (True, 0.0, 0, 1), (True, 0.5, 0, 1),
+                                        (True, 0.5, 5, 1), (False, 0.5, 0, 3), (True, 0.5, 0, 3)):
+        what = "8 events of 60 in 2,400" if series else "50 of 1,000 rows"
+        name = (f"two equal leaders, {what}, noise shared {share:g}"
+                + f", {behind} far behind" * bool(behind) + f", {sets} sets" * (sets > 1))
+        cases[name] = (lambda rng, series=series, share=share, behind=behind, sets=sets: equal(
+            rng, series=series, share=share, behind=behind, sets=sets), False)
+    for k, heavy in ((2, False), (5, False), (12, False), (5, True)):
+        cases[f"{k} equal detectors over 15 sets" + ", heavy tails" * heavy] = (
+            lambda rng, k=k, heavy=heavy: over_sets(rng, k, 0.07, heavy=heavy), False)
+    cases["2 equal detectors over 6 sets"] = (lambda rng: over_sets(rng, 2, 0.07, sets=6), False)
+    return cases
+
+
+def power() -> dict[str, tuple]:
+    """Cases in which the first detector is to be named."""
+    cases = {f"{count} events of {length}, 2,400 rows, {skill:g} deviations, 5 detectors": (
+        lambda rng, c=count, m=length, s=skill: noise(rng, 5, count=c, length=m, skill=s), True)
+        for count, length in ((2, 120), (5, 60), (8, 60)) for skill in (1.5, 3.0, 5.0)}
+    shifts = shift_for(0.7), shift_for(0.5)
+    for share in (0.0, 0.5, 0.8, 0.9):
+        cases[f"true AP .70 / .50, 50 of 1,000 rows, noise shared {share:g}"] = (
+            lambda rng, share=share: two_skills(rng, share, shifts), True)
+    for k, spread in itertools.product((2, 5), (0.05, 0.06, 0.07, 0.08, 0.1)):
+        cases[f"+.05 over 15 sets, {k} detectors, spread of a difference {spread:g}"] = (
+            lambda rng, k=k, spread=spread: over_sets(rng, k, spread, 0.05), True)
+    return cases
+
+
+def section(cases: dict[str, tuple], runs: int, match: str) -> pd.DataFrame:
+    """Share of the runs in which a leader is named, and in which anything beats chance."""
+    lines = []
+    for name, (draw, chance_too) in cases.items():
+        if match not in name:
+            continue
+        found = np.array([told(draw(np.random.default_rng(seed))) for seed in range(runs)])
+        named = binomtest(int(found[:, 0].sum()), runs)
+        line = {"case": name, "named": found[:, 0].mean(), "low": named.proportion_ci().low,
+                "high": named.proportion_ci().high}
+        if chance_too:
+            beaten = binomtest(int(found[:, 1].sum()), runs)
+            line |= {"chance": found[:, 1].mean(), "chance low": beaten.proportion_ci().low}
+        print(" | ".join(str(v) if isinstance(v, str) else f"{v:.3f}" for v in line.values()),
+              flush=True)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+SECTIONS = {"null": null, "power": power}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("sections", nargs="+", choices=list(SECTIONS))
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--match", default="", help="only cases whose name holds this text")
+    given = parser.parse_args()
+    for name in given.sections:
+        table = section(SECTIONS[name](), given.runs, given.match)
+        print(f"\n{name}, {given.runs} runs\n")
+        print(table.to_markdown(index=False, floatfmt=".3f") if len(table) else "no such case")
+
+
+if __name__ == "__main__":
+    main()
