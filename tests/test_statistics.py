@@ -4,12 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import norm, ttest_1samp, wilcoxon
 from sklearn.ensemble import IsolationForest
 
 from adlib import plots
 from adlib.compare import by_kind, compare, rank_detectors, summarise, triviality, verdict
 from adlib.datasets import Dataset
+from adlib.metrics import report
 
 
 def cells(values, detector="A", role="detector", metric="average_precision", **changes):
@@ -475,3 +477,46 @@ def test_figures_say_how_far_scores_look_ahead(mixed):
     ax = plots.comparison(summarise(late), "average_precision")
     assert "scores: hindsight" in ax.get_xlabel()
     plt.close("all")
+
+
+# --- calibration: small versions of benchmarks/inference.py -----------------------------------
+
+
+def judged(y, scores, **facts):
+    """Cells of drawn scores; names in lower case are baselines."""
+    series = facts.get("series", False)
+    lines = [{"detector": name, "role": "baseline" if name.islower() else "detector",
+              "dataset": "x", "seed": 0, "status": "ok"}
+             | report(y, score, n_random=2, metrics="vus_pr" if series else "average_precision",
+                      **facts).iloc[0].to_dict() for name, score in scores.items()]
+    return pd.DataFrame(lines)
+
+
+def test_smooth_noise_is_neither_beyond_chance_nor_a_leader():
+    """AR(1) scores and two long events; told or found: the same."""
+    y = np.zeros(1_200, int)
+    y[300:360] = y[800:860] = 1
+    found = []
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(size=(3, 1_700))
+        walks = lfilter([0.14], [1, -0.99], noise)[:, 500:]
+        tables = [judged(y, dict(zip("ABc", walks, strict=True)), series=s) for s in (True, None)]
+        assert verdict(tables[0]) == verdict(tables[1])
+        ranking = rank_detectors(tables[0])
+        found.append(ranking.leader is not None or bool(ranking.beyond_chance))
+    assert sum(found) <= 3  # 0.6 expected at most; above 3 with probability 0.003
+
+
+@pytest.mark.parametrize(("skills", "few", "many"), [
+    ((2.2, 2.2), 0, 5),  # equal: 1.25 expected at most; above 5 with probability 0.001
+    ((2.9, 2.1), 18, 25),  # true average precision .70 and .50, half of the noise shared
+])
+def test_equal_leaders_are_not_told_apart_and_unequal_ones_are(skills, few, many):
+    y = (np.arange(1_000) < 50).astype(int)
+    named = 0
+    for seed in range(25):
+        noise = np.random.default_rng(seed).normal(size=(3, 1_000))
+        scores = {name: noise[i] + noise[2] + skill * 2**0.5 * y
+                  for i, (name, skill) in enumerate(zip("AB", skills, strict=True))}
+        named += rank_detectors(judged(y, scores)).leader is not None
+    assert few <= named <= many
