@@ -718,9 +718,7 @@ def comparing():
                   dict=good.to_dict())
     for name in ("by_kind", "rank_detectors", "triviality", "verdict"):
         yield Target(name, getattr(c, name), {"table": table}, _anything)
-    yield Target("summarise", c.summarise, {
-        "table": table, "n_bootstrap": number(10, huge=False), "random_state": number(0)},
-        _instance(pd.DataFrame))
+    yield Target("summarise", c.summarise, {"table": table}, _instance(pd.DataFrame))
     yield Target("format_tables", c.format_tables, {
         "table": table, "style": choice("markdown", "latex")}, _instance(dict))
     yield Target("write_report", lambda table, folder, datasets, title: c.write_report(
@@ -921,7 +919,7 @@ def plots():
     noise = Dataset("noise", rng.normal(size=(120, 2)), np.arange(120) > 110, train_end=60)
     table = c.compare(["KNN"], [noise], [0], metrics=["average_precision"], n_random=1,
                       n_bootstrap=2, progress=False)
-    summary = c.summarise(table, n_bootstrap=5)
+    summary = c.summarise(table)
     yield Target("comparison", p.comparison, {
         "summary": fixed(lambda r: summary.copy(), empty=summary[:0], table=table,
                          lacking=summary[["metric"]], array=np.zeros((3, 3))),
