@@ -34,8 +34,8 @@ _PUBLIC = {
     "save": "adlib.persist",
 }
 _MODULES = ("base", "checks", "compare", "datasets", "detectors", "drift", "explain",
-            "feedback", "hindsight", "metrics", "notebooks", "persist", "plots", "realtime",
-            "thresholds", "training", "windows")
+            "feedback", "foreign", "hindsight", "metrics", "notebooks", "persist", "plots",
+            "realtime", "thresholds", "training", "windows")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 

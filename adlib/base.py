@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.model_selection import KFold
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from adlib.arguments import column, floats, instance, number, one_of, whole
@@ -23,6 +22,7 @@ from adlib.cost import LONG, Cost, foreign_cost, say, spoken
 from adlib.missing import POLICIES, Filled, fill, fill_values, kept, raised
 from adlib.periods import LONGEST, usual_period
 from adlib.scaling import moved, still_values, with_moves, worth
+from adlib.signs import before_core, core, oriented
 from adlib.smoothing import memory_rows, memory_weights, smooth
 from adlib.thresholds import (
     Calibration,
@@ -112,25 +112,39 @@ def split_folds(n: int, n_folds: int, seed: int | None) -> Iterator[
     yield from folds.split(np.empty(n))
 
 
-def anomaly_score(model: Any, X: ArrayLike) -> Scores:
-    """Score rows with any fitted detector: ours, scikit-learn's, or a Pipeline ending in one.
+def anomaly_score(model: Any, X: ArrayLike, sign: str | None = None) -> Scores:
+    """Score rows with any fitted detector: ours, of a library below, or a Pipeline ending in one.
+
+    ===================  =============================================  ======================
+    detectors of         score                                          anomalous end
+    ===================  =============================================  ======================
+    adlib                ``anomaly_score``                              high
+    scikit-learn         ``score_samples``, else ``decision_function``  low: the sign is turned
+    PyOD, dtaianomaly    ``decision_function``                          high
+    aeon (series)        ``predict``, rows being points in time         high, or 1
+    River                ``score_one``, then ``learn_one``, on a copy   high
+    ===================  =============================================  ======================
 
     Parameters
     ----------
     model : fitted estimator
-        With ``anomaly_score``, or scikit-learn's ``score_samples`` / ``decision_function`` (both
-        high for *normal* rows: the sign is turned here).
+        Told apart by the classes it inherits from. One of River judges X as the continuation of
+        its stream, as `OnlineDetector` does; rows reach it under their column names, or numbers.
     X : array-like of shape (n_samples, n_features)
+    sign : {"high", "low"}, optional
+        Which end of the model's own score is anomalous. Needed for a model of no library above;
+        also serves one that breaks its library's convention.
 
     Returns
     -------
     ndarray of float64, shape (n_samples,)
-        Higher is more anomalous.
+        Higher is more anomalous. Windows of PyOD, aeon and dtaianomaly score a row by later rows
+        too: `adlib.foreign.wrap` makes them causal.
 
     Raises
     ------
     TypeError
-        When the model has none of these methods.
+        When the model has no score, or nobody knows its sign.
 
     Examples
     --------
@@ -140,44 +154,9 @@ def anomaly_score(model: Any, X: ArrayLike) -> Scores:
     >>> bool(score[1] > score[0])
     True
     """
-    if hasattr(model, "anomaly_score"):
-        return model.anomaly_score(X)
-    for method in ("score_samples", "decision_function"):
-        if hasattr(model, method):
-            return -np.asarray(getattr(model, method)(X), dtype=np.float64)
-    raise TypeError(f"model must have anomaly_score, score_samples or decision_function, got "
-                    f"{type(model).__name__} (LocalOutlierFactor needs novelty=True)")
-
-
-def core(model: Any) -> Any:
-    """What detects: the last step of a Pipeline, or the model itself.
-
-    Parameters
-    ----------
-    model : estimator
-
-    Returns
-    -------
-    estimator
-    """
-    return core(model[-1]) if isinstance(model, Pipeline) else model
-
-
-def before_core(model: Any, X: Any) -> Any:
-    """Rows as `core` sees them: behind the other steps of a Pipeline.
-
-    Parameters
-    ----------
-    model : fitted estimator
-    X : array-like of shape (n_samples, n_features)
-
-    Returns
-    -------
-    array-like of shape (n_samples, n_columns)
-    """
-    if isinstance(model, Pipeline):
-        return before_core(model[-1], model[:-1].transform(X) if len(model) > 1 else X)
-    return X
+    if sign is None and isinstance(core(model), Detector):
+        return core(model).anomaly_score(before_core(model, X))
+    return oriented(model, X, sign)
 
 
 def expected_cost(model: Any, n: int, d: int) -> Cost:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
 from adlib.arguments import number, whole
 from adlib.base import Detection, Detector, OnlineDetector, anomaly_score, before_core, core
@@ -219,7 +220,7 @@ def lookback(model: Any) -> int:
     """
     detector = core(model)
     own = detector.context_ - memory(model) if isinstance(detector, Detector) else 0
-    return own + sum(part.context_ for part in _fronts(model))
+    return own + sum(part.context_ for part in fronts(model))
 
 
 def memory(model: Any) -> int:
@@ -237,9 +238,9 @@ def memory(model: Any) -> int:
     return 0 if smoothing is None else memory_rows(smoothing) - 1
 
 
-def _fronts(model: Any) -> list[Windows | TimeFeatures]:
+def fronts(model: Any) -> list[Windows | TimeFeatures]:
     """All that looks back in front of what detects."""
-    params = model.get_params() if hasattr(model, "get_params") else {}
+    params = model.get_params() if isinstance(model, Pipeline) else {}
     return [part for part in params.values() if isinstance(part, (Windows, TimeFeatures))]
 
 
@@ -259,7 +260,7 @@ def kernel_of(model: Any, delay: int | None, width: float | None = None) -> Kern
     if delay is not None:
         delay = whole(delay, "delay", 0, of="rows")
     detector = core(model)
-    lengths = [part.length for part in _fronts(model) if isinstance(part, Windows)]
+    lengths = [part.length for part in fronts(model) if isinstance(part, Windows)]
     if width is None:
         smoothing = getattr(detector, "smoothing_", None)
         # (the window of an online detector is a memory)

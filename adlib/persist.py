@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
-from adlib import __version__, thresholds, windows
+from adlib import __version__, foreign, thresholds, windows
 from adlib.arguments import listed, require_extra
 from adlib.arguments import path as as_path
 from adlib.base import Detector
@@ -163,8 +163,9 @@ def _file(folder: Path, name: str) -> Path:
 
 @cache
 def _parts() -> dict[str, type]:
-    """Thresholds and transformers: what adlib has to save besides detectors."""
-    return {cls.__name__: cls for module in (thresholds, windows) for cls in vars(module).values()
+    """Thresholds, transformers and wrappers: what adlib has to save besides detectors."""
+    return {cls.__name__: cls for module in (thresholds, windows, foreign)
+            for cls in vars(module).values()
             if isinstance(cls, type) and issubclass(cls, BaseEstimator)
             and cls.__module__.startswith(module.__name__)}
 

@@ -35,6 +35,8 @@ API = {
         explain""",
     "adlib.feedback": """
         Answer FeedbackStore ReviewSession Reviewed next_questions teach""",
+    "adlib.foreign": """
+        wrap""",
     "adlib.hindsight": """
         hindsight_detect hindsight_score""",
     "adlib.metrics": """
@@ -95,4 +97,4 @@ def test_all_detectors_are_public():
 def test_the_api_stays_small():
     homes = {(getattr(found, "__module__", module), name) for module, names in API.items()
              for name in names.split() for found in [getattr(import_module(module), name)]}
-    assert len(homes) <= 158
+    assert len(homes) <= 159

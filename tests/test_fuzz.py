@@ -572,13 +572,19 @@ def _of_detectors(wanted):
 
 @family
 def classical():
-    from adlib.base import anomaly_score
+    from adlib.base import Detector, anomaly_score
     from adlib.detectors import KNN, Ensemble, Voting
+    from adlib.foreign import wrap
 
     yield from _of_detectors("classical")
     X = np.random.default_rng(0).normal(size=(60, 3))
     model = KNN().fit(X)
-    yield Target("anomaly_score", lambda X: anomaly_score(model, X), {"X": rows(20)}, _scores)
+    yield Target("anomaly_score", lambda X, sign: anomaly_score(model, X, sign), {
+        "X": rows(20), "sign": choice(None, "high", "low")}, _scores)
+    yield Target("wrap", lambda model, sign: wrap(model, sign=sign), {
+        "model": fixed(lambda rng: KNN(), number=3, text="KNN", thing=object()),
+        "sign": choice(None, "high", "low")}, _instance(Detector), own=("model",),
+        says=("detector", "model"))
     yield Target("anomaly_score", lambda model, X: anomaly_score(model, X), {
         "model": fixed(lambda rng: model, unfitted=KNN()), "X": rows(20)}, _scores,
         own=("model",))

@@ -12,6 +12,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from adlib.base import Detector, core
 from adlib.detectors import all_detectors, baselines, find_detector
+from adlib.foreign import Foreign, wrap
+from adlib.signs import family
 
 ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that look at nothing
 ORACLE = "Oracle"
@@ -61,11 +63,13 @@ def build(detector: Any) -> Any:
     if isinstance(detector, str):
         return detector if detector in ALWAYS or detector == ORACLE else _by_name(detector)
     model = detector() if isinstance(detector, type) else detector
-    if not hasattr(model, "fit"):
-        raise ValueError(f"a detector needs a fit method, got {model!r}")
+    try:
+        wrapped = wrap(model)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     if isinstance(model, Detector):
         model.check_stored()
-    return model
+    return model if family(model) == "sklearn" else wrapped
 
 
 def _by_name(text: str) -> Any:
@@ -101,6 +105,13 @@ def _parsed(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _label(model: Any) -> str:
+    if isinstance(model, Foreign):
+        inner, library = model.model, family(model.model)
+        if library in ("", "sklearn") or isinstance(inner, Pipeline):
+            return _label(inner)
+        steps = getattr(inner, "steps", None)  # of a pipeline of River's
+        parts = steps.values() if isinstance(steps, dict) else [inner]
+        return f"{library}.{' > '.join(type(part).__name__ for part in parts)}"
     if isinstance(model, Pipeline):
         return " > ".join(type(step).__name__ for _, step in model.steps)
     if type(model).__repr__ is object.__repr__:

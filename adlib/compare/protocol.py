@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -26,9 +26,9 @@ from adlib.base import (
     is_stateful,
     score_by,
 )
-from adlib.cost import say
 from adlib.datasets import Dataset
 from adlib.detectors.committee import Committee
+from adlib.foreign import ForeignDetector, ForeignStream, wrap
 from adlib.hindsight import (
     SHARE,
     Kernel,
@@ -72,49 +72,6 @@ class CellScores(NamedTuple):
     threshold: float
     fit_s: float
     score_s: float
-
-
-class Foreign(Detector):
-    """Anything that `adlib.anomaly_score` serves, calibrated as adlib's detectors are.
-
-    Rows reach it as they are: what it refuses, and what it does with gaps, is its own business.
-
-    Parameters
-    ----------
-    model : estimator
-    lookback : int
-        Preceding rows that its scores need.
-    window, alpha, threshold, calibration, smoothing, missing
-        See `adlib.Detector`.
-    """
-
-    def __init__(self, *, model: Any = None, lookback: int = 0, **base: Any):
-        super().__init__(**base)
-        self.model = model
-        self.lookback = lookback
-
-    @property
-    def is_ordered(self) -> bool:
-        return self.lookback > 0
-
-    @property
-    def context_(self) -> int:
-        return self.lookback
-
-    def fit(self, X: ArrayLike, y: None = None, *, session: Any = None) -> "Foreign":
-        X, model = np.asarray(X), core(self.model)
-        say(type(model).__name__, X.shape, expected_cost(model, *X.shape), [])
-        self._fit(X)
-        return self
-
-    def anomaly_score(self, X: ArrayLike) -> Scores:
-        return self._score(np.asarray(X))
-
-    def _fit(self, X: NDArray[np.float64]) -> None:
-        self.model.fit(X)
-
-    def _score(self, X: NDArray[np.float64]) -> Scores:
-        return np.asarray(anomaly_score(self.model, X))
 
 
 def score_cell(
@@ -213,12 +170,10 @@ def without_gaps(dataset: Dataset, missing: str) -> tuple[Dataset, Callable[[sli
 def _prepared(model: Any, seed: int, alpha: float) -> Any:
     """An unfitted copy with the seed and the budget of the cell; what is foreign is wrapped."""
     if isinstance(model, str):
-        return Foreign(alpha=alpha, threshold=ALWAYS.get(model))
-    model = clone(model, safe=False)
+        return ForeignDetector(alpha=alpha, threshold=ALWAYS.get(model))
+    model = clone(wrap(model))
     if seeded := random_states(model):
         model.set_params(**dict.fromkeys(seeded, seed))
-    if not isinstance(core(model), Detector):
-        return Foreign(model=model, lookback=lookback(model), alpha=alpha)
     detector = core(model)
     detector.alpha = alpha  # not every constructor has the parameters
     if not _calibrates_itself(detector):
@@ -238,6 +193,9 @@ def cell_cost(model: Any, dataset: Dataset) -> float:
 def _learn(judge: Any, dataset: Dataset) -> None:
     """Fit on the rows that train; a detector that can learns no window of two recordings."""
     X, more = dataset.X[: dataset.calibrate_start], {}
+    if isinstance(judge, ForeignStream) and dataset.feature_names != tuple(
+            f"x{i}" for i in range(len(dataset.feature_names))):
+        judge.names = dataset.feature_names
     if dataset.session is not None and "session" in signature(core(judge).fit).parameters:
         steps = [name for name, _ in judge.steps[-1:]] if isinstance(judge, Pipeline) else []
         more = {"__".join([*steps, "session"]): dataset.session[: len(X)]}
@@ -344,8 +302,7 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
     """
     period = usual_period(np.nan_to_num(dataset.X[: dataset.calibrate_start]))
     how: Any = {"delay": None if delay == "hindsight" else delay, "width": SHARE * period}
-    late = judge.model if isinstance(judge, Foreign) and judge.model is not None else judge
-    kernel = kernel_of(late, **how)
+    kernel = kernel_of(judge, **how)
     known, floor = None, 0
     if isinstance(model, str):
         known = _known_scores(model, dataset)
@@ -357,7 +314,7 @@ def _late_scores(model: Any, judge: Any, dataset: Dataset, delay: Any, parts: li
         for own, before in _behind_past(dataset, rows, kernel.behind + lookback(judge)):
             unknown = min(before, int(np.searchsorted(own, floor)))
             own, before = own[unknown:], before - unknown
-            part = (hindsight_score(late, dataset.X[own], **how) if known is None
+            part = (hindsight_score(judge, dataset.X[own], **how) if known is None
                     else kernel.over(known[own]))
             scores[own[before:] - rows.start] = part[before:]
         found.append(scores)
@@ -420,6 +377,7 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
 
 def will_look_back(model: Any, dataset: Dataset) -> int:
     """`lookback` after the fit of a cell: where it is "auto", the rows that train decide."""
+    model = model if isinstance(model, str) else wrap(model)
     if isinstance(model, Detector):
         model = clone(model)
         model.n_features_in_ = dataset.X.shape[1]

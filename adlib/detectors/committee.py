@@ -13,7 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
@@ -35,8 +35,10 @@ from adlib.base import (
     split_folds,
 )
 from adlib.cost import Cost, CostWarning
+from adlib.foreign import Foreign, wrap
 from adlib.missing import Filled, kept
 from adlib.scaling import stands_still
+from adlib.signs import family
 from adlib.thresholds import Calibration, above_ties, rounded_up
 
 Matrix = NDArray[np.float64]
@@ -127,7 +129,7 @@ class Committee(Detector):
         ValueError
             When ``detector`` is none, or the weight is negative or would be lost.
         """
-        _check_member(detector)
+        detector = _member(detector)
         if isinstance(self.weights, str) and weight != 1.0:
             raise ValueError(f"weight={weight!r} would be lost: weights={self.weights!r} takes the "
                              f"weights from data")
@@ -151,10 +153,11 @@ class Committee(Detector):
             if len(pair) != 2:
                 raise ValueError(f"members must be detectors or pairs (detector, weight), got "
                                  f"{pair!r}")
-            _check_member(pair[0])
-            kind = type(core(pair[0])).__name__.lstrip("_")
+            member = _member(pair[0])
+            detecting = core(member.model if isinstance(member, Foreign) else member)
+            kind = type(detecting).__name__.lstrip("_")
             twins = sum(re.fullmatch(rf"{kind}(-\d+)?", name) is not None for name in named)
-            named[f"{kind}-{twins + 1}" if twins else kind] = self._plain(pair[0])
+            named[f"{kind}-{twins + 1}" if twins else kind] = self._plain(member)
         given = self.weights
         if given is None or isinstance(given, str):
             given = [weight for _, weight in pairs]
@@ -195,7 +198,7 @@ class Committee(Detector):
 
     def _own(self) -> list[Detector]:
         members = [] if self.members is None else listed(self.members, "members")
-        found = [core(pair[0] if isinstance(pair, tuple) else pair) for pair in members]
+        found = [core(_member(pair[0] if isinstance(pair, tuple) else pair)) for pair in members]
         return [self._plain(member) for member in found if isinstance(member, Detector)]
 
     def _has_auto(self) -> bool:
@@ -685,9 +688,21 @@ def _filled(S: Matrix, weights: Scores) -> Matrix:
     return np.where(gaps, mean[:, None], S)
 
 
-def _check_member(member: Any) -> None:
-    if not (isinstance(member, BaseEstimator) and hasattr(member, "fit")):
-        raise ValueError(f"members must be detectors or scikit-learn estimators, got {member!r}")
+def _member(member: Any) -> Any:
+    """A member, one of another library than scikit-learn wrapped.
+
+    Raises
+    ------
+    ValueError
+        When it is no detector, or of a library whose sign is not known.
+    """
+    if isinstance(member, type):
+        raise ValueError(f"members must be detectors, got the class {member.__name__}")
+    try:
+        wrapped = wrap(member)
+    except TypeError as error:
+        raise ValueError(f"members must be detectors, got {member!r}: {error}") from None
+    return member if family(member) == "sklearn" else wrapped
 
 
 def _check_weights(weights: Any, n: int, *, all_zero: bool = False) -> Scores:

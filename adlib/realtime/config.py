@@ -6,19 +6,29 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adlib import detectors
+from adlib.base import Detector
 from adlib.durations import seconds
+from adlib.foreign import wrap
 from adlib.reading.options import Reading
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
 from adlib.realtime.registry import nearest
 from adlib.realtime.settings import ConfigError, Settings
 from adlib.realtime.store import StorageConfig
+from adlib.signs import family
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -54,7 +64,7 @@ def find_class(name: str) -> type[BaseEstimator]:
                  getattr(import_module(module or _CLASSICAL[name]), attribute))
     except (ImportError, AttributeError, TypeError) as error:
         raise ValueError(f"detector {name!r} cannot be imported: {error}") from None
-    if not (isinstance(found, type) and issubclass(found, BaseEstimator)):
+    if not isinstance(found, type):
         raise ValueError(f"detector {name!r} is no estimator class")
     return found
 
@@ -76,6 +86,8 @@ class DetectorConfig(Settings):
     detector: str = Field(description="One of adlib's, or 'module:Class'.")
     parameters: dict[str, Any] = {}
     weight: float = Field(1.0, ge=0, description="In the combination, relative to the others.")
+    sign: Literal["high", "low"] | None = Field(
+        None, description="Anomalous end of its score; told where its library is not known.")
 
     @model_validator(mode="before")
     @classmethod
@@ -87,19 +99,34 @@ class DetectorConfig(Settings):
         _check_parameters(self.detector, self.parameters)
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, usual: Any) -> dict[str, Any]:
+        """Without a sign that is not told: earlier versions knew none."""
+        return {key: value for key, value in usual(self).items() if key != "sign" or value}
+
     def build(self, random_state: int | None) -> BaseEstimator:
-        """A new detector; one of scikit-learn's stands behind a StandardScaler."""
-        return _build(self.detector, self.parameters, random_state)
+        """A new detector; one of another library stands behind a StandardScaler."""
+        return _build(self.detector, self.parameters, random_state, self.sign)
 
 
-def _build(name: str, parameters: Mapping[str, Any], random_state: int | None) -> BaseEstimator:
+def _build(name: str, parameters: Mapping[str, Any], random_state: int | None,
+           sign: str | None = None) -> BaseEstimator:
     cls = find_class(name)
     plain = {key: tuple(v) if isinstance(v, list) and key != "members" else v
              for key, v in parameters.items()}
     if "random_state" in inspect.signature(cls).parameters:
         plain = {"random_state": random_state, **plain}
-    model = cls(**plain)
-    return make_pipeline(StandardScaler(), model) if not hasattr(model, "anomaly_score") else model
+    model: Any = cls(**plain)
+    if isinstance(model, Detector):
+        return model
+    try:
+        wrapped = wrap(make_pipeline(StandardScaler(), model), sign=sign)
+    except TypeError as error:
+        raise ValueError(f"detector {name!r}: {error}") from None
+    if wrapped.is_stateful:
+        raise ValueError(f"detector {name!r} keeps what it learns in a form that no checkpoint "
+                         f"holds: name an online detector of adlib")
+    return wrapped.model if family(model) == "sklearn" and sign is None else wrapped
 
 
 class _GroupConfig(Settings):
