@@ -254,6 +254,78 @@ def test_windows_across_borders_are_counted():
     assert audit(**sound(), n_bootstrap=0)["straddling windows"].value == pytest.approx(2 / N)
 
 
+# --- rows or events, errors or notes ---------------------------------------------------------
+
+
+def events_of(y):
+    return np.flatnonzero(np.diff(np.append(0, y)) == 1)
+
+
+@pytest.mark.parametrize("by", [None, "events"])
+def test_one_alarm_in_each_event_and_nowhere_else_passes(by):
+    y = sound()["labels"][N:]
+    once = np.zeros(N)
+    once[events_of(y)] = 1
+    found = audit(once, y, threshold=0.5, by=by, n_bootstrap=0)
+    assert found.ok and not found.failed
+    assert found["alarms"].value == 8 and found["alarms"].reference < 1
+    rows = audit(once, y, threshold=0.5, by="rows", n_bootstrap=0)
+    assert {"ties", "stuck scores"} <= set(rows.failed)
+    nothing = audit(np.full(N, 0.5), y, threshold=0.5, by=by, n_bootstrap=0)
+    assert set(nothing.failed) == {"chance level", "ties", "stuck scores", "alarms"}
+
+
+def test_events_too_few_to_tell_are_no_failure():
+    """One window of a tenth of the rows: any alarm hits it in every tenth draw."""
+    y = np.arange(N) // 100 == 6
+    once = (np.arange(N) == 600).astype(float)
+    found = audit(once, y, threshold=0.5, n_bootstrap=0)
+    assert found["chance level"].status == found["alarms"].status == "not checked"
+    assert "show nothing" in found["alarms"].sentence and found.failed == ("number of anomalies",)
+    assert found.ok and found.of("note") == ("number of anomalies",)
+    nothing = audit(np.zeros(N), y, threshold=0.5, n_bootstrap=0)
+    assert {"chance level", "alarms"} <= set(nothing.of("error", "warning"))
+
+
+def test_alarms_that_find_events_by_being_everywhere_are_told():
+    case = sound()
+    found = audit(**dict(case, threshold=np.quantile(case["scores"][:N], 0.5)), n_bootstrap=0)
+    told = found["alarms"]
+    assert told.severity == "warning" and told.value == 8 and told.reference > 6
+    assert len(told.evidence["first_rows_of_alarms"]) == 20
+
+
+@pytest.mark.parametrize("series", [True, False])
+def test_an_inverted_sign_is_found_and_chance_is_not_one(series):
+    case = sound(0, series)
+    told = trapped("sign", case, scores=-case["scores"])
+    assert told.severity == "error" and told.evidence["turned"] > 0.4
+    wrong = 0
+    for seed in range(40):
+        noise = np.random.default_rng(seed).normal(size=2 * N)
+        noise = lfilter([1], [1, -0.95], noise) if series else noise
+        found = audit(noise, case["labels"], train_end=N, series=series, by="rows", n_bootstrap=0,
+                      n_random=19)
+        wrong += found["sign"].status == "failed"
+    assert wrong <= 3  # 0.4 expected
+
+
+def test_findings_come_by_severity_with_evidence():
+    case = sound()
+    y = case["labels"].copy()
+    y[N - 3 : N + 3] = 1
+    scores = np.where(np.arange(2 * N) % 50 == 7, np.nan, -case["scores"])
+    found = audit(**dict(case, labels=y, scores=scores), n_bootstrap=0)
+    grade = [f.severity for f in found.findings if f.status == "failed"]
+    assert set(grade) == {"error", "warning", "note"} and grade == sorted(grade)[:1] * grade.count(
+        "error") + ["warning"] * grade.count("warning") + ["note"] * grade.count("note")
+    assert found["missing scores"].evidence["rows"][:2] == [1007, 1057]
+    assert found["cut events"].evidence["rows"] == [1000]
+    assert found["training labels"].evidence["rows"] == [997, 998, 999]
+    assert all(f.severity == "" for f in found.findings if f.status != "failed")
+    assert "error  chance level" in str(found)
+
+
 # --- what goes in and what comes out --------------------------------------------------------
 
 
@@ -280,7 +352,8 @@ def test_the_audit_reads_well():
     found = audit(**sound(), n_bootstrap=20)
     lines = str(found).splitlines()
     assert lines[0].startswith("audit: 0 failed, ") and len(lines) == 1 + len(found.findings)
-    assert found.table().columns.tolist() == ["check", "status", "value", "reference", "sentence"]
+    assert found.table().columns.tolist() == ["check", "status", "severity", "value", "reference",
+                                              "sentence"]
     assert found["density"].value == pytest.approx(sound()["labels"][N:].mean())
     with pytest.raises(KeyError, match="speed"):
         found["speed"]
@@ -300,6 +373,8 @@ def test_the_audit_reads_well():
         ({"claimed": {"f1": 93}}, r"figures in \[0, 1\], got {'f1': 93}"),
         ({"train_end": -1}, "train_end must be a whole number"),
         ({"window": 0}, "window must be a whole number"),
+        ({"by": "points"}, "by must be None, 'rows' or, of a series, 'events', got 'points'"),
+        ({"by": "events", "series": False}, "by must be"),
         ({"n_random": 5}, "n_random must be a whole number >= 19"),
     ],
 )
