@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, expit, logit, stdtr, stdtrit
+from scipy.special import bdtr, betaincinv, expit, logit, stdtr, stdtrit
 
 from adlib.metrics.labels import Flags, Floats, runs
 
@@ -76,6 +76,9 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
              ) -> tuple[float, float]:
     """95 % limits of a metric from its values without each block.
 
+    A few blocks may be alike by luck. So a share gets one block more, as different as can be: with
+    the variance of so many hits and misses.
+
     Parameters
     ----------
     value : float
@@ -83,8 +86,8 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
     without : array_like of shape (n_blocks,)
         Without each block in turn.
     trials : int, optional
-        For the exact limits of a share that is 0 or 1 or the same without each block. Default: the
-        blocks.
+        What a share is one of, such as events. Default: the blocks. Where it is 0 or 1, or the
+        same without each block, the limits are those of `share_interval`.
     scale : {"unit", "positive", "any"}
         What the metric can be: in [0, 1], from 0 on, anything. Limits do not leave it.
 
@@ -93,40 +96,67 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
     low, high : float
         NaN with fewer than two blocks.
 
-    References
-    ----------
-    Clopper, C. and Pearson, E. (1934). The use of confidence or fiducial limits. Biometrika 26(4).
-
     Examples
     --------
     >>> low, high = interval(0.5, [0.45, 0.55, 0.5, 0.5])
     >>> round(low, 2), round(high, 2)
-    (0.31, 0.69)
-    >>> round(interval(1.0, np.ones(10))[0], 2)
-    0.69
+    (0.18, 0.82)
     """
     without = np.asarray(without, dtype=np.float64)
     m = without.size
     if m < 2 or not np.isfinite(value) or not np.isfinite(without).all():
         return np.nan, np.nan
     variance, freedom = _variance(without)
+    if scale == "unit":
+        n = max(m, trials or m)
+        if value in (0.0, 1.0) or not variance:
+            return share_interval(value, n)
+        freedom += 1
+        variance += (value * (1 - value) / n - variance) / freedom
     away = float(stdtrit(freedom, 1 - LEVEL / 2) * np.sqrt(variance))
-    if scale == "unit" and (value in (0.0, 1.0) or variance == 0):
-        n = m if trials is None else max(trials, 1)
-        hits = value * n
-        low = betaincinv(hits, n - hits + 1, LEVEL / 2) if hits else 0.0
-        high = betaincinv(hits + 1, n - hits, 1 - LEVEL / 2) if hits < n else 1.0
-    elif scale == "unit":
-        away /= value * (1 - value)
-        low, high = expit(logit(value) + np.array([-away, away]))
-    elif scale == "positive" and value == 0:
-        low, high = 0.0, np.nan
-    elif scale == "positive":
-        with np.errstate(over="ignore"):
-            low, high = value * np.exp(np.array([-away, away]) / value)
-    else:
-        low, high = value - away, value + away
-    return float(low), float(high)
+    if scale == "any":
+        return value - away, value + away
+    if not value:  # no alarm: nothing says how many more there might be
+        return 0.0, np.nan
+    with np.errstate(over="ignore"):
+        if scale == "unit":
+            ends = expit(logit(value) + np.array([-away, away]) / (value * (1 - value)))
+        else:
+            ends = value * np.exp(np.array([-away, away]) / value)
+    return float(ends[0]), float(ends[1])
+
+
+def share_interval(share: float, trials: int) -> tuple[float, float]:
+    """Exact 95 % limits of a share of independent trials.
+
+    References
+    ----------
+    Clopper, C. and Pearson, E. (1934). The use of confidence or fiducial limits. Biometrika 26(4).
+
+    Examples
+    --------
+    >>> low, high = share_interval(1.0, 10)
+    >>> round(low, 2), high
+    (0.69, 1.0)
+    """
+    hits = share * trials
+    low = float(betaincinv(hits, trials - hits + 1, LEVEL / 2)) if hits > 0 else 0.0
+    return low, float(betaincinv(hits + 1, trials - hits, 1 - LEVEL / 2)) if share < 1 else 1.0
+
+
+def median_interval(values: Floats) -> tuple[float, float]:
+    """95 % limits of the median of independent values: two of them, by their order.
+
+    Examples
+    --------
+    >>> median_interval(np.arange(9.0)), median_interval(np.arange(5.0))
+    ((1.0, 7.0), (nan, nan))
+    """
+    n = values.size
+    beyond = int((bdtr(np.arange(n // 2), n, 0.5) <= LEVEL / 2).sum())
+    if not beyond:
+        return np.nan, np.nan
+    return tuple(np.sort(values)[[beyond - 1, n - beyond]].tolist())
 
 
 class Difference(NamedTuple):

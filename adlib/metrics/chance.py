@@ -84,7 +84,8 @@ def credit(y: Flags, window: int) -> Floats:
 
 def _ranks(n: int) -> NDArray[np.int64]:
     """Rows flagged at each threshold: close at the top, where rare anomalies are."""
-    return np.unique(np.geomspace(1, n, min(n, THRESHOLDS)).round().astype(np.int64))
+    ranks = np.geomspace(1, n, THRESHOLDS) if n > THRESHOLDS else np.arange(1, n + 1)
+    return np.unique(ranks.round().astype(np.int64))
 
 
 def _precision(tp: NDArray, flagged: NDArray) -> Floats:

@@ -282,7 +282,7 @@ def match(y: Flags, pred: Flags, judged: Flags) -> Match:
 
 def event_rates(n_found: float, n_events: float, n_false_alarms: float, false_positive_rate: float
                 ) -> dict[str, float]:
-    """Every event metric from its counts (which a resample may weight)."""
+    """Every event metric from its counts (which may be weighted)."""
     recall = ratio(n_found, n_events)
     quiet = 1.0 - (0.0 if np.isnan(false_positive_rate) else false_positive_rate)
     precision = ratio(n_found, n_found + n_false_alarms, 0.0) * quiet if n_events else np.nan

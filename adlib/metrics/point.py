@@ -285,7 +285,7 @@ def _thresholded(y_true: ArrayLike, pred: ArrayLike, judged: Mask, metric: str) 
 
 
 def rates(tp: float, fp: float, fn: float, tn: float) -> dict[str, float]:
-    """Every thresholded point metric from the four counts (which a resample may weight)."""
+    """Every thresholded point metric from the four counts (which may be weighted)."""
     return {
         "precision": ratio(tp, tp + fp, 0.0),
         "recall": ratio(tp, tp + fn),
@@ -353,7 +353,7 @@ def area_roc(tp: Floats, fp: Floats) -> float:
 def area_pr(tp: Floats, fp: Floats) -> float:
     """Average precision: steps of recall times the precision they end at."""
     flagged = tp + fp
-    at = flagged > 0  # a resample may leave out the highest rows
+    at = flagged > 0  # the highest rows may count for nothing
     steps = np.diff(tp[at], prepend=0.0)
     return ratio(float(steps @ (tp[at] / flagged[at])), tp[-1])
 

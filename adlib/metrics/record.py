@@ -38,7 +38,8 @@ class Metric:
     best : {"high", "low"}
         Which end a good detector reaches.
     chance : float, "shuffle" or None
-        What a score that knows nothing gets. ``"shuffle"`` and None: the mean over shuffled scores.
+        What a score that knows nothing gets. ``"shuffle"`` and None: the mean over scores in random
+        order, of a series over the score moved in time.
     perfect : float, optional
         What a perfect detector gets, for the share of the way from chance to it; nan: there is no
         such share. Default: 1 where high is best, nan where low is.

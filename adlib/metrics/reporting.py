@@ -12,7 +12,7 @@ from adlib.arguments import column, generator, number, switch, whole
 from adlib.dependence import looks_serial, memory_rows
 from adlib.deprecation import renamed
 from adlib.metrics.blocks import interval as limits
-from adlib.metrics.blocks import partition, written
+from adlib.metrics.blocks import median_interval, partition, share_interval, written
 from adlib.metrics.chance import p_chance
 from adlib.metrics.event import DAY, Match, event_rates, interval_seconds, match
 from adlib.metrics.labels import Flags, Floats, Mask, both_classes, labels_and_scores, runs
@@ -142,7 +142,7 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     shuffled = _shuffled(rows, own, n_random, generator(random_state))
     without = _without(rows, own, partition(y, judged, series, memory)) if intervals else []
     table = _table(value, rows.records | own.records, shuffled, names)
-    table[["low", "high"]] = [_limits(name, value, shuffled, without, rows.trials)
+    table[["low", "high"]] = [_limits(name, value, shuffled, without, rows)
                               for name in table.metric]
     headline = "vus_pr" if series else "average_precision"
     leads = table.metric == headline
@@ -197,12 +197,18 @@ def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
 
 
 def _limits(name: str, value: Values, shuffled: list[Values], without: list[Values],
-            trials: dict[str, int]) -> tuple[float, float]:
+            rows: "_Rows") -> tuple[float, float]:
     """Of one metric, on the scale of all the values that were seen of it."""
+    if name == rows.delay_name:
+        return median_interval(rows.matched.delay[np.isfinite(rows.matched.delay)])
     left = np.array([values[name] for values in without])
     seen = np.concatenate([[value[name]], left, _finite(shuffled, name)])
     scale = "any" if seen.min() < 0 else "positive" if seen.max() > 1 else "unit"
-    return limits(value[name], left, trials=trials.get(name), scale=scale)
+    low, high = limits(value[name], left, trials=rows.trials, scale=scale)
+    if "false_positive" not in name or np.isnan(low):
+        return low, high
+    exact = share_interval(value[name], rows.quiet)  # excursions of a smooth score are rare
+    return min(low, exact[0]), max(high, exact[1])
 
 
 class _Rows:
@@ -230,9 +236,10 @@ class _Rows:
         self.matched = self._match(self.flags)
         self.records = {row_name(METRICS[name], source): METRICS[name] for name in USUAL}
         self.records |= {f"recall[{name}]@{source}": METRICS["recall"] for name in self.of_kind}
+        self.delay_name = f"detection_delay@{source}"
         normal = score[judged & ~y]
-        self.trials = {f"false_positive_rate@{source}": normal.size // (
-            memory_rows(normal) if series else 1)}
+        self.quiet = max(1, normal.size // (memory_rows(normal) if series else 1))
+        self.trials = self.matched.event_row.size if series else self.anomalies.size
 
     def _match(self, flags: Flags) -> Match:
         pred = np.zeros(self.y_all.size, dtype=bool)
