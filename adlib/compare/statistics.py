@@ -22,6 +22,8 @@ ONE_LINERS = tuple(name for name in baselines() if name not in CHANCE)
 TRIVIAL = 0.95  # share of the best, from chance on, that a one-liner has to reach
 SOLVED = 0.9  # share of the way from chance to perfect from which on a set counts as solved
 LEVEL = 0.05
+UNIT = ["detector", "dataset", "data"]
+NUMBERS = ("value", "random", "low", "high", "p_chance")
 MANY = 6  # data sets from which on a signed-rank test of one pair can give a p below LEVEL
 
 
@@ -408,9 +410,6 @@ def _by_metric(table: pd.DataFrame) -> str:
 
 
 def _verdict(table: pd.DataFrame, metrics: pd.Series) -> Iterator[str]:
-    if table.empty:
-        yield "Nothing can be ranked: the table has no rows."
-        return
     words, ranking = _words(headline_name(metrics)), rank_detectors(table)
     if ranking.values.empty:
         yield f"Nothing can be ranked: no detector has an {words} on every data set."
@@ -536,30 +535,22 @@ def _listed(names: Iterable[str]) -> str:
 def checked_table(table: pd.DataFrame) -> pd.DataFrame:
     """A table of `compare` with all that its readers need, in a plain index.
 
-    What an earlier release or others' results lack is nan or empty.
+    What an earlier release or others' results lack is nan.
     """
-    instance(table, "table", pd.DataFrame)
     wanted = {"detector", "role", "dataset", "seed", "metric", "value", "status"}
-    if missing := wanted - set(table.columns):
+    if missing := wanted - set(instance(table, "table", pd.DataFrame).columns):
         raise ValueError(f"table must be one of compare, not its summary: it lacks "
                          f"{', '.join(sorted(missing))}")
+    if len(looks := _look_of_rows(table).unique()) > 1:
+        raise ValueError(f"table must hold scores of one look-ahead, got {', '.join(looks)}, which "
+                         f"are never ranked together: give table[table.look_ahead == {looks[0]!r}]")
+    lacking = dict.fromkeys({*NUMBERS, "blocks", "data"} - set(table.columns), np.nan)
+    table = table.assign(**lacking).reset_index(drop=True)
     try:
-        numbers = {name: table[name].astype(np.float64) if name in table else np.nan
-                   for name in ("value", "random", "low", "high", "p_chance")}
+        return table.astype(dict.fromkeys(NUMBERS, np.float64))
     except (TypeError, ValueError) as error:
         raise ValueError("table must hold numbers in value, random, low, high and p_chance: "
                          f"{error}") from None
-    if len(looks := _looks(table)) > 1:
-        raise ValueError(f"table must hold scores of one look-ahead, got {', '.join(looks)}, which "
-                         f"are never ranked together: give table[table.look_ahead == {looks[0]!r}]")
-    texts = {name: table[name].fillna("").astype(str) if name in table else ""
-             for name in ("blocks", "data")}
-    return table.assign(**numbers, **texts).reset_index(drop=True)
-
-
-def _looks(table: pd.DataFrame) -> list[str]:
-    """Kinds of look-ahead in a table."""
-    return list(_look_of_rows(table).unique())
 
 
 def _look_of_rows(table: pd.DataFrame) -> pd.Series:
@@ -571,14 +562,14 @@ def _look_of_rows(table: pd.DataFrame) -> pd.Series:
 
 def look_ahead(table: pd.DataFrame) -> str:
     """That of a table that has passed `checked_table`."""
-    return (_looks(table) or ["causal"])[0]
+    return str(next(iter(_look_of_rows(table)), "causal"))
 
 
 def by_look_ahead(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """A table of `compare` cut into parts that may be ranked, checked."""
-    instance(table, "table", pd.DataFrame)
-    return {look: checked_table(table[_look_of_rows(table) == look])
-            for look in _looks(table) or ["causal"]}
+    looks = _look_of_rows(instance(table, "table", pd.DataFrame))
+    return {look: checked_table(table[looks == look]) for look in looks.unique()} or {
+        "causal": checked_table(table)}
 
 
 def headlines(table: pd.DataFrame) -> pd.Series:
@@ -656,7 +647,7 @@ def _beaten_chance(values: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
     """One-sided p by detector: seeds of the same rows averaged, data sets pooled."""
     from scipy.stats import combine_pvalues
 
-    told = cells.groupby(["detector", "dataset", "data"]).p_chance.agg(_mean_of_all)
+    told = cells.groupby(UNIT, dropna=False).p_chance.agg(_mean_of_all)
     found = told.clip(upper=0.9999).groupby("detector").agg(
         lambda p: combine_pvalues(p, "stouffer").pvalue if p.notna().all() else np.nan)
     if found.isna().all() and len(values) >= MANY:
@@ -689,9 +680,9 @@ def _against(values: pd.DataFrame, roles: pd.Series, cells: pd.DataFrame) -> pd.
 def _units(cells: pd.DataFrame) -> dict[str, dict]:
     """Headline on each data set (anew for each seed that drew another), and without each block."""
     found: dict[str, dict] = {}
-    for (detector, *unit), seeds in cells.groupby(["detector", "dataset", "data"]):
+    for (detector, *unit), seeds in cells.groupby(UNIT, dropna=False):
         without = pd.DataFrame([read(text) for text in seeds.blocks]).mean(skipna=False)
-        found.setdefault(str(detector), {})[tuple(unit)] = (seeds.value.mean(), without.to_numpy())
+        found.setdefault(str(detector), {})[str(unit)] = (seeds.value.mean(), without.to_numpy())
     return found
 
 
