@@ -12,7 +12,9 @@ import math
 import os
 import random
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,38 @@ def setup(seed: int = 0) -> None:
     np.set_printoptions(precision=3, suppress=True, linewidth=100)
     pd.set_option("display.precision", 3, "display.width", 100, "display.max_columns", 20)
     mpl.rc_file(Path(__file__).with_suffix(".mplstyle"), use_default_template=False)
+
+
+@contextmanager
+def said(*already: type[Warning]) -> Iterator[None]:
+    """Print what a block warns of as notes, and end it in one sentence where it raises.
+
+    Parameters
+    ----------
+    *already : type of warning
+        Not printed, because it was said before.
+
+    Raises
+    ------
+    ParameterError
+        For any error that a parameter can cause.
+
+    Examples
+    --------
+    >>> with said():
+    ...     warnings.warn("the last row is incomplete")
+    note: the last row is incomplete
+    """
+    with warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always")
+        for category in already:
+            warnings.simplefilter("ignore", category)
+        try:
+            yield
+        except (OSError, TypeError, ValueError, ImportError) as error:
+            raise ParameterError(" ".join(str(error).split())) from None
+    for text in dict.fromkeys(str(warning.message) for warning in noticed):
+        print("note:", text)
 
 
 def check_parameters(sources: Sequence[str]) -> None:

@@ -265,7 +265,7 @@ class Notebook:
     def __init__(self) -> None:
         notebook = nbformat.read(ROOT / "notebooks" / "05_model_comparison.ipynb", as_version=4)
         cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        end = next(i for i, cell in enumerate(cells) if "load_csv(" in cell.source)
+        end = next(i for i, cell in enumerate(cells) if "load_sets(" in cell.source)
         self._defaults, *self._cells = [
             compile(cell.source, f"05, code cell {i}", "exec")
             for i, cell in enumerate(cells[: end + 1])]

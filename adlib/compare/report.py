@@ -114,7 +114,7 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
     instance(title, "title", str)
     said = _said(table)
-    _check_replaceable(folder)
+    check_folder(folder)
     found = []
     for look, part in parts.items():  # never ranked together
         summary, ranking = summarise(part), rank_detectors(part)
@@ -127,7 +127,7 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     page = template("report.html.j2").render(
         title=title, said=said, sections=sections(found, unlabelled or {}),
         origin=json.dumps(manifest, indent=1, ensure_ascii=False))
-    with replaced_folder(folder, marker=None) as draft:  # _check_replaceable has looked
+    with replaced_folder(folder, marker=None) as draft:  # check_folder has looked
         for name, content in files.items():
             (draft / name).write_bytes(content)
         table.to_csv(draft / "table.csv", index=False)
@@ -294,17 +294,18 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _check_replaceable(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ValueError(f"folder: {folder.name} is a file; give a folder for the report")
-    there = {path.name for path in folder.iterdir()}
+def check_folder(folder: Path, argument: str = "folder") -> None:
+    """Refuse a folder that no report can be written to, or that holds what no report wrote."""
+    home = next(there for there in (folder, *folder.absolute().parents) if there.exists())
+    if not home.is_dir():
+        raise ValueError(f"{argument}: {home.name} is a file; give a folder for the report")
+    if not os.access(home, os.W_OK):
+        raise ValueError(f"{argument}: cannot write to {home.name}; give another folder")
+    there = {path.name for path in folder.iterdir()} if folder.exists() else set()
     try:
         ours = set(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError):
         ours = set()
     if foreign := sorted(there - ours):
-        raise ValueError(f"folder: {folder.name} holds what no report wrote ({foreign[0]} and "
+        raise ValueError(f"{argument}: {folder.name} holds what no report wrote ({foreign[0]} and "
                          f"{len(foreign) - 1} more); give a new folder")
-

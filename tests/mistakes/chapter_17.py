@@ -1,10 +1,10 @@
-"""Mistakes that the checks of chapter 05 must tell from an answer."""
+"""Mistakes that the checks of chapter 17 must tell from an answer."""
 
 import numpy as np
 
-from exercises.chapter_05 import sets_needed, skill_above_chance, split
+from exercises.chapter_17 import sets_needed, skill_above_chance, split
 
-# -- 05.1: three parts that no window joins
+# -- 17.1: three parts that no window joins
 
 
 @split.mistake("no gap")
@@ -53,7 +53,7 @@ def _():
     return parts
 
 
-# -- 05.2: how much of a number is chance
+# -- 17.2: how much of a number is chance
 
 
 @skill_above_chance.mistake("the value itself")
@@ -87,7 +87,7 @@ def _():
     return above_chance
 
 
-# -- 05.3: how many data sets it takes
+# -- 17.3: how many data sets it takes
 
 
 @sets_needed.mistake("one pair, no correction")

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: the comparison of models."""
+"""Exercises of notebook 17: an honest comparison."""
 
 import numpy as np
 from scipy.stats import wilcoxon
@@ -6,10 +6,10 @@ from scipy.stats import wilcoxon
 from adlib import metrics
 from exercises import exercise, require
 
-# -- 05.1: three parts that no window joins
+# -- 17.1: three parts that no window joins
 
 
-@exercise("05.1")
+@exercise("17.1")
 def split(parts):
     """A function parts(n, window): training, calibration and test rows that share no window."""
     require(callable(parts), f"A function parts(n, window) is asked for, got {parts!r}.")
@@ -48,7 +48,7 @@ def _():
     return parts
 
 
-# -- 05.2: how much of a number is chance
+# -- 17.2: how much of a number is chance
 
 
 def scored(share, skill, n=1000):
@@ -58,7 +58,7 @@ def scored(share, skill, n=1000):
     return y, rng.normal(size=n) + skill * y
 
 
-@exercise("05.2")
+@exercise("17.2")
 def skill_above_chance(above_chance):
     """A function above_chance(metric, y, score, rng): 0 for chance, 1 for perfect."""
     require(callable(above_chance), f"A function above_chance(metric, y, score, rng) is asked for, "
@@ -102,7 +102,7 @@ def _():
     return above_chance
 
 
-# -- 05.3: how many data sets it takes
+# -- 17.3: how many data sets it takes
 
 
 def smallest_p(n_sets, n_detectors=10):
@@ -112,7 +112,7 @@ def smallest_p(n_sets, n_detectors=10):
     return min(1.0, pairs * wilcoxon(gains, method="exact").pvalue)
 
 
-@exercise("05.3")
+@exercise("17.3")
 def sets_needed(n):
     """Data sets from which on ten detectors can be told apart at all."""
     require(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 1 <= n <= 1000,
