@@ -190,31 +190,40 @@ def test_an_event_without_a_judged_row_is_left_out(window):
     assert vus(y, y, window, None, judged=judged) == (1.0, 1.0)
 
 
-def test_weights_count_events_too():
-    y, score = np.array([0, 1, 0, 1, 0, 0], bool), np.array([0.0, 1, 0, 0, 0, 0])
-    first, count = ranked(score, np.ones(6, bool), None)
-
-    def pr(*weights):
-        return volumes(y, first[None], count, 0, np.array([weights], float))[1][0]
-
-    assert pr(1, 0, 1, 1, 1, 1) == 1 / 5  # the event that was found is not in this resample
-    assert pr(1, 3, 1, 0, 1, 1) == 1  # nor here the one that was missed
-    # recall of rows 3/4, of events 3/4, at precision 1; then everything, at precision 1/2
-    assert pr(1, 3, 1, 1, 1, 1) == 9 / 16 + 7 / 16 / 2
+def test_without_a_part_its_rows_and_its_event_count_for_nothing():
+    y = np.array([1, 1, 0, 0, 1, 0], dtype=bool)
+    first = ranked(np.array([6.0, 5, 4, 3, 2, 1]), np.ones(6, bool), None)[0]
+    parts = np.array([0, 0, 0, 1, 1, 1])
+    roc, pr = volumes(y, first[None], 6, 0, parts)
+    assert pr.tolist() == [1 / 2, 1.0]  # of 3 2 1 the second; of 6 5 4 the first two
+    assert roc.tolist() == [1 / 2, 1.0]
 
 
-def test_a_batch_is_its_members_and_weights_are_copies():
+@pytest.mark.parametrize("seed", range(5))
+def test_without_parts_is_as_if_their_rows_were_not_judged(seed):
+    rng = np.random.default_rng(seed)
+    y = _labels(rng, 400, 5).astype(bool)
+    score, everywhere = rng.normal(size=y.size) + y, np.ones(y.size, bool)
+    cuts = np.flatnonzero(~y[1:] & ~y[:-1])
+    cuts = np.sort(rng.choice(cuts, 3, replace=False))
+    parts = np.searchsorted(cuts, np.arange(y.size), side="left")
+    window = 20 + seed
+    first, count = ranked(score, everywhere, None)
+    found = np.array(volumes(y, first[None], count, window, parts))
+    for part in range(4):
+        if (y & (parts != part)).any():
+            judged = parts != part
+            assert found[:, part] == pytest.approx(vus(y, score, window, None, judged=judged))
+
+
+def test_a_batch_is_its_members():
     rng = np.random.default_rng(0)
     y = _labels(rng, 300, 4).astype(bool)
     scores = rng.normal(size=(6, 300))
     firsts = [ranked(s, np.ones(300, bool), 50)[0] for s in scores]
-    together = volumes(y, np.stack(firsts), 50, 30)
+    together = np.array(volumes(y, np.stack(firsts), 50, 30))
     for i, first in enumerate(firsts):
-        alone = volumes(y, first[None], 50, 30)
-        assert (together[0][i], together[1][i]) == (alone[0][0], alone[1][0])
-    twice = volumes(y, firsts[0][None], 50, 30, weights=np.full((1, 300), 2.0))
-    once = volumes(y, firsts[0][None], 50, 30)
-    assert np.allclose(twice, once)
+        assert together[:, [i]] == pytest.approx(np.array(volumes(y, first[None], 50, 30)))
 
 
 def test_undefined_and_refused():

@@ -204,8 +204,10 @@ def _limits(name: str, value: Values, shuffled: list[Values], without: list[Valu
     left = np.array([values[name] for values in without])
     seen = np.concatenate([[value[name]], left, _finite(shuffled, name)])
     scale = "any" if seen.min() < 0 else "positive" if seen.max() > 1 else "unit"
-    low, high = limits(value[name], left, trials=rows.trials, scale=scale)
-    if "false_positive" not in name or np.isnan(low):
+    quiet = "false_positive" in name
+    trials = rows.quiet if quiet else rows.trials
+    low, high = limits(value[name], left, trials=trials, scale=scale)
+    if not quiet or np.isnan(low):
         return low, high
     exact = share_interval(value[name], rows.quiet)  # excursions of a smooth score are rare
     return min(low, exact[0]), max(high, exact[1])
