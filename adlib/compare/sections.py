@@ -213,7 +213,7 @@ def at_the_threshold(found: Findings) -> Blocks:
         names["false_positive_rate@calibration"] = "share of test rows flagged"
     if (event := "event_recall@calibration") in shown:
         lines = wide[wide.metric == event].set_index("detector")
-        shown.insert(shown.columns.get_loc(event) + 1, "by chance", lines.random)
+        shown.insert([*shown].index(event) + 1, "by chance", lines.random)
     yield table(shown.rename(columns=names), (
         "Means over sets and seeds, at the threshold from the calibration rows; by chance: the "
         "event recall of the same alarms at other times; alarms per day and delays (rows) of sets "
