@@ -184,11 +184,11 @@ class ForeignStream(Foreign, OnlineDetector):
             return
         for name, column in zip(self._keys(X.shape[1]), X.T, strict=True):
             low, high = limits[name]
-            if (out := float(np.mean((column < low) | (column > high)))) > 0.05:
+            if np.mean((column < low) | (column > high)) > 0.05:
                 warnings.warn(
                     f"{type(self.model_).__name__} takes column {name!r} to lie in [{low:g}, "
-                    f"{high:g}], and {out:.0%} of it does not: put a MinMaxScaler of River before "
-                    f"it, or give it limits", stacklevel=2)
+                    f"{high:g}], and it does not: put a MinMaxScaler of River before it, or give "
+                    f"it limits", stacklevel=2)
                 return
 
     def _keys(self, n: int) -> Any:

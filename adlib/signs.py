@@ -118,7 +118,8 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
                         f"(LocalOutlierFactor needs novelty=True)")
     raise TypeError(f"{name} is of no library whose sign is known: say which end of its "
                     f"{there[0]} is anomalous, as anomaly_score(model, X, sign='high') or "
-                    f"adlib.foreign.wrap(model, sign='high'), or 'low'")
+                    f"adlib.foreign.wrap(model, sign='high'), or 'low'; one of yours may call it "
+                    f"anomaly_score, and is then high")
 
 
 def _may_be_a_class(model: Any) -> bool:

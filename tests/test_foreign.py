@@ -4,6 +4,10 @@ Each stand-in scores by the distance from the training mean. Those of series giv
 over all windows that hold it, as aeon, dtaianomaly and PyOD do.
 """
 
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -14,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from adlib import anomaly_score, hindsight_score, load, save
 from adlib.compare import compare
+from adlib.compare.models import named_detectors
 from adlib.datasets import Dataset
 from adlib.detectors import KNN, Ensemble
 from adlib.foreign import wrap
@@ -264,3 +269,89 @@ def test_what_can_be_saved(X, tmp_path):
         save(wrap(PyOD()).fit(X), tmp_path / "pyod")
     with pytest.raises(TypeError, match=r"cannot save model\.model: River is not a number"):
         save(wrap(River()).fit(X), tmp_path / "river")
+
+
+OWN = """
+import numpy as np
+from neighbour import SCALE
+from adlib import Detector
+
+class Far(Detector):
+    def __init__(self, *, power=1.0, **base):
+        super().__init__(**base)
+        self.power = power
+
+    def _fit(self, X):
+        self.mean_ = X.mean(axis=0)
+
+    def _score(self, X):
+        return SCALE * np.abs(X - self.mean_).sum(axis=1) ** self.power
+
+class Needs(Far):
+    def __init__(self, given):
+        super().__init__()
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "neighbour.py").write_text("SCALE = 2.0")
+    (tmp_path / "my.own.py").write_text(OWN)
+    yield tmp_path / "my.own.py"
+    sys.modules.pop("neighbour", None)
+
+
+def test_a_class_in_a_file(file, data, X):
+    folder = file.parent / "cells"
+    names = [f"{file}:Far(power=2.0)", "sklearn.ensemble:IsolationForest(n_estimators=5)"]
+    how = {"metrics": "roc_auc", "baselines": False, "n_random": 0, "progress": False}
+    table = compare(names, data, [0], time_limit=60, results_dir=folder, **how)
+    assert table.detector.tolist() == ["my.own.py:Far(power=2.0)", names[1]]
+    assert table.status.tolist() == ["ok", "ok"], table.reason.tolist()
+    before = set(folder.iterdir())
+    compare(names, data, [0], results_dir=folder, **how)
+    assert set(folder.iterdir()) == before
+    file.write_text(OWN.replace("np.abs", "np.square"))
+    compare(names, data, [0], results_dir=folder, **how)
+    assert len(set(folder.iterdir()) - before) == 1  # the other one did not change
+
+
+def test_a_class_in_a_file_in_another_process(file, X):
+    (model,) = named_detectors("my.own.py:Far").values()
+    saved = file.parent / "model.pickle"
+    saved.write_bytes(pickle.dumps(model.fit(X)))
+    code = ("import pickle, sys, adlib.imports\n"
+            "print(type(pickle.load(open(sys.argv[1], 'rb'))).__name__)")
+
+    def said():
+        done = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    assert said() == "Far\n"
+    file.write_text(OWN + "# edited")
+    assert "my.own.py was changed since its class was named" in said()
+    again = load(save(model, file.parent / "saved"), classes=[type(model)])
+    assert (again.anomaly_score(X) == model.anomaly_score(X)).all()
+    with pytest.raises(ValueError, match=r"needs the class 'Far' of file:.*classes=\[Far\]"):
+        load(file.parent / "saved")
+    settings = DetectorConfig(detector="my.own.py:Far", parameters={"power": 2.0})
+    assert settings.build(0).power == 2.0
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("my.own.py:Fa", "my.own.py has no class 'Fa', did you mean 'Far'"),
+    ("none.py:Far", "'none.py:Far' cannot be imported: FileNotFoundError.*none.py"),
+    ("nowhere.at:Far", "'nowhere.at:Far' cannot be imported: ModuleNotFoundError"),
+    ("my.own.py:Far(powr=1)", r"'my.own.py:Far\(powr=1\)' cannot be made: .*'powr'"),
+    ("my.own.py:Needs", "cannot be made: .* missing 1 required positional argument: 'given'"),
+    ("broken.py:Far", "'broken.py:Far' cannot be imported: ZeroDivisionError.*line 2 of broken.py"),
+    ("wrong.py:Far", "'wrong.py:Far' cannot be imported: SyntaxError"),
+    ("json:dumps", "json has no class 'dumps'"),
+    ("collections:OrderedDict", "a detector needs a fit method"),
+])
+def test_a_class_that_cannot_be_had(name, said, file):
+    (file.parent / "broken.py").write_text("x = 1\n1 / 0\n")
+    (file.parent / "wrong.py").write_text("class Far(:\n")
+    with pytest.raises(ValueError, match=said):
+        named_detectors(name)

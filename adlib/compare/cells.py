@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, singledispatch
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ import joblib
 import numpy as np
 
 from adlib.files import replaced_file
+from adlib.signs import family
 
 from .protocol import CellScores
 from .provenance import code_behind
@@ -172,6 +174,8 @@ def _described(value: Any) -> Any:
         except (pickle.PicklingError, TypeError, AttributeError, NotImplementedError):
             return uuid.uuid4().hex
     state = value.get_params(deep=False) if own else vars(value)
+    if not own and family(value) == "river":  # whose generator differs where no seed is given
+        state = {name: getattr(value, name, None) for name in signature(cls).parameters}
     return {"class": _name(cls), "code": _code(cls),
             "parameters": {str(k): _described(state[k]) for k in sorted(state, key=str)}}
 

@@ -61,7 +61,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         "EllipticEnvelope", "OneClassSVM", "LocalOutlierFactor"; the last two behind a
         StandardScaler, and trained on 20,000 rows at most, drawn at random, for their time grows
         with the square: ``reason`` says so), with parameters if you like ("KNN(window=10)");
-        classes; and instances of anything that `adlib.anomaly_score` serves, Pipelines included.
+        "package.module:Class" and "file.py:Class" of yours or another library's, likewise;
+        classes; and instances of anything that `adlib.anomaly_score` serves, Pipelines included
+        (`adlib.foreign.wrap` tells the sign of what it does not know).
         Instances are cloned, never touched.
     datasets : Dataset, callable or iterable of these
         With different names. A callable gets each seed and returns a Dataset, the same name every

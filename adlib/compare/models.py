@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -47,7 +48,7 @@ def named_detectors(detectors: Any) -> dict[str, Any]:
         return {detectors[0]: build(detectors[1])}
     if not isinstance(detectors, (list, tuple, set)):
         model = build(detectors)
-        return {detectors if isinstance(detectors, str) else _label(model): model}
+        return {_shown(detectors) if isinstance(detectors, str) else _label(model): model}
     models: dict[str, Any] = {}
     for one in detectors:
         named = named_detectors(one)
@@ -58,11 +59,17 @@ def named_detectors(detectors: Any) -> dict[str, Any]:
     return models
 
 
+def _shown(text: str) -> str:
+    """A name without the folders of its file."""
+    return re.sub(r"^.*[/\\](?=[^/\\]+\.py:)", "", text)
+
+
 def build(detector: Any) -> Any:
     """An unfitted instance of what a text, a class or an instance names."""
-    if isinstance(detector, str):
-        return detector if detector in ALWAYS or detector == ORACLE else _by_name(detector)
-    model = detector() if isinstance(detector, type) else detector
+    if isinstance(detector, str) and (detector in ALWAYS or detector == ORACLE):
+        return detector
+    model = (_by_name(detector) if isinstance(detector, str) else
+             detector() if isinstance(detector, type) else detector)
     try:
         wrapped = wrap(model)
     except TypeError as error:
@@ -81,26 +88,36 @@ def _by_name(text: str) -> Any:
             from sklearn.preprocessing import StandardScaler
 
             model = make_pipeline(StandardScaler(), model)
-    else:
-        try:
-            model = find_detector(name)()
-        except ValueError:
-            known = sorted(SKLEARN | all_detectors() | baselines())
-            near = [other for other in known if other.lower() == name.lower()]
-            hint = f", did you mean {near[0]!r}?" if near else ";"
-            raise ValueError(f"unknown detector {text!r}{hint} there are {known}") from None
-    core(model).set_params(**parameters)
-    return model
+        core(model).set_params(**parameters)
+        return model
+    try:
+        cls = find_detector(name)
+    except ValueError:
+        if ":" in name:
+            raise
+        known = sorted(SKLEARN | all_detectors() | baselines())
+        near = [other for other in known if other.lower() == name.lower()]
+        hint = f", did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"unknown detector {text!r}{hint} there are {known}, or "
+                         f"'package.module:Class' and 'file.py:Class' of yours") from None
+    if ":" not in name:
+        return cls().set_params(**parameters)
+    try:
+        return cls(**parameters)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{text!r} cannot be made: {error}") from None
 
 
 def _parsed(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and parameters of "KNN" or "KNN(window=10)", with literals for values."""
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-            return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
-        pass  # not of that form: the whole text is then an unknown name
+    """Name and parameters of "KNN", "KNN(window=10)" or "file.py:KNN()"; values are literals."""
+    form = r"((?:.+\.py|[\w.]+):)?([A-Za-z_]\w*)(\(.*\))?"
+    if found := re.fullmatch(form, text.strip(), re.DOTALL):
+        place, name, arguments = found.groups()
+        with suppress(SyntaxError, ValueError):  # not of that form: an unknown name
+            call = ast.parse(f"{name}{arguments or '()'}", mode="eval").body
+            if isinstance(call, ast.Call) and not call.args:
+                return f"{place or ''}{name}", {
+                    str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     return text, {}
 
 

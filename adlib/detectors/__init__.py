@@ -17,6 +17,7 @@ from typing import Any
 
 from adlib.arguments import MissingExtra, require_extra
 from adlib.base import Detector
+from adlib.imports import class_at
 
 # Class names are read from the files, which are imported when a class is asked for.
 _SOURCE = {name: path.stem for path in sorted(Path(__file__).parent.glob("*.py"))
@@ -44,13 +45,14 @@ def _find(module: str) -> dict[str, type[Detector]]:
             and cls.__module__ == f"{__name__}.{module}" and not cls.__abstractmethods__}
 
 
-def find_detector(name: str) -> type[Detector]:
+def find_detector(name: str) -> type:
     """One detector or baseline by its name; no other detector is imported.
 
     Parameters
     ----------
     name : str
-        Name of the class.
+        Name of a class of adlib; "package.module:Class" or "file.py:Class" of any other, yours or
+        another library's.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def find_detector(name: str) -> type[Detector]:
     Raises
     ------
     ValueError
-        When adlib has no detector of this name.
+        When there is no detector of this name.
     ImportError
         When it needs a library that is not installed.
 
@@ -71,6 +73,8 @@ def find_detector(name: str) -> type[Detector]:
     Traceback (most recent call last):
     ValueError: unknown detector 'Knn', did you mean 'KNN'?
     """
+    if ":" in name:
+        return class_at(name)
     found = _find(_SOURCE[name]) if name in _SOURCE else {}
     if name not in found:
         known = {other.lower(): other for other in _SOURCE.keys() - _INTERNAL}

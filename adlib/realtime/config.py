@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -40,8 +39,8 @@ __all__ = ["AlertConfig", "ConfigError", "DeepConfig", "DetectorConfig", "Engine
            "ReadingConfig", "StatConfig", "find_class"]
 
 
-def find_class(name: str) -> type[BaseEstimator]:
-    """A detector class by name, or anywhere as ``"module:Class"``.
+def find_class(name: str) -> type:
+    """A detector class by name, or anywhere: ``"package.module:Class"``, ``"file.py:Class"``.
 
     Raises
     ------
@@ -53,20 +52,18 @@ def find_class(name: str) -> type[BaseEstimator]:
     >>> find_class("KNN").__name__, find_class("sklearn.svm:OneClassSVM").__name__
     ('KNN', 'OneClassSVM')
     """
-    module, _, attribute = name.rpartition(":")
-    own = not module and name not in _CLASSICAL
-    if own and name not in detectors.__all__:
+    if name in _CLASSICAL:
+        name = f"{_CLASSICAL[name]}:{name}"
+    elif ":" not in name and name not in detectors.__all__:
         raise ValueError(f"unknown detector {name!r}"
                          f"{nearest(name, [*detectors.__all__, *_CLASSICAL])}; name one of "
-                         f"adlib's or 'module:Class'")
+                         f"adlib's, 'package.module:Class' or 'file.py:Class'")
     try:
-        found = (detectors.find_detector(name) if own else
-                 getattr(import_module(module or _CLASSICAL[name]), attribute))
-    except (ImportError, AttributeError, TypeError) as error:
+        return detectors.find_detector(name)
+    except ImportError as error:
         raise ValueError(f"detector {name!r} cannot be imported: {error}") from None
-    if not isinstance(found, type):
-        raise ValueError(f"detector {name!r} is no estimator class")
-    return found
+    except ValueError as error:
+        raise ValueError(f"detector {error}") from None
 
 
 def _check_parameters(name: str, given: Iterable[str], own: Iterable[str] = ()) -> None:
@@ -83,7 +80,8 @@ class DetectorConfig(Settings):
     Members run without ``smoothing``: an engine judges the highest score of a window.
     """
 
-    detector: str = Field(description="One of adlib's, or 'module:Class'.")
+    detector: str = Field(description="One of adlib's, 'package.module:Class' or "
+                          "'file.py:Class'.")
     parameters: dict[str, Any] = {}
     weight: float = Field(1.0, ge=0, description="In the combination, relative to the others.")
     sign: Literal["high", "low"] | None = Field(
