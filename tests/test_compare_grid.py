@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -18,12 +20,14 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from adlib.base import Detector
-from adlib.compare import cells, compare, grid, provenance, score_cell, workers
+from adlib.compare import cells, compare, grid, progress, provenance, score_cell, workers
 from adlib.compare.cells import described
 from adlib.compare.models import ignores_seed, named_detectors
+from adlib.compare.progress import Progress
 from adlib.datasets import Dataset, make_sine
 from adlib.detectors import KNN, AutoEncoder, MaxAbsZ, RollingZScore
 
+LINUX = sys.platform.startswith("linux")  # where a process tells what it holds
 MEASURED = ["fit_s", "score_s", "peak_memory_mib"]  # all that may differ between two runs
 
 
@@ -64,9 +68,25 @@ class Dies(Counted):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Unlucky(Counted):
+    def _fit(self, X):
+        if os.environ["LUCK"] == "bad":
+            raise OSError("no luck")
+        super()._fit(X)
+
+
 class OutOfMemory(Counted):
     def _fit(self, X):
         raise MemoryError("cannot hold it")
+
+
+class Glutton(Counted):
+    """Holds 1 GiB, or what it gets until it is ended."""
+
+    def _fit(self, X):
+        held = np.ones(1 << 27)
+        time.sleep(30)
+        del held
 
 
 class Hungry(Counted):
@@ -287,14 +307,6 @@ def test_scores_come_with_the_table_and_are_kept_beside_its_cells(tmp_path, log)
     np.testing.assert_array_equal(again["a", "data", 1].test, alone.test)
 
 
-@pytest.mark.parametrize("how", [{"n_jobs": 2}, {"time_limit": 9}], ids=["processes", "limited"])
-def test_scores_come_from_other_processes(how):
-    _, here = quick({"a": Counted(), "z": MaxAbsZ()}, return_scores=True)
-    _, there = quick({"a": Counted(), "z": MaxAbsZ()}, return_scores=True, **how)
-    assert here.keys() == there.keys()
-    assert all(np.array_equal(here[key].test, there[key].test) for key in here)
-
-
 def test_ctrl_c_stops_the_run_and_keeps_finished_cells(tmp_path, log):
     model = {"a": Interrupted(log=str(log))}
     with pytest.raises(KeyboardInterrupt):
@@ -490,7 +502,10 @@ def test_large_data_reach_other_processes_unchanged():
     data = make_data(n=40_000)  # above 1 MB arrays travel as files that all processes map
     data = Dataset("large", np.hstack([data.X, data.X[:, ::-1] ** 2]), data.y)
     models = ["MaxAbsZ", "MaxAbsZ(window=4)", "RollingZScore", "PCAReconstruction"]
-    same(quick(models, data, [0], n_jobs=2), quick(models, data, [0]))
+    there, scores = quick(models, data, [0], n_jobs=2, return_scores=True)
+    here, ours = quick(models, data, [0], return_scores=True)
+    same(there, here)
+    assert all(np.array_equal(ours[key].test, scores[key].test) for key in ours)
 
 
 # --- columns ------------------------------------------------------------------------------------
@@ -522,28 +537,35 @@ def test_peak_memory_is_blank_where_it_cannot_be_told(monkeypatch):
 
 def test_what_takes_too_long_or_dies_is_a_row_and_the_rest_is_as_without_limit():
     models = {"fine": Counted(), "hungry": Hungry(), "endless": Endless(), "dies": Dies(),
-              "memory": OutOfMemory()}
-    table = quick(models, seeds=[0], time_limit=5, n_jobs=2)
+              "memory": OutOfMemory()} | ({"glutton": Glutton()} if LINUX else {})
+    table, scores = quick(models, seeds=[0], time_limit=5, n_jobs=2, return_scores=True,
+                          memory_limit="0.5 GiB" if LINUX else None)
     lines = table.drop_duplicates("detector").set_index("detector")
     assert lines.status.to_dict() == {
-        "fine": "ok", "hungry": "ok", "endless": "timed out", "dies": "failed", "memory": "failed",
-    }  # fmt: skip
+        "fine": "ok", "hungry": "ok", "endless": "timed out", "dies": "failed",
+        "memory": "out of memory",
+    } | ({"glutton": "out of memory"} if LINUX else {})  # fmt: skip
     assert lines.peak_memory_mib["hungry"] > 60 or not sys.platform.startswith("linux")
     assert lines.reason["endless"] == "fit and score took longer than 5 s"
     assert "SIGKILL" in lines.reason["dies"]
+    if LINUX:
+        assert lines.reason["glutton"] == "fit and score took more than 512 MiB"
     assert lines.reason["memory"] == "MemoryError: cannot hold it"
     assert table[table.detector == "endless"].value.isna().all()
     rest = {name: models[name] for name in ("fine", "hungry", "memory")}
     limited = table[table.detector.isin(rest)].reset_index(drop=True)
-    same(limited, quick(rest, seeds=[0]))
+    alone, here = quick(rest, seeds=[0], return_scores=True)
+    same(limited, alone)
+    assert scores.keys() == here.keys()
+    np.testing.assert_array_equal(*(found["fine", "data", 0].test for found in (scores, here)))
 
 
 def test_a_longer_limit_is_another_try(tmp_path, monkeypatch):
     run, limits = grid.run, []
 
-    def noted(tasks, time_limit, **kwargs):
-        limits.extend([time_limit] if tasks else [])
-        return run(tasks, time_limit=time_limit, **kwargs)
+    def noted(tasks, **kwargs):
+        limits.extend([kwargs["limits"].time_limit] if tasks else [])
+        return run(tasks, **kwargs)
 
     monkeypatch.setattr(grid, "run", noted)
     for limit in (0.4, 0.4, 0.3, 0.6):
@@ -552,10 +574,85 @@ def test_a_longer_limit_is_another_try(tmp_path, monkeypatch):
     assert limits == [0.4, 0.6]
 
 
-@pytest.mark.parametrize("limit", [0, -1, "1", True, np.nan])
-def test_odd_limits_are_refused(limit):
-    with pytest.raises(ValueError, match="time_limit must be a number above 0"):
-        quick(MaxAbsZ, time_limit=limit)
+LIMITS = {"time_limit": [0, -1, "1", True, np.nan],
+          "memory_limit": [0, "much", "-1 GiB", "2 GB/s", True, np.inf, "0 MiB"]}
+
+
+@pytest.mark.parametrize(
+    "name, limit", [(name, limit) for name in LIMITS for limit in LIMITS[name]])
+def test_odd_limits_are_refused(name, limit):
+    with pytest.raises(ValueError, match=f"{name} must be a number"):
+        quick(MaxAbsZ, **{name: limit})
+
+
+def test_failed_cells_are_tried_again_where_told(tmp_path, log, monkeypatch):
+    models = {"fine": Counted(log=str(log)), "unlucky": Unlucky(log=str(log))}
+    call = {"seeds": [0], "results_dir": tmp_path / "cells"}
+    monkeypatch.setenv("LUCK", "bad")
+    assert set(quick(models, **call).status) == {"ok", "failed"}
+    monkeypatch.setenv("LUCK", "good")
+    assert set(quick(models, **call).status) == {"ok", "failed"} and fits(log) == 1
+    assert set(quick(models, retry_failed=True, **call).status) == {"ok"} and fits(log) == 2
+    assert set(quick(models, **call).status) == {"ok"} and fits(log) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_first_fit(tmp_path, log,
+                                                                           monkeypatch):
+    monkeypatch.setattr(grid.os, "access", lambda *how: False)
+    with pytest.raises(PermissionError, match="results_dir cannot be written to"):
+        quick({"a": Counted(log=str(log))}, results_dir=tmp_path / "cells")
+    assert fits(log) == 0
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then_says_how_far_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.001)
+    quick(Counted(), seeds=range(4), progress=True)
+    said = capsys.readouterr()
+    lines = said.err.splitlines()
+    assert lines and not said.out
+    assert all(re.fullmatch(r"compare: \d of 4 cells(, about \d+ s left)?", x) for x in lines)
+    quick(Counted(), seeds=range(4))
+    assert capsys.readouterr().err == ""
+
+
+def test_the_time_left_counts_what_this_run_has_done():
+    shown = Progress(10, 6, shown=True)
+    assert shown.line(60) == "compare: 6 of 10 cells"
+    shown.update(1)
+    assert shown.line(60) == "compare: 7 of 10 cells, about 3 minutes left"
+
+
+def test_a_seed_that_is_replaced_is_said():
+    models = {"own": Counted(random_state=7), "none": Counted(), "z": MaxAbsZ()}
+    with pytest.warns(UserWarning, match=r"random_state gives way to seeds=\[0, 1\] in .*own.*7"):
+        table = quick(models)
+    said = table.drop_duplicates("detector").set_index("detector").parameters
+    assert "random_state=7 is replaced by the seed" in said["own"]
+    assert not said[["none", "z"]].str.contains("random_state").any()
+    with warnings.catch_warnings(action="error"):
+        quick(models, seeds=[7])
+
+
+# --- the ceiling --------------------------------------------------------------------------------
+
+
+def test_a_ceiling_knows_the_labels_of_the_training_rows(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 3)), np.arange(600) % 10 == 0
+    X[y, 1] = 0.3 * X[y, 1]  # inliers of a narrow band: no outlier, but learnt from labels
+    X[y, 0] += 2
+    sets = [Dataset("both", X, y), Dataset("one", X, y & (np.arange(600) > 240))]
+    table = quick("MaxAbsZ", sets, supervised=True, metrics="roc_auc", results_dir=tmp_path)
+    ceiling = table[table.role == "supervised"]
+    assert set(ceiling.detector) == {"Supervised"} and set(ceiling.dataset) == {"both"}
+    assert ceiling.status.eq("ok").all() and ceiling.value.nunique() == 2  # seeds differ
+    assert ceiling.value.mean() > 0.85 > table[table.role == "detector"].value.mean()
+    assert "supervised" not in set(quick("MaxAbsZ", sets, metrics="roc_auc").role)
+    with pytest.raises(ValueError, match="Supervised.* names of baselines"):
+        quick({"Supervised": MaxAbsZ()}, sets, supervised=True)
 
 
 # --- labels -------------------------------------------------------------------------------------
@@ -570,5 +667,5 @@ def test_shuffled_labels_are_chance(tmp_path):
         return Dataset("shuffled", X, np.random.default_rng(seed).permutation(y))
 
     table = quick(["KNN", "IsolationForest", RollingZScore(window=50)], shuffled, range(5),
-                  metrics="roc_auc", n_bootstrap=0)
+                  metrics="roc_auc", intervals=False)
     assert table.groupby("detector").value.mean().between(0.45, 0.55).all()

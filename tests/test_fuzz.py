@@ -657,7 +657,7 @@ def comparing():
 
     def cells(result, args):
         assert isinstance(result, pd.DataFrame) and len(result)
-        assert set(result.status) <= {"ok", "failed", "timed out"}
+        assert set(result.status) <= {"ok", "failed", "timed out", "out of memory"}
     yield Target("compare", lambda detectors, datasets, seeds, metrics, alpha, **k: c.compare(
         detectors, datasets, seeds, metrics=metrics, alpha=alpha, baselines=False, progress=False,
         **k), {
@@ -671,7 +671,8 @@ def comparing():
     (folder / "file").write_text("x")
     where = fixed(lambda r: Path(tempfile.mkdtemp(dir=folder)), file=folder / "file")
     for name, kind in (("n_jobs", switch(1)), ("time_limit", choice(None)), ("results_dir", where),
-                       ("scheduler", choice(None)), ("delay", choice(None, 3, "hindsight"))):
+                       ("scheduler", choice(None)), ("memory_limit", choice(None)),
+                       ("delay", choice(None, 3, "hindsight"))):
         yield Target(f"compare.{name}", lambda value, name=name: c.compare(
             "MaxAbsZ", data, [0], metrics=["roc_auc"], baselines=False, progress=False, n_random=0,
             n_bootstrap=0, **{name: value}), {"value": kind}, cells, says=(name,),

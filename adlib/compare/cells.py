@@ -28,7 +28,7 @@ from .provenance import code_behind
 
 __all__ = ["Store", "code_version", "described"]
 
-STATUSES = ("ok", "failed", "timed out")
+STATUSES = ("ok", "failed", "timed out", "out of memory")
 METRIC = ("value", "random", "above_chance", "low", "high", "p_chance")
 FACTS = ("status", "reason", "threshold", "n_calibrate", "n_test", "fit_s", "score_s",
          "peak_memory_mib")
@@ -118,7 +118,8 @@ def _read_scores(path: Path, outcome: dict[str, Any]) -> CellScores:
 
 def _checked(outcome: Any) -> dict[str, Any]:
     """Hold what was read to the form that `write` gives it."""
-    numbers = [outcome[name] for name in FACTS[2:]] + [outcome.get("time_limit", 0)]
+    numbers = [outcome[name] for name in FACTS[2:]]
+    numbers += [outcome.get(name, 0) for name in ("time_limit", "memory_limit")]
     texts = [outcome["reason"]]
     for metric in outcome["metrics"].values():
         numbers += [metric[name] for name in METRIC]

@@ -1,13 +1,13 @@
 """The grid of a comparison: every detector on every data set with every seed, judged alike."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from adlib.arguments import listed, one_of, switch, whole
 from adlib.arguments import path as as_path
@@ -24,14 +24,18 @@ from .cells import FACTS, METRIC, Store, code_version, described
 from .models import (
     ORACLE,
     SMOOTHED,
+    SUPERVISED,
+    Supervised,
     baseline_detectors,
     ignores_seed,
     named_detectors,
+    own_seeds,
     parameters_of,
     untrained_copies,
 )
+from .progress import Progress
 from .protocol import CellScores, cell_cost, look_ahead, metric_names, purge_gap
-from .workers import Task, check_time_limit, run
+from .workers import Limits, Task, checked_limits, run
 
 __all__ = ["compare"]
 
@@ -47,9 +51,9 @@ class _Cell(NamedTuple):
 def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Iterable,
             seeds: Iterable[int] = (0, 1, 2), *, metrics: Any = None,
             alpha: float = 0.05, delay: int | str | None = None, missing: str = "error",
-            baselines: bool = True,
-            n_jobs: int = 1,
-            results_dir: str | os.PathLike | None = None, time_limit: float | None = None,
+            baselines: bool = True, supervised: bool = False, n_jobs: int = 1,
+            results_dir: str | os.PathLike | None = None, retry_failed: bool = False,
+            time_limit: float | None = None, memory_limit: float | str | None = None,
             scheduler: Any = None, n_random: int = 20, intervals: bool = True,
             return_scores: bool = False, progress: bool = True) -> Any:
     """Judge detectors on data sets over seeds; one tidy row per metric of each cell.
@@ -70,7 +74,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         time: a generator, drawn anew with every seed, so that the spread over seeds holds the luck
         of the data too.
     seeds : iterable of int
-        Each is given as ``random_state`` wherever a detector has one. A detector of adlib or
+        Each is given as ``random_state`` wherever a detector has one, also in place of one that it
+        was built with: a warning and the column ``parameters`` say so. A detector of adlib or
         scikit-learn without any is fitted once for all seeds that share the data.
     metrics : str, Metric or list of these, optional
         Names (`adlib.metrics.all_metrics`), with or without what follows the ``@``, and
@@ -98,6 +103,10 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         always-anomalous, always-normal, and on rows in order `SquaredZ` and `SquaredDifference`
         smoothed over half a usual period; an untrained copy of each network among the detectors
         ("LSTM untrained"), and the oracle of generated data.
+    supervised : bool
+        Add a row that knows more than a detector may: a random forest fitted with the labels of the
+        training rows, on each set where these hold both classes. It is a ceiling, of a role of its
+        own, and never ranked.
     n_jobs : int
         Cells run at the same time, in processes (joblib); -1 = all cores. Times in the table then
         suffer.
@@ -107,13 +116,18 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         code, parameters), data, seed, protocol and the sources behind every cell are as they were:
         an edited detector of adlib makes its own cells anew and those of detectors that import it,
         a new one none, an edited metric or base class all. Files that are torn or of something
-        else are passed over. Failed cells are kept as well: delete their
-        files, or the folder, to try again. One that ran out of time is tried again under a longer
-        limit.
+        else are passed over. Failed cells are kept as well, until `retry_failed`. One that ran
+        into a limit is tried again under a higher one.
+    retry_failed : bool
+        Try cells of `results_dir` again that are not "ok".
     time_limit : float, optional
         Seconds that fit and score of a cell may take; cells then run in processes of their own that
         the system ends on time, so that one which crashes or runs out of memory is a row too. Needs
         a POSIX system.
+    memory_limit : float or str, optional
+        By how much the process of a cell may grow, its data included, in MiB or as "2 GiB"; one
+        that outgrows it is ended, and is a row. Needs Linux. What a cell's own child processes hold
+        does not count.
     scheduler : distributed.Client or str, optional
         Dask client, or address of a scheduler, to run the cells on (``pip install 'adlib[dask]'``);
         `n_jobs` then means nothing. A worker runs one cell at a time however many threads it has,
@@ -128,7 +142,8 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         Give the scores too, so that nothing has to be fitted again for a curve or a picture. With
         `results_dir` they are kept beside their cells, and a cell without them is computed anew.
     progress : bool
-        Progress bar, where there is a terminal to show it.
+        Progress bar where there is a terminal to show it; elsewhere (a log, a notebook, papermill)
+        a line now and then once half a minute has passed.
 
     Returns
     -------
@@ -136,12 +151,12 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         The dict holds the `adlib.compare.CellScores` (calibration scores, test scores and their
         rows, threshold) of each cell that is "ok", by (detector, dataset, seed).
 
-        Columns ``detector, role`` ("detector", "baseline", "oracle"), ``dataset, seed, metric,
-        value, random`` (what a score that knows nothing gets), ``above_chance`` (0 for chance, 1
-        for perfect), ``low, high`` (95 % over test rows), ``p_chance`` and ``blocks`` (as in
-        `adlib.metrics.report`), ``data`` (12 digits of the fingerprint: equal where seeds shared
-        the rows),
-        ``status`` ("ok", "failed", "timed out"), ``reason`` (of the failure, or warnings),
+        Columns ``detector, role`` ("detector", "baseline", "oracle", "supervised"),
+        ``dataset, seed, metric, value, random`` (what a score that knows nothing gets),
+        ``above_chance`` (0 for chance, 1 for perfect), ``low, high`` (95 % over test rows),
+        ``p_chance`` and ``blocks`` (as in `adlib.metrics.report`), ``data`` (12 digits of the
+        fingerprint: equal where seeds shared the rows), ``status`` ("ok", "failed", "timed out",
+        "out of memory"), ``reason`` (of the failure, or warnings),
         ``threshold, n_calibrate, n_test, fit_s, score_s`` (seconds), ``peak_memory_mib``,
         ``online`` ("yes" where the detector learns from each row it has scored, "frozen" where it
         could but the rows have no order), ``look_ahead`` ("causal", "delay of 20 rows" or
@@ -187,11 +202,11 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     [['IsolationForest', 'shift', 'roc_auc', 'ok']]
     """
     check_alpha(alpha)
-    check_time_limit(time_limit)
+    limits = checked_limits(time_limit, memory_limit)
     _check_jobs(n_jobs)
     n_random, intervals = whole(n_random, "n_random", 0), switch(intervals, "intervals")
     asked, own = (None, []) if metrics is None else chosen(metrics)
-    models, roles = _roster(detectors, baselines)
+    models, roles = _roster(detectors, baselines, supervised)
     seeds = _checked_seeds(seeds)
     drawn = _drawn(datasets, seeds)
     if not drawn or not models:
@@ -207,24 +222,24 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         protocol = {"alpha": alpha, "n_random": n_random, "intervals": intervals,
                     "look_ahead": ahead, "missing": missing}
         kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
-    found = kept.found(time_limit, return_scores) if kept else {}
+    _warn_of_seeds(models, seeds)
+    found = kept.found(limits, return_scores, retry_failed) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
     tasks = []
     for group in groups:
         first = cells[group[0]]
         data = first.data
-        tasks.append(Task(models[first.detector], data, tuple(cells[i].seed for i in group), alpha,
-                          purge[data], wanted[data], tuple(own), n_random, intervals, delay,
-                          missing, return_scores))
-    with tqdm(total=len(cells), initial=len(found), unit="cell",
-              disable=None if progress else True) as bar:
-        _announce(bar, tasks, models)
-        for task, results in run(tasks, n_jobs=n_jobs, time_limit=time_limit, scheduler=scheduler):
+        tasks.append(Task(_informed(models[first.detector], data), data,
+                          tuple(cells[i].seed for i in group), alpha, purge[data], wanted[data],
+                          tuple(own), n_random, intervals, delay, missing, return_scores))
+    with Progress(len(cells), len(found), progress) as shown:
+        _announce(shown, tasks, models)
+        for task, results in run(tasks, n_jobs=n_jobs, limits=limits, scheduler=scheduler):
             new = dict(zip(groups[task], results, strict=True))
             found |= new
             if kept:
                 kept.write(new)
-            bar.update(len(new))
+            shown.update(len(new))
     parameters = {label: parameters_of(model) for label, model in models.items()}
     prints = _fingerprints(wanted)
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
@@ -250,9 +265,22 @@ def _purge_gaps(models: dict[str, Any], datasets: Iterable[Dataset], missing: st
             for data in datasets}
 
 
-def _announce(bar: tqdm, tasks: list[Task], models: dict[str, Any]) -> None:
+def _warn_of_seeds(models: dict[str, Any], seeds: list[int]) -> None:
+    """Say which detectors were built with a seed of their own, which those of the run replace."""
+    if theirs := {label: [*own.values()] for label, model in models.items()
+                  if (own := own_seeds(model)) and [*own.values()] != seeds}:
+        warnings.warn(f"random_state gives way to seeds={seeds} in {theirs}: seeds=[...] chooses "
+                      f"others", stacklevel=4)
+
+
+def _informed(model: Any, data: Dataset) -> Any:
+    """The model; the one that learns from labels with those of the rows that train."""
+    return (Supervised(data.y[: data.calibrate_start]) if isinstance(model, Supervised) else model)
+
+
+def _announce(shown: Progress, tasks: list[Task], models: dict[str, Any]) -> None:
     """Say what the cells will take where it is beyond a minute, and a bar is shown."""
-    if bar.disable:
+    if shown.bar.disable:
         return
     labels = {id(model): label for label, model in models.items()}
     seconds: dict[str, float] = {}
@@ -263,7 +291,7 @@ def _announce(bar: tqdm, tasks: list[Task], models: dict[str, Any]) -> None:
             seconds[label] = seconds.get(label, 0.0) + cost
     if (total := sum(seconds.values())) > LONG:
         longest = max(seconds, key=lambda label: seconds[label])
-        bar.write(f"about {spoken(total)} on one core, of which {longest} takes "
+        shown.say(f"about {spoken(total)} on one core, of which {longest} takes "
                   f"{spoken(seconds[longest])}")
 
 
@@ -281,16 +309,17 @@ def _checked_seeds(seeds: Any) -> list[int]:
     return [int(seed) for seed in seeds]
 
 
-def _roster(detectors: Any, baselines: bool) -> tuple[dict[str, Any], dict[str, str]]:
+def _roster(detectors: Any, baselines: bool, supervised: bool
+            ) -> tuple[dict[str, Any], dict[str, str]]:
     """Detectors and the rows beside them by label, and the role of each."""
     models = named_detectors(detectors)
-    roles = dict.fromkeys(models, "detector")
-    if not baselines:
-        return models, roles
-    fixed = baseline_detectors() | untrained_copies(models)
+    fixed = baseline_detectors() | untrained_copies(models) if baselines else {}
+    fixed |= {SUPERVISED: Supervised()} if supervised else {}
     if clash := [m for m in models if m in fixed and repr(models[m]) != repr(fixed[m])]:
         raise ValueError(f"{clash} are names of baselines: give your detectors other labels")
-    return models | fixed, roles | dict.fromkeys(fixed, "baseline") | {ORACLE: "oracle"}
+    others = {ORACLE: "oracle", SUPERVISED: "supervised"}
+    return models | fixed, dict.fromkeys(models, "detector") | {
+        name: others.get(name, "baseline") for name in fixed}
 
 
 def _check_known(asked: list[str] | None, own: list[Metric], wanted: dict[Dataset, list[str]]
@@ -317,9 +346,12 @@ def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[
 
 
 def _takes_part(label: str, role: str, data: Dataset) -> bool:
-    """An oracle where the data have one; a one-liner with a memory where rows have an order."""
+    """An oracle where the data have one; a one-liner with a memory where rows have an order; what
+    learns from labels where those of the rows that train differ."""
     if role == "oracle":
         return data.oracle is not None
+    if role == "supervised":
+        return len(np.unique(data.y[: data.calibrate_start])) == 2
     return role == "detector" or label not in SMOOTHED or data.ordered
 
 
@@ -343,11 +375,13 @@ class _Kept:
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"results_dir is no folder: {folder}")
         self.store, self.made_of = Store(folder), made_of
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"results_dir cannot be written to: {folder}")
 
-    def found(self, time_limit: float | None, scores: bool) -> dict[int, dict[str, Any]]:
+    def found(self, limits: Limits, scores: bool, retry: bool) -> dict[int, dict[str, Any]]:
         """Outcomes that an earlier run has left."""
         read = {i: self.store.read(one, scores) for i, one in enumerate(self.made_of)}
-        return {i: old for i, old in read.items() if old and _still_holds(old, time_limit)}
+        return {i: old for i, old in read.items() if old and _still_holds(old, limits, retry)}
 
     def write(self, new: dict[int, dict[str, Any]]) -> None:
         for i, outcome in new.items():
@@ -394,11 +428,13 @@ def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str,
     ]
 
 
-def _still_holds(outcome: dict[str, Any], time_limit: float | None) -> bool:
-    """A cell that ran out of time gets another try when it is given more."""
-    if outcome["status"] != "timed out":
+def _still_holds(outcome: dict[str, Any], limits: Limits, retry: bool) -> bool:
+    """A cell that ran into a limit gets another try when it is given more."""
+    if outcome["status"] == "ok":
         return True
-    return time_limit is not None and time_limit <= outcome["time_limit"]
+    given = {"time_limit": limits.time_limit, "memory_limit": limits.memory_limit}
+    return not retry and all(limit is not None and limit <= outcome[name]
+                             for name, limit in given.items() if name in outcome)
 
 
 def _online(model: Any, data: Dataset) -> str:

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from adlib.base import Detector, core
@@ -18,6 +19,7 @@ from adlib.signs import family
 
 ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that look at nothing
 ORACLE = "Oracle"
+SUPERVISED = "Supervised"
 SMOOTHED = ("SquaredDifference", "SquaredZ")  # one-liners as strong as smoothed detectors
 # Scaling is part of a method that measures distances; without it the last two are straw men.
 SKLEARN = {
@@ -26,6 +28,32 @@ SKLEARN = {
     "LocalOutlierFactor": ("adlib.compare.bounded", {"novelty": True}, True),
     "OneClassSVM": ("adlib.compare.bounded", {}, True),
 }
+
+
+class Supervised(BaseEstimator):
+    """What the labels of the training rows are worth: a random forest (Breiman, 2001), row by row.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,), optional
+        1 = anomaly; of the rows it will be fitted on.
+    random_state : int, optional
+    """
+
+    def __init__(self, labels: Any = None, random_state: int | None = None):
+        self.labels = labels
+        self.random_state = random_state
+
+    def fit(self, X: NDArray[np.float64]) -> "Supervised":
+        from sklearn.ensemble import RandomForestClassifier
+
+        self.model_ = RandomForestClassifier(
+            class_weight="balanced_subsample", random_state=self.random_state).fit(X, self.labels)
+        return self
+
+    def anomaly_score(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Share of the trees' votes for an anomaly."""
+        return self.model_.predict_proba(X)[:, 1]
 
 
 def named_detectors(detectors: Any) -> dict[str, Any]:
@@ -155,6 +183,12 @@ def untrained_copies(models: Mapping[str, Any]) -> dict[str, Any]:
     return copies
 
 
+def own_seeds(model: Any) -> dict[str, Any]:
+    """Parameters that take a seed and have a value already, which the seeds of a run replace."""
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    return {name: params[name] for name in random_states(model) if params[name] is not None}
+
+
 def random_states(model: Any) -> list[str]:
     """Parameters, nested ones too, that take a seed."""
     params = model.get_params() if hasattr(model, "get_params") else {}
@@ -173,6 +207,8 @@ def ignores_seed(model: Any) -> bool:
 
 def parameters_of(model: Any) -> str:
     """All parameters in one line, those of nested estimators with them; the seed is a column."""
+    replaced = "".join(f"; {name}={value!r} is replaced by the seed"
+                       for name, value in own_seeds(model).items())
     if not hasattr(model, "get_params"):
         return ""
     steps = model.steps if isinstance(model, Pipeline) else [("", model)]
@@ -182,4 +218,4 @@ def parameters_of(model: Any) -> str:
         pairs = (f"{k}={' '.join(repr(v).split())}" for k, v in sorted(own.items())
                  if k != "random_state")
         texts.append(re.sub(r" at 0x[0-9a-f]+", "", ", ".join(pairs)))
-    return " > ".join(texts)
+    return " > ".join(texts) + replaced

@@ -17,7 +17,7 @@ from adlib.thresholds import check_alpha
 from .models import build
 from .protocol import look_ahead, metric_names
 from .report import check_folder
-from .workers import check_time_limit
+from .workers import checked_limits
 
 __all__ = ["check_lists", "check_run", "chosen_detectors", "comparable", "is_benchmark",
            "load_sets", "with_usual"]
@@ -47,7 +47,8 @@ def check_lists(**choices: Any) -> None:
             raise ValueError(f"{name} is empty: name at least one")
 
 
-def check_run(*, alpha: float, delay: Any, time_limit: float | None, report_dir: Any) -> None:
+def check_run(*, alpha: float, delay: Any, time_limit: float | None, report_dir: Any,
+              memory_limit: float | str | None = None) -> None:
     """Refuse what would otherwise be refused after the first fit, or after the last.
 
     Examples
@@ -58,7 +59,7 @@ def check_run(*, alpha: float, delay: Any, time_limit: float | None, report_dir:
     """
     check_alpha(alpha)
     look_ahead(delay)
-    check_time_limit(time_limit)
+    checked_limits(time_limit, memory_limit)
     if report_dir is not None:
         check_folder(path(report_dir, "report_dir"), "report_dir")
 

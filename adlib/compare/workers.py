@@ -2,18 +2,22 @@
 
 import ctypes
 import multiprocessing
+import os
 import queue
+import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Generator, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import ProcessPoolExecutor, process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from adlib.arguments import number, require_extra
@@ -22,10 +26,13 @@ from adlib.metrics import Metric
 
 from .protocol import judge_cell, score_cell
 
-__all__ = ["Task", "run"]
+__all__ = ["Limits", "Task", "checked_limits", "run"]
 
 _ALONE = threading.Lock()  # warnings and torch's seed belong to the process: one cell at a time
 ANSWER = 30.0  # seconds for a scheduler to answer, and to have a worker
+LOOK = 0.02  # seconds between two looks at the memory of a cell
+MIB = {"": 1.0, "mib": 1.0, "gib": 1024.0, "tib": 2.0**20,
+       "mb": 1e6 / 2**20, "gb": 1e9 / 2**20, "tb": 1e12 / 2**20}
 
 
 class Task(NamedTuple):
@@ -45,21 +52,42 @@ class Task(NamedTuple):
     keeps_scores: bool = False
 
 
-def check_time_limit(time_limit: float | None) -> None:
-    """Refuse what is no limit, or cannot be kept here."""
+class Limits(NamedTuple):
+    """Where the process of a cell is ended: seconds of fit and score, MiB by which it grows."""
+
+    time_limit: float | None = None
+    memory_limit: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+def checked_limits(time_limit: Any, memory_limit: Any) -> Limits:
+    """Limits as numbers; refuses what is none, or cannot be kept here."""
     if time_limit is not None:
-        number(time_limit, "time_limit", above=0)
+        time_limit = number(time_limit, "time_limit", above=0)
         if not hasattr(signal, "setitimer"):
             raise ValueError("time_limit needs a POSIX system: leave it out")
+    if isinstance(memory_limit, str):
+        read = re.fullmatch(r"\s*(\d+\.?\d*)\s*(\w*)\s*", memory_limit)
+        if not read or read[2].lower() not in MIB:
+            raise ValueError(f"memory_limit must be a number of MiB, or a text such as '2 GiB', "
+                             f"got {memory_limit!r}")
+        memory_limit = float(read[1]) * MIB[read[2].lower()]
+    if memory_limit is not None:
+        memory_limit = number(memory_limit, "memory_limit", above=0)
+        if not sys.platform.startswith("linux"):
+            raise ValueError("memory_limit needs Linux: leave it out")
+    return Limits(time_limit, memory_limit)
 
 
-def run(tasks: list[Task], *, n_jobs: int = 1, time_limit: float | None = None,
+def run(tasks: list[Task], *, n_jobs: int = 1, limits: Limits = NO_LIMITS,
         scheduler: Any = None) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Number of each task and the outcomes of its cells, as they get ready, in any order."""
     if scheduler is not None:
-        yield from _on_dask(tasks, time_limit, scheduler)
+        yield from _on_dask(tasks, limits, scheduler)
         return
-    if time_limit is None:
+    if limits == NO_LIMITS:
         jobs = (delayed(_numbered)(i, task) for i, task in enumerate(tasks))
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
         return
@@ -72,7 +100,7 @@ def run(tasks: list[Task], *, n_jobs: int = 1, time_limit: float | None = None,
     def limited(i: int, task: Task) -> tuple[int, list[dict[str, Any]]]:
         killable = free.get()
         try:
-            return i, killable.outcomes(task, time_limit)
+            return i, killable.outcomes(task, limits)
         finally:
             free.put(killable)
 
@@ -130,7 +158,8 @@ def _caught(before: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         try:
             yield facts
         except (Exception, SystemExit) as error:  # a failed cell is a result; the others go on
-            facts |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+            status = "out of memory" if isinstance(error, MemoryError) else "failed"
+            facts |= {"status": status, "reason": f"{type(error).__name__}: {error}"}
     if facts["status"] == "ok":
         messages = [facts["reason"]] * bool(facts["reason"]) + [
             str(w.message) for w in caught if issubclass(w.category, (UserWarning, RuntimeWarning))]
@@ -195,15 +224,23 @@ class _Killable:
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
 
-    def outcomes(self, task: Task, time_limit: float) -> list[dict[str, Any]]:
+    def outcomes(self, task: Task, limits: Limits) -> list[dict[str, Any]]:
         self.pool = self.pool or ProcessPoolExecutor(1, timeout=60)
+        outgrown, (seconds, most) = False, limits
         try:
-            return self.pool.submit(outcomes, task, time_limit).result()
+            process, before = (0, 0.0) if most is None else self.pool.submit(
+                _myself, task.model).result()
+            job = self.pool.submit(outcomes, task, seconds)
+            outgrown = most is not None and _outgrows(job, process, before + most)
+            return job.result()
         except TerminatedWorkerError as error:
             self.close()
-            if "SIGALRM" in str(error):
-                blank = _blank("timed out", f"fit and score took longer than {time_limit:g} s")
-                blank["time_limit"] = time_limit
+            if outgrown:
+                blank = _blank("out of memory", f"fit and score took more than {most:g} MiB")
+                blank["memory_limit"] = most
+            elif "SIGALRM" in str(error):
+                blank = _blank("timed out", f"fit and score took longer than {seconds:g} s")
+                blank["time_limit"] = seconds
             else:
                 codes = str(error).rpartition("exit codes of the workers are ")[2]
                 blank = _blank("failed", f"the process of the cell died: {codes or 'unknown why'}")
@@ -215,6 +252,30 @@ class _Killable:
         if self.pool is not None:
             self.pool.shutdown(wait=True, kill_workers=True)
             self.pool = None
+
+
+def _myself(model: Any) -> tuple[int, float]:
+    """Number of this process, and the MiB that it holds with the libraries of a model."""
+    process_executor._USE_PSUTIL = False  # loky would stop a process that has grown by 300 MB
+    return os.getpid(), _resident(os.getpid())
+
+
+def _resident(process: int) -> float:
+    """MiB that a process holds in memory; 0 where there is none, or the system does not say."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _outgrows(job: Any, process: int, most: float) -> bool:
+    """Wait for a job; whether its process was ended because it held more than so many MiB."""
+    while not wait([job], timeout=LOOK).done:
+        if _resident(process) > most:
+            os.kill(process, signal.SIGKILL)
+            return True
+    return False
 
 
 # -- Dask -----------------------------------------------------------------------------------------
@@ -238,19 +299,19 @@ def _client(scheduler: Any) -> Iterator[Any]:
         yield client
 
 
-def _on_dask(tasks: list[Task], time_limit: float | None, scheduler: Any
+def _on_dask(tasks: list[Task], limits: Limits, scheduler: Any
              ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     with _client(scheduler) as client:
-        lost = yield from _submitted(client, dict(enumerate(tasks)), time_limit)
+        lost = yield from _submitted(client, dict(enumerate(tasks)), limits)
         # what died with its workers once more, alone: a cell that kills them takes no other along
         for i in lost:
-            alone = yield from _submitted(client, {i: tasks[i]}, time_limit)
+            alone = yield from _submitted(client, {i: tasks[i]}, limits)
             for reason in alone.values():
                 blank = _blank("failed", f"lost on the cluster: {reason}") | {"metrics": {}}
                 yield i, [blank for _ in tasks[i].seeds]
 
 
-def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None
+def _submitted(client: Any, tasks: dict[int, Task], limits: Limits
                ) -> Generator[tuple[int, list[dict[str, Any]]], None, dict[int, Any]]:
     """Run tasks and yield their outcomes; returns why others were lost."""
     from distributed import as_completed
@@ -266,7 +327,7 @@ def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None
     nowhere: Any = None  # the data set travels once, on its own
     jobs = {
         client.submit(_remote, shared[id(task.dataset)], task._replace(dataset=nowhere),
-                      time_limit, pure=False): i
+                      limits, pure=False): i
         for i, task in tasks.items()
     }
     lost = {}
@@ -281,13 +342,13 @@ def _submitted(client: Any, tasks: dict[int, Task], time_limit: float | None
 _killable, _taken = _Killable(), threading.Lock()  # of a Dask worker, one for all its threads
 
 
-def _remote(dataset: Dataset, task: Task, time_limit: float | None) -> list[dict[str, Any]]:
+def _remote(dataset: Dataset, task: Task, limits: Limits) -> list[dict[str, Any]]:
     task = task._replace(dataset=dataset)
-    if time_limit is None:
+    if limits == NO_LIMITS:
         return outcomes(task)
     with _taken:
         # Dask forbids its workers children, lest they stay behind: this one ends by its alarm, or
         # when it has been idle for a while
         current = multiprocessing.current_process()
         current._config["daemon"] = False  # type: ignore[attr-defined]  # no public switch
-        return _killable.outcomes(task, time_limit)
+        return _killable.outcomes(task, limits)
