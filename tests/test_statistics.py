@@ -205,14 +205,13 @@ def test_chance_rows_and_the_oracle_are_not_in_the_family():
     assert rank_detectors(table).values.columns.tolist() == ["A", "B"]
 
 
-def test_holm_keeps_false_winners_below_the_level():
-    """Four equal detectors on 12 sets: any pair called different is an error."""
-    false = sum(
-        (rank_detectors(many(12, seed, 0.05, **dict.fromkeys("ABCD", 0.5))).p_values < 0.05)
-        .to_numpy().any()
-        for seed in range(15)
-    )
-    assert false <= 3  # 0.75 expected at most; above 3 with probability 0.006
+def test_equal_detectors_over_many_sets_are_seldom_told_apart():
+    """Four on 12 sets: any pair called different is an error, and any leader."""
+    found = [rank_detectors(many(12, seed, 0.05, **dict.fromkeys("ABCD", 0.5)))
+             for seed in range(15)]
+    # 0.75 expected at most; above 3 with probability 0.006
+    assert sum((ranking.p_values < 0.05).to_numpy().any() for ranking in found) <= 3
+    assert sum(ranking.leader is not None for ranking in found) <= 3
 
 
 def test_equal_detectors_and_a_set_without_anomalies():
@@ -492,16 +491,18 @@ def judged(y, scores, metric="average_precision", **facts):
 
 
 def test_smooth_noise_is_neither_beyond_chance_nor_a_leader():
-    """AR(1) scores and two long events; told or found: the same."""
+    """AR(1) scores and two long events; the same with times and without, told or found."""
     y = np.zeros(1_200, int)
+    time = np.datetime64("2024-01-01", "ns") + np.arange(1_200) * np.timedelta64(1, "m")
     y[300:360] = y[800:860] = 1
     found = []
     for seed in range(12):
         noise = np.random.default_rng(seed).normal(size=(3, 1_700))
         walks = lfilter([0.14], [1, -0.99], noise)[:, 500:]
         scores = dict(zip("ABc", walks, strict=True))
-        tables = [judged(y, scores, "vus_pr", series=series) for series in (True, None)]
-        assert verdict(tables[0]) == verdict(tables[1])
+        tables = [judged(y, scores, "vus_pr", **facts)
+                  for facts in ({"time": time}, {}, {"series": True})[:3 if seed == 0 else 1]]
+        assert len({verdict(table) for table in tables}) == 1
         ranking = rank_detectors(tables[0])
         found.append(ranking.leader is not None or bool(ranking.beyond_chance))
     assert sum(found) <= 3  # 0.6 expected at most; above 3 with probability 0.003
