@@ -231,4 +231,5 @@ def _takes_window(name: Any, window: Any) -> bool:
         return False
     if issubclass(found, OnlineDetector) or name in baselines():
         return False
-    return window != "auto" or found().smoothing is None  # else it looks back on a period already
+    smoothing = getattr(found(), "smoothing", None)
+    return window != "auto" or smoothing is None  # else it looks back on a period already
