@@ -22,7 +22,7 @@ __all__ = ["class_at"]
 _FILE = "file:"  # begins the name of a module that was loaded from a file
 
 
-def class_at(name: str) -> type:
+def class_at(name: str) -> type[Any]:
     """The class that "package.module:Class" or "file.py:Class" names.
 
     Parameters

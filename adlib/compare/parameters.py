@@ -9,7 +9,7 @@ from warnings import warn
 
 from adlib import datasets
 from adlib.arguments import path
-from adlib.base import OnlineDetector
+from adlib.base import Detector, OnlineDetector
 from adlib.datasets import Dataset
 from adlib.detectors import all_detectors, baselines, find_detector
 from adlib.thresholds import check_alpha
@@ -229,7 +229,7 @@ def _takes_window(name: Any, window: Any) -> bool:
         found = find_detector(name)
     except ValueError:
         return False
-    if issubclass(found, OnlineDetector) or name in baselines():
+    if not issubclass(found, Detector) or issubclass(found, OnlineDetector) or name in baselines():
         return False
     smoothing = getattr(found(), "smoothing", None)
     return window != "auto" or smoothing is None  # else it looks back on a period already

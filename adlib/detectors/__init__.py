@@ -45,7 +45,7 @@ def _find(module: str) -> dict[str, type[Detector]]:
             and cls.__module__ == f"{__name__}.{module}" and not cls.__abstractmethods__}
 
 
-def find_detector(name: str) -> type:
+def find_detector(name: str) -> type[Any]:
     """One detector or baseline by its name; no other detector is imported.
 
     Parameters
