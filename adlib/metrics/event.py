@@ -260,9 +260,9 @@ class Match(NamedTuple):
     false_alarm: Flags  # (n_alarms,) True where it touches no event
 
 
-def match(y: Flags, pred: Flags, judged: Flags) -> Match:
-    """Match events with alarms, in time linear in the rows."""
-    starts, stops = runs(y)
+def match(y: Flags, pred: Flags, judged: Flags, *of: NDArray) -> Match:
+    """Match events with alarms, in time linear in the rows; of several lines, by their numbers."""
+    starts, stops = runs(y, *of)
     event = np.full(y.size, -1)  # the number of its event for each row, -1 = normal
     event[y] = np.repeat(np.arange(starts.size), stops - starts)
     event, pred, row = event[judged], pred[judged], np.flatnonzero(judged)
@@ -274,7 +274,7 @@ def match(y: Flags, pred: Flags, judged: Flags) -> Match:
     delay = np.full(starts.size, np.nan)
     delay[found] = row[hits[first_hit]] - starts[found]
 
-    alarm_start, alarm_stop = runs(pred)
+    alarm_start, alarm_stop = runs(pred, *(one[judged] for one in of))
     anomalous = np.append(0, np.cumsum(event >= 0))
     touches = anomalous[alarm_stop] > anomalous[alarm_start]
     return Match(inside[first], delay[seen], alarm_start, ~touches)

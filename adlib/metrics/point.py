@@ -1,5 +1,7 @@
 """Metrics that judge every row by itself; the order of the rows does not matter."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -343,21 +345,29 @@ def counted(at: Rows, last: Rows) -> tuple[Floats, Floats]:
     return tp, ends + 1 - tp
 
 
-def area_roc(tp: Floats, fp: Floats) -> float:
-    """Area under the ROC curve by trapezoids, which is what lets ties count half."""
-    before = np.append(0.0, tp[:-1])
-    wins = float(np.diff(fp, prepend=0.0) @ (before + tp) / 2)
-    return ratio(wins, tp[-1] * fp[-1])
+def area_roc(tp: Floats, fp: Floats) -> Any:
+    """Area under the ROC curve by trapezoids, which is what lets ties count half.
+
+    As below, of one curve or of a line for each of several.
+    """
+    twice = tp.copy()
+    twice[..., 1:] += tp[..., :-1]
+    wins = np.einsum("...i,...i->...", np.diff(fp, prepend=0.0), twice) / 2
+    return _shares(wins, tp[..., -1] * fp[..., -1])
 
 
-def area_pr(tp: Floats, fp: Floats) -> float:
+def area_pr(tp: Floats, fp: Floats) -> Any:
     """Average precision: steps of recall times the precision they end at."""
-    flagged = tp + fp
-    at = flagged > 0  # the highest rows may count for nothing
-    steps = np.diff(tp[at], prepend=0.0)
-    return ratio(float(steps @ (tp[at] / flagged[at])), tp[-1])
+    precision = tp / np.maximum(tp + fp, 1)  # the highest rows may count for nothing
+    return _shares(np.einsum("...i,...i->...", np.diff(tp, prepend=0.0), precision), tp[..., -1])
 
 
-def highest_f1(tp: Floats, fp: Floats) -> float:
+def highest_f1(tp: Floats, fp: Floats) -> Any:
     """Largest F1 along the curve."""
-    return np.max(2 * tp / (tp + fp + tp[-1])) if tp[-1] else np.nan
+    total = tp[..., -1:]
+    best = np.max(2 * tp / np.maximum(tp + fp + total, 1), axis=-1)
+    return _shares(best * total[..., 0], total[..., 0])
+
+
+def _shares(part: Any, whole: Any) -> Any:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -19,7 +19,6 @@ from adlib.metrics.labels import Flags, Floats, Mask, both_classes, labels_and_s
 from adlib.metrics.point import (
     area_pr,
     area_roc,
-    counted,
     descending,
     highest_f1,
     rates,
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["report"]
 
 Values = dict[str, float]
+FEW = 9  # widths of VUS behind a mean over chance, which varies more than they do
+COLUMNS = ["metric", "value", "random", "above_chance", "low", "high", "p_chance", "blocks"]
 USUAL = ("vus_pr", "vus_roc", "average_precision", "roc_auc", "f1@oracle", "precision", "recall",
          "f1", "false_positive_rate", "alarms_per_day", "event_recall", "event_precision",
          "event_f1", "detection_delay")  # from one sort and one matching, for all replicates
@@ -137,19 +138,21 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     facts = {"time": time, "interval": seconds, "kind": kind, "window": window, "judged": judged}
     own = _Own(y, score, threshold, threshold_source, facts,
                [record for record in records if record.name not in USUAL])
-    value = rows.values() | own.values()
+    parts = partition(y, judged, series, memory) + 1 if intervals else None
+    value, *without = _without(rows, own, parts)
     _check_known(names, {*value, *METRICS, *(record.name for record in records)})
     shuffled = _shuffled(rows, own, n_random, generator(random_state))
-    without = _without(rows, own, partition(y, judged, series, memory)) if intervals else []
-    table = _table(value, rows.records | own.records, shuffled, names)
-    table[["low", "high"]] = [_limits(name, value, shuffled, without, rows)
-                              for name in table.metric]
-    headline = "vus_pr" if series else "average_precision"
-    leads = table.metric == headline
-    p = p_chance(y, score, judged, series, window) if leads.any() else np.nan
-    table["p_chance"] = np.where(leads, p, np.nan)
-    table["blocks"] = np.where(leads, written([values[headline] for values in without]), "")
-    return table
+    headline, kinds = "vus_pr" if series else "average_precision", rows.records | own.records
+    lines = []
+    for name in (name for name in value if names is None or is_named(name, names)):
+        lead = np.nan, ""
+        if name == headline:
+            lead = (p_chance(y, score, judged, series, window),
+                    written([values[name] for values in without]))
+        drawn = _finite(shuffled, name)
+        low, high = _limits(name, value, drawn, without, rows)
+        lines.append((name, *_beside_chance(value[name], kinds[name], drawn), low, high, *lead))
+    return _table(lines)
 
 
 def _seconds(interval: Any, time: ArrayLike | None, n: int) -> float | None:
@@ -178,56 +181,49 @@ def _usual_width(y: Flags) -> int:
     return min(100, int(np.median(stops - starts))) if starts.size else 0
 
 
-def _table(value: Values, records: dict[str, Metric], shuffled: list[Values],
-           names: list[str] | None) -> "pd.DataFrame":
-    """A line per metric that was asked for."""
+def _table(lines: list[tuple]) -> "pd.DataFrame":
     import pandas as pd
 
-    lines = []
-    for name, found in value.items():
-        if names is not None and not is_named(name, names):
-            continue
-        record = records[name]
-        random = record.chance
-        if not isinstance(random, (int, float)):
-            drawn = _finite(shuffled, name)
-            random = float(drawn.mean()) if drawn.size else np.nan
-        lines.append((name, found, random, record.above_chance(found, random)))
-    return pd.DataFrame(lines, columns=["metric", "value", "random", "above_chance"])
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _limits(name: str, value: Values, shuffled: list[Values], without: list[Values],
-            rows: "_Rows") -> tuple[float, float]:
+def _beside_chance(value: float, record: Metric, drawn: Floats) -> tuple[float, float, float]:
+    """A value, what knows nothing gets, and the share of the way from there to perfect."""
+    random = record.chance
+    if not isinstance(random, (int, float)):
+        random = float(drawn.mean()) if drawn.size else np.nan
+    return value, random, record.above_chance(value, random)
+
+
+def _limits(name: str, value: Values, drawn: Floats, without: list[Values], rows: "_Rows"
+            ) -> tuple[float, float]:
     """Of one metric, on the scale of all the values that were seen of it."""
     if name == rows.delay_name:
         return median_interval(rows.matched.delay[np.isfinite(rows.matched.delay)])
     left = np.array([values[name] for values in without])
-    seen = np.concatenate([[value[name]], left, _finite(shuffled, name)])
-    scale = "any" if seen.min() < 0 else "positive" if seen.max() > 1 else "unit"
-    quiet = "false_positive" in name
-    trials = rows.quiet if quiet else rows.trials
-    low, high = limits(value[name], left, trials=trials, scale=scale)
-    if not quiet or np.isnan(low):
-        return low, high
+    seen = [value[name], *left, *drawn]
+    scale = "any" if min(seen) < 0 else "positive" if max(seen) > 1 else "unit"
+    if "false_positive" not in name:
+        return limits(value[name], left, trials=rows.trials, scale=scale)
+    low, high = limits(value[name], left, trials=rows.quiet)
     exact = share_interval(value[name], rows.quiet)  # excursions of a smooth score are rare
-    return min(low, exact[0]), max(high, exact[1])
+    return np.minimum(low, exact[0]), np.maximum(high, exact[1])
 
 
 class _Rows:
-    """The judged rows, sorted and matched once, for values over many parts or shuffles."""
+    """The judged rows, sorted and matched once, for values without parts of them or by chance."""
 
     def __init__(self, y: Flags, score: Floats, judged: Flags,
                  threshold: float | None, source: str | None, seconds: float | None, series: bool,
                  kind: ArrayLike | None, window: int):
         self.y_all, self.judged, self.y = y, judged, y[judged]
-        self.window, self.bins = window, ranked(score, judged, 250) if series else None
-        self.order, self.last = descending(score[judged])
-        self.rank = np.empty_like(self.order)
-        self.rank[self.order] = np.arange(self.order.size)
-        self.anomalies, self.once = np.flatnonzero(self.y), np.ones(self.y.size)
-        self.at = np.sort(self.rank[self.anomalies])
-        self.ends = telling(self.at, self.last)
-        self.threshold, self.source = threshold, source
+        self.window = window
+        self.bins: Any = ranked(score, judged, 250) if series else None
+        order, self.last = descending(score[judged])
+        self.rank = np.empty_like(order)
+        self.rank[order] = np.arange(order.size)
+        self.anomalies = np.flatnonzero(self.y)
+        self.source = None if threshold is None else source
         self.seconds, self.series = seconds, series
         self.flags = score[judged] > (np.inf if threshold is None else threshold)
         self.of_kind = {}
@@ -235,88 +231,126 @@ class _Rows:
             kind = np.where(self.y, column(kind, "kind", y.size)[judged].astype(str), "")
             self.of_kind = {name: np.flatnonzero(kind == name)
                             for name in np.unique(kind[self.anomalies]) if name}
-        self.matched = self._match(self.flags)
         self.records = {row_name(METRICS[name], source): METRICS[name] for name in USUAL}
         self.records |= {f"recall[{name}]@{source}": METRICS["recall"] for name in self.of_kind}
+        self.matched = self._match(self.flags[None])
         self.delay_name = f"detection_delay@{source}"
         normal = score[judged & ~y]
         self.quiet = max(1, normal.size // (memory_rows(normal) if series else 1))
         self.trials = self.matched.event_row.size if series else self.anomalies.size
 
     def _match(self, flags: Flags) -> Match:
-        pred = np.zeros(self.y_all.size, dtype=bool)
-        pred[self.judged] = flags
-        return match(self.y_all, pred, self.judged)
+        """Of one line of flags after the other."""
+        pred = np.zeros((len(flags), self.y_all.size), dtype=bool)
+        pred[:, self.judged] = flags
+        line = np.repeat(np.arange(len(flags)), self.y_all.size)
+        y, judged = np.tile([self.y_all, self.judged], len(flags))
+        return match(y, pred.ravel(), judged, line)
 
-    def values(self) -> Values:
-        """On all rows."""
-        return self._with_volumes([self._values(self.once, None)])[0]
+    def without(self, parts: NDArray[np.int64] | None) -> list[Values]:
+        """On all rows, then on those of no part 1, 2 and so on."""
+        own = np.zeros(self.y.size, dtype=int) if parts is None else parts[self.judged]
+        m = int(own.max()) + 1
 
-    def without(self, parts: NDArray[np.int64]) -> list[Values]:
-        """On all rows but those of each part."""
-        own = parts[self.judged]
-        found = [self._values((own != part) * 1.0, None) for part in range(parts.max() + 1)]
-        return self._with_volumes(found, parts=parts)
+        def left(rows: Any, of: Any = 0, size: int = 1) -> NDArray:
+            """Rows by a number they have, without those of each part."""
+            counted = np.bincount(own[rows] * size + of, minlength=m * size).reshape(m, size)
+            return counted if parts is None else counted.sum(axis=0) - counted
+
+        ends = telling(np.sort(self.rank[self.anomalies]), self.last)
+        group = np.searchsorted(ends, self.rank)
+        tp = left(self.anomalies, group[self.anomalies], ends.size).cumsum(axis=1)
+        fp = left(slice(None), group, ends.size).cumsum(axis=1) - tp
+        found, delay = self.matched, np.full(m, np.nan)
+        hit = np.isfinite(found.delay)
+        delay[0] = np.median(found.delay[hit]) if hit.any() else np.nan
+        events = [left(rows)[:, 0] for rows in (
+            found.event_row[hit], found.event_row, found.alarm_row[found.false_alarm],
+            found.alarm_row)]
+        kinds = {name: (left(rows[self.flags[rows]])[:, 0], left(rows)[:, 0])
+                 for name, rows in self.of_kind.items()}
+        points = left(slice(None), 2 * self.y + self.flags, 4)
+        return self._lines(tp, fp, points, [*events, delay], kinds, parts=parts)
 
     def shuffled(self, orders: NDArray) -> list[Values]:
         """With the score of another row."""
-        found = [self._values(self.once, order) for order in orders]
-        return self._with_volumes(found, orders)
+        m = len(orders)
+        line = np.arange(m)[:, None]
+        group = np.searchsorted(self.last, self.rank[orders[:, self.anomalies]])
+        hits = np.bincount((line * self.last.size + group).ravel(), minlength=m * self.last.size)
+        tp = hits.reshape(m, -1).cumsum(axis=1)
+        fp = self.last + 1 - tp
+        if self.source is None:
+            return self._lines(tp, fp, orders=orders)
+        flags = self.flags[orders]
+        flagged, true = flags.sum(axis=1), flags[:, self.anomalies].sum(axis=1)
+        points = np.stack([self.y.size - self.anomalies.size - flagged + true, flagged - true,
+                           self.anomalies.size - true, true], axis=1)
+        kinds = {name: (flags[:, rows].sum(axis=1), np.full(m, rows.size))
+                 for name, rows in self.of_kind.items()}
+        return self._lines(tp, fp, points, self._events(flags), kinds, orders=orders)
 
-    def _with_volumes(self, found: list[Values], orders: Any = None, parts: Any = None
-                      ) -> list[Values]:
-        if self.bins is None:
-            return found
-        if not self.y.any() or self.y.all():
-            return [{"vus_pr": np.nan, "vus_roc": np.nan} | values for values in found]
-        first, count = self.bins
-        first = np.tile(first, (1 if orders is None else len(orders), 1))
-        if orders is not None:
-            first[:, self.judged] = first[0, self.judged][orders]
-        with np.errstate(invalid="ignore", divide="ignore"):  # the only event: nan
-            roc, pr = volumes(self.y_all, first, count, self.window, parts)
-        return [{"vus_pr": p, "vus_roc": r} | values
-                for values, r, p in zip(found, roc, pr, strict=True)]
+    def _events(self, flags: Flags) -> list[NDArray]:
+        """Found events, events, false alarms, alarms and the median delay of each line of flags."""
+        m = len(flags)
+        if not self.series:
+            return [np.zeros(m)] * 5
+        found = self._match(flags)
+        hit = np.isfinite(found.delay)
+        of = found.event_row[hit] // self.y.size
+        delays = found.delay[hit]
+        median = [np.median(own) if (own := delays[of == i]).size else np.nan for i in range(m)]
+        return [np.bincount(rows // self.y.size, minlength=m) for rows in (
+            found.event_row[hit], found.event_row, found.alarm_row[found.false_alarm],
+            found.alarm_row)] + [np.array(median)]
 
-    def _values(self, weight: Floats, permutation: NDArray | None) -> Values:
-        y, matched, flags = self.y, self.matched, self.flags
-        if permutation is None:
-            tp = np.cumsum(np.append(0.0, weight[self.order[self.at]]))
-            tp = tp[np.searchsorted(self.at, self.ends, "right")]
-            fp = np.cumsum(weight[self.order])[self.ends] - tp
-        else:
-            flags = flags[permutation]
-            tp, fp = counted(np.sort(self.rank[permutation[self.anomalies]]), self.last)
-            matched = self._match(flags)
-        out = {"average_precision": area_pr(tp, fp), "roc_auc": area_roc(tp, fp),
-               "f1@oracle": highest_f1(tp, fp)}
-        alarms = {}
-        if self.threshold is not None:
-            at = f"@{self.source}"
-            (tn, fp_), (fn, tp_) = np.bincount(2 * y + flags, weight, 4).reshape(2, 2)
-            points = rates(tp_, fp_, fn, tn)
-            alarms[f"false_positive_rate{at}"] = points.pop("false_positive_rate")
-            if self.seconds:
-                n_alarms = weight[matched.alarm_row].sum()
-                alarms[f"alarms_per_day{at}"] = ratio(n_alarms * DAY, weight.sum() * self.seconds)
-            out |= {name + at: v for name, v in points.items()} | alarms
-            if self.series:
-                out |= {name + at: v for name, v in self._events(matched, weight, alarms).items()}
-            for name, of_kind in self.of_kind.items():
-                times = weight[of_kind]
-                out[f"recall[{name}]{at}"] = ratio(float(times @ flags[of_kind]), times.sum())
-        if tp[-1] == 0 or fp[-1] == 0:  # no anomaly, or only anomalies
-            out = {name: alarms.get(name, np.nan) for name in out}
+    def _lines(self, tp: Floats, fp: Floats, points: Any = None, events: Any = None,
+               kinds: Any = None, orders: Any = None, parts: Any = None) -> list[Values]:
+        """Metrics by curve, counts and events, a line of each."""
+        columns = {"average_precision": area_pr(tp, fp), "roc_auc": area_roc(tp, fp),
+                   "f1@oracle": highest_f1(tp, fp)}
+        if self.bins is not None:
+            columns = self._volumes(len(tp), orders, parts) | columns
+        one_class = (tp[:, -1] == 0) | (fp[:, -1] == 0)  # no anomaly, or only anomalies
+        out = []
+        for i, nothing in enumerate(one_class.tolist()):
+            values = {name: float(found[i]) for name, found in columns.items()}
+            alarms: Values = {}
+            if self.source is not None:
+                more, alarms = self._at_threshold(points[i], [event[i] for event in events])
+                values |= more | {f"recall[{name}]@{self.source}": ratio(hit[i], rows[i])
+                                  for name, (hit, rows) in kinds.items()}
+            out.append({name: alarms.get(name, np.nan) for name in values} if nothing else values)
         return out
 
-    def _events(self, matched: Match, weight: Floats, alarms: Values) -> Values:
-        found = np.isfinite(matched.delay)
-        times = weight[matched.event_row]
-        false_alarms = weight[matched.alarm_row[matched.false_alarm]].sum()
-        rates_ = event_rates(times[found].sum(), times.sum(), false_alarms,
-                             alarms[f"false_positive_rate@{self.source}"])
-        delays = np.repeat(matched.delay[found], times[found].astype(int))
-        return rates_ | {"detection_delay": float(np.median(delays)) if delays.size else np.nan}
+    def _at_threshold(self, points: Any, events: list[Any]) -> tuple[Values, Values]:
+        """What hangs on flags, and what of it a recording without a fault has too."""
+        tn, fp, fn, tp = points.tolist()
+        n_found, n_events, n_false, n_alarms, delay = events
+        values = rates(tp, fp, fn, tn)
+        alarms = {"false_positive_rate": values.pop("false_positive_rate")}
+        values |= alarms
+        if self.seconds:
+            alarms["alarms_per_day"] = ratio(n_alarms * DAY, (tp + fp + fn + tn) * self.seconds)
+            values |= alarms
+        if self.series:
+            values |= event_rates(n_found, n_events, n_false, alarms["false_positive_rate"])
+            values["detection_delay"] = float(delay)
+        return ({f"{name}@{self.source}": value for name, value in values.items()},
+                {f"{name}@{self.source}": value for name, value in alarms.items()})
+
+    def _volumes(self, m: int, orders: Any, parts: Any) -> dict[str, Floats]:
+        if not self.y.any() or self.y.all():
+            return {"vus_pr": np.full(m, np.nan), "vus_roc": np.full(m, np.nan)}
+        first, count = self.bins
+        first = np.tile(first, (1 if orders is None else m, 1))
+        few = None
+        if orders is not None:
+            first[:, self.judged] = first[0, self.judged][orders]
+            few = FEW
+        with np.errstate(invalid="ignore", divide="ignore"):  # the only event: nan
+            roc, pr = volumes(self.y_all, first, count, self.window, parts, few)
+        return {"vus_pr": pr, "vus_roc": roc}
 
 
 class _Own:
@@ -346,12 +380,14 @@ class _Own:
         with warnings.catch_warnings(action="ignore"):
             return self.values(score=score)
 
-    def without(self, parts: NDArray[np.int64]) -> list[Values]:
-        """Of all rows but those of each part."""
-        judged = self.given["judged"]
+    def without(self, parts: NDArray[np.int64] | None) -> list[Values]:
+        """On all rows, then on those of no part 1, 2 and so on."""
+        found, judged = [self.values()], self.given["judged"]
+        if parts is None or not self.records:
+            return found * (1 if parts is None else int(parts.max()) + 1)
         with warnings.catch_warnings(action="ignore"):  # a part may hold the only event
-            return [self.values(judged=judged & (parts != part))
-                    for part in range(parts.max() + 1)]
+            return found + [self.values(judged=judged & (parts != part))
+                            for part in range(1, parts.max() + 1)]
 
 
 def row_name(metric: Metric, source: str | None) -> str:
@@ -371,8 +407,10 @@ def _shuffled(rows: _Rows, own: _Own, n_random: int, rng: np.random.Generator) -
             for usual, order in zip(rows.shuffled(some), some, strict=True)]
 
 
-def _without(rows: _Rows, own: _Own, parts: NDArray[np.int64]) -> list[Values]:
-    """All metrics without each part of the rows."""
+def _without(rows: _Rows, own: _Own, parts: NDArray[np.int64] | None) -> list[Values]:
+    """All metrics on all rows, then without each of several parts."""
+    if parts is not None and parts.max() == 1:
+        parts = None
     return [usual | others for usual, others in zip(
         rows.without(parts), own.without(parts), strict=True)]
 

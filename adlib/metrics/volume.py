@@ -146,7 +146,8 @@ def ranked(score: Floats, judged: Flags, n_thresholds: int | None) -> tuple[NDAr
 
 
 def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
-            parts: NDArray[np.int64] | None = None) -> tuple[Floats, Floats]:
+            parts: NDArray[np.int64] | None = None, n_widths: int | None = None
+            ) -> tuple[Floats, Floats]:
     """The areas of all widths, averaged, for a batch of scores, or for one without each part.
 
     Parameters
@@ -162,44 +163,52 @@ def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
     parts : ndarray of int, shape (n_samples,), optional
         Number of the part of each row, of which no event has two. The areas of the one score in
         the batch, without the rows of each part in turn.
+    n_widths : int, optional
+        Widths among them that are enough; what lies between is interpolated. Default: all.
 
     Returns
     -------
     roc, pr : ndarrays of shape (n_batch,) or (n_parts,)
     """
-    n = y.size
     starts, stops = runs(y)
     half = window // 2
     n_batch = len(first) if parts is None else int(parts.max()) + 1
+    n_bins = n_batch * (count + 1)
     own = np.arange(n_batch)[:, None] * (count + 1)  # each score, or part, has its own bins
     bins = first + (own if parts is None else parts * (count + 1))
 
     def counts(bins: NDArray, depth: int = 1, weight: Floats | None = None) -> NDArray:
         """Rows by bin; the last one, of rows that reach no threshold, is dropped."""
-        size = n_batch * (count + 1) * depth
-        weight = None if weight is None else weight.ravel()
-        found = np.bincount(bins.ravel(), weight, size).astype(np.float64)
-        return found.reshape(n_batch, count + 1, depth)[:, :count]
+        weight = None if weight is None else np.broadcast_to(weight, bins.shape).ravel()
+        found = np.bincount(bins.ravel(), weight, n_bins * depth).astype(np.float64)
+        return found.reshape(depth, n_batch, count + 1)[..., :count]
 
     def histogram(bins: NDArray, depth: int = 1, weight: Floats | None = None) -> NDArray:
         """Of each score, or without each part."""
         found = counts(bins, depth, weight)
-        return found if parts is None else found.sum(axis=0) - found
+        return found if parts is None else found.sum(axis=1, keepdims=True) - found
 
     within = first[:, y]
-    predicted = np.cumsum(histogram(bins)[..., 0], axis=1)
-    inside = np.cumsum(histogram(bins[:, y])[..., 0], axis=1)
+    predicted = np.cumsum(histogram(bins)[0], axis=1)
+    inside = np.cumsum(histogram(bins[:, y])[0], axis=1)
     total, positives = predicted[:, -1:], inside[:, -1:]  # all judged rows reach the last one
     rows, near, second = _buffer(y, starts, stops, half)
     beside = bins[:, rows]
     crowded = np.argsort(second, kind="stable")  # the order in which a second event reaches them
     crowded = crowded[second[crowded] <= half]
     reached = np.searchsorted(second[crowded], np.arange(half + 2))
+    widths = np.arange(window + 1)
+    some = np.unique(np.linspace(0, window, n_widths or window + 1).astype(int))
+    worth = np.zeros(window + 1)
+    worth[some] = [np.interp(widths, some, some == width).sum() for width in some]
+    # what a row counts, by width and distance
+    away = np.arange(half + 1) / np.maximum(widths, 1)[:, None]
+    slopes = np.where(away <= 0.5, np.sqrt(np.maximum(1 - away, 0)), 0.0)
+    slopes[:, 0] = 0.0
     # a table by threshold and distance serves all widths, while it is not much larger than the rows
-    tabled = n_batch * count * half <= 4 * beside.size + 2_000_000
-    table = histogram(beside * (half + 1) + near, half + 1) if tabled else None
-    partly = np.ones(rows.size, dtype=bool)
-    full = np.zeros((n_batch, count))
+    table = None
+    if (half + window) * n_batch * count <= 4 * beside.size + 4_000_000:
+        table = np.tensordot(slopes[some], histogram(beside + near * n_bins, half + 1), 1)
 
     # the lowest bin inside each event, then inside its widened range: what it takes to touch it
     begins = np.cumsum(stops - starts) - (stops - starts)  # of each event, among the rows within
@@ -209,42 +218,47 @@ def volumes(y: Flags, first: NDArray[np.int64], count: int, window: int,
         judged[parts[starts], np.arange(starts.size)] = 0.0
     gaps = starts[1:] - stops[:-1] + 1
     roc, pr = np.zeros(n_batch), np.zeros(n_batch)
+    share = 1 / np.maximum(predicted, 1)
     for width in range(window + 1):
         h = width // 2
         if width % 2 == 0:
-            if h > 0:
-                for edge in (starts - h, stops - 1 + h):
-                    some = (edge >= 0) & (edge < n)
-                    lowest[:, some] = np.minimum(lowest[:, some], first[:, edge[some]])
-            group = np.flatnonzero(np.r_[True, gaps > 2 * h])  # widened ranges that meet are one
+            _widen(lowest, first, starts - h)
+            _widen(lowest, first, stops - 1 + h)
+            # widened ranges that meet are one
+            group = np.append(0, 1 + np.flatnonzero(gaps > 2 * h))
             there = np.maximum.reduceat(judged, group, axis=1)
             touch = own + np.minimum.reduceat(lowest, group, axis=1)
-            touched = np.cumsum(counts(touch, weight=there)[..., 0], axis=1)
-            existence = touched / there.sum(axis=1, keepdims=True)
-            now = crowded[reached[h]:reached[h + 1]]
-            if now.size:
-                partly[now] = False
-                full += histogram(beside[:, now])[..., 0]
-                if table is not None:
-                    table -= histogram(beside[:, now] * (half + 1) + near[now], half + 1)
-        slope = np.sqrt(1 - np.arange(h + 1) / max(width, 1))
-        if table is not None:
-            soft = table[..., 1:h + 1] @ slope[1:]
+            existence = np.cumsum(counts(touch, weight=there)[0], axis=1)
+            existence /= there.sum(axis=1, keepdims=True)
+        if not worth[width]:
+            continue
+        now = crowded[:reached[h + 1]]  # rows that two events reach count in full
+        if table is None:
+            here = np.flatnonzero(near <= h)
+            soft = histogram(beside[:, here], weight=slopes[width, near[here]])[0]
         else:
-            here = partly & (near <= h)
-            some_slope = np.broadcast_to(slope[near[here]], (len(first), int(here.sum())))
-            soft = histogram(beside[:, here], weight=some_slope)[..., 0]
-        soft = np.cumsum(soft + full, axis=1)
+            soft = table[np.searchsorted(some, width)]
+        if now.size:
+            soft = soft + histogram(beside[:, now], weight=1 - slopes[width, near[now]])[0]
+        soft = np.cumsum(soft, axis=1)
         true = inside + soft
         truth = positives + soft / 2  # half of the predicted part of the buffer
         tpr = np.minimum(true / truth, 1) * existence
         fpr = (predicted - true) / (total - truth)
-        ends = np.zeros((n_batch, 1)), np.ones((n_batch, 1))
-        roc += np.trapezoid(np.hstack([ends[0], tpr, ends[1]]), np.hstack([ends[0], fpr, ends[1]]))
-        with np.errstate(invalid="ignore"):  # a part may hold all rows above a threshold
-            precision = np.where(predicted > 0, true / predicted, 1.0)
-        pr += (np.diff(tpr, axis=1, prepend=0.0) * precision).sum(axis=1)
+        # from (0, 0) to (1, 1); without a flag precision is nothing's
+        rise, run = tpr[:, 1:] - tpr[:, :-1], fpr[:, 1:] - fpr[:, :-1]
+        pr += worth[width] * (tpr[:, 0] * true[:, 0] * share[:, 0] + np.einsum(
+            "ij,ij->i", rise, (true * share)[:, 1:]))
+        roc += worth[width] * (
+            tpr[:, 0] * fpr[:, 0] / 2 + (tpr[:, -1] + 1) * (1 - fpr[:, -1]) / 2
+            + np.einsum("ij,ij->i", run, tpr[:, 1:] - rise / 2))
     return roc / (window + 1), pr / (window + 1)
+
+
+def _widen(lowest: NDArray[np.int64], first: NDArray[np.int64], edge: NDArray[np.int64]) -> None:
+    """Let each event be touched at one more row, where there is one."""
+    there = (edge >= 0) & (edge < first.shape[1])
+    lowest[:, there] = np.minimum(lowest[:, there], first[:, edge[there]])
 
 
 def _buffer(y: Flags, starts: NDArray[np.int64], stops: NDArray[np.int64], half: int
