@@ -2,6 +2,8 @@
 
     python benchmarks/inference.py null            # nothing to name: how often is something named?
     python benchmarks/inference.py power           # something to name: how often is it?
+    python benchmarks/inference.py intervals       # how often do 95 % limits hold the truth?
+    python benchmarks/inference.py chance          # is p_chance of what knows nothing uniform?
     python benchmarks/inference.py null power --runs 50
 
 Scores are drawn, no detector is fitted: they go into `adlib.metrics.report`, its rows into a table
@@ -22,6 +24,7 @@ from scipy.stats import binomtest
 
 from adlib.compare import rank_detectors
 from adlib.metrics import average_precision, report
+from adlib.metrics.chance import p_chance
 
 BASELINES = {"MaxAbsZ": lambda x: np.abs(x),
              "FirstDifference": lambda x: np.abs(np.diff(x, prepend=x[:1])),
@@ -186,7 +189,92 @@ def section(cases: dict[str, tuple], runs: int, match: str, first: int) -> pd.Da
     return pd.DataFrame(lines)
 
 
-SECTIONS = {"null": null, "power": power}
+def found_by_luck(rng: np.random.Generator, count: int, phi: float, ahead: float, spread: float
+                  ) -> tuple[np.ndarray, np.ndarray, bool]:
+    """A series of 4,000 rows whose events stand out by chance: `ahead` on average."""
+    y = events(4_000, count, 40, rng)
+    starts = np.flatnonzero(np.diff(y, prepend=0) == 1)
+    lift = np.zeros(y.size)
+    for start in starts:
+        lift[start:start + 40] = max(0.0, rng.normal(ahead, spread))
+    return y, ar1(y.size, rng, phi) + lift, True
+
+
+def scattered(rng: np.random.Generator, count: int, ahead: float, n: int = 1_000
+              ) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Independent rows, some of which score higher by `ahead`."""
+    y = np.isin(np.arange(n), rng.choice(n, count, replace=False)).astype(int)
+    return y, rng.normal(size=n) + ahead * y, False
+
+
+COVERED = ("vus_pr", "average_precision", "roc_auc", "f1@oracle", "recall@x", "event_recall@x",
+           "event_f1@x", "false_positive_rate@x", "detection_delay@x")
+
+
+def intervals(runs: int, match: str, first: int) -> pd.DataFrame:
+    """How often limits hold the truth: the mean over the runs (of the delay, the median)."""
+    cases = {f"{count} events, noise {phi}, {name}": lambda rng, a=(count, phi, *how):
+             found_by_luck(rng, *a)
+             for count, phi in itertools.product((3, 8, 20), (0.0, 0.9, 0.99))
+             for name, how in {"graded": (2, 1), "hit or miss": (2, 4), "easy": (4, 0.3)}.items()}
+    cases |= {f"{count} anomalous rows, ahead {ahead}": lambda rng, a=(count, ahead):
+              scattered(rng, *a) for count, ahead in itertools.product((3, 10, 50), (1, 2, 3))}
+    lines = []
+    for name, draw in cases.items():
+        if match not in name:
+            continue
+        found = []
+        for seed in range(first, first + runs):
+            y, score, series = draw(np.random.default_rng(seed))
+            found.append(report(y, score, series=series, n_random=0, window=10, threshold=2.0,
+                                threshold_source="x").set_index("metric"))
+        line: dict = {"case": name}
+        for metric in [m for m in COVERED if m in found[0].index]:
+            value, low, high = np.array([t.loc[metric, ["value", "low", "high"]].astype(float)
+                                         for t in found]).T
+            known = np.isfinite(low) & np.isfinite(high)
+            truth = np.nanmedian(value) if "delay" in metric else np.nanmean(value)
+            inside = (low <= truth) & (truth <= high)
+            line[metric] = inside[known].mean() if known.mean() > 0.5 else np.nan
+        print(" | ".join(str(v) if isinstance(v, str) else f"{v:.2f}" for v in line.values()),
+              flush=True)
+        lines.append(line)
+    return pd.DataFrame(lines, columns=["case", *COVERED])
+
+
+def chance(runs: int, match: str, first: int) -> pd.DataFrame:
+    """Shares of p below levels, of scores that know nothing: they should be the levels."""
+    cases = {
+        "AR .99, 2 events of 120, 2,400 rows": lambda rng: (
+            events(2_400, 2, 120, rng), ar1(2_400, rng), True),
+        "AR .99, 2 events of 120, 4,000 rows": lambda rng: (
+            events(4_000, 2, 120, rng), ar1(4_000, rng), True),
+        "AR .99, at both ends": lambda rng: (
+            np.repeat([1, 0, 1], [120, 2_160, 120]), ar1(2_400, rng), True),
+        "AR .99, 20 single rows": lambda rng: (
+            scattered(rng, 20, 0, 2_400)[0], ar1(2_400, rng), True),
+        "AR .9, 2 events of 15, 200 rows": lambda rng: (
+            events(200, 2, 15, rng), ar1(200, rng, 0.9), True),
+        "AR .95 above 1.5": lambda rng: (
+            events(2_400, 2, 120, rng), (ar1(2_400, rng, 0.95) > 1.5) * 1.0, True),
+        "random walk, event at the end": lambda rng: (
+            np.repeat([0, 1], [2_280, 120]), rng.normal(size=2_400).cumsum(), True),
+        "3 rows of 1,000": lambda rng: scattered(rng, 3, 0),
+        "50 rows of 1,000": lambda rng: scattered(rng, 50, 0),
+        "50 rows of 1,000, five values": lambda rng: (
+            scattered(rng, 50, 0)[0], rng.integers(0, 5, 1_000) * 1.0, False),
+    }
+    lines = []
+    for name, draw in cases.items():
+        if match in name:
+            drawn = (draw(np.random.default_rng(seed)) for seed in range(first, first + runs))
+            p = np.array([p_chance(y > 0, score, np.ones(y.size, bool), series, 20)
+                          for y, score, series in drawn])
+            lines.append({"case": name} | {str(a): np.mean(p <= a) for a in (0.05, 0.01, 0.003)})
+    return pd.DataFrame(lines)
+
+
+SECTIONS = {"null": null, "power": power, "intervals": intervals, "chance": chance}
 
 
 def main() -> None:
@@ -197,7 +285,9 @@ def main() -> None:
     parser.add_argument("--match", default="", help="only cases whose name holds this text")
     given = parser.parse_args()
     for name in given.sections:
-        table = section(SECTIONS[name](), given.runs, given.match, given.first)
+        how = given.runs, given.match, given.first
+        table = (section(SECTIONS[name](), *how) if name in ("null", "power")
+                 else SECTIONS[name](*how))
         print(f"\n{name}, {given.runs} runs\n")
         print(table.to_markdown(index=False, floatfmt=".3f") if len(table) else "no such case")
 

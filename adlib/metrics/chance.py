@@ -18,7 +18,8 @@ def p_chance(y: Flags, score: Floats, judged: Flags, series: bool, window: int =
     """Share of scores that know nothing and do as well: one-sided p of no relation to the labels.
 
     Of a series, the score itself moved in time, by every number of rows, around the end: as smooth
-    as it is, and blind to the events. That is exact where neither end nor beginning is special.
+    as it is, and blind to the events. That is exact where neither end nor beginning is special: a
+    score that drifts seems to know of an event at the end.
     Of other rows, the score in random order. What is compared is average precision at 64
     thresholds, for a series with the partial credit beside an event that `vus` gives.
 
