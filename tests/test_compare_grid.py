@@ -1,5 +1,7 @@
 """Runs of a comparison: resumed, cut short, limited in time and memory; nothing is lost in them."""
 
+import hashlib
+import importlib
 import json
 import os
 import re
@@ -634,6 +636,37 @@ def test_a_seed_that_is_replaced_is_said():
     assert not said[["none", "z"]].str.contains("random_state").any()
     with warnings.catch_warnings(action="error"):
         quick(models, seeds=[7])
+
+
+# --- where numbers come from --------------------------------------------------------------------
+
+
+def test_code_that_no_commit_holds_is_named(tmp_path, monkeypatch):
+    def digest(text):
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    root, outside = tmp_path / "checkout", tmp_path / "mine_on_disk.py"
+    root.mkdir()
+    for name in ("same.py", "edited.txt", "gone.py", "ümlaut.py"):
+        (root / name).write_text("1")
+    for command in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm x"):
+        subprocess.run(["git", *command.split()], cwd=root, check=True)
+    assert provenance.changed_files(root) == {}
+    (root / "edited.txt").write_text("2")
+    (root / "ümlaut.py").write_text("3")
+    (root / "gone.py").unlink()
+    (root / "new.py").write_text("4")
+    (root / "data.csv").write_text("5")  # no code
+    assert provenance.changed_files(root) == {
+        "edited.txt": digest("2"), "gone.py": None, "new.py": digest("4"), "ümlaut.py": digest("3")}
+    assert provenance.changed_files(tmp_path) is None
+    before = provenance.outside_files()
+    outside.write_text("detector = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("mine_on_disk")
+    new = [file for file in provenance.outside_files() if file not in before]
+    del sys.modules["mine_on_disk"]
+    assert new == [{"name": "mine_on_disk.py", "sha256": digest("detector = 1")}]
 
 
 # --- the ceiling --------------------------------------------------------------------------------

@@ -3,10 +3,13 @@
 import ast
 import hashlib
 import subprocess
+import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 
-__all__ = ["PACKAGE", "ROOT", "code_behind", "git", "modules_behind"]
+__all__ = ["PACKAGE", "ROOT", "changed_files", "code_behind", "file_digest", "git",
+           "modules_behind", "outside_files"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOT = PACKAGE.parent
@@ -42,6 +45,68 @@ def git(*command: str, root: Path = ROOT) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return run.stdout.strip()
+
+
+def file_digest(path: Path) -> str | None:
+    """SHA-256 of a file in hex; None where there is none.
+
+    Examples
+    --------
+    >>> file_digest(Path("no such file")) is None
+    True
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed_files(root: Path = ROOT) -> dict[str, str | None] | None:
+    """Files of a checkout that are not as in its commit, and sources that it does not track.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the checkout.
+
+    Returns
+    -------
+    dict of str to str, or None
+        SHA-256 by name, None for a file that was removed; None outside a checkout.
+
+    Examples
+    --------
+    >>> changed_files(Path("no such folder")) is None
+    True
+    """
+    whole = ("-c", "core.quotepath=off")  # names as they are
+    tracked = git(*whole, "diff", "--name-only", "--no-renames", "HEAD", root=root)
+    others = git(*whole, "ls-files", "--others", "--exclude-standard", "--", "*.py", root=root)
+    if tracked is None or others is None:
+        return None
+    return {name: file_digest(root / name)
+            for name in sorted({*tracked.splitlines(), *others.splitlines()})}
+
+
+def outside_files(root: Path = ROOT) -> list[dict[str, str | None]]:
+    """Source files that run here and belong to no checkout, library or Python: name and SHA-256.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the checkout.
+
+    Examples
+    --------
+    >>> all(set(file) == {"name", "sha256"} for file in outside_files())
+    True
+    """
+    known = [root, *map(Path, sysconfig.get_paths().values())]
+    files = {Path(file).resolve() for module in [*sys.modules.values()]
+             if isinstance(file := getattr(module, "__file__", None), str) and file.endswith(".py")}
+    return [{"name": file.name, "sha256": file_digest(file)} for file in sorted(files)
+            if file.is_file() and "site-packages" not in file.parts
+            and not any(file.is_relative_to(place) for place in known)]
 
 
 def code_behind(*names: str) -> str:

@@ -1,6 +1,5 @@
 """The report of a comparison: one page that needs no network, its table, figures and origin."""
 
-import hashlib
 import json
 import os
 import platform
@@ -8,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from adlib.thresholds import check_alpha
 
 from .audit import Audit
 from .exports import formatted, rendered, template
-from .provenance import ROOT, git
+from .provenance import ROOT, changed_files, file_digest, git, outside_files
 from .sections import (
     CELL,
     Findings,
@@ -249,23 +249,23 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
     lock, ended = ROOT / "requirements.lock", datetime.now(UTC)
     status = git("status", "--porcelain", "--untracked-files=no", root=ROOT)
     gaps = shares_missing(datasets).set_index("column")
-    parameters = {str(k): _shareable(v) for k, v in (parameters or {}).items()}
+    shared = {str(k): _shareable(v) for k, v in (parameters or {}).items()}
     return {
         "commit": git("rev-parse", "HEAD", root=ROOT),
         "dirty": None if status is None else bool(status),
-        "requirements_lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest()
-        if lock.exists() else None,
-        "data": {data.name: {"sha256": data.fingerprint, "rows": len(data),
-                             "features": data.n_features, "source": data.source,
-                             "notes": data.notes,
-                             "missing": gaps[gaps["data set"] == data.name].drop(
-                                 columns="data set").to_dict("index")}
-                 for data in datasets},
+        "changed_files": changed_files(ROOT),
+        "outside_files": outside_files(ROOT),
+        "requirements_lock_sha256": file_digest(lock),
+        "data": {data.name: _facts(data) | {"missing": gaps[gaps["data set"] == data.name].drop(
+            columns="data set").to_dict("index")} for data in datasets},
         "missing": "filled with the median of the rows that fit" if imputes(table) else "kept",
         "detectors": table.drop_duplicates("detector").set_index("detector").parameters.to_dict(),
         "seeds": sorted(int(seed) for seed in table.seed.unique()),
-        "alpha": parameters.get("alpha"),
-        "parameters": parameters,
+        "alpha": shared.get("alpha"),
+        "metrics": sorted(table.metric.unique()),
+        "look_ahead": list(by_look_ahead(table)),
+        "parameters": shared,
+        "inputs": _inputs([*(parameters or {}).values()]),
         "versions": {"python": platform.python_version()} | {
             name: found for name in LIBRARIES if (found := _version(name))},
         "machine": {"system": platform.system(), "architecture": platform.machine(),
@@ -273,6 +273,32 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
         "started": (started or ended).astimezone(UTC).isoformat(timespec="seconds"),
         "ended": ended.isoformat(timespec="seconds"),
     }
+
+
+def _facts(data: Dataset) -> dict[str, Any]:
+    """Which rows and labels took part, and how they were read."""
+    parts = dict(zip(("fit", "calibrate", "test"), data.slices(), strict=True))
+    return {
+        "sha256": data.fingerprint, "rows": len(data), "features": data.n_features,
+        "feature_names": data.feature_names, "source": data.source, "notes": data.notes,
+        "parts": {part: {"first": rows.start, "end": rows.stop,
+                         "anomalous": int(data.y[rows].sum())} for part, rows in parts.items()},
+        "series": data.series,
+        "seconds_between_rows": None if isnan(data.interval) else data.interval,
+        "sessions": 1 if data.session is None else len(set(data.session.tolist())),
+    }
+
+
+def _inputs(values: Iterable[Any]) -> dict[str, str | None]:
+    """SHA-256 of the files that parameters name, by the last part of their paths."""
+    found: dict[str, str | None] = {}
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            found |= _inputs(value)
+        elif isinstance(value, (str, os.PathLike)) and len(os.fspath(value)) < 1_000:
+            path = Path(value)
+            found |= {path.name: file_digest(path)} if path.is_file() else {}
+    return found
 
 
 def _shareable(value: Any) -> Any:
