@@ -7,6 +7,8 @@ from scipy.special import gammaln
 
 LEVEL = 0.01  # of the test for runs
 SURE = 3.0  # standard errors by which neighbouring rows must correlate
+LAGS = (1, 5, 8, 13)  # of no common period
+LOOKED = 10_000  # rows that say what columns do
 
 
 def in_runs(y: ArrayLike) -> bool:
@@ -77,10 +79,9 @@ def memory_rows(x: ArrayLike) -> int:
     """
     x = np.asarray(x, dtype=np.float64)
     n = x.size
-    _, group, count = np.unique(x, return_inverse=True, return_counts=True)
-    if count.size < 2:
+    ranks = _ranks(x)
+    if n < 2 or np.ptp(ranks) == 0:
         return 1
-    ranks = (np.cumsum(count) - (count + 1) / 2)[group.ravel()]
     power = np.abs(rfft(ranks - ranks.mean(), next_fast_len(2 * n, real=True))) ** 2
     correlation = irfft(power, next_fast_len(2 * n, real=True))[:n]
     correlation = correlation[1:] / correlation[0]
@@ -92,19 +93,30 @@ def memory_rows(x: ArrayLike) -> int:
 
 
 def looks_serial(y: ArrayLike, columns: ArrayLike) -> bool:
-    """Whether labels come in runs or a column remembers: then rows are a series.
+    """Whether rows are a series: labels come in runs, or columns hang on the row before.
 
-    A table that is sorted by its labels has one run, at an end, and columns without memory.
+    Of a table that is sorted, by its labels or by one of its columns, neither holds: labels that
+    stand at the ends are no runs, nor are those beside a column that never falls or never rises;
+    and what only follows such an order differs as much from the next row as from the tenth.
 
     Parameters
     ----------
     y : array_like of bool, shape (n_samples,)
     columns : array_like of shape (n_samples,) or (n_samples, n_columns)
-        Scores or features; looked at in the normal rows.
+        Scores or features; looked at in the normal rows. A third of those that move must hang on
+        the row before, beside a column that the rows are sorted by more than half.
 
     Returns
     -------
     bool
+
+    Notes
+    -----
+    The smallest lag of a variogram against larger ones, of ranks (Matheron, 1963).
+
+    References
+    ----------
+    Matheron, G. (1963). Principles of geostatistics. Economic Geology 58(8).
 
     Examples
     --------
@@ -114,13 +126,33 @@ def looks_serial(y: ArrayLike, columns: ArrayLike) -> bool:
     >>> looks_serial(np.roll(y, -20), noise)
     True
     """
-    y, columns = np.asarray(y, dtype=bool), np.asarray(columns)
-    starts = _starts(y)
-    at_an_end = starts.size == 1 and (y[0] or y[-1])
-    if in_runs(y) and not at_an_end:
-        return True
-    normal = columns.reshape(y.size, -1)[~y]
-    return any(memory_rows(column) > 1 for column in normal.T)
+    y = np.asarray(y, dtype=bool)
+    columns = np.nan_to_num(np.asarray(columns, dtype=np.float64).reshape(y.size, -1))
+    steps = np.diff(columns, axis=0)
+    moves = np.count_nonzero(steps, axis=0)
+    one_way = (moves >= 10) & ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0))
+    hangs = _hangs(columns[:, (moves > 0) & ~one_way][~y][:LOOKED])
+    share = float(hangs.mean()) if hangs.size else 0.0
+    if one_way.any() and hangs.size:
+        return share > 1 / 2
+    at_the_ends = _starts(y).size <= y[:1].sum() + y[-1:].sum()
+    return share >= 1 / 3 or (in_runs(y) and not at_the_ends)
+
+
+def _hangs(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which columns differ less from the next row than from those some ten rows on."""
+    n = len(columns)
+    if n < 3 * LAGS[-1] or not columns.size:
+        return np.zeros(columns.shape[1], dtype=bool)
+    ranks = np.column_stack([_ranks(column) for column in columns.T])
+    near, *far = (np.square(ranks[lag:] - ranks[:-lag]).mean(axis=0) for lag in LAGS)
+    return np.mean(far, axis=0) - near > SURE * np.sqrt(2 / n) * np.maximum(np.mean(far, axis=0), 1)
+
+
+def _ranks(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 0, the mean of them for equal values."""
+    _, group, count = np.unique(x, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[group.ravel()]
 
 
 def _starts(y: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from adlib.base import Detector, OnlineDetector, anomaly_score
-from adlib.compare import compare, score_cell
+from adlib.compare import by_entity, compare, rank_detectors, score_cell, verdict
 from adlib.compare.protocol import purge_gap
 from adlib.datasets import Dataset
 from adlib.detectors import Ensemble, MaxAbsZ, baselines
@@ -27,6 +28,7 @@ from adlib.metrics import (
     nab_score,
     report,
     roc_auc,
+    vus_pr,
 )
 from adlib.thresholds import Conformal
 from adlib.windows import TimeFeatures, Windows
@@ -114,7 +116,7 @@ def data():
 
 
 def quick(detectors, datasets, seeds=(0,), **kwargs):
-    settings = {"baselines": False, "progress": False, "n_random": 3, "n_bootstrap": 10}
+    settings = {"baselines": False, "progress": False, "n_random": 3}
     return compare(detectors, datasets, seeds, **(settings | kwargs))
 
 
@@ -298,6 +300,90 @@ def test_an_event_ends_with_its_recording():
     assert value(quick(Spy, one), "event_recall@calibration") == 1
 
 
+def plant(names=("a", "b", "c"), **changes):
+    """Machines of 200 rows each, those of one after the other: all histories, then all tests."""
+    rng = np.random.default_rng(0)
+    X, y, machine = rng.normal(size=(600, 2)), np.zeros(600, dtype=int), np.repeat([0, 1, 2], 100)
+    for start in (320, 450, 480):  # two events of b, one of a, none of c
+        y[start:start + 9], X[start:start + 9] = 1, 5
+    time = np.tile(np.arange(100), 6) + np.repeat([0, 100], 300)
+    return Dataset("plant", X, y, **{
+        "time": np.datetime64("2024-01-01", "ns") + time * np.timedelta64(60, "s"),
+        "session": np.tile(machine, 2), "session_names": names, "train_end": 300,
+        "calibrate_start": 240} | changes)
+
+
+def test_each_machine_has_a_row_of_its_own():
+    names, own = ["pump [1], a", "b@x[]", "c"], ["vus_pr[b@x[]]", "vus_pr[pump [1], a]"]
+    data, models = plant(names), [Distance(window=5), Broken()]
+    table = quick(models, [data, make_data("alone")])
+    of_plant = table[table.dataset == "plant"]
+    for label, cells in of_plant.groupby("detector"):
+        assert cells.metric.tolist()[-2:] == own  # of c nothing is anomalous
+        assert cells.value.notna().all() == (label != "Broken")
+    assert not table[table.dataset == "alone"].metric.str.endswith("]").any()
+    cell = score_cell(models[0], data, purge=4)
+    b = np.arange(404, 500)  # less the purge gap
+    expected = vus_pr(data.y[b], cell.test[b - cell.test_rows.start], window=9)
+    assert value(of_plant, own[0], detector="Distance(window=5)") == pytest.approx(expected)
+    asked = quick(models[0], data, metrics=["vus_pr", "f1"]).metric.tolist()
+    assert asked == ["vus_pr", "f1@oracle", "f1@calibration", *own]
+    assert quick(models[0], data, metrics=own[0]).metric.tolist() == own[:1]
+    assert quick(models[0], data, metrics="f1").metric.tolist() == asked[1:3]
+    rows = quick(models[0], plant(names, time=None, series=False), metrics="average_precision")
+    assert rows.metric.tolist() == ["average_precision"] + [
+        name.replace("vus_pr", "average_precision") for name in own]
+
+
+def test_machines_become_sets():
+    table = quick({"near": Distance(), "far": Noise()}, [plant(), make_data("alone")], (0, 1))
+    apart = by_entity(table)
+    assert apart.dataset.unique().tolist() == ["plant[a]", "plant[b]", "alone"]
+    assert set(apart[apart.dataset == "plant[b]"].metric) == {"vus_pr"}
+    ranking = rank_detectors(apart)
+    assert ranking.values.shape == (3, 2) and ranking.wins["near"] == 3
+    pd.testing.assert_frame_equal(by_entity(apart), apart)
+    assert verdict(apart) != verdict(table)
+    with pytest.raises(ValueError, match="it lacks dataset, metric"):
+        by_entity(table[["value"]])
+
+
+# --- series or table ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_a_verdict_does_not_hang_on_an_invented_time(events):
+    data = make_data(kind=None)
+    y = data.y if events else np.random.default_rng(0).permutation(data.y)
+    bare = Dataset("data", data.X, y)
+    timed = dataclasses.replace(bare, time=data.time if events else None,
+                                series=None if events else False)
+    models = {"far": Distance(), "later": Distance(window=20), "noise": Noise()}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found, known = quick(models, bare), quick(models, timed)
+    assert [str(one.message) for one in said if "judged as a series" in str(one.message)] == [
+        f"data: {bare.series_found}"] * events
+    assert verdict(found) == verdict(known)
+    names = set(known.metric) - {"alarms_per_day@calibration"}
+    assert set(found.metric) == names and ("vus_pr" in names) == events
+    told = quick(models, dataclasses.replace(bare, series=not events))
+    assert ("vus_pr" in set(told.metric)) != events
+
+
+def test_what_detectors_do_does_not_hang_on_labels():
+    data = dataclasses.replace(make_data(), time=None)
+    none = dataclasses.replace(data, y=np.zeros(N), kind=np.full(N, ""))
+    assert data.is_series and not none.is_series
+    for delay in (None, "hindsight"):
+        for model in (RunningMean(), Distance(window=9), "SquaredZ"):
+            one, other = (score_cell(model, each, delay=delay) for each in (data, none))
+            np.testing.assert_array_equal(one.test, other.test)
+    tables = [quick(RunningMean, each, metrics="roc_auc", baselines=True) for each in (data, none)]
+    assert tables[0].detector.tolist() == tables[1].detector.tolist()
+    assert tables[0].online.tolist() == tables[1].online.tolist()
+
+
 # --- labels are out of reach ----------------------------------------------------------------
 
 ALL = [Distance(), RunningMean(), "IsolationForest", *baselines()]
@@ -333,7 +419,7 @@ def test_values_are_those_of_the_report(data):
     assert value(table, "false_positive_rate@calibration") == fpr
     expected = report(
         y, cell.test, threshold=cell.threshold, threshold_source="calibration", judged=judged,
-        kind=data.kind[rows], time=data.time[rows], n_random=3, n_bootstrap=10,
+        kind=data.kind[rows], time=data.time[rows], n_random=3,
     )
     pd.testing.assert_frame_equal(table[list(expected.columns)], expected)
     assert {"recall[shift]@calibration", "recall[spike]@calibration"} <= set(table.metric)
@@ -410,7 +496,7 @@ def test_ways_to_name_detectors(data, detectors, labels):
 
 
 def test_every_metric_of_adlib_can_be_compared(data):
-    table = quick(Distance, data, metrics=[*all_metrics()], n_bootstrap=3)
+    table = quick(Distance, data, metrics=[*all_metrics()])
     assert (table.status == "ok").all(), table.reason.unique()
     found = {name.split("@")[0].split("[")[0] for name in table.metric}
     assert found == {name.split("@")[0] for name in all_metrics()}

@@ -95,6 +95,37 @@ def test_series_has_three_states_and_a_former_name():
         assert Dataset("x", [1.0], ordered=False).series is False
 
 
+RNG = np.random.default_rng(0)
+NOISE, EVENTS = RNG.normal(size=(2_400, 6)), np.isin(np.arange(2_400) // 60, [20, 33])
+AR = np.zeros(2_400)
+for step in range(1, 2_400):
+    AR[step] = 0.99 * AR[step - 1] + NOISE[step, 0]
+LATENT = NOISE + RNG.normal(size=(2_400, 1))
+BY_COLUMN = LATENT[np.argsort(LATENT[:, 1])]
+
+
+@pytest.mark.parametrize(("X", "y", "found"), [
+    (AR, np.zeros(2_400), True),  # nothing is labelled
+    (AR, EVENTS, True),
+    (NOISE, EVENTS, True),  # labels alone tell it
+    (NOISE, RNG.permutation(EVENTS), False),
+    (NOISE, np.arange(2_400) >= 2_200, False),  # sorted by label
+    (NOISE, np.abs(np.arange(2_400) - 1_500) >= 700, False),  # to both ends
+    (BY_COLUMN, BY_COLUMN[:, 1] > 1.5, False),
+    (BY_COLUMN, RNG.random(2_400) < BY_COLUMN[:, 1] / 9, False),  # the column tells of labels
+    (np.column_stack([AR, np.cumsum(NOISE[:, 1] ** 2)]), EVENTS, True),  # and a meter that counts
+    (np.where(RNG.random((2_400, 6)) < 0.1, np.nan, NOISE), np.zeros(2_400), False),
+], ids=["AR", "AR with events", "events", "scattered", "at the end", "at both ends", "by column",
+        "by a telling column", "with a meter", "gaps"])
+def test_a_series_without_a_time_is_found(X, y, found):
+    data = Dataset("d", X, y)
+    assert data.is_series == found == bool(data.series_found)
+    for told in (True, False):
+        known = dataclasses.replace(data, series=told)
+        assert known.is_series == told and not known.series_found
+    assert dataclasses.replace(data, interval=1).is_series
+
+
 def test_missing_values_and_repeated_times_are_allowed():
     data = Dataset("demo", [1.0, np.nan, 3.0], time=np.array(["2024-01-01"] * 3, "M8[ns]"))
     assert data.describe()["missing values"] == 1

@@ -723,7 +723,7 @@ def comparing():
                   texts=good.assign(value="high"), objects=good.astype(object),
                   array=np.zeros((3, 3)), series=good["value"], nan=good.assign(value=np.nan),
                   dict=good.to_dict())
-    for name in ("by_kind", "rank_detectors", "triviality", "verdict"):
+    for name in ("by_entity", "by_kind", "rank_detectors", "triviality", "verdict"):
         yield Target(name, getattr(c, name), {"table": table}, _anything)
     yield Target("summarise", c.summarise, {"table": table}, _instance(pd.DataFrame))
     yield Target("format_tables", c.format_tables, {

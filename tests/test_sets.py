@@ -124,7 +124,7 @@ def test_machines_are_compared_late_and_in_time():
     data = grouped(machines())
     for delay in (None, 5):
         table = compare(["KNN(window=5)", LinearForecast(), "RollingZScore(window=50)"], data, [0],
-                        delay=delay, n_random=2, n_bootstrap=0, baselines=False)
+                        delay=delay, n_random=2, intervals=False, baselines=False)
         assert (table.status == "ok").all()
         per_day = table[table.metric.str.startswith("alarms_per_day")]
         assert (table.n_test == 584).all()  # without the gap of 16 rows, which each machine has

@@ -44,7 +44,8 @@ def real():
         X[start:stop] += 4
         y[start:stop], kind[start:stop] = 1, what
     time = np.datetime64("2024-01-01", "ns") + np.arange(1_000) * np.timedelta64(1, "m")
-    sets = [Dataset("series", X, y, time=time, kind=kind, oracle=y + 0.0), Dataset("rows", X, y)]
+    sets = [Dataset("series", X, y, time=time, kind=kind, oracle=y + 0.0),
+            Dataset("rows", X, y, series=False)]
     models = {"forest": IsolationForest(n_estimators=20)}
     return compare(models, sets, (0, 1), n_random=3, progress=False)
 

@@ -237,7 +237,7 @@ def test_a_table_is_judged_by_the_frozen_score_and_says_so():
     model = RollingZScore(calibration=None).fit(table.X[:table.calibrate_start])
     np.testing.assert_array_equal(cell.test, model.frozen_score(table.X[table.train_end:]))
     found = compare({"z": RollingZScore(), "far": "MaxAbsZ"}, [table, Dataset("series", hours())],
-                    seeds=[0], baselines=False, n_random=0, n_bootstrap=0)
+                    seeds=[0], baselines=False, n_random=0, intervals=False)
     online = found.groupby(["detector", "dataset"]).online.first().unstack()
     assert online.loc["z"].to_dict() == {table.name: "frozen", "series": "yes"}
     assert set(online.loc["far"]) == {"no"}

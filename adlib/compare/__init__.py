@@ -6,6 +6,7 @@ in time with a purge gap, labels are read by metrics only, and what fails is a r
 """
 
 from .audit import Audit, Finding, audit
+from .entities import by_entity
 from .exports import format_tables
 from .grid import compare
 from .protocol import CellScores, score_cell
@@ -13,5 +14,6 @@ from .report import write_leaderboard, write_report
 from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 from .unlabelled import Unlabelled, rank_unlabelled
 
-__all__ = ["audit", "by_kind", "compare", "format_tables", "rank_detectors", "rank_unlabelled",
-           "score_cell", "summarise", "triviality", "verdict", "write_leaderboard", "write_report"]
+__all__ = ["audit", "by_entity", "by_kind", "compare", "format_tables", "rank_detectors",
+           "rank_unlabelled", "score_cell", "summarise", "triviality", "verdict",
+           "write_leaderboard", "write_report"]

@@ -34,7 +34,7 @@ from .models import (
     untrained_copies,
 )
 from .progress import Progress
-from .protocol import CellScores, cell_cost, look_ahead, metric_names, purge_gap
+from .protocol import CellScores, cell_cost, look_ahead, memory_of, metric_names, purge_gap
 from .workers import Limits, Task, checked_limits, run
 
 __all__ = ["compare"]
@@ -215,13 +215,15 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     wanted = {data: metric_names(data, asked, own) for data in chain(*drawn.values())}
     _check_known(asked, own, wanted)
     ahead = look_ahead(delay, wanted)
+    _say_what_was_found(wanted)
     purge = _purge_gaps(models, wanted, missing)
+    memory = _memories(models, purge, delay)
     cells = _cells(models, roles, drawn, seeds)
     kept = None
     if results_dir is not None:
         protocol = {"alpha": alpha, "n_random": n_random, "intervals": intervals,
                     "look_ahead": ahead, "missing": missing}
-        kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, wanted, own))
+        kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, memory, wanted, own))
     _warn_of_seeds(models, seeds)
     found = kept.found(limits, return_scores, retry_failed) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
@@ -230,8 +232,9 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         first = cells[group[0]]
         data = first.data
         tasks.append(Task(_informed(models[first.detector], data), data,
-                          tuple(cells[i].seed for i in group), alpha, purge[data], wanted[data],
-                          tuple(own), n_random, intervals, delay, missing, return_scores))
+                          tuple(cells[i].seed for i in group), alpha, purge[data], memory[data],
+                          wanted[data], tuple(own), n_random, intervals, delay, missing,
+                          return_scores))
     with Progress(len(cells), len(found), progress) as shown:
         _announce(shown, tasks, models)
         for task, results in run(tasks, n_jobs=n_jobs, limits=limits, scheduler=scheduler):
@@ -257,6 +260,14 @@ def _scores(cells: list[_Cell], found: dict[int, dict[str, Any]]
             for i, cell in enumerate(cells) if found[i]["status"] == "ok"}
 
 
+def _say_what_was_found(datasets: Iterable[Dataset]) -> None:
+    """Which sets are judged as series though nobody told, unless their notes say so."""
+    found = {data.name: sentence for data in datasets if (sentence := data.series_found)
+             and not any(sentence in note for note in data.notes)}
+    if found:
+        warnings.warn(f"{', '.join(found)}: {next(iter(found.values()))}", stacklevel=4)
+
+
 def _purge_gaps(models: dict[str, Any], datasets: Iterable[Dataset], missing: str
                 ) -> dict[Dataset, int]:
     """Rows to leave out in each; the one warning about what is filled comes from here."""
@@ -276,6 +287,11 @@ def _warn_of_seeds(models: dict[str, Any], seeds: list[int]) -> None:
 def _informed(model: Any, data: Dataset) -> Any:
     """The model; the one that learns from labels with those of the rows that train."""
     return (Supervised(data.y[: data.calibrate_start]) if isinstance(model, Supervised) else model)
+
+
+def _memories(models: dict[str, Any], purge: dict[Dataset, int], delay: Any
+              ) -> dict[Dataset, int]:
+    return {data: memory_of(models.values(), data, gap, delay) for data, gap in purge.items()}
 
 
 def _announce(shown: Progress, tasks: list[Task], models: dict[str, Any]) -> None:
@@ -413,8 +429,8 @@ def _fingerprints(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
 
 
 def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str, Any],
-                 purge: dict[Dataset, int], wanted: dict[Dataset, list[str]], own: list[Metric]
-                 ) -> list[dict[str, Any]]:
+                 purge: dict[Dataset, int], memory: dict[Dataset, int],
+                 wanted: dict[Dataset, list[str]], own: list[Metric]) -> list[dict[str, Any]]:
     """All that the outcome of each cell depends on."""
     if theirs := [metric for metric in own if all_metrics().get(metric.name) != metric]:
         protocol = protocol | {"own metrics": [described(metric) for metric in theirs]}
@@ -422,8 +438,8 @@ def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str,
     prints = _fingerprints(wanted)
     return [
         {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed} | protocol
-        | {"purge": purge[cell.data], "metrics": wanted[cell.data], "rows": prints[cell.data],
-           "code": code_version(), "model": looks[cell.detector]}
+        | {"purge": purge[cell.data], "memory": memory[cell.data], "metrics": wanted[cell.data],
+           "rows": prints[cell.data], "code": code_version(), "model": looks[cell.detector]}
         for cell in cells
     ]
 

@@ -1,5 +1,6 @@
 """One cell of a comparison: which rows, scores without a label, the detector's own threshold."""
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from adlib.base import (
     score_by,
 )
 from adlib.datasets import Dataset
+from adlib.dependence import memory_rows
 from adlib.detectors.committee import Committee
 from adlib.foreign import ForeignDetector, ForeignStream, wrap
 from adlib.hindsight import (
@@ -48,6 +50,11 @@ from adlib.periods import usual_period
 from .models import ALWAYS, ORACLE, named_detectors, random_states
 
 __all__ = ["CellScores", "score_cell"]
+
+
+#: What the row of one machine is called, whose name may hold brackets and commas itself.
+ROW = r"(?s)^(vus_pr|average_precision)\[(.*)\]$"
+LOOKED = 10_000  # rows of the history that say how long its columns remember
 
 
 class CellScores(NamedTuple):
@@ -346,18 +353,44 @@ def _calibrated(model: Any, dataset: Dataset, rows: slice, settled: NDArray[np.b
     return float(detector.threshold_)
 
 
-def judge_cell(dataset: Dataset, cell: CellScores, gap: int, **settings: Any) -> pd.DataFrame:
-    """`adlib.metrics.report` on the test rows of a cell; the one place where labels are read."""
+def judge_cell(dataset: Dataset, cell: CellScores, gap: int, *, metrics: Any = None,
+               **settings: Any) -> pd.DataFrame:
+    """`adlib.metrics.report` on the test rows of a cell; the one place where labels are read.
+
+    Of several machines each has a row of its own: the headline metric on its rows.
+    """
     rows = cell.test_rows
     settled = settled_rows(dataset, gap)[rows]
-    return report(
-        dataset.y[rows] * settled,  # which also ends an event where its recording ends
-        cell.test, threshold=cell.threshold, threshold_source="calibration",
-        series=dataset.time is not None,
-        time=None if dataset.time is None else dataset.time[rows],
-        interval=None if dataset.time is None or dataset.session is None else dataset.interval,
-        judged=dataset.judged[rows] & settled, kind=dataset.kind[rows], **settings,
+    y = dataset.y[rows] * settled  # which also ends an event where its recording ends
+    judged = dataset.judged[rows] & settled
+    interval = dataset.interval if dataset.interval > 0 else None
+    clock = None if interval is None or dataset.time is None else dataset.time[rows]
+    asked = [name for name in metrics or [] if not re.match(ROW, str(name))]
+    settings["series"] = dataset.is_series
+    table = report(
+        y, cell.test, threshold=cell.threshold, threshold_source="calibration",
+        time=clock, interval=interval, judged=judged, kind=dataset.kind[rows],
+        metrics=asked or None, **settings,
     )
+    if metrics is not None and len(asked) == len(metrics):
+        return table
+    headline = "vus_pr" if dataset.is_series else "average_precision"
+    alone = [report(y[own], cell.test[own], judged=judged[own], metrics=[headline], **settings)
+             .assign(metric=f"{headline}[{name}]")
+             for name, own in _entities(dataset, rows, judged).items()]
+    return pd.concat([table, *alone], ignore_index=True)
+
+
+def _entities(dataset: Dataset, rows: slice, judged: NDArray[np.bool_]
+              ) -> dict[str, NDArray[np.bool_]]:
+    """Which of these rows each machine has, by its name: those with both classes, if of several."""
+    numbers = dataset.entity[rows]
+    if (numbers == numbers[:1]).all():
+        return {}
+    names = dataset.entity_names
+    found = {names[number]: numbers == number for number in np.unique(numbers)}
+    y = dataset.y[rows]
+    return {name: own for name, own in found.items() if len(np.unique(y[own & judged])) == 2}
 
 
 def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) -> list[str]:
@@ -368,15 +401,23 @@ def metric_names(dataset: Dataset, wanted: list[str] | None, own: list[Metric]) 
         warnings.simplefilter("ignore")
         cell = CellScores(flat[:0], flat, rows, 0.0, 0.0, 0.0)
         names = judge_cell(dataset, cell, gap=0, n_random=0, intervals=False).metric.tolist()
-    known = {"judged", "kind", "window"} | (
-        set() if dataset.time is None else {"time", "interval"})
+    known = {"judged", "kind", "window"} | {
+        name for name, there in (("interval", dataset.interval > 0),
+                                 ("time", dataset.time is not None)) if there}
     names += [row_name(metric, "calibration") for metric in own
               if metric.name not in USUAL and not metric.lacks(known)]
-    return [name for name in names if wanted is None or is_named(name, wanted)]
+    if wanted is None:
+        return names
+    return [name for name in names if is_named(name, wanted)
+            or is_named(re.sub(ROW, r"\1", name), wanted)]
 
 
 def will_look_back(model: Any, dataset: Dataset) -> int:
     """`lookback` after the fit of a cell: where it is "auto", the rows that train decide."""
+    return lookback(_with_period(model, dataset))
+
+
+def _with_period(model: Any, dataset: Dataset) -> Any:
     model = model if isinstance(model, str) else wrap(model)
     if isinstance(model, Detector):
         model = clone(model)
@@ -385,7 +426,23 @@ def will_look_back(model: Any, dataset: Dataset) -> int:
             model.calibration = None
         with suppress(ValueError):  # too few rows: the cell will say so
             model.look_for_period(dataset.X[: dataset.calibrate_start])
-    return lookback(model)
+    return model
+
+
+def memory_of(models: Iterable[Any], dataset: Dataset, gap: int, delay: Any) -> int:
+    """Rows over which scores of this set hang together, whichever detector gives them.
+
+    As far as detectors look back, by windows or smoothing, or as far as most columns of the history
+    depend on their past; so blocks of test rows are the same for all detectors.
+    """
+    if not dataset.is_series:
+        return 0
+    past = dataset.X[: dataset.train_end][dataset.y[: dataset.train_end] == 0]
+    columns = [memory_rows(column) for column in past[:LOOKED].T[:100]]
+    smoothing = [memory(_with_period(model, dataset)) for model in models]
+    late = 0 if delay is None else 4 * SHARE * usual_period(np.nan_to_num(
+        dataset.X[: dataset.calibrate_start]))
+    return max(gap, *smoothing, round(np.median(columns)), round(late))
 
 
 def room(dataset: Dataset) -> int:

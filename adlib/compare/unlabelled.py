@@ -171,7 +171,8 @@ def rank_unlabelled(detectors: Any, dataset: Dataset, seeds: Iterable[int] = (0,
     seeds, models = [int(seed) for seed in seeds], named_detectors(detectors)
     labels: dict[str, Any] = dict.fromkeys(("y", "kind", "strength", "channel", "oracle"))
     bare = replace(without_gaps(dataset, missing)[0], **labels)
-    length = length if length is not None else ((10, 30) if bare.time is not None else (4, 4))
+    bare = replace(bare, series=bare.is_series)  # whatever is injected
+    length = length if length is not None else ((10, 30) if bare.series else (4, 4))
     refused: dict[str, str] = {}
     drawn = {seed: _injected(bare, kinds, list(strength), length, seed, refused) for seed in seeds}
     if not all(data.y.any() for data in drawn.values()):
@@ -278,7 +279,7 @@ def _without_some(dataset: Dataset, seed: int) -> Dataset:
     start = dataset.calibrate_start
     length = int(LEFT_OUT * start)
     at = int(np.random.default_rng(seed).integers(start - length + 1))
-    ordered = dataset.time is not None or dataset.session is not None
+    ordered = dataset.is_series or dataset.session is not None
     moved = np.arange(at, at if ordered else at + length)
     rows = np.r_[:at, at + length : start, moved, start : len(dataset)]
     arrays: Any = {f.name: value[rows] for f in fields(dataset)

@@ -43,6 +43,7 @@ class Task(NamedTuple):
     seeds: tuple[int, ...]
     alpha: float
     purge: int
+    memory: int
     metrics: list[str]
     own: tuple[Metric, ...]
     n_random: int
@@ -140,8 +141,8 @@ def _judged(task: Task, facts: dict[str, Any], cell: Any, seed: int) -> dict[str
         return facts | {"metrics": {}}
     with _caught(facts) as facts:
         asked = [*task.metrics, *task.own] if task.own else None
-        table = judge_cell(task.dataset, cell, task.purge, n_random=task.n_random, metrics=asked,
-                           intervals=task.intervals, random_state=seed)
+        table = judge_cell(task.dataset, cell, task.purge, metrics=asked, memory=task.memory,
+                           n_random=task.n_random, intervals=task.intervals, random_state=seed)
         found = table.set_index("metric").to_dict("index")
         facts["metrics"] = {name: found[name] for name in task.metrics if name in found}
         if task.keeps_scores:

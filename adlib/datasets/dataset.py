@@ -6,11 +6,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from adlib.arguments import floats, listed, numeric, times, whole
+from adlib.dependence import looks_serial
 from adlib.deprecation import renamed
 from adlib.durations import seconds
 from adlib.metrics.labels import runs
@@ -247,6 +249,34 @@ class Dataset:
         if self.session_names is None:
             return self.session
         return np.unique(self.session_names, return_inverse=True)[1][self.session]
+
+    @property
+    def entity_names(self) -> dict[int, str]:
+        """Name of each `entity` by its number."""
+        if self.session_names is None:
+            return {int(number): str(number) for number in np.unique(self.entity)}
+        return dict(enumerate(np.unique(self.session_names).tolist()))
+
+    @cached_property
+    def is_series(self) -> bool:
+        """Whether metrics take the test for a series: told, timed, or found.
+
+        Without a time or an interval it is looked for: in labels that come in runs, and in columns
+        whose values hang on those of the row before (`adlib.dependence`).
+        """
+        if self.series is not None:
+            return self.series
+        return self.time is not None or self.interval > 0 or bool(self.series_found)
+
+    @cached_property
+    def series_found(self) -> str:
+        """What was found, where only a look told that the rows are a series; else ""."""
+        rows = slice(self.train_end, None)
+        if self.series is not None or self.time is not None or self.interval > 0 or not (
+                looks_serial(self.y[rows], self.X[rows])):
+            return ""
+        return ("without a time, and judged as a series: labels come in runs, or values hang on "
+                "the row before (series=False: they are rows of a table)")
 
     def _steps(self) -> np.ndarray:
         """Nanoseconds from row to row within each session; without time, none."""

@@ -336,6 +336,7 @@ def load_tsb(
             feature_names=tuple(map(str, values.columns)),
             train_end=int(found[1]),
             source=TSB.source,
+            series=True,
         )
 
     if part is not None:

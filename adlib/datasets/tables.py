@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,7 +244,7 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
         if len(table.names) > values.shape[1]:
             values = with_categories(values, table.texts.iloc[rows], table.names,
                                      fields["train_end"], note)
-    return Dataset(
+    data = Dataset(
         name=name,
         X=_matrix(values),
         y=table.y[rows],
@@ -255,6 +255,10 @@ def _loaded(files: list[Path], name: str, more: _More, said: list[tuple[str, str
         notes=tuple(f"{of}: {sentence}" for of, sentence in said[before:]),
         **(more.order | fields),
     )
+    if not data.series_found:
+        return data
+    note(data.series_found)
+    return replace(data, notes=(*data.notes, f"{files[0].name}: {data.series_found}"))
 
 
 def _matrix(values: pd.DataFrame) -> np.ndarray:
