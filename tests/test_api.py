@@ -18,8 +18,8 @@ API = {
     "adlib.checks": """
         check_detector detector_checks""",
     "adlib.compare": """
-        audit by_entity by_kind compare format_tables rank_detectors rank_unlabelled score_cell
-        summarise triviality verdict write_leaderboard write_report""",
+        audit audit_table by_entity by_kind compare format_tables rank_detectors rank_unlabelled
+        read_results score_cell summarise triviality verdict write_leaderboard write_report""",
     "adlib.datasets": """
         ANOMALY_KINDS Dataset KINDS card inject injector load_adbench load_csv load_nab load_odd
         load_skab load_sklearn load_telemetry load_tsb make_fraud make_intrusion make_manufacturing
@@ -97,4 +97,4 @@ def test_all_detectors_are_public():
 def test_the_api_stays_small():
     homes = {(getattr(found, "__module__", module), name) for module, names in API.items()
              for name in names.split() for found in [getattr(import_module(module), name)]}
-    assert len(homes) <= 160
+    assert len(homes) <= 162

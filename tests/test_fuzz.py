@@ -726,6 +726,15 @@ def comparing():
     for name in ("by_entity", "by_kind", "rank_detectors", "triviality", "verdict"):
         yield Target(name, getattr(c, name), {"table": table}, _anything)
     yield Target("summarise", c.summarise, {"table": table}, _instance(pd.DataFrame))
+    yield Target("audit_table", c.audit_table, {"table": table}, _instance(c.Audit))
+    released = pd.DataFrame({"set": [*"abc"], "A": 0.5, "B": [0.1, 0.2, 0.3]})
+    yield Target("read_results", c.read_results, {
+        "source": fixed(lambda r: released, empty=released[:0], texts=released.astype(str),
+                        above=released.assign(B=7.0), nowhere=folder / "none.csv"),
+        "metric": fixed(lambda r: "roc_auc"),
+        "detectors": fixed(lambda r: ["A"], odd=["Z"], one="A"),
+        "groups": fixed(lambda r: "set", odd="Z")}, _instance(pd.DataFrame), raises=(OSError,),
+        says=("columns",))
     yield Target("format_tables", c.format_tables, {
         "table": table, "style": choice("markdown", "latex")}, _instance(dict))
     yield Target("write_report", lambda table, folder, datasets, title: c.write_report(

@@ -477,7 +477,8 @@ def _leads(ranking: Ranking, name: str, mean: str) -> str:
 
 def _leads_not(ranking: Ranking, name: str, mean: str) -> str:
     rivals = ranking.against[~(ranking.against.p < LEVEL)]
-    why = [] if "against chance" in mean else ["is not shown to beat chance"]
+    silent = "against chance" in mean or ranking.p_chance.isna().all()
+    why = [] if silent else ["is not shown to beat chance"]
     if len(rivals):
         why.append(f"is not shown to be better than {rivals.index[0]} ({_told(rivals.iloc[0])})"
                    + (f", {_listed(rivals.index[1:])}" if len(rivals) > 1 else ""))
@@ -622,7 +623,7 @@ def _n_pairs(p_values: pd.DataFrame) -> int:
     return int((p_values.notna().to_numpy().sum() - len(p_values)) // 2)
 
 
-def _signed_rank(differences: pd.Series, alternative: str = "two-sided") -> float:
+def signed_rank(differences: pd.Series, alternative: str = "two-sided") -> float:
     from scipy.stats import wilcoxon
 
     moved = differences[differences != 0]
@@ -634,7 +635,7 @@ def _pairs(values: pd.DataFrame, roles: pd.Series) -> pd.DataFrame:
     names = values.columns
     out = pd.DataFrame(np.where(np.eye(len(names)), 1.0, np.nan), names, names)
     pairs = [pair for pair in combinations(names, 2) if "detector" in [*roles[[*pair]]]]
-    raw = np.array([_signed_rank(values[a] - values[b]) for a, b in pairs], dtype=float)
+    raw = np.array([signed_rank(values[a] - values[b]) for a, b in pairs], dtype=float)
     steps = np.argsort(raw, kind="stable")
     holm = np.minimum(1, np.maximum.accumulate(raw[steps] * np.arange(len(raw), 0, -1)))
     for i, p in zip(steps, holm, strict=True):
@@ -653,7 +654,7 @@ def _beaten_chance(values: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
     if found.isna().all() and len(values) >= MANY:
         random = cells.groupby(["detector", "dataset"]).random.agg(_mean_of_all).unstack(0)
         above = (values - random[values.columns]).round(9).dropna(axis=1)
-        found = above.apply(_signed_rank, args=("greater",))
+        found = above.apply(signed_rank, args=("greater",))
     return found.reindex(values.columns)
 
 
@@ -666,7 +667,7 @@ def _against(values: pd.DataFrame, roles: pd.Series, cells: pd.DataFrame) -> pd.
     for rival in rivals:
         differences = values[best] - values[rival]
         if len(values) >= MANY:
-            line = (*_over_sets(differences), min(1, 2 * _signed_rank(differences, "greater")))
+            line = (*_over_sets(differences), min(1, 2 * signed_rank(differences, "greater")))
         else:
             line = differences.mean(), np.nan, np.nan, np.nan
             ours, theirs = units.get(best, {}), units.get(rival, {})
