@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import spearmanr
 
 from adlib import signs
 from adlib.base import Detector, OnlineDetector, Scores, core, expected_cost
@@ -21,6 +22,7 @@ from adlib.windows import Windows, validated
 __all__ = ["wrap"]
 
 _ROWS = 256  # by which look-ahead is measured, beside those of the windows
+_ALIKE = 0.9  # rank correlation of the same rows' scores in other company
 
 
 def wrap(model: Any, *, sign: str | None = None, **base: Any) -> Detector:
@@ -50,10 +52,11 @@ def wrap(model: Any, *, sign: str | None = None, **base: Any) -> Detector:
     Notes
     -----
     A detector that makes windows by itself mostly gives a row the mean over all windows that hold
-    it, also of those that end later. How far it looks ahead is measured at fit (which rows of the
-    training data change their score when later ones are left out), and its scores are moved back
-    by so many rows: they are causal then, and `adlib.hindsight_score` and ``compare(delay=)`` move
-    them forth again. One whose scores depend on all rows that are scored together is refused.
+    it, also of those that end later. Whether it does is measured at fit (do scores of training rows
+    change when later ones are others?), and its scores are then moved back by a window: they are
+    causal, and `adlib.hindsight_score` and ``compare(delay=)`` move them forth again. One that
+    orders rows by all that are scored together is refused; a warning names one whose scores, but
+    not whose order, depend on them (PyOD's ECOD, aeon's OneClassSVM).
 
     Examples
     --------
@@ -134,22 +137,25 @@ class ForeignDetector(Foreign):
         self.ahead_ = 0 if told else self._rows_ahead(X)
 
     def _rows_ahead(self, X: NDArray[np.float64]) -> int:
-        """How far ahead of a row its score looks: what changes when later rows are left out."""
+        """How far ahead of a row its score looks: what changes when later rows are others."""
         rows = X[-(4 * self.span_ + _ROWS):]
         cut = 3 * len(rows) // 4
-        scores = [self._native(part) for part in (rows, rows, rows[:cut])]
-        whole, again, part = (found[:cut] for found in scores)
-        size = 1e-6 * np.abs(whole).max(initial=0.0)
-        same = np.isclose(whole, part, rtol=1e-5, atol=size)
-        if same.all() or not np.array_equal(whole, again, equal_nan=True):
+        wild = rows.copy()
+        wild[cut:] += 10 * np.where((sd := rows.std(axis=0)) > 0, sd, 1.0)
+        usual, again, other = (self._native(part)[:cut] for part in (rows, rows, wild))
+        same = np.isclose(usual, other, rtol=1e-5, atol=1e-6 * np.abs(usual).max(initial=0.0))
+        if same.all() or not np.array_equal(usual, again, equal_nan=True):
             return 0  # (nobody can tell by scores that are drawn)
-        ahead = cut - int(same.argmin())
-        if ahead > max(self.span_ - 1, cut // 2):
-            raise ValueError(
-                f"{type(core(self.model)).__name__} scores a row by all rows that are given with "
-                f"it: it cannot judge rows as they come; give what its fit_predict returns to "
-                f"adlib.metrics.report")
-        return ahead
+        if cut - int(same.argmin()) < self.span_:
+            return self.span_ - 1
+        name = type(core(self.model)).__name__
+        if spearmanr(usual, other).statistic < _ALIKE:
+            raise ValueError(f"{name} scores a row by all rows that are given with it: it cannot "
+                             f"judge rows as they come; give what its fit_predict returns to "
+                             f"adlib.metrics.report")
+        warnings.warn(f"{name} lets the rows that are scored together shift each other's scores: "
+                      f"their order tells more than a threshold does", stacklevel=2)
+        return self.span_ - 1
 
     def _native(self, X: NDArray[np.float64]) -> Scores:
         short = max(0, self.span_ - len(X))  # the missing past repeats the first row

@@ -27,6 +27,8 @@ FAMILIES: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = {
     "sklearn": (("OutlierMixin", "BaseEstimator"), (("score_samples", "low"),
                                                     ("decision_function", "low"))),
 }
+# the low end all the same, against the convention of their library
+BACKWARDS = {"aeon.anomaly_detection.series.outlier_detection._one_class_svm.OneClassSVM"}
 _WINDOWS = ("window_size_", "window_size", "window_length", "window")
 _INSIDE = ("detector", "anomaly_detector", "pyod_model", "base_estimator")
 
@@ -105,6 +107,8 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
     end = None if sign is None else one_of(sign, "sign", ("high", "low"))
     for method, usual in (("anomaly_score", "high"), ("score_one", "high"),
                           *FAMILIES.get(family(model), ((), ()))[1]):
+        if _name_of(model) in BACKWARDS:
+            usual = "low"
         if hasattr(model, method) and (end or method != "decision_function"
                                        or not _may_be_a_class(model)):
             return method, 1 if (end or usual) == "high" else -1
@@ -120,6 +124,10 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
                     f"{there[0]} is anomalous, as anomaly_score(model, X, sign='high') or "
                     f"adlib.foreign.wrap(model, sign='high'), or 'low'; one of yours may call it "
                     f"anomaly_score, and is then high")
+
+
+def _name_of(model: Any) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def _may_be_a_class(model: Any) -> bool:
