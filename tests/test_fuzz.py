@@ -151,7 +151,10 @@ def _metrics_with_targets(m):
     yield Target("ucr_score", m.ucr_score, {
         "y_true": array(lambda rng: (np.arange(60) // 5 == 4).astype(int)), "score": vector(),
         "tolerance": number(3), **judged}, unit)
+    yield Target("k_delay_f1", m.k_delay_f1, {**flags, "delay": number(3), **judged}, unit)
     queue = {"capacity": number(2), "period": array(lambda rng: np.arange(60) // 20, optional=True)}
+    yield Target("average_precision_at_budget", m.average_precision_at_budget, {
+        **scored, "budget": number(0.2), **judged}, unit)
     yield Target("precision_at_capacity", m.precision_at_capacity, {**scored, **queue, **judged},
                  unit)
     yield Target("value_at_capacity", m.value_at_capacity, {

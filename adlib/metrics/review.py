@@ -7,12 +7,21 @@ nothing else is; a row that would have been first tomorrow does not help today.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adlib.arguments import column, floats, whole
-from adlib.metrics.labels import Flags, Floats, Mask, labels_and_scores, undefined
+from adlib.arguments import column, floats, number, whole
+from adlib.metrics.labels import (
+    Flags,
+    Floats,
+    Mask,
+    both_classes,
+    labels_and_scores,
+    undefined,
+)
+from adlib.metrics.point import descending
 from adlib.metrics.record import judges
 
-__all__ = ["precision_at_capacity", "value_at_capacity"]
+__all__ = ["average_precision_at_budget", "precision_at_capacity", "value_at_capacity"]
 
+BUDGET = 0.01  # share of the rows that may be flagged, in a comparison
 REVIEWS = 10  # in a comparison, where nobody says how many; the rows are then one period
 
 
@@ -124,6 +133,68 @@ def precision_at_capacity(y_true: ArrayLike, score: ArrayLike, capacity: int, *,
     """
     y, share, _, n_reviews = _reviewed(y_true, score, capacity, period, judged)
     return float(share[y].sum() / n_reviews)
+
+
+@judges("score", settings={"budget": BUDGET})
+def average_precision_at_budget(y_true: ArrayLike, score: ArrayLike, budget: float, *,
+                                judged: Mask = None) -> float:
+    """Average precision of the rows that may be flagged: the area under PR up to a budget.
+
+    The thresholds that flag more rows than anybody can look at do not count. The k highest rows
+    give ``sum(precision(i) * is_anomaly(i) for i in 1..k) / min(k, n_anomalies)``, precision being
+    that of the first i; rows that tie count at the end of their tie, and of a tie that the budget
+    cuts the share that it leaves. With a budget of all rows it is `average_precision`.
+
+    A score that knows nothing gets about ``p ** 2`` for a share p of anomalies where the budget is
+    at most their number, else ``p`` times the share of rows in the budget: far less than p.
+
+    Parameters
+    ----------
+    y_true : array_like of shape (n_samples,)
+        1 = anomaly, 0 = normal.
+    score : array_like of shape (n_samples,)
+        Higher = more anomalous.
+    budget : float or int
+        Below 1: share of the judged rows that may be flagged, rounded up. From 1 on: how many.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way.
+
+    Returns
+    -------
+    float
+        In [0, 1], 1 where the budget holds nothing but anomalies, or all of them first; nan with
+        a warning if there is no anomaly or only anomalies.
+
+    Raises
+    ------
+    ValueError
+        If labels are not 0/1, lengths differ, a score is NaN, or `budget` is neither a share above
+        0 nor a whole number.
+
+    Notes
+    -----
+    Average precision at k of information retrieval (Manning, Raghavan and Schuetze 2008, chapter
+    8), on one ranking, with the best value that k rows allow as its 1.
+
+    Examples
+    --------
+    >>> y, score = [1, 0, 1, 0, 0, 1], [0.9, 0.8, 0.7, 0.3, 0.2, 0.1]
+    >>> [round(average_precision_at_budget(y, score, budget), 3) for budget in (1, 3, 0.5, 6)]
+    [1.0, 0.556, 0.556, 0.722]
+    """
+    y, score, judged = labels_and_scores(y_true, score, judged)
+    share = number(budget, "budget", above=0) < 1
+    if not both_classes(y[judged], "average_precision_at_budget"):
+        return np.nan
+    y, score = y[judged], score[judged]
+    rows = np.ceil(round(budget * y.size, 9)) if share else whole(budget, "budget", 1, of="rows")
+    most = min(int(rows), y.size)
+    order, last = descending(score)
+    at = np.append(0.0, last + 1)
+    tp = np.append(0.0, np.cumsum(y[order])[last])
+    ends = np.append(at[at < most], most)
+    found = np.interp(ends, at, tp)
+    return float((np.diff(found) * found[1:] / ends[1:]).sum() / min(most, y.sum()))
 
 
 def _reviewed(y_true: ArrayLike, score: ArrayLike, capacity: int, period: ArrayLike | None,
