@@ -1,6 +1,6 @@
 """Figures that several notebooks share: data in, Axes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,8 @@ from adlib.metrics.labels import runs
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["comparison", "critical_difference", "histogram", "losses", "series"]
+__all__ = ["comparison", "critical_difference", "curves", "histogram", "losses", "scores",
+           "series"]
 
 ROLES = {  # colour and marker of a line of the comparison
     "detector": ("tab:blue", "o"),
@@ -74,15 +75,15 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
     for i, line in lines[lines["mean"].isna()].iterrows():
         ax.annotate("failed" if line.n_failed else "undefined", (0.01, i), color="tab:red",
                     xycoords=("axes fraction", "data"), va="center", fontsize="small")
-    ax.set_yticks(lines.index, lines.detector)
-    ax.set_ylim(len(lines) + 0.6, -0.6)  # a row of its own for the legend
+    ax.set_yticks(lines.index, list(_labels(lines.detector).values()))
+    ax.set_ylim(len(lines) + 1.4, -0.6)  # rows of their own for the legend
     over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
     n = int(lines.n_datasets.max())
     of = "seeds" if n == 1 else f"{n} data sets and their seeds"
-    ahead = f"; scores: {lines.look_ahead[0]}" if "look_ahead" in lines else ""
+    ahead = f"\nscores: {lines.look_ahead[0]}" if "look_ahead" in lines else ""
     ax.set_xlabel(f"{metric}, mean over {of}{ahead}\n95 % interval over {over}")
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(loc="lower center", ncols=4, fontsize="small", frameon=False, borderaxespad=0.2,
+    ax.legend(loc="lower center", ncols=2, fontsize="small", frameon=False, borderaxespad=0.2,
               columnspacing=1.0, handlelength=1.2, handletextpad=0.3)
     return ax
 
@@ -130,20 +131,174 @@ def critical_difference(ranking: Any, *, alpha: float = 0.05, ax: Axes | None = 
         raise ValueError(f"ranking: a diagram needs at least two ranked detectors, got "
                          f"{list(ranks.index)}")
     ax = _axes(ax, 8, 1.5 + 0.15 * len(ranks))
-    colours = {name: ROLES[role][0] for name, role in ranking.roles.items()}
+    labels = _labels(ranks.index)
+    colours = {labels[name]: ROLES[ranking.roles[name]][0] for name in ranks.index}
+    p_values = ranking.p_values.fillna(0.0).rename(index=labels, columns=labels)
     posthocs.critical_difference_diagram(
-        ranks, ranking.p_values.fillna(0), alpha=alpha, ax=ax, color_palette=colours,
+        ranks.rename(labels), p_values, alpha=alpha, ax=ax, color_palette=colours,
         label_fmt_left="{label}  {rank:.1f} ", label_fmt_right=" {rank:.1f}  {label}",
         text_h_margin=0.04 * max(float(np.ptp(ranks)), 0.5), elbow_props={"linewidth": 1.2},
         marker_props={"s": 22}, crossbar_props={"marker": "o", "markersize": 4, "linewidth": 2.5},
     )
     n = len(ranking.values)
     few = "" if ranking.smallest_p < alpha else ": too few to tell any two apart"
-    ax.set_title(f"average rank over {n} data sets, 1 = best{few}; scores: {ranking.look_ahead}\n"
-                 "bars join what does not differ significantly (paired Wilcoxon, Holm; baselines "
-                 "are not tested among themselves)",
+    ax.set_title(f"average rank over {n} data sets, 1 = best{few}\n"
+                 "bars join what does not differ significantly (paired Wilcoxon, Holm;\n"
+                 f"baselines: not among themselves); scores: {ranking.look_ahead}",
                  fontsize="medium")
     return ax
+
+
+LINES = (  # colour, dash and marker of the lines of several detectors
+    ("tab:blue", "-", "o"), ("tab:orange", "--", "s"), ("tab:green", "-.", "D"),
+    ("0.3", (0, (5, 1, 1, 1)), "v"), ("tab:purple", (0, (3, 1, 1, 1, 1, 1)), "^"))
+
+
+def curves(points: "pd.DataFrame", *, axes: Any = None) -> NDArray:
+    """Precision over recall, ROC, and what a budget of alarms finds, beside chance.
+
+    Each detector has a colour, a dash and a marker of its own; the marker stands at its own
+    threshold. Dotted lines are chance: the share of anomalies, the diagonal, and of a budget what
+    the same scores find when they are shifted in time.
+
+    Parameters
+    ----------
+    points : pandas.DataFrame
+        From `adlib.compare.curves`, of one data set.
+    axes : sequence of matplotlib.axes.Axes or matplotlib.figure.Figure, optional
+        Four for a series, three for a table, whose legend is left to the caller; or the figure to
+        draw in. Default: a new one.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        If ``points`` is no such table, holds several data sets, or ``axes`` are too few or many.
+
+    Examples
+    --------
+    >>> from adlib.metrics import operating_points
+    >>> points = operating_points([0, 0, 1, 1, 0], [0, 1, 5, 3, 4]).assign(detector="KNN")
+    >>> [ax.get_ylabel() for ax in curves(points)]
+    ['precision', 'recall', 'event recall', 'event precision']
+    """
+    _table("points", points, "detector", "recall", "precision", "false_positive_rate", "chosen",
+           "alarms", "alarms_per_1000_rows", "random_precision")
+    if points.empty or ("dataset" in points and points.dataset.nunique() > 1):
+        raise ValueError("points must be of one data set, and not empty")
+    series, per_day = "event_recall" in points, "alarms_per_day" in points
+    found = ("event_recall", "event_precision") if series else ("recall",)
+    panels = _panels(axes, 2 + len(found), 2)
+    at = "alarms_per_day" if per_day else "alarms_per_1000_rows"
+    labels = _labels(points.detector.unique())
+    for k, (name, part) in enumerate(points.groupby("detector", sort=False)):
+        colour, dash, marker = LINES[k % len(LINES)]
+        look = {"color": colour, "linestyle": dash, "linewidth": 1.4, "marker": marker,
+                "markevery": np.flatnonzero(part.chosen).tolist(), "label": labels[name]}
+        panels[0].plot(part.recall, part.precision, drawstyle="steps-pre", **look)
+        panels[1].plot(part.false_positive_rate, part.recall, **look)
+        budget = np.maximum.accumulate(part[at].to_numpy())
+        held = slice(int(part.alarms.to_numpy().argmax()) + 1)  # below it alarms only join
+        chance = {column: part[f"random_{column}"] if series else part.alarms_per_1000_rows / 1000
+                  for column in found}
+        for ax, column in zip(panels[2:], found, strict=True):
+            ax.plot(budget[held], part[column][held], drawstyle="steps-post", **look | {
+                "markevery": np.flatnonzero(part.chosen[held]).tolist()})
+            ax.plot(budget[held], chance[column][held], ":", color=colour, linewidth=1)
+    panels[0].axhline(points.random_precision.iloc[0], color="0.4", linestyle=":", linewidth=1.2)
+    panels[1].plot([0, 1], [0, 1], ":", color="0.4", linewidth=1.2, label="chance (dotted)")
+    panels[1].plot([], [], "k.", label="marker: own threshold")
+    panels[0].set(xlabel="recall", ylabel="precision", title="precision and recall")
+    panels[1].set(xlabel="false-positive rate", ylabel="recall", title="ROC")
+    unit = f"{'alarms' if series else 'flagged rows'} per {'day' if per_day else '1,000 rows'}"
+    for ax, column in zip(panels[2:], found, strict=True):
+        ax.set(xscale="log", xlabel=unit, ylabel=column.replace("_", " "), title="budget of alarms")
+    for ax in panels:
+        ax.set_ylim(-0.03, 1.03)
+        ax.title.set_size("medium")
+        ax.grid(alpha=0.3)
+    if not np.iterable(axes):
+        _legend(panels, 2)
+    return panels
+
+
+def scores(dataset: Any, scores: Mapping[str, ArrayLike],
+           thresholds: Mapping[str, float] | None = None, *, axes: Any = None) -> NDArray:
+    """Scores over time, a panel per detector, with threshold, true events and flagged rows.
+
+    Of more than 1,000 rows the lowest and the highest score of each thousandth are drawn, so that
+    no peak is lost; events and flags are marked in each of these that holds one. Colours and marks
+    are those of `series`. A triangle above stands over each event (if there are at most 60).
+
+    Parameters
+    ----------
+    dataset : adlib.datasets.Dataset
+        The rows of the scores, such as ``data.cut(cell.test_rows)``.
+    scores : mapping of str to array_like of shape (n_samples,)
+        Higher = more anomalous, by detector.
+    thresholds : mapping of str to float, optional
+        By detector; a row is flagged where its score lies above.
+    axes : sequence of matplotlib.axes.Axes or matplotlib.figure.Figure, optional
+        One per detector, whose legend is left to the caller; or the figure to draw in. Default: a
+        new one.
+
+    Returns
+    -------
+    ndarray of matplotlib.axes.Axes, shape (n_detectors,)
+
+    Raises
+    ------
+    ValueError
+        If there is no detector, or a score has not one value per row.
+
+    Examples
+    --------
+    >>> from adlib.datasets import make_sine
+    >>> (ax,) = scores(make_sine(200, random_state=0), {"KNN": np.arange(200.0)}, {"KNN": 150.0})
+    >>> ax.get_xlabel(), ax.get_ylabel(), ax.get_title(loc="left")
+    ('time', 'score', 'KNN')
+    """
+    if not hasattr(dataset, "feature_names"):
+        raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
+    n = len(dataset.X)
+    if not n or not instance(scores, "scores", Mapping):
+        raise ValueError("scores must hold one detector at least, and dataset one row")
+    limits = {} if thresholds is None else instance(thresholds, "thresholds", Mapping)
+    found: dict[str, Any] = {name: _per_row("scores", values, n, ())
+                             for name, values in scores.items()}
+    panels = _panels(axes, len(found))
+    bins, (x, edge) = np.arange(0, n, -(-n // 1000)), _x_axis(dataset)
+    x, edge = x[bins], edge[np.append(bins, n)]
+    true, some = np.asarray(dataset.y) == 1, np.logical_or.reduceat
+    middle = np.sum(runs(some(true, bins)), axis=0) // 2
+    labels = _labels(found)
+    for ax, (name, values) in zip(panels, found.items(), strict=True):
+        _bands(ax, edge, some(true, bins), TRUE, "anomaly")
+        _bands(ax, edge, some(~dataset.judged, bins), "0.6", "not judged")
+        if len(middle) <= 60:
+            ax.plot(x[middle], np.ones(len(middle)), "v", color=TRUE, markersize=4,
+                    transform=ax.get_xaxis_transform(), clip_on=False)
+        limit = number(limits.get(name, np.inf), "thresholds", most=np.inf)
+        flags = values > limit
+        there = values[np.abs(values) < 1e300]  # an infinite score stands as high as the next
+        values = np.clip(values, there.min(initial=0), there.max(initial=0))
+        envelope = [np.minimum.reduceat(values, bins), np.maximum.reduceat(values, bins)]
+        ax.plot(np.repeat(x, 2), np.ravel(envelope, "F"), color="0.25", linewidth=0.8)
+        if np.isfinite(limit):
+            ax.axhline(limit, color=FALSE_ALARM, linewidth=1, linestyle="--", label="threshold")
+            if 0 < 30 * abs(limit) < np.abs(values).max():  # a threshold at the foot shows nothing
+                ax.set_yscale("symlog", linthresh=abs(limit))
+        _ticks(ax, x, some(flags, bins), some(flags & true, bins))
+        ax.set_ylabel("score")
+        ax.set_title(labels[name], loc="left", fontsize="medium")
+        ax.margins(x=0.01, y=0.15)  # room for the marks at the foot
+    _name_x_axis(panels[-1], dataset)
+    if not np.iterable(axes):
+        _legend(panels, 3)
+    return panels
 
 
 def losses(history: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
@@ -574,11 +729,16 @@ def _rows(rows: slice | None, n: int) -> slice:
         raise TypeError(f"rows must be a slice of whole numbers, got {rows!r}") from None
 
 
-def _panels(axes: Any, n: int) -> NDArray:
-    """Axes one below the other: those given, or of a new figure."""
-    if axes is None:
-        _, axes = plt.subplots(n, sharex=True, squeeze=False, figsize=(9, 0.6 + 1.5 * n),
-                               layout="constrained")
+def _panels(axes: Any, n: int, columns: int = 1) -> NDArray:
+    """The axes given, or in a given or new figure ``n``, one below the other or in columns."""
+    if not np.iterable(axes):
+        rows = -(-n // columns)
+        size = (9, 0.6 + 1.5 * n) if columns == 1 else (6, 1 + 2.3 * rows)
+        figure = plt.figure(figsize=size, layout="constrained") if axes is None else axes
+        axes = figure.subplots(rows, columns, sharex=columns == 1, squeeze=False).ravel()
+        for ax in axes[n:]:
+            ax.remove()
+        axes = axes[:n]
     axes = np.ravel(axes)
     if len(axes) != n:
         raise ValueError(f"axes: {n} panels to draw, got {len(axes)} axes")
@@ -643,12 +803,24 @@ def _ticks(ax: Axes, x: NDArray, flags: NDArray, true: NDArray) -> None:
                     markeredgewidth=1.2, transform=ax.get_xaxis_transform(), label=label)
 
 
-def _legend(axes: Sequence[Axes] | NDArray) -> None:
-    """One legend above all panels, each entry once."""
+def _legend(axes: Sequence[Axes] | NDArray, columns: int | None = None) -> None:
+    """One legend above all panels, or in columns below them, each entry once."""
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
-        axes[0].figure.legend(entries.values(), entries.keys(), loc="outside upper right",
-                              ncols=len(entries), fontsize="small", frameon=False)
+        axes[0].figure.legend(
+            entries.values(), entries.keys(), ncols=columns or len(entries), fontsize="small",
+            loc="outside lower center" if columns else "outside upper right", frameon=False)
+
+
+def _labels(names: Iterable[Any]) -> dict[Any, str]:
+    """Names as a figure can show them: short, on one line, no formula, still different."""
+    found: dict[Any, str] = {}
+    for name in names:
+        text = " ".join(str(name).split())
+        text = text if len(text) <= 26 else f"{text[:15]}…{text[-10:]}"
+        text = "".join(c for c in text if c.isprintable()).replace("$", r"\$")
+        found[name] = text if text not in found.values() else f"{text} ({len(found) + 1})"
+    return found

@@ -172,6 +172,10 @@ def _metrics_with_targets(m):
     def table(result, args):
         columns = ["metric", "value", "random", "above_chance", "low", "high"]
         assert list(result.columns) == columns and len(result) > 2
+    yield Target("operating_points", m.operating_points, {
+        "y_true": labels(), "score": vector(), "threshold": number(1.0),
+        "judged": labels(optional=True), "series": switch(True), "interval": number(60.0),
+        "n_points": number(40, huge=False)}, _instance(pd.DataFrame))
     yield Target("report", m.report, {
         **scored, "threshold": number(1.0), "threshold_source": choice("calibration"),
         "interval": number("5min"), **judged,
@@ -716,8 +720,8 @@ def comparing():
         "model": fixed(lambda r: KNN().fit(X), unfitted=KNN())}, _instance(c.Audit), own=("model",),
         says=("KNN", "X"))
     sine = make_sine(200, n_events=3, random_state=0)
-    good = c.compare(["KNN"], [data, sine], [0], metrics=["average_precision", "roc_auc"],
-                     n_random=1, n_bootstrap=2, progress=False)
+    good, kept = c.compare(["KNN"], [data, sine], [0], metrics=["average_precision", "roc_auc"],
+                           n_random=1, progress=False, return_scores=True)
     table = fixed(lambda r: good.copy(), empty=good[:0], one_row=good[:1],
                   shuffled=good.sample(frac=1, random_state=0), doubled=pd.concat([good, good]),
                   failed=good.assign(status="failed", value=np.nan), lacking=good[["detector"]],
@@ -738,6 +742,13 @@ def comparing():
         "detectors": fixed(lambda r: ["A"], odd=["Z"], one="A"),
         "groups": fixed(lambda r: "set", odd="Z")}, _instance(pd.DataFrame), raises=(OSError,),
         says=("columns",))
+    scored = fixed(lambda r: dict(kept), empty={}, list=[1], others={("who", "what", 0): None})
+    for name in ("curves", "events"):
+        yield Target(name, getattr(c, name), {
+            "table": table, "scores": scored, "datasets": fixed(
+                lambda r: [data, sine], odd=[1], texts=["noise"]),
+            "detectors": fixed(lambda r: ["KNN"], unknown=["who"], numbers=[1])},
+            _instance(pd.DataFrame))
     yield Target("format_tables", c.format_tables, {
         "table": table, "style": choice("markdown", "latex")}, _instance(dict))
     yield Target("write_report", lambda table, folder, datasets, title: c.write_report(
@@ -906,6 +917,7 @@ def plots():
     import matplotlib.pyplot as plt
 
     from adlib import compare as c
+    from adlib import metrics as m
     from adlib import plots as p
     from adlib.datasets import Dataset, make_sensor_stream
     from adlib.detectors import KNN
@@ -930,6 +942,16 @@ def plots():
     yield Target("histogram", p.histogram, {
         "score": array(lambda r: r.random(60)), "y": labels(), "threshold": number(0.5),
         "held_out": array(lambda r: r.random(30), optional=True), "ax": given}, drawn)
+    points = m.operating_points(data.y, np.arange(80.0)).assign(detector="KNN")
+    yield Target("curves", p.curves, {"points": fixed(
+        lambda r: points.copy(), empty=points[:0], lacking=points[["recall"]], one=points[:1],
+        array=np.zeros((3, 3)), texts=points.astype(str)), "axes": given}, drawn)
+    yield Target("scores", p.scores, {
+        "dataset": of_data, "scores": fixed(
+            lambda r: {"KNN": r.random(80)}, empty={}, short={"a": [1.0]}, texts={"a": ["x"] * 80},
+            nan={"a": np.full(80, np.nan)}, infinite={"a": np.full(80, np.inf)}, list=[1.0]),
+        "thresholds": fixed(lambda r: {"KNN": 0.5}, nan={"KNN": np.nan}, text={"KNN": "x"},
+                            unknown={"who": 1.0}, list=[1.0]), "axes": given}, drawn)
     yield Target("losses", p.losses, {"history": fixed(
         lambda r: {"train": [3.0, 1.0]}, empty={}, uneven={"a": [1.0], "b": []},
         texts={"a": ["x"]}, nan={"a": [np.nan]}, numbers={1: [1.0]}, flat={"a": 1.0}),

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.dates import date2num
 
 from adlib import plots
 from adlib.datasets import Dataset
+from adlib.metrics import operating_points
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +167,69 @@ def test_histogram_leaves_out_what_is_not_there():
         plots.histogram([1.0, 2.0], [0, 0, 1])
     with pytest.raises(ValueError, match="no value above 0"):
         plots.histogram([0.0, 0.0], [0, 1])
+
+
+@pytest.fixture
+def points():
+    y = np.isin(np.arange(300), [*range(100, 110), 200])
+    score = np.random.default_rng(0).normal(size=300) + 3 * y
+    return pd.concat([operating_points(y, score * sign, threshold=2.5, interval=60).assign(
+        detector=name) for name, sign in (("KNN", 1), (HOSTILE, -1))])
+
+
+HOSTILE = "$\\frac{a$\n" + "n" * 300
+
+
+def test_curves_have_named_axes_chance_and_own_thresholds(points):
+    axes = plots.curves(points)
+    assert [ax.get_xlabel() for ax in axes] == [
+        "recall", "false-positive rate", "alarms per day", "alarms per day"]
+    for ax in axes:
+        own = [line for line in ax.lines if line.get_label() == "KNN"][0]
+        (at,) = own.get_markevery()
+        assert ax in axes[1:] or own.get_xdata()[at] == points.recall[points.chosen].iloc[0]
+        assert any(line.get_linestyle() == ":" for line in ax.lines)
+    looks = {(line.get_linestyle(), line.get_marker()) for line in axes[0].lines[:2]}
+    assert len(looks) == 2  # without colours too they differ
+    axes[0].figure.canvas.draw()  # no name is a formula
+    (legend,) = axes[0].figure.legends
+    assert max(len(text.get_text()) for text in legend.get_texts()) < 32
+
+
+def test_a_budget_never_pays_less_for_more(points):
+    for ax in plots.curves(points)[2:]:
+        for line in ax.lines:
+            assert (np.diff(line.get_xdata()) >= 0).all()
+
+
+def test_curves_of_a_table_have_three_panels_and_of_two_sets_none(points):
+    table = operating_points([1, 0, 0], [3.0, 2.0, 1.0], series=False).assign(detector="A")
+    assert plots.curves(table)[2].get_xlabel() == "flagged rows per 1,000 rows"
+    with pytest.raises(ValueError, match="one data set"):
+        plots.curves(pd.concat([points.assign(dataset=name) for name in "ab"]))
+    with pytest.raises(ValueError, match="4 panels to draw, got 1 axes"):
+        plots.curves(points, axes=[plt.gca()])
+
+
+def test_no_peak_of_a_long_score_is_lost():
+    n = 25_000
+    y, score = np.zeros(n, int), np.sin(np.arange(n))
+    y[20_000], score[20_000], score[7_777], score[9_000] = 1, 50.0, -30.0, np.inf
+    ax, below = plots.scores(Dataset("long", np.zeros(n), y), {"KNN": score, HOSTILE: -score},
+                             {"KNN": 10.0})
+    line = max(ax.lines, key=lambda line: len(line.get_xdata()))
+    assert len(line.get_xdata()) <= 2_000
+    assert line.get_ydata().max() == 50 and line.get_ydata().min() == -30
+    assert marked(ax, "flagged, right") == [20_000]
+    assert marked(ax, "flagged, false alarm") == [9_000]
+    assert bands(ax, "anomaly") == [(19_999.5, 20_024.5)]
+    assert [line.get_ydata()[0] for line in ax.lines if line.get_label() == "threshold"] == [10.0]
+    assert not marked(below, "threshold")
+    ax.figure.canvas.draw()
+
+
+def test_a_threshold_far_below_the_peaks_stays_visible(data):
+    (ax,) = plots.scores(data, {"KNN": np.geomspace(1, 1e6, 10)}, {"KNN": 5.0})
+    assert ax.get_yscale() == "symlog"
+    with pytest.raises(ValueError, match="one detector at least"):
+        plots.scores(data, {})

@@ -15,6 +15,8 @@ import pytest
 from adlib.compare import (
     audit,
     compare,
+    curves,
+    events,
     format_tables,
     rank_unlabelled,
     score_cell,
@@ -39,20 +41,26 @@ def sets():
 
 
 @pytest.fixture(scope="module")
-def table(sets):
+def compared(sets):
     models = {"KNN": "KNN", EVIL: "PCAReconstruction", "far": "KNN(window=5000)"}
-    return compare(models, sets, [0, 1], n_random=5, n_bootstrap=20)
+    return compare(models, sets, [0, 1], n_random=5, return_scores=True)
 
 
 @pytest.fixture(scope="module")
-def page(table, sets, tmp_path_factory):
+def table(compared):
+    return compared[0]
+
+
+@pytest.fixture(scope="module")
+def page(compared, sets, tmp_path_factory):
+    table, scores = compared
     cell = score_cell("KNN", sets[0])
     found = audit(cell.test, sets[0].y, train_end=sets[0].train_end, X=sets[0].X, series=False)
     return write_report(
         table, tmp_path_factory.mktemp("home") / "new" / "report", datasets=sets, title=EVIL,
         audits={EVIL: found}, started=datetime(2024, 1, 1, tzinfo=UTC),
         parameters={"alpha": 0.05, "data_path": f"{ROOT}/data/x.csv", "note": EVIL, "n": [1, None]},
-    )
+        scores=scores)
 
 
 class Reader(HTMLParser):
@@ -101,11 +109,14 @@ def test_the_page_says_it_all(page, table):
 def test_beside_the_page_lie_table_figures_and_origin(page, table, sets):
     folder = page.parent
     manifest = json.loads((folder / "manifest.json").read_text())
-    names = {"index.html", "manifest.json", "table.csv", *(
-        f"{name}.{form}" for name in ("critical_difference", "ranking")
-        for form in ("png", "svg", "pdf")), *(
-        f"{name}.{form}" for name in ("p_values", "per_set", "ranking") for form in ("md", "tex"))}
+    drawn = ("critical_difference", "ranking", "scores_2-sensor-stream", "curves_2-sensor-stream",
+             next(folder.glob("curves_1*.png")).stem)
+    names = {"index.html", "manifest.json", "table.csv", "curves.csv", "events.csv", *(
+        f"{name}.{form}" for name in drawn for form in ("png", "svg", "pdf")), *(
+        f"{name}.{form}" for name in ("differences", "p_values", "per_set", "ranking")
+        for form in ("md", "tex"))}
     assert {path.name for path in folder.iterdir()} == names == set(manifest["files"])
+    assert all(re.fullmatch(r"[\w.=-]+", name) for name in names)
     starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     for form, start in starts.items():
         content = (folder / f"ranking.{form}").read_bytes()
@@ -146,11 +157,11 @@ def hostile():
 
 def test_names_break_no_markdown(hostile):
     texts = format_tables(hostile)
-    assert list(texts) == ["ranking", "per_set", "p_values"]
+    assert list(texts) == ["ranking", "per_set", "differences", "p_values"]
     for text in texts.values():
         _, _, *rows = text.splitlines()
         cells = [len(re.findall(r"(?<!\\)\|", row)) for row in rows]
-        assert len(set(cells)) == 1 and len(rows) == 2 + len(NAMES)
+        assert len(set(cells)) == 1 and len(rows) in (1 + len(NAMES), 2 + len(NAMES))
         assert not re.search(r"(?<!\\)\[|\$|\x07|\u202e", text)
     assert "**0.900**" in texts["per_set"] and "<script" not in texts["ranking"]
 
@@ -171,6 +182,47 @@ def test_names_break_no_latex(hostile, tmp_path):
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
 
 
+def test_curves_and_events_are_made_of_the_scores(compared, sets, page):
+    table, scores = compared
+    points, found = curves(table, scores, sets), events(table, scores, sets)
+    for frame, name in ((points, "curves"), (found, "events")):
+        again = pd.read_csv(page.parent / f"{name}.csv", keep_default_na=False)
+        assert list(again) == list(frame) and len(again) == len(frame)
+    assert set(points.dataset) == {EVIL, "sensor_stream"} and set(points.seed) == {0}
+    best = points[(points.dataset == "sensor_stream") & (points.detector == "KNN") & points.chosen]
+    line = table[(table.dataset == "sensor_stream") & (table.detector == "KNN")
+                 & (table.seed == 0)].set_index("metric").value
+    for name in ("recall", "event_recall", "event_precision", "alarms_per_day"):
+        assert best[name].item() == pytest.approx(line[f"{name}@calibration"]), name
+    assert set(found.dataset) == {"sensor_stream"}  # the other set has no order
+    stream, threshold = sets[1], scores["KNN", "sensor_stream", 0].threshold
+    flagged = np.zeros(len(stream), bool)
+    flagged[scores["KNN", "sensor_stream", 0].test_rows] = (
+        scores["KNN", "sensor_stream", 0].test > threshold)
+    for event in found.itertuples():
+        rows = slice(event.start_row, event.end_row + 1)
+        assert (stream.y[rows] == 1).all() and event.start == stream.time[event.start_row]
+        assert ("KNN" in event.found_by.split(", ")) == flagged[rows].any()
+        assert event.n_found == len(event.found_by.split(", ")) * bool(event.found_by)
+        assert not event.only_by or event.only_by == event.first_by == event.found_by
+        assert not event.n_found or event.delay.total_seconds() == 60 * event.delay_rows
+    alone = events(table, scores, sets, detectors=["KNN"])
+    assert alone.delay_rows.median() == line["detection_delay@calibration"]
+    words = Reader(page.read_text(encoding="utf-8")).words
+    for part in ("At every threshold", "Scores over time", f"{len(found)} events."):
+        assert part in words
+    others = {key: cell._replace(threshold=cell.threshold + 1) for key, cell in scores.items()}
+    assert curves(table, others, sets).empty  # of another run, or of another look-ahead
+
+
+def test_equal_reports_have_equal_figures(table, tmp_path):
+    ranked = table[table.metric.isin(["vus_pr", "average_precision"])]
+    first, second = (write_report(ranked, tmp_path / name).parent for name in "ab")
+    for path in first.glob("*.*"):
+        if path.suffix in (".png", ".svg", ".pdf", ".tex", ".md"):
+            assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
 def test_nothing_names_the_machine(page):
     import platform
 
@@ -183,8 +235,8 @@ def test_nothing_names_the_machine(page):
 def test_a_report_without_git_and_without_labels(table, sets, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
     bare = Dataset("bare", sets[1].X, time=sets[1].time, notes=["bare.csv: decimal commas read"])
-    found = rank_unlabelled("KNN", bare, [0], n_random=5, n_bootstrap=5)
-    flags = compare("KNN", bare, [0], n_random=5, n_bootstrap=5)
+    found = rank_unlabelled("KNN", bare, [0], n_random=5)
+    flags = compare("KNN", bare, [0], n_random=5)
     page = write_report(flags, tmp_path / "r", datasets=[bare], unlabelled={"bare": found})
     words = Reader(page.read_text(encoding="utf-8")).words
     assert "No labels: no quality is measured here." in words and found.caveat in words
@@ -260,7 +312,7 @@ def test_the_leaderboard_holds_nothing_that_changes_by_itself(table, sets, tmp_p
 
 def test_scores_with_look_ahead_have_sections_and_figures_of_their_own(tmp_path):
     stream = make_sensor_stream(900, 0.03, random_state=0)
-    how = {"n_random": 2, "n_bootstrap": 5, "progress": False}
+    how = {"n_random": 2, "progress": False}
     both = pd.concat([compare(["KNN"], stream, [0], delay=delay, **how)
                       for delay in (None, "hindsight")])
     page = write_report(both, tmp_path / "report", datasets=[stream])

@@ -7,6 +7,7 @@ in time with a purge gap, labels are read by metrics only, and what fails is a r
 
 from .audit import Audit, Finding, audit
 from .entities import by_entity
+from .evidence import curves, events
 from .exports import format_tables
 from .grid import compare
 from .protocol import CellScores, score_cell
@@ -15,6 +16,6 @@ from .report import write_leaderboard, write_report
 from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 from .unlabelled import Unlabelled, rank_unlabelled
 
-__all__ = ["audit", "audit_table", "by_entity", "by_kind", "compare", "format_tables",
-           "rank_detectors", "rank_unlabelled", "read_results", "score_cell",
+__all__ = ["audit", "audit_table", "by_entity", "by_kind", "compare", "curves", "events",
+           "format_tables", "rank_detectors", "rank_unlabelled", "read_results", "score_cell",
            "summarise", "triviality", "verdict", "write_leaderboard", "write_report"]

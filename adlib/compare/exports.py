@@ -85,8 +85,8 @@ def formatted(tables: Mapping[str, Table], style: str) -> dict[str, str]:
             for name, block in tables.items()}
 
 
-def rendered(draw: Callable[[Any], Any], size: tuple[float, float]) -> dict[str, bytes]:
-    """A figure by format; ``draw`` gets the empty figure, ``size`` is in inches."""
+def rendered(draw: Callable[..., Any], size: tuple[float, float]) -> dict[str, bytes]:
+    """A figure by format; ``draw`` gets it empty as ``axes``, ``size`` is in inches."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -95,17 +95,12 @@ def rendered(draw: Callable[[Any], Any], size: tuple[float, float]) -> dict[str,
     FigureCanvasAgg(figure)
     with mpl.rc_context({"svg.hashsalt": "adlib"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name: it stands in the tables
-        draw(figure)
+        draw(axes=figure)
         for form, metadata in NO_DATES.items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=form, metadata=metadata)
             found[form] = buffer.getvalue()
     return found
-
-
-def file_name(number: int, name: str) -> str:
-    """A name that every file system and LaTeX take, and that no two data sets share."""
-    return f"{number}-{re.sub('[^A-Za-z0-9.=]+', '-', name)[:40]}".rstrip("-.")
 
 
 def template(name: str) -> Template:

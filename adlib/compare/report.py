@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import isnan
 from pathlib import Path
@@ -20,6 +21,7 @@ from adlib.files import replaced_file, replaced_folder
 from adlib.thresholds import check_alpha
 
 from .audit import Audit
+from .evidence import Scored, best_few, curves, events, judged_tests
 from .exports import formatted, rendered, template
 from .provenance import ROOT, changed_files, file_digest, git, outside_files
 from .sections import (
@@ -31,6 +33,7 @@ from .sections import (
     per_set,
     sections,
     shares_missing,
+    stem,
 )
 from .sections import table as table_of
 from .statistics import (
@@ -48,6 +51,7 @@ from .unlabelled import Unlabelled
 
 __all__ = ["write_leaderboard", "write_report"]
 
+DRAWN = 8  # data sets with pictures
 ALWAYS = ("index.html", "manifest.json", "table.csv")
 LIBRARIES = ("adlib", "numpy", "scipy", "pandas", "scikit-learn", "torch", "matplotlib")
 _COMMIT = re.compile(r"at commit \w+")  # of the leaderboard
@@ -58,7 +62,8 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
                  audits: Mapping[str, Audit] | None = None,
                  unlabelled: Mapping[str, Unlabelled] | None = None,
                  parameters: Mapping[str, Any] | None = None,
-                 started: datetime | None = None) -> Path:
+                 started: datetime | None = None,
+                 scores: Scored | None = None) -> Path:
     """Write what a comparison found, so that it can be read and checked anywhere.
 
     The folder then holds ``index.html`` (text, tables and figures in one file, without scripts and
@@ -83,6 +88,10 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
         What the run was given, "alpha" among them; of an absolute path only the last part is kept.
     started : datetime, optional
         When the run began, with a time zone; default: now.
+    scores : mapping of (detector, data set, seed) to CellScores, optional
+        From ``compare(..., return_scores=True)``. Of the best few detectors and baselines the
+        report then has curves and scores over time (pictures of the first eight data sets,
+        `curves` of all as ``curves.csv``), and `events` as a table and as ``events.csv``.
 
     Returns
     -------
@@ -107,8 +116,8 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     >>> with tempfile.TemporaryDirectory() as home:
     ...     page = write_report(table, Path(home) / "report", datasets=[data])
     ...     print(*sorted(path.name for path in page.parent.iterdir()))
-    index.html manifest.json per_set.md per_set.tex ranking.md ranking.pdf ranking.png ranking.svg
-    ranking.tex table.csv
+    differences.md differences.tex index.html manifest.json per_set.md per_set.tex ranking.md
+    ranking.pdf ranking.png ranking.svg ranking.tex table.csv
     """
     folder, parts = as_path(folder, "folder"), by_look_ahead(table)
     datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
@@ -119,9 +128,11 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
     for look, part in parts.items():  # never ranked together
         summary, ranking = summarise(part), rank_detectors(part)
         suffix = "" if look == next(iter(parts)) else "_" + look.replace(" ", "_")
-        found.append(Findings(part, summary, ranking, datasets, _figures(part, summary, ranking),
-                              {} if suffix else audits or {}, key_tables(summary, ranking), look,
-                              suffix))
+        points, happened = (make(part, scores or {}, datasets) for make in (curves, events))
+        figures = _figures(part, summary, ranking) | _evidence(part, scores or {}, datasets, points)
+        found.append(Findings(part, summary, ranking, datasets, figures,
+                              {} if suffix else audits or {}, key_tables(summary, ranking), points,
+                              happened, look, suffix))
     files = {name: content for one in found for name, content in _files(one).items()}
     manifest = _manifest(table, datasets, parameters, started)
     page = template("report.html.j2").render(
@@ -219,6 +230,8 @@ def _files(found: Findings) -> dict[str, bytes]:
     endings = {"markdown": "md", "latex": "tex"}
     texts = {f"{name}{found.suffix}.{ending}": text.encode() for style, ending in endings.items()
              for name, text in formatted(found.tables, style).items()}
+    texts |= {f"{name}{found.suffix}.csv": frame.to_csv(index=False).encode() for name, frame in (
+        ("curves", found.points), ("events", found.events)) if len(frame)}
     return texts | {f"{name}{found.suffix}.{form}": content
                     for name, drawn in found.figures.items() for form, content in drawn.items()}
 
@@ -232,12 +245,32 @@ def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking
     found: dict[str, dict[str, bytes]] = {}
     n = int((summary.metric == headline).sum())
     if summary["rank"].notna().any():
-        found["ranking"] = rendered(lambda figure: plots.comparison(
-            summary, headline, ax=figure.subplots()), (6, 1.4 + 0.3 * n))
+        found["ranking"] = rendered(lambda axes: plots.comparison(
+            summary, headline, ax=axes.subplots()), (6, 1.4 + 0.3 * n))
         if len(ranking.values) > 1 and len(ranking.values.columns) > 1:
-            size = (7, 1.8 + 0.16 * len(ranking.values.columns))
-            found["critical_difference"] = rendered(lambda figure: plots.critical_difference(
-                ranking, ax=figure.subplots()), size)
+            size = (6, 1.9 + 0.16 * len(ranking.values.columns))
+            found["critical_difference"] = rendered(lambda axes: plots.critical_difference(
+                ranking, ax=axes.subplots()), size)
+    return found
+
+
+def _evidence(table: pd.DataFrame, scores: Scored,
+              datasets: list[Dataset], points: pd.DataFrame) -> dict[str, dict[str, bytes]]:
+    """Curves, and scores over time, of the first data sets."""
+    from adlib import plots
+
+    found: dict[str, dict[str, bytes]] = {}
+    for test in judged_tests(table, scores, datasets[:DRAWN]):
+        number, name = datasets.index(test.data) + 1, test.data.name
+        part = points[points.dataset == name].dropna(axis="columns", how="all")
+        cells = {who: test.cells[who] for who in best_few(table) if who in test.cells}
+        if len(part):
+            found[stem("curves", number, name)] = rendered(partial(plots.curves, part), (6, 5.6))
+        if test.is_series and cells:
+            data = test.data.cut(test.rows)
+            found[stem("scores", number, name)] = rendered(partial(
+                plots.scores, data, {who: cell.test for who, cell in cells.items()},
+                {who: cell.threshold for who, cell in cells.items()}), (6, 1 + 1.1 * len(cells)))
     return found
 
 

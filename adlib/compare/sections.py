@@ -4,6 +4,7 @@ Nothing is escaped here: the template does that for everything.
 """
 
 import base64
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from adlib.cost import spoken
 from adlib.datasets import Dataset
 
 from .audit import FAILED, Audit
@@ -20,6 +22,7 @@ from .unlabelled import Unlabelled
 AT_THRESHOLD = ("precision", "recall", "f1", "false_positive_rate", "alarms_per_day",
                 "event_recall", "detection_delay")
 CELL = ["detector", "dataset", "seed"]
+MOST_EVENTS = 40  # of a data set in the page
 
 
 class Cell(NamedTuple):
@@ -59,6 +62,8 @@ class Findings:
     figures: Mapping[str, Mapping[str, bytes]]
     audits: Mapping[str, Audit]
     tables: Mapping[str, Table]
+    points: pd.DataFrame
+    events: pd.DataFrame
     look_ahead: str = "causal"
     suffix: str = ""
 
@@ -69,6 +74,18 @@ class Findings:
     def figure(self, name: str, text: str) -> Figure | None:
         drawn = self.figures.get(name)
         return None if drawn is None else Figure(text, base64.b64encode(drawn["png"]).decode())
+
+
+    def per_set(self, kind: str, text: str) -> Blocks:
+        """Figures of that kind of each data set that has one, its name first in the caption."""
+        for number, data in enumerate(self.datasets, 1):
+            yield self.figure(stem(kind, number, data.name), f"{data.name}: {text}")
+
+
+def stem(kind: str, number: int, name: str) -> str:
+    """Name of a figure of a data set that every file system and LaTeX take, and no two share."""
+    name = re.sub("[^A-Za-z0-9.=]+", "-", name)[:40]
+    return f"{kind}_{number}-{name}".rstrip("-.")
 
 
 def sections(found: list[Findings], unlabelled: Mapping[str, Unlabelled]
@@ -113,7 +130,9 @@ def key_tables(summary: pd.DataFrame, ranking: Ranking) -> dict[str, Table]:
     values = per_set(ranking)
     wide = len(values) > values.shape[1]
     values = values if wide else values.T.rename_axis("detector")
-    shown = lines.drop(columns=["interval_over", "look_ahead"]).dropna(axis="columns", how="all")
+    shown = lines.drop(columns=["interval_over", "look_ahead"])
+    shown = shown.assign(p_chance=lines.detector.map(ranking.p_chance)).dropna(
+        axis="columns", how="all")
     found = {
         "ranking": table(shown, (
             f"{headline}, best first; the interval (low to high) is over {interval_over(lines)}"
@@ -122,6 +141,10 @@ def key_tables(summary: pd.DataFrame, ranking: Ranking) -> dict[str, Table]:
         "per_set": table(values, "Headline metric, means over seeds", index=True,
                          best=lambda part: part == (values.max(axis=1).to_numpy() if wide
                                                     else part.max())),
+        "differences": table(ranking.against.dropna(how="all").rename_axis("against"), (
+            f"{values.index[0] if not wide else values.columns[0]} less each other, paired within "
+            f"the sets: difference of the headline metric, 95 % interval over {ranking.over}, and "
+            "two-sided p"), index=True),
         "p_values": table(ranking.p_values.mask(np.eye(len(ranking.p_values), dtype=bool)), (
             "p-values of all pairs: two-sided signed-rank test over data sets, corrected by Holm"),
             index=True) if len(ranking.values) > 1 else None}
@@ -151,7 +174,7 @@ def by_data_set(found: Findings) -> Blocks:
                 * imputes(found.table))
     long = ["rows per kind", "steps off the median", "notes", "source"]
     yield table(facts.drop(columns=long, errors="ignore"), "What the sets hold")
-    for source in dict.fromkeys(data.source for data in found.datasets):
+    for source in dict.fromkeys(data.source for data in found.datasets if data.source):
         yield f"Source: {source}"
     yield from (f"Note: {note}" for data in found.datasets for note in data.notes)
 
@@ -220,6 +243,42 @@ def at_the_threshold(found: Findings) -> Blocks:
         "of different pace do not mix well"), index=True)
 
 
+def drawn_curves(found: Findings) -> Blocks:
+    yield from found.per_set("curves", (
+        "what the best detectors and baselines find at every threshold, the first seed; dotted: "
+        "chance; markers: the threshold from the calibration rows"))
+
+
+def over_time(found: Findings) -> Blocks:
+    yield from found.per_set("scores", (
+        "scores of the test rows, the first seed; bands and triangles: true events; at the foot, "
+        "ticks: flagged rows of events, crosses: false alarms"))
+
+
+def event_by_event(found: Findings) -> Blocks:
+    for name, part in found.events.groupby("dataset", sort=False):
+        alone = part[part.only_by != ""].groupby("only_by", sort=False).event.agg(list).to_dict()
+        missed = part.event[part.n_found == 0].tolist()
+        yield " ".join([f"{name}: {len(part)} events."] + [
+            f"{who} alone finds {_numbered(which)}." for who, which in alone.items()] + [
+            f"Nobody finds {_numbered(missed)}."] * bool(missed))
+        shown = part.drop(columns=["dataset", "seed"]).head(MOST_EVENTS)
+        rows = ["start_row", "end_row"] if shown.start.notna().any() else ["start", "end"]
+        shown = shown.drop(columns=rows).replace("", np.nan).dropna(axis="columns", how="all")
+        if "delay" in shown:
+            shown["delay"] = [None if pd.isna(late) else spoken(late.total_seconds())
+                              for late in shown.delay]
+        more = len(part) - len(shown)
+        yield table(shown, f"{name}: who finds which event at the own threshold, the first seed; "
+                           f"delay: until the first of them flags a row"
+                           + f"; {more} more events are in events.csv" * (more > 0))
+
+
+def _numbered(events: list[int]) -> str:
+    return f"event{'s' * (len(events) > 1)} {', '.join(map(str, events[:20]))}" + (
+        f" and {len(events) - 20} more" * (len(events) > 20))
+
+
 def kinds_of_anomaly(found: Findings) -> Blocks:
     kinds = by_kind(found.table)
     if len(kinds):
@@ -257,6 +316,9 @@ SECTIONS = {
     "How easy the sets are": how_easy,
     "Audit": audited,
     "At the threshold": at_the_threshold,
+    "At every threshold": drawn_curves,
+    "Scores over time": over_time,
+    "Event by event": event_by_event,
     "By kind of anomaly": kinds_of_anomaly,
     "Failures and warnings": failures,
     "Time and memory": time_and_memory,
