@@ -11,7 +11,8 @@ from adlib import datasets
 from adlib.arguments import path
 from adlib.base import Detector, OnlineDetector
 from adlib.datasets import Dataset
-from adlib.detectors import all_detectors, baselines, find_detector
+from adlib.detectors import all_detectors, baselines
+from adlib.foreign import Foreign
 from adlib.thresholds import check_alpha
 
 from .models import build
@@ -19,9 +20,9 @@ from .protocol import look_ahead, metric_names
 from .report import check_folder
 from .workers import checked_limits
 
-__all__ = ["check_lists", "check_run", "chosen_detectors", "comparable", "is_benchmark",
-           "load_sets", "with_usual"]
+__all__ = ["check", "chosen_detectors", "comparable", "is_benchmark", "load_sets", "with_usual"]
 
+OTHERS = ("IsolationForest", "EllipticEnvelope", "OneClassSVM", "LinearForecast(smoothing=None)")
 SHIPPED: dict[str, Callable[[], Dataset]] = {
     "sensor_stream": partial(datasets.make_sensor_stream, 4000, 0.01, random_state=0),
     "breast_cancer": partial(datasets.load_sklearn, "breast_cancer"),
@@ -30,38 +31,30 @@ SHIPPED: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def check_lists(**choices: Any) -> None:
-    """Refuse what is neither None nor a list that names something.
-
-    Examples
-    --------
-    >>> check_lists(seeds=[0, 1], detectors=None)
-    >>> check_lists(seeds=0)
-    Traceback (most recent call last):
-    ValueError: seeds is a list, such as [0], got 0
-    """
-    for name, value in choices.items():
-        if value is not None and not isinstance(value, list):
-            raise ValueError(f"{name} is a list, such as [{value}], got {value!r}")
-        if value is not None and not value:
-            raise ValueError(f"{name} is empty: name at least one")
-
-
-def check_run(*, alpha: float, delay: Any, time_limit: float | None, report_dir: Any,
-              memory_limit: float | str | None = None) -> None:
+def check(*, alpha: float, delay: Any, time_limit: float | None, memory_limit: float | str | None,
+          report_dir: Any, **lists: Any) -> None:
     """Refuse what would otherwise be refused after the first fit, or after the last.
 
     Examples
     --------
-    >>> check_run(alpha=0.05, delay="later", time_limit=None, report_dir=None)
+    >>> rest = {"alpha": 0.05, "time_limit": None, "memory_limit": None, "report_dir": None}
+    >>> check(delay="later", **rest)
     Traceback (most recent call last):
     ValueError: delay must be None, a whole number of rows or 'hindsight', got 'later'
+    >>> check(delay=None, seeds=0, **rest)
+    Traceback (most recent call last):
+    ValueError: seeds is a list, such as [0], got 0
     """
     check_alpha(alpha)
     look_ahead(delay)
     checked_limits(time_limit, memory_limit)
     if report_dir is not None:
         check_folder(path(report_dir, "report_dir"), "report_dir")
+    for name, value in lists.items():
+        if value is not None and not isinstance(value, list):
+            raise ValueError(f"{name} is a list, such as [{value}], got {value!r}")
+        if value == []:
+            raise ValueError(f"{name} is empty: name at least one")
 
 
 def with_usual(metrics: list[str] | None, sets: Iterable[Dataset]) -> list[str] | None:
@@ -140,16 +133,13 @@ def comparable(sets: Iterable[Dataset], alpha: float, labelled: bool) -> list[Da
     ValueError
         If none is left.
     """
-    sets = list(sets)
-    reasons = {data.name: _lacking(data, alpha, labelled) for data in sets}
-    if len(sets) == 1 and (reason := reasons[sets[0].name]):
-        raise ValueError(f"{sets[0].name}: {reason}")
-    for name, reason in reasons.items():
+    reasons = {data: _lacking(data, alpha, labelled) for data in sets}
+    if not (usable := [data for data, reason in reasons.items() if not reason]):
+        name, reason = next((data.name, why) for data, why in reasons.items())
+        raise ValueError(f"no set can be compared: {name}: {reason}")
+    for data, reason in reasons.items():
         if reason:
-            warn(f"left out: {name}: {reason.split(':')[0]}", stacklevel=2)
-    if not (usable := [data for data in sets if not reasons[data.name]]):
-        raise ValueError(f"no set can be compared at alpha={alpha}: "
-                         f"{next(iter(reasons.values()), 'there is none')}")
+            warn(f"left out: {data.name}: {reason.split(':')[0]}", stacklevel=2)
     return usable
 
 
@@ -193,43 +183,27 @@ def chosen_detectors(detectors: Iterable[Any] | None = None, window: Any = None,
     """
     if profile not in ("fast", "full"):
         raise ValueError(f"profile is 'fast' or 'full', got {profile!r}")
-    everything, models = detectors is None, {}
-    short = _with_little_training() if everything and profile == "fast" else {}
-    if detectors is None:
-        detectors = ["IsolationForest", "EllipticEnvelope", "OneClassSVM", *all_detectors()]
-    for name in detectors:
-        label, model = name, name
-        if name in short:
-            label, model = f"{name}, short", short[name]
-        elif window and _takes_window(name, window):
-            label = model = f"{name}(window={window!r})"
-        models[label] = build(model)
-    if everything:
-        models["LinearForecast, rows"] = build("LinearForecast(smoothing=None)")
+    short = _little_training() if detectors is None and profile == "fast" else {}
+    models = {}
+    for name in detectors or [*OTHERS, *all_detectors()]:
+        model = build(short.get(name, name))
+        ours = isinstance(model, Detector) and not isinstance(model, (OnlineDetector, Foreign))
+        if not window or not ours or "(" in name or name in baselines():
+            models[f"{name}, short" if name in short else name] = model
+        elif window == "auto" and getattr(model, "smoothing", None) is not None:
+            models[name] = model  # it looks back on a period already
+        else:
+            models[f"{name}(window={window!r})"] = model.set_params(window=window)
     return models
 
 
-def _with_little_training() -> dict[str, Any]:
-    """The costly ones."""
-    from adlib.detectors import KNN, Ensemble, PCAReconstruction, RandomFeatureAE, Voting
+def _little_training() -> dict[str, Any]:
+    """Of the costly ones."""
+    from adlib.detectors import KNN, PCAReconstruction, RandomFeatureAE, Voting
 
-    quick = RandomFeatureAE(copies=1)
     return {
-        "Ensemble": Ensemble().add(quick).add(KNN()),
         "LSTM": "LSTM(epochs=5, hidden_size=32)",
         "Transformer": "Transformer(epochs=5, width=16, n_layers=1, n_heads=2)",
         "VAE": "VAE(epochs=10)",
-        "Voting": Voting(members=[KNN(), PCAReconstruction(), quick]),
+        "Voting": Voting(members=[KNN(), PCAReconstruction(), RandomFeatureAE(copies=1)]),
     }
-
-
-def _takes_window(name: Any, window: Any) -> bool:
-    """One of adlib, named without parameters, that looks back on as many rows as it is told."""
-    try:
-        found = find_detector(name)
-    except ValueError:
-        return False
-    if not issubclass(found, Detector) or issubclass(found, OnlineDetector) or name in baselines():
-        return False
-    smoothing = getattr(found(), "smoothing", None)
-    return window != "auto" or smoothing is None  # else it looks back on a period already
