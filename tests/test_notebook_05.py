@@ -60,7 +60,9 @@ def run(folder, monkeypatch):
             folder / of, None, QUICK | parameters, cwd=folder, progress_bar=False
         )
         outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
-        shown = [o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs]
+        data = [o.get("data", {}) for o in outputs]
+        shown = [o.get("text", "") + of.get("text/markdown", of.get("text/plain", ""))
+                 for o, of in zip(outputs, data, strict=True)]
         figures = [o for o in outputs if "image/png" in o.get("data", {})]
         return "\n".join(shown), len(figures)
 
@@ -74,10 +76,10 @@ def test_labelled_table(run):
         assert name in text
     for column in ("mean", "low", "high", "random", "event_recall", "alarms_per_day"):
         assert column in text
-    assert "mine: No winner: the interval of KNN" in text
+    assert "**mine.** No winner on this data set: " in text or "**mine.** KNN leads" in text
     assert "11 cells, 0 failed, 2 with a warning" in text
     assert "note: all detectors look at single rows" not in text  # RollingZScore does not
-    assert "audit of " in text and "Which rows" not in text
+    assert "Failed checks: " in text
     assert "injected" not in text and "look-ahead: it takes a delay" in text
     assert n_figures == 3
 
@@ -85,8 +87,8 @@ def test_labelled_table(run):
 def test_table_without_labels_is_not_ranked_by_quality(run, folder):
     text, n_figures = run(data_path="bare.csv", time_column="when", report_dir="bare_report")
     assert "no labels: no quality is measured" in text and "share of test rows flagged" in text
-    assert "without labels there is no better or worse" in text
-    assert "f1" not in text and "No winner" not in text and "audit of" not in text
+    assert "Without labels there is no better or worse" in text
+    assert "f1" not in text and "No winner" not in text and "Failed checks" not in text
     assert "This ranks the ability to find injected anomalies (spike, " in text
     assert "same_over_seeds" in text and "injected" in text
     lines = [line.split() for line in text.splitlines()]
@@ -114,7 +116,7 @@ def test_windows_of_a_period_and_a_comparison_with_a_delay(run, folder):
     more = {"detectors": ["KNN"], "report_dir": "late_report"}
     text, _ = run(**MINE, **more, delay=20, window="auto")
     assert "KNN(window='auto')" in text and "causal" in text
-    assert "mine, VUS-PR. Scores with look-ahead (delay of 20 rows): No winner" in text
+    assert "**mine**, VUS-PR. Scores with look-ahead (delay of 20 rows): " in text
     page = (folder / "late_report" / "index.html").read_text()
     assert "<h2>Ranking (causal)</h2>" in page and "<h2>Ranking (delay of 20 rows)</h2>" in page
     table = pd.read_csv(folder / "late_report" / "table.csv")
@@ -133,7 +135,7 @@ def test_a_folder_laid_out_as_a_benchmark(run, folder):
         table.loc[500:700, ["flow", "anomaly"]] += [3, 1]
         table.to_csv(home / f"{name}.csv", index=False, sep=";")
     text, _ = run(data_path="skab", report_dir="skab_report")
-    assert "all 2 sets: No winner: 2 data sets are too few" in text
+    assert "**All 2 sets.** " in text
     assert "of the test rows are anomalous" in text  # half of them, says the audit
     page = (folder / "skab_report" / "index.html").read_text()
     assert "Model comparison on skab" in page and "valve1/1" in page
@@ -142,7 +144,7 @@ def test_a_folder_laid_out_as_a_benchmark(run, folder):
 def test_labels_from_windows(run):
     windows = [["2024-03-01 10:00", "2024-03-01 10:04"], ["2024-03-01 13:20", "2024-03-01 13:24"]]
     text, _ = run(data_path="bare.csv", time_column="when", label_windows=windows)
-    assert "bare: No winner" in text and "event_recall" in text
+    assert "**bare.** " in text and "event_recall" in text
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +175,7 @@ def test_json_lines_in_milliseconds(run, own):
 
 def test_two_machines(run, own):
     text, _ = run(**MINE | {"data_path": "two.csv"}, entity_column="machine", detectors=["KNN"])
-    assert "two: No winner" in text and "event_recall" in text
+    assert "**two.** " in text and "event_recall" in text
 
 
 @pytest.mark.parametrize(("parameters", "sentence"), [
