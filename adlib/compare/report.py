@@ -295,7 +295,7 @@ def _manifest(table: pd.DataFrame, datasets: list[Dataset], parameters: Mapping[
         "detectors": table.drop_duplicates("detector").set_index("detector").parameters.to_dict(),
         "seeds": sorted(int(seed) for seed in table.seed.unique()),
         "alpha": shared.get("alpha"),
-        "metrics": sorted(table.metric.unique()),
+        "metrics": sorted(table.metric[table.value.notna()].unique()),
         "look_ahead": list(by_look_ahead(table)),
         "parameters": shared,
         "inputs": _inputs([*(parameters or {}).values()]),
