@@ -120,6 +120,30 @@ def test_a_machine_without_history_begins_with_what_all_others_taught():
     assert np.allclose(cell.test[of], model.anomaly_score(bare.X[cell.test_rows][of]))
 
 
+def test_recordings_are_joined_as_one_reads_them_from_one_file(files):
+    own = {name: load_csv(files / "each" / f"{name}.csv", label_column="bad", name=f"pump {name}")
+           for name in "ab"}
+    joined = Dataset.joined(own.values(), "plant")
+    read = load_csv(files / "blocks.csv", label_column="bad", entity_column="unit")
+    assert joined.fingerprint == read.fingerprint and joined.entity_names == read.entity_names
+    again = Dataset.joined([joined, own["a"]], "all")
+    assert again.session_names == ("plant/pump a", "plant/pump b", "pump a") and len(again) == 600
+    assert again.train_end == 240 and (again.y == 1).sum() == 90
+    with pytest.raises(ValueError, match="the same features"):
+        Dataset.joined([own["a"], Dataset("x", [[1.0, 2.0]])], "plant")
+
+
+def test_unseen_machines_are_judged_by_a_model_of_the_others(files):
+    data = load_csv(files / "blocks.csv", label_column="bad", entity_column="unit",
+                    split="entity", train_entities=["pump b"])
+    assert set(data.entity[:data.train_end]) == {data.session_names.index("pump b")}
+    cell = score_cell(KNN(window=5), data)
+    model = KNN(window=5, calibration=None).fit(data.X[:data.calibrate_start])
+    np.testing.assert_allclose(cell.test, model.anomaly_score(data.X[data.train_end:])[4:])
+    table = compare(["KNN(window=5)", "MaxAbsZ"], data, [0], n_random=2, baselines=False)
+    assert (table.status == "ok").all() and not table.metric.str.endswith("]").any()
+
+
 def test_machines_are_compared_late_and_in_time():
     data = grouped(machines())
     for delay in (None, 5):
@@ -206,6 +230,7 @@ def test_two_files_are_history_and_test():
                                np.r_[0, np.ones(5), np.zeros(14)]])
 def test_labels_sorted_to_the_front_are_named(y):
     assert "split='one_class' draws" in cut(Split(), y)[2][0]
+    assert ("sorted to the end" in "".join(cut(Split(), y[::-1])[2])) == (y[0] == 1)
     assert "split='one_class'" not in cut(Split(), y, time=START + np.arange(20) * MINUTE)[2][0]
 
 

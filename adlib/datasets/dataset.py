@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -349,6 +349,47 @@ class Dataset:
             changes[edge] = min(max(getattr(self, edge), first), last) - first
         return replace(self, **changes)
 
+    @classmethod
+    def joined(cls, sets: Iterable[Dataset], name: str) -> Dataset:
+        """Several machines or recordings as one data set: learned together, judged each and all.
+
+        `load_csv(entity_column=)` gives the same from one file.
+
+        Parameters
+        ----------
+        sets : iterable of Dataset
+            Of the same features; the name of each is that of its entity, or stands before it.
+        name : str
+
+        Returns
+        -------
+        Dataset
+            All training rows, then all that calibrate, then all tests.
+
+        Raises
+        ------
+        ValueError
+            When features or ``series`` differ.
+        """
+        sets = listed(sets, "sets")
+        if len({(data.feature_names, data.series) for data in sets}) != 1:
+            raise ValueError("sets must be at least one, with the same features and series")
+        parts = [(data, part) for rows in zip(*(data.slices() for data in sets), strict=True)
+                 for data, part in zip(sets, rows, strict=True)]
+        known: dict[str, Any] = {}
+        for field in ("X", *(field for field in COLUMNS if field != "session")):
+            if all(getattr(data, field) is not None for data in sets):
+                known[field] = np.concatenate([getattr(data, field)[part] for data, part in parts])
+        numbers, names = _numbered(sets)
+        session = np.concatenate([numbers[data][part] for data, part in parts])
+        if "time" not in known and sets[0].interval > 0:
+            known["interval"] = sets[0].interval
+        return cls(name, **known, session=session, session_names=tuple(names),
+                   feature_names=sets[0].feature_names, series=sets[0].series,
+                   train_end=sum(data.train_end for data in sets),
+                   calibrate_start=sum(data.calibrate_start for data in sets),
+                   source="; ".join(dict.fromkeys(data.source for data in sets)))
+
     @property
     def train(self) -> Dataset:
         """Rows to fit on."""
@@ -463,6 +504,20 @@ class Dataset:
 
 
 Dataset.__init__ = renamed(ordered="series")(Dataset.__init__)  # type: ignore[method-assign]
+
+
+def _numbered(sets: list[Dataset]) -> tuple[dict[Dataset, np.ndarray], list[str]]:
+    """Different numbers for the sessions of different sets, and what each is of."""
+    numbers: dict[Dataset, np.ndarray] = {}
+    names: list[str] = []
+    for data in sets:
+        of = data.entity if data.session is None else data.session
+        _, at, number = np.unique(of, return_index=True, return_inverse=True)
+        numbers[data] = number + len(names)
+        entities = data.entity_names
+        names += [data.name if len(entities) == 1 else f"{data.name}/{entities[one]}"
+                  for one in data.entity[at].tolist()]
+    return numbers, names
 
 
 def _checked(check: Callable, values: Any, dataset: str, field: str, *more: Any) -> Any:

@@ -233,16 +233,15 @@ def _chosen(split: Split, size: np.ndarray, names: list[str]) -> list[int]:
 def _look_at_labels(split: Split, y: np.ndarray, history: np.ndarray, note: Note, series: bool
                     ) -> None:
     """Say how many rows of the history are labelled, and whether the table is sorted by label."""
-    n, n_history = int((y & history).sum()), int(history.sum())
-    if not n:
+    n, n_history, n_all = int((y & history).sum()), int(history.sum()), int(y.sum())
+    ends = [end for end, rows in (("front", y[:n_all]), ("end", y[len(y) - n_all:])) if rows.all()]
+    if not series and not split.of_files and n_all > 1 and (ends or n == n_all):
+        where = f"the labels are sorted to the {ends[0]} of the table: " if ends else ""
+        note(f"{where}{n} of the {n_history} rows of the history are anomalous, and {n_all - n} of "
+             f"the other {len(y) - n_history}; if its rows have no order, split='one_class' draws "
+             "the history among the normal ones instead, and mixes the test")
+    elif not n:
         return
-    n_all = int(y.sum())
-    front = bool(y[:n_all].all())
-    if not series and not split.of_files and n_all > 1 and (front or n == n_all):
-        note(f"{'the labels are sorted to the front of the table: ' * front}{n} of the {n_history} "
-             f"rows of the history are anomalous, and {n_all - n} of the other "
-             f"{len(y) - n_history}; if its rows have no order, split='one_class' draws the "
-             "history among the normal ones instead")
     elif split.clean_history:
         note(f"{n} of {n_history} rows of the history are labelled anomalous and left out")
     else:
