@@ -50,6 +50,7 @@ notebooks/*
 
 docs/api/index
 docs/glossary
+docs/metric_names
 data/README
 data/telemetry/README
 reports/leaderboard
