@@ -323,6 +323,7 @@ def few(sets=("x",), p=1e-4, own=0.2, n=8, **means):
     (few(A=0.2, B=0.15, p=0.04),
      "Nothing is shown to beat chance on this data set: the smallest p is 0.04 (A), and with 2 "
      "ranked it must be below 0.025."),
+    (few(A=0.2, z=0.198, p=0.04), "with 2 ranked it must be below 0.025."),
     (few(A=0.8, B=0.3, n=1), "better than B (difference 0.50, too few events or rows to judge it)"),
     (few(("x", "y"), A=0.8, B=0.6), "That holds for these sets and these fits."),
     (few(A=0.8), "A stands alone, average precision 0.80 (p < 0.001 against chance): "
@@ -335,6 +336,8 @@ def few(sets=("x",), p=1e-4, own=0.2, n=8, **means):
 ])  # fmt: skip
 def test_verdict_on_few_sets_pairs_detectors_within_them(table, said):
     assert said in verdict(table)
+    if verdict(table).startswith("Nothing is shown"):
+        assert verdict(table).endswith("must be below 0.025.")  # no share of what chance explains
 
 
 def test_the_verdict_is_that_of_the_table_read_again(tmp_path):

@@ -425,6 +425,9 @@ def _verdict(table: pd.DataFrame, metrics: pd.Series) -> Iterator[str]:
                f"({line.low:.2f} to {line.high:.2f}).")
     else:
         yield from _by_pairs(ranking, words)
+    yield from _below_chance(cells)
+    if not ranking.beyond_chance and ranking.p_chance.notna().any():
+        return  # shares of what chance explains say nothing
     simple = ranking.values.columns[ranking.roles == "baseline"]
     if len(simple) and simple[0] != best and way[best] > 0:
         yield (f"From chance to the best {words}, the best baseline, {simple[0]}, comes "
@@ -436,7 +439,6 @@ def _verdict(table: pd.DataFrame, metrics: pd.Series) -> Iterator[str]:
     if (alike := (sets.share >= TRIVIAL) & ~sets.trivial).any():
         yield (f"A one-liner does as well as the best detector on {_listed(sets.dataset[alike])} "
                f"({alike.sum()} of {len(sets)}).")
-    yield from _below_chance(cells)
 
 
 def _by_pairs(ranking: Ranking, words: str) -> Iterator[str]:
