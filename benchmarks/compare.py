@@ -67,7 +67,7 @@ def overhead() -> None:
     workers.judge_cell = timed
     sets = [series(f"s{k}", 500 + k, 3) for k in range(10)]
     models = {f"m{k}": Cheap() for k in range(10)}
-    settings = {"baselines": False, "n_random": 0, "n_bootstrap": 0, "progress": False}
+    settings = {"baselines": False, "n_random": 0, "intervals": False, "progress": False}
     with tempfile.TemporaryDirectory() as folder:
         for what, place in (("in memory", None), ("to files", folder), ("from files", folder)):
             judged.clear()
@@ -87,7 +87,7 @@ def speedup() -> None:
     for n_jobs in (1, 2):
         started = time.perf_counter()
         compare(Busy(calibration=None), series("busy", 1_000, 3), range(40), n_jobs=n_jobs,
-                baselines=False, n_random=0, n_bootstrap=0, progress=False)
+                baselines=False, n_random=0, intervals=False, progress=False)
         seconds[n_jobs] = time.perf_counter() - started
     print(f"40 cells of 1 s: {seconds[1]:.1f} s with one process, {seconds[2]:.1f} s with two, "
           f"{seconds[1] / seconds[2]:.2f} times as fast")

@@ -25,7 +25,7 @@ CASES = {
 from adlib.compare import compare
 from adlib.datasets import Dataset
 data = Dataset("noise", X, np.arange(400) > 390, train_end=200)
-compare(["KNN"], [data], [0], n_random=0, n_bootstrap=0, progress=False)""",
+compare(["KNN"], [data], [0], n_random=0, intervals=False, progress=False)""",
     "engine with a PCA": f"""
 from adlib.realtime import RealTimeAnomalyDetector
 RealTimeAnomalyDetector.load(sys.argv[1] + '/engine', {CONFIG!r})""",

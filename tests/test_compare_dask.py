@@ -63,7 +63,7 @@ SETS = [make_data("a", 0), make_data("b", 1)]
 
 
 def quick(detectors, seeds=(0, 1), **kwargs):
-    settings = {"baselines": False, "progress": False, "n_random": 2, "n_bootstrap": 5}
+    settings = {"baselines": False, "progress": False, "n_random": 2}
     return compare(detectors, SETS, seeds, **(settings | kwargs))
 
 

@@ -341,7 +341,7 @@ class Slow(Detector):
 X = np.random.default_rng(0).normal(size=(300, 2))
 X[250:255] += 4
 data = Dataset("data", X, (np.arange(300) // 5 == 50).astype(int))
-table = compare(Slow, data, range(12), baselines=False, progress=False, n_random=2, n_bootstrap=5,
+table = compare(Slow, data, range(12), baselines=False, progress=False, n_random=2,
                 n_jobs={n_jobs}, results_dir={folder!r})
 table.to_json({out!r}, double_precision=15)
 """

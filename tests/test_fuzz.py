@@ -170,7 +170,8 @@ def _metrics_with_targets(m):
         yield Target(name, getattr(m, name), volume, _number_in(-1e-9, 1.5))
 
     def table(result, args):
-        columns = ["metric", "value", "random", "above_chance", "low", "high"]
+        columns = ["metric", "value", "random", "above_chance", "low", "high", "p_chance",
+                   "blocks"]
         assert list(result.columns) == columns and len(result) > 2
     yield Target("operating_points", m.operating_points, {
         "y_true": labels(), "score": vector(), "threshold": number(1.0),
@@ -181,10 +182,11 @@ def _metrics_with_targets(m):
         "interval": number("5min"), **judged,
         "kind": fixed(lambda rng: np.where(np.arange(60) % 2, "a", "b"), short=np.array(["a"]),
                       numbers=np.arange(60), frame=pd.DataFrame(np.zeros((60, 2)))),
-        "block": number(5), "window": number(4, huge=False), "n_random": number(3, huge=False),
-        "n_bootstrap": number(3, huge=False), "random_state": number(0)}, table)
+        "series": number(1, huge=False), "window": number(4, huge=False),
+        "n_random": number(3, huge=False),
+        "intervals": number(1, huge=False), "memory": number(3), "random_state": number(0)}, table)
     yield Target("report", lambda y_true, score, time: m.report(
-        y_true, score, time=time, n_random=2, n_bootstrap=2), {**scored, "time": times}, table,
+        y_true, score, time=time, n_random=2), {**scored, "time": times}, table,
         says=("interval",))
 
 
@@ -672,7 +674,7 @@ def comparing():
         "seeds": fixed(lambda r: [0], negative=[-1], floats=[0.5], doubled=[0, 0], texts=["a"]),
         "metrics": fixed(lambda r: ["roc_auc"], unknown=["accuracy"], mixed=["roc_auc", 1]),
         "alpha": number(0.1), "n_random": number(2, huge=False),
-        "n_bootstrap": number(2, huge=False)}, cells,
+        "intervals": number(1, huge=False)}, cells,
         says=("detector", "detectors", "data", "seed", "metric", "compare"))
     folder = Path(tempfile.mkdtemp(prefix="adlib-fuzz-"))
     (folder / "file").write_text("x")
@@ -682,7 +684,7 @@ def comparing():
                        ("delay", choice(None, 3, "hindsight"))):
         yield Target(f"compare.{name}", lambda value, name=name: c.compare(
             "MaxAbsZ", data, [0], metrics=["roc_auc"], baselines=False, progress=False, n_random=0,
-            n_bootstrap=0, **{name: value}), {"value": kind}, cells, says=(name,),
+            intervals=False, **{name: value}), {"value": kind}, cells, says=(name,),
             raises=(OSError, ImportError))
     yield Target("score_cell", c.score_cell, {
         "detector": of_detectors, "dataset": of_data, "seed": number(0), "alpha": number(0.1),
@@ -690,7 +692,7 @@ def comparing():
         says=("detector", "test", "data", "random_state", "noise", "gaps", "tiny", "late", "early",
               "X", "n_neighbors"))
     yield Target("rank_unlabelled", lambda detectors, dataset, **k: c.rank_unlabelled(
-        detectors, dataset, [0], n_random=1, n_bootstrap=0, baselines=False, progress=False, **k), {
+        detectors, dataset, [0], n_random=1, baselines=False, progress=False, **k), {
         "detectors": of_detectors, "dataset": of_data,
         "kinds": fixed(lambda r: ["spike"], unknown=["flash"], numbers=[1]),
         "strength": fixed(lambda r: [4.0], negative=[-1.0], nan=[np.nan], text=["a"]),
@@ -959,7 +961,7 @@ def plots():
     rng = np.random.default_rng(0)
     noise = Dataset("noise", rng.normal(size=(120, 2)), np.arange(120) > 110, train_end=60)
     table = c.compare(["KNN"], [noise], [0], metrics=["average_precision"], n_random=1,
-                      n_bootstrap=2, progress=False)
+                      progress=False)
     summary = c.summarise(table)
     yield Target("comparison", p.comparison, {
         "summary": fixed(lambda r: summary.copy(), empty=summary[:0], table=table,

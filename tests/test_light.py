@@ -43,7 +43,7 @@ def test_compare_imports_what_it_compares(named):
     code = DATA + f"""
 from adlib.compare import compare
 data = Dataset("noise", X, np.arange(200) > 190, train_end=100)
-compare([{named}], [data], [0], n_random=0, n_bootstrap=0, progress=False)"""
+compare([{named}], [data], [0], n_random=0, intervals=False, progress=False)"""
     assert not loaded(code) & (HEAVY - {"matplotlib"})
 
 

@@ -214,7 +214,7 @@ def test_a_comparison_fills_alike_for_all_and_says_what(tmp_path):
     data = air_quality(1_500)
     models = ["KNN", "PCAReconstruction(window=3)", "RobustZScore", "Ensemble", "IsolationForest"]
     with pytest.warns(MissingWarning, match="x12 90% of 1500 rows; 2 of 1500 rows lack more"):
-        table = compare(models, data, seeds=[0], missing="impute", n_bootstrap=0, n_random=2,
+        table = compare(models, data, seeds=[0], missing="impute", intervals=False, n_random=2,
                         progress=False)
     assert set(table.status) == {"ok"} and set(table.missing) == {"impute"}
     assert table.detector.nunique() == len(models) + 9

@@ -76,7 +76,7 @@ def rig(name="rig", timed=True):
 
 def quick(detectors, datasets, **kwargs):
     return compare(detectors, datasets, seeds=[0], **{
-        "baselines": False, "progress": False, "n_random": 3, "n_bootstrap": 10, **kwargs})
+        "baselines": False, "progress": False, "n_random": 3, **kwargs})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -238,7 +238,7 @@ if __name__ == "__main__":
     data = make_sensor_stream(n_points=1000, anomaly_ratio=0.03, random_state=0)
     table = compare([Mine, Histogram(window=8), DiffusionTime(epochs=1), "KNN"], data, seeds=[0],
                     metrics=[ROWS_TO_READ, QUIET], baselines=False, n_jobs=2,
-                    results_dir="cells", n_random=3, n_bootstrap=10)
+                    results_dir="cells", n_random=3)
     print(*table.status)
     detector = DiffusionTime(epochs=1, random_state=0).fit(data.X)
     again = persist.load(persist.save(detector, "network"), classes=[DiffusionTime])

@@ -28,7 +28,7 @@ from adlib.datasets import make_sensor_stream
 
 assert "exercises" not in sys.modules and not any(p.endswith("notebooks") for p in sys.path)
 stream = make_sensor_stream(400, 0.05, random_state=0)
-table = compare("MaxAbsZ", stream, [0], baselines=False, progress=False, n_random=0, n_bootstrap=10)
+table = compare("MaxAbsZ", stream, [0], baselines=False, progress=False, n_random=0)
 page = write_report(table, "report", datasets=[stream], title="A <title>")
 assert "A &lt;title&gt;" in page.read_text("utf-8")
 print(adlib.__file__)

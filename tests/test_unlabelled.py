@@ -12,7 +12,7 @@ from adlib.compare.unlabelled import _overlap, _without_some
 from adlib.datasets import Dataset, make_sensor_stream
 from adlib.metrics import roc_auc
 
-CHEAP = {"n_random": 5, "n_bootstrap": 0, "baselines": False}
+CHEAP = {"n_random": 5, "intervals": False, "baselines": False}
 
 
 class Blind(Detector):

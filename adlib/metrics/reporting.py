@@ -129,9 +129,7 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
     intervals = switch(intervals, "intervals")
     names, records = (None, []) if metrics is None else chosen(metrics)
     seconds = _seconds(interval, time, y.size)
-    if series is None:
-        told = seconds is not None or memory > 1
-        series = told or looks_serial(y[judged], score[judged])
+    series = _is_series(series, seconds is not None or memory > 1, y[judged], score[judged])
     both_classes(y[judged], "most of the report")  # one warning for all of it
     window = _usual_width(y) if window is None else whole(window, "window", 0)
     rows = _Rows(y, score, judged, threshold, threshold_source, seconds, series, kind, window)
@@ -153,6 +151,10 @@ def report(y_true: ArrayLike, score: ArrayLike, *, threshold: float | None = Non
         low, high = _limits(name, value, drawn, without, rows)
         lines.append((name, *_beside_chance(value[name], kinds[name], drawn), low, high, *lead))
     return _table(lines)
+
+
+def _is_series(series: Any, has_time: bool, y: Flags, score: Floats) -> bool:
+    return has_time or looks_serial(y, score) if series is None else switch(series, "series")
 
 
 def _seconds(interval: Any, time: ArrayLike | None, n: int) -> float | None:
