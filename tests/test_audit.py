@@ -515,3 +515,49 @@ def test_a_smoothed_one_liner_is_held_against_a_score():
     same = audit(late, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0, delay="hindsight")
     assert same["triviality"].status == "failed"
     assert found.value < same["triviality"].value  # as far ahead as the score, and no further
+
+
+# --- fitted anew ----------------------------------------------------------------------------
+
+
+class Supervised:
+    """Distance from the mean of the normal rows towards that of the anomalies, if it looks."""
+
+    def __init__(self, looks=True):
+        self.looks = looks
+
+    def fit(self, X, y):
+        y = y.astype(bool) if self.looks else X[:, 1] > X[:, 1].mean()
+        self.way = X[y].mean(axis=0) - X[~y].mean(axis=0)
+        return self
+
+    def anomaly_score(self, X):
+        return X @ self.way
+
+
+@pytest.mark.parametrize("cls", [KNN, PCAReconstruction, MaxAbsZ])
+def test_a_model_that_learned_the_test_rows_is_found(cls):
+    case = sound()
+    quick = {"train_end": N, "X": case["X"], "n_random": 19, "n_bootstrap": 0}
+    for rows, status in ((case["X"][:N], "passed"), (case["X"], "failed")):
+        model = cls(calibration=None).fit(rows)
+        score = model.anomaly_score(case["X"])
+        found = audit(score, case["labels"], model=model, refit=True, **quick)
+        assert found["test rows learned"].status == status
+        before = audit(score, case["labels"], model=model, **quick)["test rows learned"]
+        assert before.status == "not checked" and "refit=True" in before.sentence
+        np.testing.assert_array_equal(model.anomaly_score(case["X"]), score)
+
+
+@pytest.mark.parametrize("model, status", [
+    (Supervised(), "passed"), (Supervised(looks=False), "failed"), (KNN(), "failed")])
+def test_labels_that_a_supervised_model_never_used_are_told(model, status):
+    case = sound(0, series=False)
+    y = case["labels"].copy()
+    y[:N] = y[N:][::-1]
+    X = case["X"] + 2.0 * y[:, None] * [0, 0, 1]
+    model.fit(X[:N], *(() if isinstance(model, KNN) else (y[:N],)))
+    found = audit(model.anomaly_score(X), y, train_end=N, X=X, model=model, series=False,
+                  refit=True, supervised=True, n_random=19, n_bootstrap=0)
+    assert found["labels unused"].status == status
+    assert found["test rows learned"].status == "passed"

@@ -708,7 +708,8 @@ def comparing():
             lambda r: {"f1": 0.5}, unknown={"accuracy": 0.9}, above={"f1": 1.5}, nan={"f1": np.nan},
             text={"f1": "good"}, list=["f1"]), "window": number(4),
         "session": array(lambda r: np.arange(60) // 30, optional=True), "series": switch(True),
-        "by": choice(None, "rows"), "delay": choice(None, 3, "hindsight"),
+        "by": choice(None, "rows"), "refit": switch(False),
+        "supervised": switch(False), "delay": choice(None, 3, "hindsight"),
         "n_random": number(19, huge=False), "n_bootstrap": number(2, huge=False),
         "random_state": number(0)}, _instance(c.Audit))
     yield Target("audit", lambda scores, labels, predictions: c.audit(
