@@ -17,7 +17,7 @@ Found (300 runs; power over series 100, over rows and sets 150):
 Nothing to name                                                     named    low   chance   low
   AR(1) .99, 2 events of 120,  2 detectors and four one-liners       .000   .000     .043  .023
                                5                                     .000   .000     .053  .031
-                              12 (200 runs)                          .000   .000     .055  .028
+                              12                                     .000   .000     .063  .039
   two equal leaders, 50 of 1,000 rows, noise shared 0 / .5 / .9      .047 / .027 / .047
                      the same (.5) with 5 others far behind          .027   .012
                      the same (.5) on 3 sets                         .040   .021
