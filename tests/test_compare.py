@@ -344,6 +344,8 @@ def test_machines_become_sets():
     assert ranking.values.shape == (3, 2) and ranking.wins["near"] == 3
     pd.testing.assert_frame_equal(by_entity(apart), apart)
     assert verdict(apart) != verdict(table)
+    gone = table.assign(value=table.value.where(table.metric != "vus_pr[b]"))
+    assert set(by_entity(gone).dataset) == {"plant[a]", "alone"}
     with pytest.raises(ValueError, match="it lacks dataset, metric"):
         by_entity(table[["value"]])
 

@@ -24,13 +24,13 @@ def by_entity(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Of a set "plant" with rows such as ``vus_pr[pump 3]`` these alone, as ``vus_pr`` of the set
-        "plant[pump 3]"; the other sets as they are. A machine whose test has no anomaly, or
-        nothing else, has no such row. Thresholds, times and counts of rows are those of the set.
+        "plant[pump 3]"; the other sets as they are. A machine whose judged rows have no anomaly, or
+        nothing else, is left out. Thresholds, times and counts of rows are those of the set.
 
     Raises
     ------
     ValueError
-        If the table has no columns ``dataset`` and ``metric``.
+        If the table has no columns ``dataset``, ``metric`` and ``value``.
 
     Notes
     -----
@@ -44,11 +44,12 @@ def by_entity(table: pd.DataFrame) -> pd.DataFrame:
     [['plant[a]', 'vus_pr', 0.4], ['plant[b]', 'vus_pr', 0.7], ['mill', 'vus_pr', 0.2]]
     """
     instance(table, "table", pd.DataFrame)
-    if missing := {"dataset", "metric"} - set(table.columns):
+    if missing := {"dataset", "metric", "value"} - set(table.columns):
         raise ValueError(f"table must be one of compare, it lacks {', '.join(sorted(missing))}")
     parts = table.metric.astype(str).str.extract(ROW)
     alone = parts[0].notna()
     names = table.dataset.astype(str) + "[" + parts[1] + "]"
-    kept = alone | ~table.dataset.isin(table.dataset[alone])
+    judged = table.value.notna().groupby(names.where(alone, table.dataset)).transform("any")
+    kept = alone & judged | ~table.dataset.isin(table.dataset[alone])
     return table.assign(dataset=table.dataset.where(~alone, names),
                         metric=table.metric.where(~alone, parts[0]))[kept].reset_index(drop=True)

@@ -374,18 +374,10 @@ class Dataset:
         sets = listed(sets, "sets")
         if len({(data.feature_names, data.series) for data in sets}) != 1:
             raise ValueError("sets must be at least one, with the same features and series")
-        parts = [(data, part) for rows in zip(*(data.slices() for data in sets), strict=True)
-                 for data, part in zip(sets, rows, strict=True)]
-        known: dict[str, Any] = {}
-        for field in ("X", *(field for field in COLUMNS if field != "session")):
-            if all(getattr(data, field) is not None for data in sets):
-                known[field] = np.concatenate([getattr(data, field)[part] for data, part in parts])
-        numbers, names = _numbered(sets)
-        session = np.concatenate([numbers[data][part] for data, part in parts])
+        known = _stacked(sets)
         if "time" not in known and sets[0].interval > 0:
             known["interval"] = sets[0].interval
-        return cls(name, **known, session=session, session_names=tuple(names),
-                   feature_names=sets[0].feature_names, series=sets[0].series,
+        return cls(name, **known, feature_names=sets[0].feature_names, series=sets[0].series,
                    train_end=sum(data.train_end for data in sets),
                    calibrate_start=sum(data.calibrate_start for data in sets),
                    source="; ".join(dict.fromkeys(data.source for data in sets)))
@@ -518,6 +510,19 @@ def _numbered(sets: list[Dataset]) -> tuple[dict[Dataset, np.ndarray], list[str]
         names += [data.name if len(entities) == 1 else f"{data.name}/{entities[one]}"
                   for one in data.entity[at].tolist()]
     return numbers, names
+
+
+def _stacked(sets: list[Dataset]) -> dict[str, Any]:
+    """What all sets have for each row: first where they train, then calibrate, then test."""
+    parts = [(data, part) for rows in zip(*(data.slices() for data in sets), strict=True)
+             for data, part in zip(sets, rows, strict=True)]
+    numbers, names = _numbered(sets)
+    known: dict[str, Any] = {"session_names": tuple(names), "session": np.concatenate(
+        [numbers[data][part] for data, part in parts])}
+    for field in ("X", *COLUMNS):
+        if field not in known and all(getattr(data, field) is not None for data in sets):
+            known[field] = np.concatenate([getattr(data, field)[part] for data, part in parts])
+    return known
 
 
 def _checked(check: Callable, values: Any, dataset: str, field: str, *more: Any) -> Any:
