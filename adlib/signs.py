@@ -105,13 +105,8 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
     ('score_samples', -1)
     """
     end = None if sign is None else one_of(sign, "sign", ("high", "low"))
-    for method, usual in (("anomaly_score", "high"), ("score_one", "high"),
-                          *FAMILIES.get(family(model), ((), ()))[1]):
-        if _name_of(model) in BACKWARDS:
-            usual = "low"
-        if hasattr(model, method) and (end or method != "decision_function"
-                                       or not _may_be_a_class(model)):
-            return method, 1 if (end or usual) == "high" else -1
+    if known := _known(model, told=end is not None):
+        return known[0], 1 if (end or known[1]) == "high" else -1
     there = [m for m in ("decision_function", "score_samples", "predict") if hasattr(model, m)]
     if end and there:
         return there[0], 1 if end == "high" else -1
@@ -126,8 +121,15 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
                     f"anomaly_score, and is then high")
 
 
-def _name_of(model: Any) -> str:
-    return f"{type(model).__module__}.{type(model).__qualname__}"
+def _known(model: Any, *, told: bool) -> tuple[str, str] | None:
+    """Method and anomalous end by the conventions of the model's library."""
+    for method, usual in (("anomaly_score", "high"), ("score_one", "high"),
+                          *FAMILIES.get(family(model), ((), ()))[1]):
+        ambiguous = method == "decision_function" and _may_be_a_class(model)
+        if hasattr(model, method) and (told or not ambiguous):
+            name = f"{type(model).__module__}.{type(model).__qualname__}"
+            return method, "low" if name in BACKWARDS else usual
+    return None
 
 
 def _may_be_a_class(model: Any) -> bool:
