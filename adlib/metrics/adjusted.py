@@ -183,11 +183,13 @@ def k_delay_f1(y_true: ArrayLike, pred: ArrayLike, *, delay: int = 7, judged: Ma
 
     Parameters
     ----------
-    y_true, pred, judged
-        As in `point_adjusted_f1`. The delay counts all rows since the start, judged or not.
+    y_true, pred
+        As in `point_adjusted_f1`.
     delay : int
         Rows after the first in which a flag is in time, at least 0. Theirs: 7 where rows are
         minutes, 3 where they are hours.
+    judged : array_like of bool, shape (n_samples,), optional
+        False on rows that count neither way; the delay counts them all the same.
 
     Returns
     -------
