@@ -81,7 +81,8 @@ def test_labelled_table(run):
     assert "note: all detectors look at single rows" not in text  # RollingZScore does not
     assert "Failed checks: " in text
     assert "injected" not in text and "look-ahead: it takes a delay" in text
-    assert n_figures == 3
+    assert "events, " in text and "no machines to tell apart" in text
+    assert n_figures == 5
 
 
 def test_table_without_labels_is_not_ranked_by_quality(run, folder):
@@ -175,7 +176,7 @@ def test_json_lines_in_milliseconds(run, own):
 
 def test_two_machines(run, own):
     text, _ = run(**MINE | {"data_path": "two.csv"}, entity_column="machine", detectors=["KNN"])
-    assert "**two.** " in text and "event_recall" in text
+    assert "**two.** " in text and "**2 machines.** " in text and "two[mill]" in text
 
 
 @pytest.mark.parametrize(("parameters", "sentence"), [

@@ -40,6 +40,7 @@ TOOL_SECTIONS = (
     "The verdict",
     "The ranking",
     "The differences",
+    "Curves and events",
     "The audit",
     "Without labels",
     "What to do next",
@@ -61,7 +62,7 @@ def problems(path):
     reference = path.parent / "expected" / f"{path.stem}.json"
     expected = json.loads(reference.read_text()) if reference.exists() else {}
     headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
-    sections, excused = (TOOL_SECTIONS, 6) if path.stem == TOOL else (SECTIONS, 3)
+    sections, excused = (TOOL_SECTIONS, 8) if path.stem == TOOL else (SECTIONS, 3)
     order = [
         next((i for i, heading in enumerate(headings) if re.match(rf"{name}\b", heading)), None)
         for name in sections
@@ -101,7 +102,7 @@ def problems(path):
         ),
         "something went to stderr": any(o.get("name") == "stderr" for o in outputs),
         "an error is stored": any(o.output_type == "error" for o in outputs),
-        "cells are excused with nbval-ignore-output only, three at most (the tool: six)": (
+        "cells are excused with nbval-ignore-output only, three at most (the tool: eight)": (
             tags.count("nbval-ignore-output") > excused
             or {"nbval-skip", "nbval-raises-exception", "raises-exception"} & set(tags)
             or any("NBVAL_" in cell.source for cell in code)
