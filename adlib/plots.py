@@ -22,6 +22,7 @@ ROLES = {  # colour and marker of a line of the comparison
     "detector": ("tab:blue", "o"),
     "baseline": ("0.45", "s"),
     "oracle": ("tab:green", "D"),
+    "supervised": ("tab:purple", "^"),
 }
 
 
@@ -61,8 +62,9 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
     if lines.empty:
         known = summary.metric.unique().tolist()
         raise ValueError(f"the summary has no metric {metric!r}; it has {known}")
-    # The oracle knows the generator and has no rank, whatever it scores: it stands apart, on top.
-    lines = lines.sort_values("role", key=lambda role: role != "oracle", kind="stable")
+    # What knows the generator or the labels has no rank, whatever it scores: apart, on top.
+    ranked = ("detector", "baseline")
+    lines = lines.sort_values("role", key=lambda role: role.isin(ranked), kind="stable")
     lines = lines.reset_index(drop=True)
     ax = _axes(ax, 7, 1.2 + 0.3 * len(lines))
     for role, (colour, marker) in ROLES.items():
