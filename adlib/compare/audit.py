@@ -181,9 +181,9 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     delay : None, int or "hindsight"
         Look-ahead that the scores had, as in `compare`: one-liners get the same.
     n_random : int
-        Shifted (series) or shuffled (table) scores, and random scores, to compare with.
+        Moved (series, 99 at least) or shuffled (table) scores to compare with.
     n_bootstrap : int
-        Resamples behind the interval; 0 leaves it out.
+        0 leaves the interval out; formerly a number of resamples.
     random_state : int, numpy.random.Generator or None
 
     Returns
@@ -212,9 +212,11 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     7 %, 3.5 % on average, reach p <= .05. Of the 25 streams of NAB with an event, judged without
     their first 15 %, `by="events"` finds neither error nor warning for a detector that alarms at
     the first row of each event and nowhere else; a constant score fails "chance level", "ties",
-    "stuck scores" and "alarms" on all; of NAB's leaders some 4 to 6 fail "chance level" each. Where
-    an alarm in each event and nowhere else could not be told from chance, nothing can be shown,
-    and the check counts as not made.
+    "stuck scores" and "alarms" on all; of NAB's leaders 3 to 6 of 25 fail "chance level" each. In
+    line (``session``), where 57 events speak together, they have .53 to .59 of event-wise average
+    precision beside .02 by chance, and find 45 to 48 events where as many alarms find 10 to 12.
+    Where an alarm in each event and nowhere else could not be told from chance, nothing can be
+    shown, and the check counts as not made.
 
     The best one-liner is chosen by the labels, so among many features one can look good by luck
     where anomalies are few. A careful cheat passes: a threshold moved a little off the optimum

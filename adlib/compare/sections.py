@@ -212,11 +212,13 @@ def audited(found: Findings) -> Blocks:
     if not audits:
         return
     yield "What can speak against the figures of the best detector of each set."
-    failed = [{"data set": name, "check": f.check, "what was found": f.sentence}
+    failed = [{"data set": name, "severity": f.severity, "check": f.check,
+               "what was found": f.sentence}
               for name, audit in audits.items() for f in audit.findings if f.status == FAILED]
     yield table(pd.DataFrame(failed), "Checks that failed")
     if clean := [name for name, audit in audits.items() if audit.ok]:
-        yield f"No check failed on {', '.join(clean)}."
+        yield (f"No error and no warning on {', '.join(clean)}: notes say what any figure on the "
+               "data can show at most.")
     count = pd.DataFrame({name: audit.table().status.value_counts()
                           for name, audit in audits.items()}).T.fillna(0).astype(int)
     yield table(count.rename_axis("data set"), "Number of checks", index=True)
