@@ -248,7 +248,7 @@ def _figures(table: pd.DataFrame, summary: pd.DataFrame, ranking: Ranking
         found["ranking"] = rendered(lambda axes: plots.comparison(
             summary, headline, ax=axes.subplots()), (6, 1.4 + 0.3 * n))
         if len(ranking.values) > 1 and len(ranking.values.columns) > 1:
-            size = (6, 1.9 + 0.16 * len(ranking.values.columns))
+            size = (7, 1.9 + 0.16 * len(ranking.values.columns))
             found["critical_difference"] = rendered(lambda axes: plots.critical_difference(
                 ranking, ax=axes.subplots()), size)
     return found
