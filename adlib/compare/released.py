@@ -91,16 +91,7 @@ def read_results(source: Any, *, metric: str | None = None,
     frame = source if isinstance(source, pd.DataFrame) else pd.read_csv(path(source, "source"))
     frame = frame.dropna(how="all").reset_index(drop="Unnamed: 0" in frame or bool(
         frame.select_dtypes(exclude="number").shape[1])).rename(columns=str)
-    columns: list[str] = [*frame]
-    names = [c for c in columns if not pd.api.types.is_numeric_dtype(frame[c])]
-    kept = None if detectors is None else [str(d) for d in listed(detectors, "detectors")]
-    figures = [c for c in columns if c not in names and (
-        _plain(c) not in FACTS if kept is None else c in kept)]
-    if missing := {*(kept or ()), *((groups,) if groups else ())} - {*columns}:
-        raise ValueError(f"source has no columns {sorted(missing)}; it has {columns}")
-    if not names or not figures:
-        raise ValueError("source must hold a column of names and columns of figures between 0 and "
-                         f"1, got columns {columns}")
+    names, figures = _columns(frame, detectors, groups)
     kinds = [c for c in names if _plain(c).rstrip("s") in DETECTORS]
     if kinds and len(names) > 1:  # a column per metric
         return _long(frame, kinds[0], names, figures, baselines, groups)
@@ -109,26 +100,49 @@ def read_results(source: Any, *, metric: str | None = None,
         frame = frame.set_index(kinds[0])[figures].T.rename_axis(None, axis=1)
         names, figures = ["set"], [str(c) for c in frame]
         frame = frame.rename(columns=str).rename_axis("set").reset_index()
-    at = next((c for c in names if frame[c].is_unique), names[0])
     frame = frame.dropna(how="all", subset=figures)
-    others = [c for c in names if c != at and frame[c].duplicated().any()]
-    group = groups or max(others, key=lambda c: frame[c].nunique(), default=None)
-    share = next((c for c in frame if _plain(c) in SHARES), None)
-    sets = [_set_and_seed(name) for name in frame[at].astype(str)]
-    facts = pd.DataFrame(sets, columns=["dataset", "seed"], index=frame.index)
-    facts["seed"] = facts.seed.fillna(facts.groupby("dataset").cumcount()).astype(int)
-    facts["random"] = _random(metric, None if share is None else frame[share])
-    facts["source"] = frame[group].astype(str) if group else facts.dataset.map(source_of)
     values = frame[figures].astype(np.float64)
     if (outside := ~values.isna() & ~values.ge(0) | values.gt(1)).any(axis=None):
         raise ValueError(f"figures must lie in [0, 1] (per cent: divide them), those of "
                          f"{[*outside.columns[outside.any()]][:3]} do not: leave facts out by "
                          "`detectors`")
+    facts = _facts(frame, metric, names, groups)
     out = facts.join(values).melt([*facts], var_name="detector").assign(metric=metric)
     out["role"] = np.where(out.detector.isin([*baselines]), "baseline", "detector")
     out["status"] = np.where(out.value.isna(), "missing", "ok")
     return out[["detector", "role", "dataset", "seed", "metric", "value", "random", "status",
                 "source"]]
+
+
+def _columns(frame: pd.DataFrame, detectors: Iterable[str] | None, groups: str | None
+             ) -> tuple[list[str], list[str]]:
+    """Those of names, and those of figures."""
+    columns: list[str] = [*frame]
+    names = [c for c in columns if not pd.api.types.is_numeric_dtype(frame[c])]
+    kept = ([c for c in columns if _plain(c) not in FACTS] if detectors is None else
+            [str(d) for d in listed(detectors, "detectors")])
+    if missing := {*kept, *((groups,) if groups else ())} - {*columns}:
+        raise ValueError(f"source has no columns {sorted(missing)}; it has {columns}")
+    figures = [c for c in columns if c in kept and c not in names]
+    if not names or not figures:
+        raise ValueError("source must hold a column of names and columns of figures between 0 and "
+                         f"1, got columns {columns}")
+    return names, figures
+
+
+def _facts(frame: pd.DataFrame, metric: str, names: list[str], groups: str | None
+           ) -> pd.DataFrame:
+    """Set, seed, chance and source of each row."""
+    at = next((c for c in names if frame[c].is_unique), names[0])
+    others = [c for c in names if c != at and frame[c].duplicated().any()]
+    group = groups or max(others, key=lambda c: frame[c].nunique(), default=None)
+    share = next((c for c in frame if _plain(c) in SHARES), None)
+    facts = pd.DataFrame([_set_and_seed(name) for name in frame[at].astype(str)],
+                         columns=["dataset", "seed"], index=frame.index)
+    facts["seed"] = facts.seed.fillna(facts.groupby("dataset").cumcount()).astype(int)
+    facts["random"] = _random(metric, None if share is None else frame[share])
+    facts["source"] = frame[group].astype(str) if group else facts.dataset.map(source_of)
+    return facts
 
 
 def _long(frame: pd.DataFrame, kind: str, names: list[str], figures: list[str],
