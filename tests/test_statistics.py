@@ -324,7 +324,8 @@ def few(sets=("x",), p=1e-4, own=0.2, n=8, **means):
      "Nothing is shown to beat chance on this data set: the smallest p is 0.04 (A), and with 2 "
      "ranked it must be below 0.025."),
     (few(A=0.2, z=0.198, p=0.04), "with 2 ranked it must be below 0.025."),
-    (few(A=0.8, B=0.3, n=1), "better than B (difference 0.50, too few events or rows to judge it)"),
+    (few(A=0.8, B=0.3, n=1), "better than B (difference 0.50, not tested for "
+     "want of events or of intervals)"),
     (few(("x", "y"), A=0.8, B=0.6), "That holds for these sets and these fits."),
     (few(A=0.8), "A stands alone, average precision 0.80 (p < 0.001 against chance): "
                  "there is nothing to compare it with."),

@@ -500,7 +500,9 @@ def _below_chance(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _told(line: pd.Series) -> str:
-    if not line.high - line.low < 1:  # nan, or all that a difference can be
+    if np.isnan(line.p):
+        return f"difference {line.difference:.2f}, not tested for want of events or of intervals"
+    if not line.high - line.low < 1:  # all that a difference can be
         return f"difference {line.difference:.2f}, too few events or rows to judge it"
     return f"difference {line.difference:.2f}, {line.low:.2f} to {line.high:.2f}, {_p(line.p)}"
 
