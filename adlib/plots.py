@@ -191,6 +191,7 @@ def curves(points: "pd.DataFrame", *, axes: Any = None) -> NDArray:
            "alarms", "alarms_per_1000_rows", "random_precision")
     if points.empty or ("dataset" in points and points.dataset.nunique() > 1):
         raise ValueError("points must be of one data set, and not empty")
+    points = points.dropna(axis="columns", how="all")  # what another set of the table has
     series, per_day = "event_recall" in points, "alarms_per_day" in points
     found = ("event_recall", "event_precision") if series else ("recall",)
     panels = _panels(axes, 2 + len(found), 2)

@@ -18,12 +18,14 @@ from adlib.deprecation import renamed
 from adlib.metrics import Metric, all_metrics
 from adlib.metrics.record import chosen, is_named
 from adlib.missing import POLICIES
+from adlib.reading.labels import at_one_end
 from adlib.thresholds import check_alpha
 
 from .cells import FACTS, METRIC, Store, code_version, described
 from .models import (
     ORACLE,
     SMOOTHED,
+    STEPS,
     SUPERVISED,
     Supervised,
     baseline_detectors,
@@ -362,13 +364,19 @@ def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[
 
 
 def _takes_part(label: str, role: str, data: Dataset) -> bool:
-    """An oracle where the data have one; a one-liner with a memory where rows have an order; what
-    learns from labels where those of the rows that train differ."""
+    """Whether a row of the table makes sense on a data set.
+
+    An oracle where the data have one; a one-liner with a memory where rows are a series, one that
+    looks at the row before not where the order gives the labels away; what learns from labels where
+    those of the rows that train differ.
+    """
     if role == "oracle":
         return data.oracle is not None
     if role == "supervised":
         return len(np.unique(data.y[: data.calibrate_start])) == 2
-    return role == "detector" or label not in SMOOTHED or data.ordered
+    if role == "detector" or data.is_series:
+        return True
+    return label not in SMOOTHED and not (label in STEPS and at_one_end(data.test.y == 1))
 
 
 def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, Any]

@@ -21,6 +21,7 @@ ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that 
 ORACLE = "Oracle"
 SUPERVISED = "Supervised"
 SMOOTHED = ("SquaredDifference", "SquaredZ")  # one-liners as strong as smoothed detectors
+STEPS = ("FirstDifference", "MovingDeviation")  # that look at rows before, without smoothing
 # Scaling is part of a method that measures distances; without it the last two are straw men.
 SKLEARN = {
     "EllipticEnvelope": ("sklearn.covariance", {}, False),

@@ -8,7 +8,7 @@ from typing import Any
 from warnings import warn
 
 from adlib import datasets
-from adlib.arguments import path
+from adlib.arguments import path, whole
 from adlib.base import Detector, OnlineDetector
 from adlib.datasets import Dataset
 from adlib.detectors import all_detectors, baselines
@@ -183,6 +183,8 @@ def chosen_detectors(detectors: Iterable[Any] | None = None, window: Any = None,
     """
     if profile not in ("fast", "full"):
         raise ValueError(f"profile is 'fast' or 'full', got {profile!r}")
+    if window is not None and window != "auto":
+        window = whole(window, "window", 1, of="rows, or 'auto'")
     short = _little_training() if detectors is None and profile == "fast" else {}
     models = {}
     for name in detectors or [*OTHERS, *all_detectors()]:

@@ -366,5 +366,6 @@ def check_folder(folder: Path, argument: str = "folder") -> None:
     except (OSError, ValueError, KeyError, TypeError):
         ours = set()
     if foreign := sorted(there - ours):
-        raise ValueError(f"{argument}: {folder.name} holds what no report wrote ({foreign[0]} and "
-                         f"{len(foreign) - 1} more); give a new folder")
+        raise ValueError(f"{argument}: {folder.name} holds what no report wrote ({foreign[0]}"
+                         + f" and {len(foreign) - 1} more" * (len(foreign) > 1)
+                         + "); give a new folder")

@@ -131,8 +131,9 @@ def key_tables(summary: pd.DataFrame, ranking: Ranking) -> dict[str, Table]:
     wide = len(values) > values.shape[1]
     values = values if wide else values.T.rename_axis("detector")
     shown = lines.drop(columns=["interval_over", "look_ahead"])
-    shown = shown.assign(p_chance=lines.detector.map(ranking.p_chance)).dropna(
-        axis="columns", how="all")
+    shown.insert(shown.columns.get_loc("high") + 1, "p_chance",
+                 lines.detector.map(ranking.p_chance))
+    shown = shown.dropna(axis="columns", how="all")
     found = {
         "ranking": table(shown, (
             f"{headline}, best first; the interval (low to high) is over {interval_over(lines)}"

@@ -473,7 +473,8 @@ def _leads(ranking: Ranking, name: str, mean: str) -> str:
     nearest = against.iloc[against.p.argmax()]
     of = ("sets of this sort" if ranking.over == "data sets" else
           f"{'this set' if one else 'these sets'} and these fits")
-    return (f"{name} leads {_where(ranking)}: {mean}, better than the {len(against)} others, "
+    rivals = "others" if ranking.roles.iloc[0] == "detector" else "detectors"
+    return (f"{name} leads {_where(ranking)}: {mean}, better than the {len(against)} {rivals}, "
             f"{nearest.name} the nearest ({_told(nearest)}). That holds for {of}.")
 
 

@@ -121,6 +121,8 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
     with np.errstate(over="ignore"):
         if scale == "unit":
             ends = expit(logit(value) + np.array([-away, away]) / (value * (1 - value)))
+            if variance <= value * (1 - value) / n:  # no wider than a share of so many trials
+                ends = np.clip(ends, *share_interval(value, n))
         else:
             ends = value * np.exp(np.array([-away, away]) / value)
     return float(ends[0]), float(ends[1])
