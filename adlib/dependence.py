@@ -127,7 +127,8 @@ def looks_serial(y: ArrayLike, columns: ArrayLike) -> bool:
     True
     """
     y = np.asarray(y, dtype=bool)
-    columns = np.nan_to_num(np.asarray(columns, dtype=np.float64).reshape(y.size, -1))
+    columns = np.nan_to_num(np.asarray(columns, dtype=np.float64))
+    columns = columns.reshape(y.size, -1) if y.size else np.empty((0, 1))
     steps = np.diff(columns, axis=0)
     moves = np.count_nonzero(steps, axis=0)
     one_way = (moves >= 10) & ((steps >= 0).all(axis=0) | (steps <= 0).all(axis=0))

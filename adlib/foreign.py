@@ -72,7 +72,9 @@ def wrap(model: Any, *, sign: str | None = None, **base: Any) -> Detector:
     if isinstance(core(model), Detector):
         return model
     if not hasattr(core(model), "fit") and not hasattr(core(model), "learn_one"):
-        raise TypeError(f"a detector needs a fit method, got {type(core(model)).__name__}")
+        plain = type(model).__repr__ is not object.__repr__  # else an address
+        shown = repr(model) if plain else type(model).__name__
+        raise TypeError(f"a detector needs a fit method, got {shown}")
     if sign is not None or not signs.is_outlier_detector(core(model)):  # (which fails by itself)
         signs.method_of(core(model), sign)
     kind = ForeignStream if signs.family(model) == "river" else ForeignDetector

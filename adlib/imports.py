@@ -6,6 +6,7 @@ same file gets the same class, and a file that was edited is another module.
 """
 
 import hashlib
+import re
 import sys
 from difflib import get_close_matches
 from importlib import import_module
@@ -50,7 +51,7 @@ def class_at(name: str) -> type[Any]:
     place, _, attribute = name.rpartition(":")
     try:
         module = import_module(_module_name(place) if place.endswith(".py") else place)
-    except Exception as error:  # whatever code from outside may raise
+    except (Exception, SystemExit) as error:  # whatever code from outside may raise
         raise ValueError(f"{name!r} cannot be imported: {_said(error)}") from None
     found = getattr(module, attribute, None)
     if isinstance(found, type):
@@ -62,7 +63,7 @@ def class_at(name: str) -> type[Any]:
     raise ValueError(f"{name!r}: {place} has no class {attribute!r}{hint}")
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
@@ -78,17 +79,28 @@ def _module_name(file: str) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """Of a file, and of the neighbours that it imports."""
+    text = path.read_bytes()
+    beside = [other.read_bytes() for other in sorted(path.parent.glob("*.py")) if other != path
+              and re.search(rb"^\s*(?:from|import)\b.*\b%s\b" % re.escape(other.stem.encode()),
+                            text, re.MULTILINE)]
+    return hashlib.sha256(b"".join([text, *beside])).hexdigest()[:12]
 
 
 class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> Any:  # what is compiled on disk lags behind quick edits
+        return self.source_to_code(self.get_data(self.path), self.path)
+
     def exec_module(self, module: ModuleType) -> None:
-        folder = str(Path(self.path).parent)
+        folder, before = str(Path(self.path).parent), {*sys.modules}
         sys.path.insert(0, folder)  # for its neighbours
         try:
             super().exec_module(module)
         finally:
             sys.path.remove(folder)
+            for name in {*sys.modules} - before:  # another folder may have one of the same name
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(f"{folder}/"):
+                    del sys.modules[name]
 
 
 class _Files(MetaPathFinder):

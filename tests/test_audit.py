@@ -57,7 +57,7 @@ def sound(seed=0, series=True):
 
 def trapped(check, case, **changes):
     """The finding of a check that fails with the changes and passed without them."""
-    quick = {"n_bootstrap": 20, "random_state": 0}
+    quick = {"intervals": True, "random_state": 0}
     assert audit(**case, **quick)[check].status == "passed"
     finding = audit(**(case | changes), **quick)[check]
     assert finding.status == "failed", finding
@@ -72,7 +72,7 @@ def test_a_sound_experiment_seldom_fails_a_check(series, draws):
     """Over 300 draws "threshold" failed in 1 % and no other check at all."""
     failed = Counter()
     for seed in range(draws):
-        found = audit(**sound(seed, series), n_bootstrap=0, random_state=seed)
+        found = audit(**sound(seed, series), intervals=False, random_state=seed)
         failed.update(found.failed)
         made = [f.check for f in found.findings if f.status == "passed"]
         assert len(made) >= (12 if series else 9)
@@ -86,7 +86,7 @@ def test_few_events_are_placed_unevenly_by_luck_at_the_stated_rate():
         rng = np.random.default_rng(seed)
         start = rng.integers(980)
         y = (np.arange(1_000) >= start) & (np.arange(1_000) < start + 20)
-        found = audit(rng.normal(size=1_000) + 2.5 * y, y, n_random=19, n_bootstrap=0)
+        found = audit(rng.normal(size=1_000) + 2.5 * y, y, n_random=19, intervals=False)
         failed += found["position"].status == "failed"
     assert failed <= 5
 
@@ -111,11 +111,11 @@ def test_chance_is_called_chance(series):
         noise = np.random.default_rng(seed).normal(size=2 * N)
         if series:
             noise = lfilter([1], [1, -0.95], noise)
-        found = audit(noise, case["labels"], train_end=N, series=series, n_bootstrap=0,
+        found = audit(noise, case["labels"], train_end=N, series=series, intervals=False,
                       n_random=39, random_state=seed)["chance level"]
         passed += found.status == "passed"
     assert passed <= 5  # 1.5 expected; above 5 with probability 0.004
-    assert audit(**case, n_bootstrap=0)["chance level"].status == "passed"
+    assert audit(**case, intervals=False)["chance level"].status == "passed"
 
 
 @pytest.mark.parametrize("series", [True, False])
@@ -126,11 +126,11 @@ def test_a_threshold_chosen_on_the_test_labels_is_found(series):
         s, y = case["scores"][N:], case["labels"][N:]
         cuts = np.sort(s)
         best = cuts[np.argmax([f1(y, s > c) for c in cuts])]
-        told = audit(**dict(case, threshold=best), n_bootstrap=0, n_random=19)["threshold"]
+        told = audit(**dict(case, threshold=best), intervals=False, n_random=19)["threshold"]
         found += told.status == "failed"
         assert told.value == pytest.approx(best_f1(y, s))
         share = dict(case, threshold=np.quantile(s, 1 - y.mean()))
-        caught += audit(**share, n_bootstrap=0, n_random=19)["threshold"].status == "failed"
+        caught += audit(**share, intervals=False, n_random=19)["threshold"].status == "failed"
     assert found == caught == 20
 
 
@@ -140,7 +140,7 @@ def test_flags_without_a_threshold_are_told_where_luck_is_ruled_out():
     s = rng.normal(size=20_000) + 1.5 * y
     cuts = np.sort(s)[-3_000:]
     best = s > cuts[np.argmax([f1(y, s > c) for c in cuts])]
-    quick = {"series": False, "n_bootstrap": 0, "n_random": 19}
+    quick = {"series": False, "intervals": False, "n_random": 19}
     assert audit(s, y, predictions=best, **quick)["threshold"].status == "failed"
     as_many = s > np.sort(s)[-y.sum() - 1]
     told = audit(s, y, predictions=as_many, **quick)["threshold"]
@@ -155,7 +155,7 @@ def test_flags_without_a_threshold_are_told_where_luck_is_ruled_out():
 def test_perfect_scores_do_not_look_chosen():
     case = sound()
     scores = case["labels"] + 0.1 * np.random.default_rng(0).random(2 * N)
-    told = audit(**dict(case, scores=scores, threshold=0.5), n_bootstrap=0)["threshold"]
+    told = audit(**dict(case, scores=scores, threshold=0.5), intervals=False)["threshold"]
     assert (told.status, told.value) == ("passed", 1)
 
 
@@ -165,19 +165,19 @@ def test_a_claim_inflated_by_point_adjustment_is_found():
     honest = {"f1": round(f1(case["labels"][N:], flags), 3)}
     told = trapped("claims", dict(case, claimed=honest), claimed={"f1": 0.95})
     assert told.value == pytest.approx(0.95 - honest["f1"], abs=1e-3)
-    told = audit(**case, claimed={"f1": 0.95}, n_bootstrap=0)["point adjustment"]
+    told = audit(**case, claimed={"f1": 0.95}, intervals=False)["point adjustment"]
     assert told.status == "failed" and "Kim et al. 2022" in told.sentence
 
 
 def test_a_point_adjusted_claim_is_held_against_a_random_score():
     y = np.repeat([0, 1] * 6 + [0], [100, 150] * 6 + [2_000])
     s = np.random.default_rng(0).random(y.size) + 0.2 * y
-    found = audit(s, y, claimed={"point_adjusted_f1": 0.95}, n_bootstrap=0)["point adjustment"]
+    found = audit(s, y, claimed={"point_adjusted_f1": 0.95}, intervals=False)["point adjustment"]
     assert found.status == "failed" and found.reference > 0.9
     case = sound()
     flags = case["scores"][N:] > case["threshold"]
     honest = {"point_adjusted_f1": point_adjusted_f1(case["labels"][N:], flags)}
-    found = audit(**case, claimed=honest, n_bootstrap=0)
+    found = audit(**case, claimed=honest, intervals=False)
     assert found["point adjustment"].status == found["claims"].status == "passed"
 
 
@@ -206,14 +206,14 @@ def test_test_rows_copied_into_training_are_found(series):
 def test_values_that_repeat_by_nature_are_no_leak():
     coarse = np.random.default_rng(0).integers(4, size=(2 * N, 2)).astype(float)
     case = sound(0, series=False)
-    found = audit(**dict(case, X=coarse), n_bootstrap=0)
+    found = audit(**dict(case, X=coarse), intervals=False)
     assert found["leakage"].status == "passed" and found["leakage"].value == 1
     assert found["repeated rows"].status == "failed"
     series = sound()
     still = series["X"].copy()
     still[600:700] = 1.0
     still[N + 500 : N + 800] = 1.0  # a channel that stands still, twice
-    assert audit(**dict(series, X=still), n_bootstrap=0)["leakage"].value < 0.01
+    assert audit(**dict(series, X=still), intervals=False)["leakage"].value < 0.01
 
 
 def test_a_feature_that_gives_it_away_is_found():
@@ -251,7 +251,7 @@ def test_windows_across_borders_are_counted():
     case = dict(sound(), session=np.arange(2 * N) // 500)
     told = trapped("straddling windows", case, window=60)
     assert told.value == pytest.approx(2 * 59 / N)
-    assert audit(**sound(), n_bootstrap=0)["straddling windows"].value == pytest.approx(2 / N)
+    assert audit(**sound(), intervals=False)["straddling windows"].value == pytest.approx(2 / N)
 
 
 # --- rows or events, errors or notes ---------------------------------------------------------
@@ -266,12 +266,12 @@ def test_one_alarm_in_each_event_and_nowhere_else_passes(by):
     y = sound()["labels"][N:]
     once = np.zeros(N)
     once[events_of(y)] = 1
-    found = audit(once, y, threshold=0.5, by=by, n_bootstrap=0)
+    found = audit(once, y, threshold=0.5, by=by, intervals=False)
     assert found.ok and not found.failed
     assert found["alarms"].value == 8 and found["alarms"].reference < 1
-    rows = audit(once, y, threshold=0.5, by="rows", n_bootstrap=0)
+    rows = audit(once, y, threshold=0.5, by="rows", intervals=False)
     assert {"ties", "stuck scores"} <= set(rows.failed)
-    nothing = audit(np.full(N, 0.5), y, threshold=0.5, by=by, n_bootstrap=0)
+    nothing = audit(np.full(N, 0.5), y, threshold=0.5, by=by, intervals=False)
     assert set(nothing.failed) == {"chance level", "ties", "stuck scores", "alarms"}
 
 
@@ -279,17 +279,17 @@ def test_events_too_few_to_tell_are_no_failure():
     """One window of a tenth of the rows: any alarm hits it in every tenth draw."""
     y = np.arange(N) // 100 == 6
     once = (np.arange(N) == 600).astype(float)
-    found = audit(once, y, threshold=0.5, n_bootstrap=0)
+    found = audit(once, y, threshold=0.5, intervals=False)
     assert found["chance level"].status == found["alarms"].status == "not checked"
     assert "show nothing" in found["alarms"].sentence and found.failed == ("number of anomalies",)
     assert found.ok and found.of("note") == ("number of anomalies",)
-    nothing = audit(np.zeros(N), y, threshold=0.5, n_bootstrap=0)
+    nothing = audit(np.zeros(N), y, threshold=0.5, intervals=False)
     assert {"chance level", "alarms"} <= set(nothing.of("error", "warning"))
 
 
 def test_alarms_that_find_events_by_being_everywhere_are_told():
     case = sound()
-    found = audit(**dict(case, threshold=np.quantile(case["scores"][:N], 0.5)), n_bootstrap=0)
+    found = audit(**dict(case, threshold=np.quantile(case["scores"][:N], 0.5)), intervals=False)
     told = found["alarms"]
     assert told.severity == "warning" and told.value == 8 and told.reference > 6
     assert len(told.evidence["first_rows_of_alarms"]) == 20
@@ -304,7 +304,7 @@ def test_an_inverted_sign_is_found_and_chance_is_not_one(series):
     for seed in range(40):
         noise = np.random.default_rng(seed).normal(size=2 * N)
         noise = lfilter([1], [1, -0.95], noise) if series else noise
-        found = audit(noise, case["labels"], train_end=N, series=series, by="rows", n_bootstrap=0,
+        found = audit(noise, case["labels"], train_end=N, series=series, by="rows", intervals=False,
                       n_random=19)
         wrong += found["sign"].status == "failed"
     assert wrong <= 3  # 0.4 expected
@@ -315,7 +315,7 @@ def test_findings_come_by_severity_with_evidence():
     y = case["labels"].copy()
     y[N - 3 : N + 3] = 1
     scores = np.where(np.arange(2 * N) % 50 == 7, np.nan, -case["scores"])
-    found = audit(**dict(case, labels=y, scores=scores), n_bootstrap=0)
+    found = audit(**dict(case, labels=y, scores=scores), intervals=False)
     grade = [f.severity for f in found.findings if f.status == "failed"]
     assert set(grade) == {"error", "warning", "note"} and grade == sorted(grade)[:1] * grade.count(
         "error") + ["warning"] * grade.count("warning") + ["note"] * grade.count("note")
@@ -331,15 +331,15 @@ def test_findings_come_by_severity_with_evidence():
 
 def test_scores_of_the_test_rows_alone_do():
     case = sound()
-    whole = audit(**case, n_bootstrap=0, random_state=0).table().set_index("check")
-    part = audit(**dict(case, scores=case["scores"][N:]), n_bootstrap=0, random_state=0)
+    whole = audit(**case, intervals=False, random_state=0).table().set_index("check")
+    part = audit(**dict(case, scores=case["scores"][N:]), intervals=False, random_state=0)
     part = part.table().set_index("check")
     assert whole.equals(part)
 
 
 def test_without_the_data_checks_say_what_to_give():
     case = sound()
-    found = audit(case["scores"][N:], case["labels"][N:], n_bootstrap=0)
+    found = audit(case["scores"][N:], case["labels"][N:], intervals=False)
     asked = {f.check: f.sentence for f in found.findings if f.status == "not checked"}
     for check, wanted in (("triviality", "X"), ("leakage", "train_end"), ("claims", "claimed"),
                           ("threshold", "predictions"), ("batch dependence", "model"),
@@ -349,7 +349,7 @@ def test_without_the_data_checks_say_what_to_give():
 
 
 def test_the_audit_reads_well():
-    found = audit(**sound(), n_bootstrap=20)
+    found = audit(**sound(), intervals=True)
     lines = str(found).splitlines()
     assert lines[0].startswith("audit: 0 failed, ") and len(lines) == 1 + len(found.findings)
     assert found.table().columns.tolist() == ["check", "status", "severity", "value", "reference",
@@ -444,7 +444,7 @@ def stream():
 @pytest.mark.parametrize("window", [10, 21])
 def test_a_model_is_tested_for_look_ahead_exactly(stream, cls, window):
     model = cls(window=window, calibration=None).fit(stream.X[:stream.train_end])
-    known = {"train_end": stream.train_end, "X": stream.X, "n_random": 19, "n_bootstrap": 0}
+    known = {"train_end": stream.train_end, "X": stream.X, "n_random": 19, "intervals": False}
     found = audit(model.anomaly_score(stream.X), stream.y, model=model, **known)
     assert (found["look-ahead"].status, found["look-ahead"].value) == ("passed", 0)
     assert found["batch dependence"].status == "passed"
@@ -469,7 +469,7 @@ def test_a_batch_that_scales_itself_looks_at_everything(stream):
             return np.abs(X - X.mean(axis=0)).max(axis=1)
 
     frame = pd.DataFrame(stream.X)
-    found = audit(Scaled().anomaly_score(frame), stream.y, model=Scaled(), X=frame, n_bootstrap=0,
+    found = audit(Scaled().anomaly_score(frame), stream.y, model=Scaled(), X=frame, intervals=False,
                   train_end=stream.train_end)
     assert {"look-ahead", "batch dependence"} <= set(found.failed)
     assert found["look-ahead"].value > 1_500
@@ -481,7 +481,7 @@ def test_a_batch_that_scales_itself_looks_at_everything(stream):
 
 def hints(score, y):
     """Whether the scores alone look as if they looked ahead; never a verdict."""
-    found = audit(score, y, n_random=19, n_bootstrap=0)
+    found = audit(score, y, n_random=19, intervals=False)
     assert found["look-ahead"].status == "not checked" and "look-ahead" not in found.failed
     hint = found["look-ahead"].value > found["look-ahead"].reference
     assert hint == ("a hint that they look ahead" in found["look-ahead"].sentence)
@@ -508,11 +508,11 @@ def test_a_smoothed_one_liner_is_held_against_a_score():
     x[y] *= 2.0
     period = usual_period(x[:2_000])
     causal = smooth(x**2, memory_weights(0.5 * period))
-    found = audit(causal, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0)["triviality"]
+    found = audit(causal, y, train_end=2_000, X=x, n_random=19, intervals=False)["triviality"]
     assert found.status == "failed" and "smoothed" in found.sentence
     late = smooth(x**2, *gaussian_weights(0.3 * period))
-    found = audit(late, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0)["triviality"]
-    same = audit(late, y, train_end=2_000, X=x, n_random=19, n_bootstrap=0, delay="hindsight")
+    found = audit(late, y, train_end=2_000, X=x, n_random=19, intervals=False)["triviality"]
+    same = audit(late, y, train_end=2_000, X=x, n_random=19, intervals=False, delay="hindsight")
     assert same["triviality"].status == "failed"
     assert found.value < same["triviality"].value  # as far ahead as the score, and no further
 
@@ -538,7 +538,7 @@ class Supervised:
 @pytest.mark.parametrize("cls", [KNN, PCAReconstruction, MaxAbsZ])
 def test_a_model_that_learned_the_test_rows_is_found(cls):
     case = sound()
-    quick = {"train_end": N, "X": case["X"], "n_random": 19, "n_bootstrap": 0}
+    quick = {"train_end": N, "X": case["X"], "n_random": 19, "intervals": False}
     for rows, status in ((case["X"][:N], "passed"), (case["X"], "failed")):
         model = cls(calibration=None).fit(rows)
         score = model.anomaly_score(case["X"])
@@ -558,6 +558,6 @@ def test_labels_that_a_supervised_model_never_used_are_told(model, status):
     X = case["X"] + 2.0 * y[:, None] * [0, 0, 1]
     model.fit(X[:N], *(() if isinstance(model, KNN) else (y[:N],)))
     found = audit(model.anomaly_score(X), y, train_end=N, X=X, model=model, series=False,
-                  refit=True, supervised=True, n_random=19, n_bootstrap=0)
+                  refit=True, supervised=True, n_random=19, intervals=False)
     assert found["labels unused"].status == status
     assert found["test rows learned"].status == "passed"

@@ -190,3 +190,23 @@ def test_former_counts_of_resamples_still_say_whether_there_are_limits():
     with pytest.warns(FutureWarning, match="'block' is now called 'memory'"):
         table = report(y, y * 1.0, block=10)
     assert table.metric[0] == "vus_pr"
+
+
+def test_limits_near_an_end_are_those_of_a_share():
+    low, high = interval(0.999949, np.full(20, 0.999949) + np.arange(20) * 1e-6)
+    assert low > 0.8 and high == 1.0
+    assert interval(0.997, [0.9963, 0.9961, 1.0, 0.996])[0] > 0.3
+
+
+def test_what_six_digits_do_not_tell_apart_has_no_winner():
+    near, same = np.full(32, 1.0), np.full(32, 1.0)
+    assert difference([(1.0, near)], [(1.0 - 2.5e-7, same)]).p == 1.0
+    tied = (0.5, np.full(2, 0.5))  # says nothing: only the other set's two blocks count
+    assert difference([(1.0, np.ones(2)), tied], [(0.0, np.zeros(2)), tied]).p >= 2 / 4**2
+
+
+def test_rows_that_are_not_judged_may_end_a_series():
+    score = np.random.default_rng(0).normal(size=400)
+    table = report(np.zeros(400), score, judged=np.arange(400) < 200, series=True, threshold=1,
+                   threshold_source="calibration")
+    assert "false_positive_rate@calibration" in [*table.metric]

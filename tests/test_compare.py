@@ -765,3 +765,13 @@ def test_progress_bar_is_silent_without_a_terminal(data, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     quick(Distance, data, progress=True)
     assert sys.stderr.getvalue() == ""
+
+
+def test_draws_of_one_generator_are_judged_alike():
+    def drawn(seed):
+        y = np.zeros(600, dtype=int)
+        y[[300, 350, 400, 450, 500] if seed % 2 == 0 else slice(400, 420)] = 1
+        return Dataset("drawn", np.random.default_rng(seed).normal(size=(600, 2)), y)
+
+    table = quick(Distance, drawn, seeds=[0, 1])
+    assert table.groupby("seed").metric.agg(lambda names: "vus_pr" in [*names]).tolist() == [1, 1]

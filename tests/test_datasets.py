@@ -152,3 +152,8 @@ def test_missing_values_and_repeated_times_are_allowed():
 def test_wrong_input_is_named(data, change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(data, **change)
+
+
+def test_what_has_no_test_rows_is_no_series():
+    data = Dataset("a", np.zeros((20, 2)))
+    assert not data.train.is_series and not Dataset("b", data.X, train_end=20).is_series

@@ -710,15 +710,15 @@ def comparing():
         "session": array(lambda r: np.arange(60) // 30, optional=True), "series": switch(True),
         "by": choice(None, "rows"), "refit": switch(False),
         "supervised": switch(False), "delay": choice(None, 3, "hindsight"),
-        "n_random": number(19, huge=False), "n_bootstrap": number(2, huge=False),
+        "n_random": number(19, huge=False), "intervals": number(1, huge=False),
         "random_state": number(0)}, _instance(c.Audit))
     yield Target("audit", lambda scores, labels, predictions: c.audit(
-        scores, labels, predictions=predictions, n_random=19, n_bootstrap=0),
+        scores, labels, predictions=predictions, n_random=19, intervals=False),
         {**scored, "predictions": labels()}, _instance(c.Audit))
 
     X = rng.normal(size=(60, 2))
     yield Target("audit", lambda scores, labels, X, model: c.audit(
-        scores, labels, X=X, model=model, n_random=19, n_bootstrap=0), {
+        scores, labels, X=X, model=model, n_random=19, intervals=False), {
         **scored, "X": array(lambda r: r.normal(size=(60, 2))),
         "model": fixed(lambda r: KNN().fit(X), unfitted=KNN())}, _instance(c.Audit), own=("model",),
         says=("KNN", "X"))

@@ -404,3 +404,21 @@ def test_a_channel_that_cannot_be_closed_does_not_end_the_stream(outside, caplog
 
     assert len(asyncio.run(judged(fitted(channels=[Stuck()]), outside.plant.Plant()))) == 197
     assert "closing pager: OSError" in caplog.text
+
+
+def test_a_file_has_its_own_neighbours_and_is_anew_when_one_changes(tmp_path):
+    from adlib.imports import class_at
+
+    for folder, worth in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text(f"worth = {worth}\n")
+        (tmp_path / folder / "det.py").write_text(
+            "import helper\n\n\nclass Mine:\n    worth = helper.worth\n")
+    a, b = (class_at(f"{tmp_path / folder / 'det.py'}:Mine") for folder in "ab")
+    assert (a.worth, b.worth) == (1, 2)
+    (tmp_path / "a" / "helper.py").write_text("worth = 3\n")
+    again = class_at(f"{tmp_path / 'a' / 'det.py'}:Mine")
+    assert again.worth == 3 and again.__module__ != a.__module__
+    (tmp_path / "stop.py").write_text("import sys\nsys.exit()\n")
+    with pytest.raises(ValueError, match="cannot be imported: SystemExit"):
+        class_at(f"{tmp_path / 'stop.py'}:Mine")

@@ -526,3 +526,11 @@ def test_equal_leaders_are_not_told_apart_and_unequal_ones_are(skills, few, many
                   for i, (name, skill) in enumerate(zip("AB", skills, strict=True))}
         named += rank_detectors(judged(y, scores)).leader is not None
     assert few <= named <= many
+
+
+def test_verdict_names_what_is_not_ranked_and_reads_names_that_are_numbers():
+    table = few(("x", "y"), A=0.8, B=0.6, C=0.9)
+    gone = (table.detector == "C") & (table.dataset == "y")
+    table.loc[gone, ["value", "status"]] = [np.nan, "timed out"]
+    assert verdict(table).startswith("Not ranked, without a value on every set: C. ")
+    assert "leads" in verdict(few((1,), A=0.8, B=0.3).assign(detector=[1, 2]))

@@ -14,6 +14,7 @@ from scipy.stats import beta, kstest, norm, poisson, rankdata
 
 from adlib.arguments import column, floats, generator, number, switch, whole
 from adlib.base import Detector, anomaly_score
+from adlib.deprecation import renamed
 from adlib.hindsight import SHARE
 from adlib.metrics import average_precision, best_f1, f1, point_adjusted_f1, report, roc_auc, vus_pr
 from adlib.metrics.labels import checked_flags, runs
@@ -131,12 +132,13 @@ class Audit:
         return "\n".join([f"audit: {head}", *body])
 
 
+@renamed(n_bootstrap="intervals")
 def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayLike | None = None,
           threshold: float | None = None, predictions: ArrayLike | None = None,
           claimed: Mapping[str, float] | None = None, window: int | None = None,
           session: ArrayLike | None = None, series: bool = True, by: str | None = None,
           model: Any = None, refit: bool = False, supervised: bool = False,
-          delay: int | str | None = None, n_random: int = 99, n_bootstrap: int = 200,
+          delay: int | str | None = None, n_random: int = 99, intervals: bool = True,
           random_state: Any = 0) -> Audit:
     """Check what a figure computed from these scores and labels can mean.
 
@@ -182,8 +184,8 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
         Look-ahead that the scores had, as in `compare`: one-liners get the same.
     n_random : int
         Moved (series, 99 at least) or shuffled (table) scores to compare with.
-    n_bootstrap : int
-        0 leaves the interval out; formerly a number of resamples.
+    intervals : bool
+        False leaves the interval of the headline out.
     random_state : int, numpy.random.Generator or None
 
     Returns
@@ -259,7 +261,7 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     case = Case(scores, labels, train_end, X, session, series)
     case.look(model, delay, X, switch(refit, "refit"), switch(supervised, "supervised"))
     case.judge(threshold, predictions, claimed, window)
-    case.measure(_aims(by, series), whole(n_random, "n_random", 19), n_bootstrap,
+    case.measure(_aims(by, series), whole(n_random, "n_random", 19), switch(intervals, "intervals"),
                  generator(random_state))
     results = {}
     for name, (_, check, *needs) in CHECKS.items():
@@ -366,14 +368,14 @@ class Case:
         self.refit, self.supervised = refit and model is not None, supervised
         self.rows: Any = X if hasattr(X, "iloc") else self.X
 
-    def measure(self, aims: tuple[str, ...], n_random: int, n_bootstrap: int,
+    def measure(self, aims: tuple[str, ...], n_random: int, intervals: bool,
                 rng: np.random.Generator) -> None:
         """Add what the scores get, and what the same scores get where they know nothing."""
         self.n_random, self.rng, self.seed = n_random, rng, rng.integers(2**32)
         length = self.events[1] - self.events[0]
         self.block, width = int(length.max()), min(100, int(np.median(length)))
         self.lines = report(self.t, self.s, series=self.series, window=width, n_random=n_random,
-                            intervals=whole(n_bootstrap, "n_bootstrap", 0) > 0, random_state=rng)
+                            intervals=intervals, random_state=rng)
         line = self.lines.iloc[0]  # the headline comes first
         self.trades: dict[str, Trade] = {}
         if "rows" in aims:

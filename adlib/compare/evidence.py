@@ -164,7 +164,7 @@ def judged_tests(table: pd.DataFrame, scores: Scored, datasets: Iterable[Dataset
         by_seed: dict[int, dict[str, CellScores]] = {}
         ours = (cells.dataset == data.name) & cells.role.isin(["detector", "baseline"])
         if "data" in cells:  # a generator draws another set with each seed
-            ours &= cells.data == data.fingerprint[:12]
+            ours &= cells.data == f"#{data.fingerprint[:12]}"
         for name, seed, threshold in cells[ours][["detector", "seed", "threshold"]].to_numpy():
             cell = scores.get((name, data.name, seed))
             if cell is not None and np.isclose(cell.threshold, threshold, equal_nan=True):

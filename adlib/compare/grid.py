@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import chain, product
 from typing import Any, NamedTuple
 
@@ -248,7 +249,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     parameters = {label: parameters_of(model) for label, model in models.items()}
     prints = _fingerprints(wanted)
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
-                  {"data": prints[cell.data][:12], "look_ahead": ahead, "missing": missing,
+                  {"data": f"#{prints[cell.data][:12]}", "look_ahead": ahead, "missing": missing,
                    "online": _online(models[cell.detector], cell.data),
                    "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
@@ -366,17 +367,18 @@ def _cells(models: dict[str, Any], roles: dict[str, str], drawn: dict[str, list[
 def _takes_part(label: str, role: str, data: Dataset) -> bool:
     """Whether a row of the table makes sense on a data set.
 
-    An oracle where the data have one; a one-liner with a memory where rows are a series, one that
-    looks at the row before not where the order gives the labels away; what learns from labels where
-    those of the rows that train differ.
+    An oracle where the data have one; a one-liner with a memory where rows have an order, and none
+    that looks at rows before where the order of a table gives its labels away; what learns from
+    labels where those of the rows that train differ.
     """
     if role == "oracle":
         return data.oracle is not None
     if role == "supervised":
         return len(np.unique(data.y[: data.calibrate_start])) == 2
-    if role == "detector" or data.is_series:
+    if role == "detector" or label not in SMOOTHED + STEPS:
         return True
-    return label not in SMOOTHED and not (label in STEPS and at_one_end(data.test.y == 1))
+    return (data.ordered or label in STEPS) and (
+        data.is_series or not at_one_end(data.test.y == 1))
 
 
 def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, Any]
@@ -421,6 +423,7 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
         if odd := [data for data in sets if not isinstance(data, Dataset)]:
             raise ValueError(f"datasets must be of type Dataset, or callables that give one for a "
                              f"seed, got {odd[0]!r}: load or make it first")
+        sets = _judged_alike(sets)
         names = list(dict.fromkeys(data.name for data in sets))
         if len(names) > 1 or names[0] in drawn:
             raise ValueError(f"compare needs data sets with different names, the same for every "
@@ -434,6 +437,13 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
 
 def _fingerprints(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
     return {data: data.fingerprint for data in datasets}
+
+
+def _judged_alike(sets: list[Dataset]) -> list[Dataset]:
+    """Draws of one generator by the same metrics: all as series where some are found to be."""
+    if len({data.is_series for data in sets}) == 1:
+        return sets
+    return [data if data.series is False else replace(data, series=True) for data in sets]
 
 
 def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str, Any],

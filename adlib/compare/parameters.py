@@ -32,7 +32,7 @@ SHIPPED: dict[str, Callable[[], Dataset]] = {
 
 
 def check(*, alpha: float, delay: Any, time_limit: float | None, memory_limit: float | str | None,
-          report_dir: Any, **lists: Any) -> None:
+          report_dir: Any, window: Any = None, **lists: Any) -> None:
     """Refuse what would otherwise be refused after the first fit, or after the last.
 
     Examples
@@ -47,6 +47,8 @@ def check(*, alpha: float, delay: Any, time_limit: float | None, memory_limit: f
     """
     check_alpha(alpha)
     look_ahead(delay)
+    if window is not None and window != "auto":
+        whole(window, "window", 1, of="rows, or 'auto'")
     checked_limits(time_limit, memory_limit)
     if report_dir is not None:
         check_folder(path(report_dir, "report_dir"), "report_dir")
@@ -183,8 +185,6 @@ def chosen_detectors(detectors: Iterable[Any] | None = None, window: Any = None,
     """
     if profile not in ("fast", "full"):
         raise ValueError(f"profile is 'fast' or 'full', got {profile!r}")
-    if window is not None and window != "auto":
-        window = whole(window, "window", 1, of="rows, or 'auto'")
     short = _little_training() if detectors is None and profile == "fast" else {}
     models = {}
     for name in detectors or [*OTHERS, *all_detectors()]:

@@ -131,8 +131,7 @@ def key_tables(summary: pd.DataFrame, ranking: Ranking) -> dict[str, Table]:
     wide = len(values) > values.shape[1]
     values = values if wide else values.T.rename_axis("detector")
     shown = lines.drop(columns=["interval_over", "look_ahead"])
-    shown.insert(shown.columns.get_loc("high") + 1, "p_chance",
-                 lines.detector.map(ranking.p_chance))
+    shown.insert([*shown].index("high") + 1, "p_chance", lines.detector.map(ranking.p_chance))
     shown = shown.dropna(axis="columns", how="all")
     found = {
         "ranking": table(shown, (

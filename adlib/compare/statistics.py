@@ -414,6 +414,9 @@ def _verdict(table: pd.DataFrame, metrics: pd.Series) -> Iterator[str]:
     if ranking.values.empty:
         yield f"Nothing can be ranked: no detector has an {words} on every data set."
         return
+    lost = table.detector[(table.role == "detector") & ~table.detector.isin(ranking.values)]
+    if len(lost):
+        yield f"Not ranked, without a value on every set: {_listed(lost.unique())}."
     cells = _headline_cells(table, metrics[ranking.values.index])
     way = _above_chance(cells.groupby(["detector", "dataset"])[["value", "random"]].mean())
     way = way.groupby("detector").mean()
@@ -452,7 +455,8 @@ def _by_pairs(ranking: Ranking, words: str) -> Iterator[str]:
     chance = f" ({_p(p[best])} against chance)" if best in beyond else ""
     mean = f"{words} {ranking.values[best].mean():.2f}{chance}"
     if not len(ranking.against):
-        yield f"{best} stands alone, {mean}: there is nothing to compare it with."
+        alone = "stands alone" if len(p) == 1 else "is first of the baselines"
+        yield f"{best} {alone}, {mean}: there is nothing to compare it with."
     else:
         name = f"{best}, a baseline," if ranking.roles[best] == "baseline" else best
         yield _leads(ranking, name, mean) if ranking.leader else _leads_not(ranking, name, mean)
@@ -473,8 +477,9 @@ def _leads(ranking: Ranking, name: str, mean: str) -> str:
     nearest = against.iloc[against.p.argmax()]
     of = ("sets of this sort" if ranking.over == "data sets" else
           f"{'this set' if one else 'these sets'} and these fits")
-    rivals = "others" if ranking.roles.iloc[0] == "detector" else "detectors"
-    return (f"{name} leads {_where(ranking)}: {mean}, better than the {len(against)} {rivals}, "
+    rivals = "other" if ranking.roles.iloc[0] == "detector" else "detector"
+    rivals = f"the {len(against)} {rivals}s" if len(against) > 1 else f"the one {rivals}"
+    return (f"{name} leads {_where(ranking)}: {mean}, better than {rivals}, "
             f"{nearest.name} the nearest ({_told(nearest)}). That holds for {of}.")
 
 
@@ -534,7 +539,7 @@ def _mean_of_all(values: pd.Series) -> float:
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+    names = [*map(str, names)]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

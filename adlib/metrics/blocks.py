@@ -16,6 +16,7 @@ from adlib.metrics.labels import Flags, Floats, runs
 
 MOST = 32  # blocks: more narrow no interval, and each costs an evaluation
 LEVEL = 0.05
+ROUNDED = 1e-6  # what six digits of a share do not tell apart
 
 Values = Sequence[tuple[float, Floats]]
 
@@ -121,7 +122,9 @@ def interval(value: float, without: ArrayLike, *, trials: int | None = None, sca
     with np.errstate(over="ignore"):
         if scale == "unit":
             ends = expit(logit(value) + np.array([-away, away]) / (value * (1 - value)))
-            if variance <= value * (1 - value) / n:  # no wider than a share of so many trials
+            least = value * (1 - value)
+            if variance <= least / n or min(value, 1 - value) * n < 1:
+                # no wider than a share of so many trials; and there the logit has no end
                 ends = np.clip(ends, *share_interval(value, n))
         else:
             ends = value * np.exp(np.array([-away, away]) / value)
@@ -208,9 +211,10 @@ def difference(ours: Values, theirs: Values) -> Difference:
     variances, freedoms = np.array([_variance(one) for one in without]).T / values.size ** 2
     freedoms *= values.size ** 2
     variance = float(variances.sum())
-    floor = 2.0 / 4.0 ** sum(one.size for one in without)
+    moved = [one.size for one in without if np.abs(one).max() > ROUNDED]
+    floor = min(1.0, 2.0 / 4.0 ** sum(moved))
     if variance <= 1e-24:
-        p = 1.0 if abs(estimate) <= 1e-12 else floor
+        p = 1.0 if abs(estimate) <= ROUNDED else floor
         return Difference(estimate, estimate, estimate, p)
     freedom = variance ** 2 / float((variances ** 2 / freedoms).sum())
     error = np.sqrt(variance)

@@ -112,7 +112,7 @@ def _by_shifts(truth: Floats, bins: NDArray[np.int64], flagged: NDArray[np.int64
 
 def _by_some_shifts(truth: Floats, bins: NDArray[np.int64], flagged: NDArray[np.int64]) -> float:
     n, count, at = truth.size, flagged.size, np.flatnonzero(truth)
-    n_shifts = int(np.clip(20_000_000 // at.size, 199, DRAWS))
+    n_shifts = int(np.clip(20_000_000 // at.size, 999, DRAWS))
     shifts = np.append(0, np.random.default_rng(0).integers(1, n, n_shifts))
     found = np.array([_precision(np.cumsum(np.bincount(
         bins[(at + shift) % n], truth[at], count))[None], flagged)[0] for shift in shifts])

@@ -252,7 +252,7 @@ class _Rows:
     def without(self, parts: NDArray[np.int64] | None) -> list[Values]:
         """On all rows, then on those of no part 1, 2 and so on."""
         own = np.zeros(self.y.size, dtype=int) if parts is None else parts[self.judged]
-        m = int(own.max()) + 1
+        m = 1 if parts is None else int(parts.max()) + 1
 
         def left(rows: Any, of: Any = 0, size: int = 1) -> NDArray:
             """Rows by a number they have, without those of each part."""
