@@ -539,7 +539,7 @@ def _mean_of_all(values: pd.Series) -> float:
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = [*map(str, names)]
+    names = list(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -555,8 +555,9 @@ def checked_table(table: pd.DataFrame) -> pd.DataFrame:
     if len(looks := _look_of_rows(table).unique()) > 1:
         raise ValueError(f"table must hold scores of one look-ahead, got {', '.join(looks)}, which "
                          f"are never ranked together: give table[table.look_ahead == {looks[0]!r}]")
-    lacking = dict.fromkeys({*NUMBERS, "blocks", "data"} - set(table.columns), np.nan)
-    table = table.assign(**lacking).reset_index(drop=True)
+    lacking = {name: np.nan for name in (*NUMBERS, "blocks", "data") if name not in table}
+    texts = {name: table[name].astype(str) for name in ("detector", "dataset")}  # 1, 2 of a CSV
+    table = table.assign(**lacking, **texts).reset_index(drop=True)
     try:
         return table.astype(dict.fromkeys(NUMBERS, np.float64))
     except (TypeError, ValueError) as error:
