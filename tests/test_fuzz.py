@@ -173,6 +173,9 @@ def _metrics_with_targets(m):
         columns = ["metric", "value", "random", "above_chance", "low", "high", "p_chance",
                    "blocks"]
         assert list(result.columns) == columns and len(result) > 2
+    yield Target("hit_rate", m.hit_rate, {
+        "y_true": array(lambda r: (r.random((60, 3)) < 0.2).astype(int)),
+        "blame": array(lambda r: r.normal(size=(60, 3))), "percent": number(100.0)}, unit)
     yield Target("operating_points", m.operating_points, {
         "y_true": labels(), "score": vector(), "threshold": number(1.0),
         "judged": labels(optional=True), "series": switch(True), "interval": number(60.0),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from adlib.metrics import average_precision, average_precision_at_budget, k_delay_f1
+from adlib.metrics import average_precision, average_precision_at_budget, hit_rate, k_delay_f1
 
 RNG = np.random.default_rng(0)
 Y = np.repeat([0, 1, 0, 1, 0, 1], [30, 8, 40, 1, 30, 12])
@@ -68,3 +68,28 @@ def test_ties_budgets_and_chance():
     for wrong in (0, -0.1, 1.5, np.nan, "all"):
         with pytest.raises(ValueError, match="budget must be"):
             average_precision_at_budget(Y, score, wrong)
+
+
+@pytest.mark.parametrize("percent", [100, 150, 1000])
+def test_hit_rate_row_by_row(percent):
+    wrong = (RNG.random((40, 5)) < 0.3).astype(int)
+    blame = RNG.random((40, 5))
+    rates = []
+    for truth, row in zip(wrong, blame, strict=True):
+        if truth.any():
+            most = np.argsort(-row)[: int(percent / 100 * truth.sum())]
+            rates.append(truth[most].sum() / truth.sum())
+    assert hit_rate(wrong, blame, percent=percent) == pytest.approx(np.mean(rates))
+
+
+def test_hit_rate_of_ties_and_of_what_it_cannot_take():
+    wrong = np.array([[1, 0, 0, 0], [0, 0, 0, 0]])
+    assert hit_rate(wrong, np.zeros((2, 4))) == 0.25
+    with pytest.warns(UserWarning, match="hit_rate is undefined"):
+        assert np.isnan(hit_rate(wrong[1:], np.zeros((1, 4))))
+    for bad, blame, percent, said in ((wrong, np.zeros((2, 3)), 100, "shape of y_true"),
+                                      (wrong, np.full((2, 4), np.nan), 100, "blame holds NaN"),
+                                      (2 * wrong, np.zeros((2, 4)), 100, "y_true must hold only"),
+                                      (wrong, np.zeros((2, 4)), 50, "percent")):
+        with pytest.raises(ValueError, match=said):
+            hit_rate(bad, blame, percent=percent)

@@ -3,7 +3,8 @@
 ``point`` judges rows one by one, ``volume`` lets rows near an event count in part, ``event``
 judges runs of rows, ``ranges`` how far runs overlap and how near they lie, ``adjusted`` credits
 whole events, ``benchmark`` scores as NAB and UCR do, ``clinical`` weighs what a diagnosis is
-worth, ``review`` what a queue of fixed capacity brings, ``operating`` goes through all thresholds,
+worth, ``review`` what a queue of fixed capacity brings, ``channels`` whether the right ones are
+blamed, ``operating`` goes through all thresholds,
 ``reporting`` puts every value beside the one a random score gets. Undefined values are nan with a
 warning, never a made-up 0.
 
@@ -13,6 +14,7 @@ A metric of adlib takes two files: its function, with its record (`record.judges
 # each module lists what it gives; a new metric is added there alone
 from adlib.metrics.adjusted import *  # noqa: F403
 from adlib.metrics.benchmark import *  # noqa: F403
+from adlib.metrics.channels import *  # noqa: F403
 from adlib.metrics.clinical import *  # noqa: F403
 from adlib.metrics.event import *  # noqa: F403
 from adlib.metrics.operating import *  # noqa: F403
