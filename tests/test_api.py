@@ -43,9 +43,10 @@ API = {
     "adlib.metrics": """
         Metric affiliation_f1 affiliation_precision affiliation_recall alarm_count alarms_per_day
         all_metrics average_precision best_f1 composite_f1 confusion_matrix detection_delay event_f1
-        event_precision event_recall f1 false_positive_rate hit_rate nab_corpus nab_score net_benefit
-        operating_points point_adjusted_f1 point_adjusted_precision point_adjusted_recall
-        precision precision_at_capacity range_f1 range_precision range_recall recall report roc_auc
+        event_precision event_recall f1 false_positive_rate hit_rate nab_corpus nab_score
+        net_benefit operating_points point_adjusted_f1 point_adjusted_precision
+        point_adjusted_recall precision precision_at_capacity range_f1 range_precision
+        range_recall recall report roc_auc
         sensitivity_at_specificity ucr_score value_at_capacity vus vus_pr vus_roc""",
     "adlib.notebooks": """
         ParameterError record report_folder setup""",

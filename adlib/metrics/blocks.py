@@ -251,6 +251,8 @@ def _variance(without: Floats) -> tuple[float, int]:
     Neighbours whose influences correlate are one block.
     """
     influence = (without.size - 1) * (without.mean() - without)
+    size = float(np.abs(influence).max()) or 1.0  # squares of huge values would overflow
+    influence /= size
     while influence.size >= 8:
         about = influence - influence.mean()
         square = float(about @ about)
@@ -258,4 +260,4 @@ def _variance(without: Floats) -> tuple[float, int]:
             break
         influence = np.array([some.mean() for some in np.array_split(about, about.size // 2)])
     m = influence.size
-    return float(influence.var(ddof=1)) / m, m - 1
+    return float(influence.var(ddof=1)) / m * size * size, m - 1
