@@ -207,6 +207,8 @@ def test_what_six_digits_do_not_tell_apart_has_no_winner():
 
 def test_rows_that_are_not_judged_may_end_a_series():
     score = np.random.default_rng(0).normal(size=400)
-    table = report(np.zeros(400), score, judged=np.arange(400) < 200, series=True, threshold=1,
-                   threshold_source="calibration")
+    with pytest.warns(UserWarning, match="no anomaly") as warned:
+        table = report(np.zeros(400), score, judged=np.arange(400) < 200, series=True, threshold=1,
+                       threshold_source="calibration")
+    assert warned[0].filename == __file__
     assert "false_positive_rate@calibration" in [*table.metric]

@@ -142,7 +142,8 @@ def both_classes(y: Flags, metric: str) -> bool:
 def undefined(metric: str, why: str) -> float:
     """Warn that `metric` is nan because the judged rows hold `why`; return nan."""
     level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals["__name__"].startswith("adlib.metrics"):
+    inside = ("adlib.metrics", "adlib.deprecation")
+    while frame.f_back and frame.f_globals["__name__"].startswith(inside):
         level, frame = level + 1, frame.f_back  # point at the line that asked for the metric
     warnings.warn(f"{metric} is undefined (nan): the judged rows hold {why}", stacklevel=level)
     return np.nan
