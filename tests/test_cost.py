@@ -2,6 +2,7 @@
 
 import warnings
 from io import StringIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,10 +123,10 @@ def test_spoken(seconds, text):
 
 
 def test_a_comparison_says_what_it_takes_where_a_bar_is_shown(monkeypatch):
-    task = Task(KNN(), Dataset("noise", rows(1_000)), (0,), 0.05, 0, [], (), 0, 0)
+    task = Task(KNN(), Dataset("noise", rows(1_000)), (0,), 0.05, 0, 0, [], (), 0, False)
     monkeypatch.setattr(grid, "LONG", 0.0)
     for hidden, wanted in ((False, "about 0 s on one core, of which knn takes 0 s\n"), (True, "")):
         with tqdm(total=1, file=(shown := StringIO()), disable=hidden) as bar:
-            monkeypatch.setattr(bar, "write", shown.write)
-            grid._announce(bar, [task], {"knn": task.model})
+            progress = SimpleNamespace(bar=bar, say=shown.write)
+            grid._announce(progress, [task], {"knn": task.model})
         assert (wanted.strip() in shown.getvalue()) and (wanted or not shown.getvalue())
