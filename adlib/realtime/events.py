@@ -17,7 +17,9 @@ Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")  # rising
 EventKind = Literal["open", "update", "escalate", "repeat", "close"]
 QualityKind = Literal["nan", "stuck", "late", "duplicate", "gap", "out_of_order", "poison",
-                      "dropped", "detector_failed", "detector_slow", "drift"]
+                      "dropped", "clock", "detector_failed", "detector_slow", "detector_back",
+                      "drift"]
+IncidentKind = Literal["anomaly", "health"]
 WARNING, CRITICAL = 0.7, 0.9
 
 
@@ -111,6 +113,12 @@ class Verdict(Record):
         Each detector's own severity; None for one that left the vote.
     top_features : tuple of (str, float)
         The features that drove the verdict, largest share first.
+    peaks : tuple of (int, float)
+        Evidence, each piece once: sequence numbers of samples that score highest, at least one
+        context apart, in rising order, and the p-value of a window with that highest score.
+    left_out : tuple of (str, str)
+        What this window was judged without, as pairs of a reason ("missing", "frozen" or "member")
+        and the name of a feature or detector.
 
     Examples
     --------
@@ -129,6 +137,8 @@ class Verdict(Record):
     is_anomaly: bool | None
     detectors: dict[str, float | None]
     top_features: tuple[tuple[str, float], ...]
+    peaks: tuple[tuple[int, float], ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
@@ -136,7 +146,9 @@ class Verdict(Record):
         _check_record(record, cls)
         return cls(**{**record, "p_value": _number(record["p_value"]),
                       "score": _number(record["score"]),
-                      "top_features": _features(record["top_features"])})
+                      "top_features": _features(record["top_features"]),
+                      **{name: tuple(map(tuple, record.get(name, ())))
+                         for name in ("peaks", "left_out")}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,10 @@ class Incident(Record):
     state : {"open", "closed"}
     acknowledged : bool
         Whether someone has said that they have seen it.
+    kind : {"anomaly", "health"}
+        What the data show, or what keeps the engine from judging them.
+    detail : str
+        Of a health incident: what is wrong, in words. Never a secret.
     """
 
     id: str
@@ -205,6 +221,8 @@ class Incident(Record):
     top_features: tuple[tuple[str, float], ...]
     state: Literal["open", "closed"]
     acknowledged: bool
+    kind: IncidentKind = "anomaly"
+    detail: str = ""
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
@@ -264,6 +282,15 @@ class Silence(Record):
         incident without features matches only ``*``.
     severity : {"info", "warning", "critical"}
         Highest severity that is silenced: ``"warning"`` lets critical incidents through.
+    start : float or None
+        Begin, event time in POSIX seconds; None: at once.
+    every : float or None
+        Seconds after which the stretch from ``start`` to ``until`` comes again, such as 604,800
+        for a weekly one; None: once.
+    kind : {"anomaly", "health", "*"}
+        Kind of incidents.
+    author, comment : str
+        Who silenced it, and why.
     """
 
     id: str
@@ -271,3 +298,8 @@ class Silence(Record):
     stream: str = "*"
     severity: Severity = "critical"
     feature: str = "*"
+    start: float | None = None
+    every: float | None = None
+    kind: IncidentKind | Literal["*"] = "*"
+    author: str = ""
+    comment: str = ""
