@@ -150,11 +150,25 @@ def test_below_the_lowest_severity_nobody_is_told():
     (Silence("s", 1e9, severity="warning"), False),  # the incident is critical
     (Silence("s", 1e9, feature="temp*"), True),
     (Silence("s", 1e9, feature="pressure"), False),
+    (Silence("s", 1e9, kind="anomaly"), True),
+    (Silence("s", 1e9, kind="health"), False),
+    (Silence("s", 1e9, start=0.0), True),
+    (Silence("s", 1e9, start=500.0), False),  # not yet
+    (Silence("s", 5.0, start=2.0, every=8.0), True),  # again: from 10 to 13 and so on
+    (Silence("s", 5.0, start=2.0, every=4.0), True),
+    (Silence("s", 5.0, start=3.0, every=10.0), False),
+    (Silence("s", None), False),  # as an earlier version could keep it
+    (Silence("s", float("nan")), False),
+    (Silence("s", float("inf")), False),
+    (Silence("s", "soon"), False),
+    (Silence("s", 1e9, severity="fatal"), False),
+    (Silence("s", 1e9, stream=None), False),
+    (Silence("s", 1e9, start=0.0, every=0.0), False),
 ])
 def test_silences_match_stream_severity_feature_and_time(silence, silent):
     manager = AlertManager(IncidentConfig(**EAGER))
     manager.silence(silence)
-    (event,) = manager.step(window(0, 0.95))
+    (event,) = manager.step(window(1, 0.95))
     assert event.notify is not silent
 
 

@@ -10,7 +10,6 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 from pydantic import Field, model_validator
@@ -26,6 +25,7 @@ from adlib.realtime.events import (
     Verdict,
 )
 from adlib.realtime.settings import Settings
+from adlib.realtime.silences import silenced
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +182,10 @@ class AlertManager:
             raise ValueError(f"operator must hold acknowledged and silences, got {operator!r}")
         for incident_id in operator["acknowledged"]:
             self.acknowledge(incident_id)
+        for track in self._tracks.values():  # the store holds its event already
+            if track.incident is not None and track.incident.id in operator.get("closed", ()):
+                self._close(track, track.incident, track.incident.last_at)
+        self._silences = {}  # one that was removed ends
         for record in operator["silences"]:
             self.silence(Silence.from_dict(record))
 
@@ -255,7 +259,7 @@ class AlertManager:
         if reported := track.notified_at is not None:
             track.cool_until = now + self.config.cooldown
             track.cool_severity = closed.severity
-        notify = reported and not self._silenced(closed, now)
+        notify = reported and not silenced(self._silences.values(), closed, now)
         events = self._event(track, closed, "close", now, notify)
         track.incident = None
         return events
@@ -275,15 +279,7 @@ class AlertManager:
         cooling = (track.cool_until is not None and now < track.cool_until
                    and level <= _level(track.cool_severity))
         return (level >= _level(self.config.min_severity) and not cooling
-                and not self._silenced(incident, now))
-
-    def _silenced(self, incident: Incident, now: float) -> bool:
-        leading = incident.top_features[0][0] if incident.top_features else ""
-        return any(
-            now < silence.until and fnmatchcase(incident.stream, silence.stream)
-            and fnmatchcase(leading, silence.feature)
-            and _level(incident.severity) <= _level(silence.severity)
-            for silence in self._silences.values())
+                and not silenced(self._silences.values(), incident, now))
 
 
 Handler = Callable[[IncidentEvent], Any]

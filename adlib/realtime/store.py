@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from adlib.arguments import instance, listed, number, whole
 from adlib.arguments import path as as_path
+from adlib.durations import seconds
 from adlib.realtime.events import (
     Incident,
     IncidentEvent,
@@ -30,6 +31,7 @@ from adlib.realtime.events import (
     Verdict,
 )
 from adlib.realtime.settings import Settings
+from adlib.realtime.silences import check
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -76,6 +78,10 @@ _DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND 
     AND e.seq < o.seq AND e.state IN ('pending', 'dead'))"""
 
 
+_Seconds = Annotated[float, BeforeValidator(
+    lambda value: None if value is None else seconds(value, "the duration"))]
+
+
 class StorageConfig(Settings):
     """Where alerts are kept, and whether Elasticsearch gets a copy.
 
@@ -95,6 +101,13 @@ class StorageConfig(Settings):
     password: SecretStr | None = Field(None, description="Its password.")
     api_key: SecretStr | None = Field(None, description="Instead of username and password.")
     index: str = Field("adlib-alerts", pattern=r"^[a-z][a-z0-9._-]*$", description="Index name.")
+    retention: _Seconds | None = Field(
+        None, description="Delete what ended longer ago than this in stream time, such as '90d', "
+        "and shrink the file; null: keep all.")
+    commit_seconds: _Seconds = Field(10.0, description="Longest time that judged samples wait for "
+                                     "their commit where there is nothing else to keep.")
+    patience: _Seconds = Field(3600.0, description="How long a commit that fails (locked, disk "
+                               "full) is tried again before the engine ends.")
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -259,31 +272,46 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO verdicts VALUES (:stream, :end, :time, :severity, :body) "
                 "ON CONFLICT DO NOTHING", map(_bound, verdicts))
-            for event in events:
-                self._write_event(db, event)
+            self._write_events(db, events, outbox)
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
-            db.executemany(
-                "INSERT INTO outbox (id, channel, key, time, body) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                ((r.id, r.channel, r.key, r.time, _dump(r.body)) for r in outbox))
             db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                        "SET position = excluded.position, state = excluded.state",
                        (stream, int(position), state))
 
+    def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
+        """Store what the process itself says (no data, say): one transaction, no checkpoint.
+
+        Parameters
+        ----------
+        events, outbox : iterable
+            Those with an id that is known already are left as they are.
+        """
+        events = [instance(event, "events", IncidentEvent) for event in listed(events, "events")]
+        outbox = [instance(row, "outbox", OutboxRow) for row in listed(outbox, "outbox")]
+        with self._transaction() as db:
+            self._write_events(db, events, outbox)
+
     @staticmethod
-    def _write_event(db: sqlite3.Connection, event: IncidentEvent) -> None:
-        # An operator may have acknowledged since the engine looked: that is never undone.
-        db.execute(
-            "INSERT INTO incidents VALUES (:id, :stream, :opened_at, :closed_at, :severity, "
-            ":state, :acknowledged, :body) ON CONFLICT DO UPDATE SET "
-            "closed_at = excluded.closed_at, severity = excluded.severity, "
-            "state = excluded.state, body = excluded.body, "
-            "acknowledged = max(acknowledged, excluded.acknowledged)", _bound(event.incident))
-        db.execute("INSERT INTO events VALUES (:incident, :n, :id, :kind, :time, :notify, :body) "
-                   "ON CONFLICT DO NOTHING",
-                   {**_bound(event), "incident": event.incident.id, "id": event.id})
+    def _write_events(db: sqlite3.Connection, events: Iterable[IncidentEvent],
+                      outbox: Iterable[OutboxRow]) -> None:
+        # An operator may have acknowledged or closed since the engine looked: neither is undone.
+        for event in events:
+            db.execute(
+                "INSERT INTO incidents VALUES (:id, :stream, :opened_at, :closed_at, :severity, "
+                ":state, :acknowledged, :body) ON CONFLICT DO UPDATE SET "
+                "closed_at = excluded.closed_at, severity = excluded.severity, "
+                "state = excluded.state, body = excluded.body, "
+                "acknowledged = max(acknowledged, excluded.acknowledged) "
+                "WHERE incidents.state = 'open' OR excluded.state = 'closed'",
+                _bound(event.incident))
+            db.execute("INSERT INTO events VALUES (:incident, :n, :id, :kind, :time, :notify, "
+                       ":body) ON CONFLICT DO NOTHING",
+                       {**_bound(event), "incident": event.incident.id, "id": event.id})
+        db.executemany("INSERT INTO outbox (id, channel, key, time, body) VALUES (?, ?, ?, ?, ?) "
+                       "ON CONFLICT DO NOTHING",
+                       ((r.id, r.channel, r.key, r.time, _dump(r.body)) for r in outbox))
 
     def restore(self, stream: str) -> tuple[int, bytes] | None:
         """Position and state of the last commit of a stream, or None before the first."""
@@ -443,7 +471,7 @@ class AlertStore:
 
     def silence(self, silence: Silence) -> None:
         """Notify nobody of what matches; a later silence of the same id replaces it."""
-        instance(silence, "silence", Silence)
+        check(silence)
         with self._transaction() as db:
             self._decide(db, "silence", silence.id, _dump(silence.to_dict()))
 
