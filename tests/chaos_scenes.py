@@ -1,0 +1,240 @@
+"""Scenes of chaos for the live engine: each gives the invariants that did not hold, as sentences.
+
+Nothing that was acknowledged is lost, and every minute of blindness has an incident of kind health.
+See `chaos_rig` for the parts, ``benchmarks/chaos.py`` for the long version.
+"""
+
+import random
+import signal
+import time
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from chaos_rig import (
+    BEGIN,
+    CLOCKS,
+    Feed,
+    Plan,
+    Rig,
+    blind,
+    full,
+    judged,
+    kept,
+    missed,
+    same,
+    small_disk,
+    told,
+    until,
+)
+from realtime_servers import SlackServer
+
+from adlib.realtime.store import AlertStore
+
+#: What a receiver may answer; a delay of two seconds is no answer (it is asked for half a second).
+ANSWERS = {"200": (200, "ok"), "200 json": (200, '{"success": true}'), "202": (202, ""),
+           "302": (302, "", {"Location": "/elsewhere"}), "404": (404, "no_service"),
+           "429": (429, "", {"Retry-After": "0"}), "500": (500, "oops"),
+           "nothing": (200, "ok", {}, 2)}
+
+
+def data(zygote, folder, seed=0, troubles=("nan", "renamed", "frozen"), clocks=tuple(CLOCKS)):
+    """Bad records of every kind: the rest is judged, faults elsewhere are found, health tells."""
+    rng = random.Random(seed)
+    plan, at = Plan(400 + 500 * (len(troubles) + len(clocks)), seed), 300
+    for what in rng.sample([*troubles, *clocks], len(troubles) + len(clocks)):
+        feature = rng.randrange(3)
+        length = rng.randrange(150, 250) if what not in CLOCKS else rng.choice([1, 3, 40, 200])
+        plan.spoil(what, at, at + length, feature)
+        # on another sensor, in the middle of the trouble, and once it is over
+        plan.fault(at + max(length // 2 - 20, 0), 40, (feature + 1) % 3)
+        plan.fault(at + 350, 40, rng.randrange(3))
+        at += 500
+    rig = Rig(zygote, folder).fit()
+    (rig.folder / "in.jsonl").write_bytes(b"\n".join(plan.messages()) + b"\n")
+    rig.start("stdin", stdin=rig.folder / "in.jsonl")
+    code = rig.wait()
+    faults = [] if code == 0 else [f"exit code {code}: {rig.errors()[-300:]}"]
+    with AlertStore(rig.store) as store:
+        times = [v.time for v in store.verdicts()] + [q.time for q in store.quality()]
+        if not times or not all(BEGIN - 1e5 < t < BEGIN + 1e6 for t in times):
+            faults.append(f"times from {min(times, default=0)} to {max(times, default=0)}")
+    return faults + missed(rig, plan, 0) + blind(rig, plan, 0)
+
+
+def signals(zygote, folder, server, seed=0, n=6000, lives=4):
+    """Signals at random moments of a backlog: each life ends, and nothing is lost."""
+    rng = random.Random(seed)
+    plan = Plan(n, seed)
+    for start in range(300, n - 200, 500):
+        plan.fault(start + rng.randrange(200), rng.randrange(30, 80), rng.randrange(3))
+    with SlackServer() as calm, SlackServer() as slack:
+        feed = Feed(server, f"SIGNALS{seed}")
+        feed.publish(plan.messages())
+        rig = Rig(zygote, folder, webhook=slack.url, batch_windows=8).fit()
+        twin = rig.twin("calm", webhook=calm.url)
+        undisturbed(twin, feed, n)
+        faults = []
+        for life in range(lives):
+            how = rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+            before = rig.position()
+            rig.start(feed.spec())
+            until(lambda: rig.position() > before, "the first commit", rig)  # noqa: B023
+            time.sleep(rng.uniform(0, 0.15))
+            code = rig.stop(how)
+            if code not in (0, -signal.SIGKILL):
+                faults.append(f"life {life}: {how.name} ended with {code}: {rig.errors()[-200:]}")
+            faults += [f"life {life}: {fault}" for fault in kept(rig, feed, None)]
+        undisturbed(rig, feed, n, "adlib")
+        faults += kept(rig, feed, n) + same(rig, twin) + told(rig, slack) + missed(rig, plan)
+    return faults
+
+
+def undisturbed(rig, feed, n, durable="calm"):
+    """Judge what the feed holds, and stop once all is committed and sent."""
+    rig.start(feed.spec(durable))
+    until(lambda: rig.position() >= n, f"sample {n}", rig)
+    with AlertStore(rig.store) as store:
+        until(lambda: not any(state == "pending" for _, state in store.backlog()),
+              "the last message", rig)
+    until(lambda: feed.consumer(durable)[1] == 0, "the last acknowledgement", rig)
+    rig.stop()
+
+
+def locked(zygote, folder, server, seed=0, n=3000, seconds=2.0):
+    """Another process holds the store: nothing is acknowledged meanwhile, and all is judged."""
+    with SlackServer() as slack:
+        plan = Plan(n, seed).fault(n // 2).fault(n - 300)
+        feed = Feed(server, f"LOCKED{seed}")
+        feed.publish(plan.messages(0, n // 3))
+        rig = Rig(zygote, folder, webhook=slack.url, health=HEALTH).fit()
+        rig.start(feed.spec())
+        until(lambda: rig.position() >= n // 3 - STEP, "the first third", rig)
+        with rig.locked():
+            feed.publish(plan.messages(n // 3, n))
+            blind_now(rig, seconds)
+        faults = finish(rig, feed, n)
+        faults += told(rig, slack) + missed(rig, plan) + blind(rig, plan)
+        faults += said(rig, "store")
+    return faults
+
+
+STEP = 400  # samples that may wait for a lazy commit
+HEALTH = None  # faster than by default: see `tests/test_realtime_chaos.py`
+
+
+def blind_now(rig, seconds):
+    """Until the engine says that it is not ready, or so long where it has no such page."""
+    limit = time.monotonic() + seconds
+    with suppress(AssertionError):
+        until(lambda: rig.ask("/ready")[0] == 503 or time.monotonic() > limit, "503", rig,
+              2 * seconds)
+    time.sleep(max(limit - time.monotonic(), 0))
+
+
+def said(rig, word):
+    names = [incident["id"] for incident in rig.health()]
+    return [] if any(word in name for name in names) else [
+        f"no health incident about {word}, only {names}"]
+
+
+def finish(rig, feed, n):
+    """Faults on the way to the end of the feed."""
+    faults = []
+    try:
+        until(lambda: rig.position() >= n, f"sample {n} (now {rig.position()})", rig)
+        with AlertStore(rig.store) as store:
+            until(lambda: not any(state == "pending" for _, state in store.backlog()),
+                  "the last message", rig, 20)
+    except AssertionError as error:
+        faults.append(f"{str(error)[-400:]}")
+    code = rig.stop()
+    if code != 0:
+        faults.append(f"exit code {code}: {rig.errors()[-300:]}")
+    return faults + kept(rig, feed, n)
+
+
+def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0):
+    """No byte is left for the store: held, not lost. PermissionError where no tmpfs is allowed."""
+    with ExitStack() as stack:
+        slack = stack.enter_context(SlackServer())
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = stack.enter_context(small_disk(folder / "disk", 8))
+        plan = Plan(n, seed).fault(n // 2).fault(n - 300)
+        feed = Feed(server, f"FULL{seed}")
+        feed.publish(plan.messages(0, n // 3))
+        rig = Rig(zygote, folder, store=disk / "alerts.db", webhook=slack.url, health=HEALTH).fit()
+        rig.start(feed.spec())
+        until(lambda: rig.position() >= n // 3 - STEP, "the first third", rig)
+        with full(disk):
+            feed.publish(plan.messages(n // 3, n))
+            blind_now(rig, seconds)
+        faults = finish(rig, feed, n)
+        faults += told(rig, slack) + missed(rig, plan) + blind(rig, plan)
+        faults += said(rig, "store")
+    return faults
+
+
+def detectors(zygote, folder, server, seed=0, n=4000, how="raise"):
+    """A detector raises or hangs: the others judge, it is reported, and it comes back."""
+    plan = Plan(n, seed).fault(n // 2 + 200).fault(n - 400)
+    feed = Feed(server, f"DETECTOR{how.upper()}{seed}")
+    rig = Rig(zygote, folder, health=HEALTH).fit()
+    rig.start(feed.spec())
+    faults = []
+    feed.publish(plan.messages(0, n // 4))
+    until(lambda: rig.position() >= n // 4 - STEP, "the first quarter", rig)
+    with rig.broken(how):
+        for part in range(10):
+            feed.publish(plan.messages(n // 4 + part * n // 20, n // 4 + (part + 1) * n // 20))
+            time.sleep(0.1)
+        until(lambda: rig.position() >= 3 * n // 4 - STEP, "three quarters", rig)
+    deadline = time.monotonic() + 20
+    batch = max((n - 3 * n // 4) // 40, 1)
+    for at in range(3 * n // 4, n, batch):
+        feed.publish(plan.messages(at, min(at + batch, n)))
+        time.sleep(0.1)
+    faults += finish(rig, feed, n) + missed(rig, plan) + blind(rig, plan) + said(rig, "member")
+    with AlertStore(rig.store) as store:
+        last = max(judged(store).values(), key=lambda v: v.end)
+    if any(value is None for value in last.detectors.values()) and time.monotonic() < deadline:
+        faults.append(f"the detector never came back: {last.detectors}")
+    return faults
+
+
+def receivers(zygote, folder, server, seed=0, n=3000, answers=tuple(ANSWERS)):
+    """A receiver that answers anything: every message arrives in the end, in order."""
+    rng = random.Random(seed)
+    plan = Plan(n, seed)
+    for start in range(200, n - 100, 250):
+        plan.fault(start, 40, rng.randrange(3))
+    with SlackServer() as slack:
+        for name in rng.sample(answers, len(answers)):
+            slack.script.append(ANSWERS[name])
+        feed = Feed(server, f"RECEIVERS{seed}")
+        feed.publish(plan.messages())
+        rig = Rig(zygote, folder, webhook=slack.url, health=HEALTH).fit()
+        rig.start(feed.spec())
+        faults = finish(rig, feed, n) + missed(rig, plan) + told(rig, slack)
+        with AlertStore(rig.store) as store:
+            states = {(row.state, row.error) for row in store.outbox() if row.state != "sent"}
+        faults += [f"not sent: {state}" for state in sorted(states)]
+    return faults
+
+
+def busy_stop(zygote, folder, server, seed=0, how=signal.SIGTERM):
+    """A signal while every detector is busy, on blocks of a backlog."""
+    n = 20_000
+    feed = Feed(server, f"BUSY{seed}")
+    feed.publish(Plan(n, seed).messages())
+    rig = Rig(zygote, folder, batch_windows=320).fit()
+    rig.start(feed.spec())
+    until(lambda: rig.position() > 0, "the first commit", rig)
+    time.sleep(random.Random(seed).uniform(0, 0.2))
+    code = rig.stop(how, 15)
+    faults = [] if code == 0 else [f"{how.name}: exit code {code} ({rig.errors()[-200:]})"]
+    return faults + kept(rig, feed, None)
+
+
+SCENES = {"data": data, "signals": signals, "busy stop": busy_stop, "locked": locked,
+          "disk full": disk_full, "detector raises": partial(detectors, how="raise"),
+          "detector hangs": partial(detectors, how="hang"), "receivers": receivers}
