@@ -30,7 +30,13 @@ def spans(events):
 
 
 def plain(windows):
-    return [(w.start, w.end, w.time, w.values.tolist(), w.valid, w.stuck) for w in windows]
+    return [(w.start, w.end, w.time, w.values.tolist(), w.valid, w.stuck, w.left_out.tolist())
+            for w in windows]
+
+
+def blind(windows):
+    """Ends of windows that hold a sample without any feature."""
+    return [w.end for w in windows if w.left_out.all(axis=1).any()]
 
 
 # ------------------------------------------------------------------ the grid
@@ -121,25 +127,26 @@ def test_caller_may_reuse_its_buffer():
 # ------------------------------------------------------------------ bad samples
 
 
-@pytest.mark.parametrize(("hold", "bad"), [(0, range(9, 16)), (1, range(10, 16)), (3, ())])
-def test_missing_values_are_held_so_long_and_then_not_judged(hold, bad):
+@pytest.mark.parametrize("hold", [0, 1, 3])
+def test_missing_values_are_held_so_long_and_then_left_out(hold):
     X = rows(30)
     X[10:13, 1] = [np.nan, np.inf, np.nan]
     windows, events = feed(StreamProcessor(4, 1, hold=hold), X)
-    lost = set(range(10 + hold, 13))
-    assert {w.end for w in windows if not w.valid} == {
-        w.end for w in windows if lost & set(range(w.start, w.end + 1))}
+    lost = [row in range(10 + hold, 13) for row in range(30)]
+    assert all(w.left_out.tolist() == [[False, lost[row]] for row in range(w.start, w.end + 1)]
+               and w.valid for w in windows)
     assert spans(events) == [("nan", 10, 10)] and "x1" in events[0].detail
     (held,) = [w for w in windows if w.end == 12]
     assert held.values[-3:, 1].tolist() == [X[9, 1]] * 3
 
 
-def test_gap_makes_windows_that_hold_it_not_judged():
+def test_windows_that_a_gap_takes_most_of_are_not_judged():
     X = rows(40)
     windows, events = feed(StreamProcessor(5, 1), Sample(0, None, X[:20]),
                            Sample(23, None, X[23:]))
     assert spans(events) == [("gap", 20, 22)]
-    assert [w.end for w in windows if not w.valid] == [23, 24, 25, 26]
+    assert blind(windows) == [23, 24, 25, 26]
+    assert [w.end for w in windows if not w.valid] == [23, 24]
     assert {20, 21, 22}.isdisjoint(w.end for w in windows)
 
 
@@ -147,7 +154,8 @@ def test_a_huge_gap_costs_nothing():
     processor = StreamProcessor(5, 1)
     windows, events = feed(processor, Sample(0, None, rows(10)), Sample(10**15, None, rows(10)))
     assert spans(events) == [("gap", 10, 10**15 - 1)] and processor.position == 10**15 + 9
-    assert [w.end - 10**15 for w in windows if w.valid and w.end > 100] == [4, 5, 6, 7, 8, 9]
+    assert [w.end - 10**15 for w in windows if w.valid and w.end > 100] == [*range(2, 10)]
+    assert [end - 10**15 for end in blind(windows)] == [0, 1, 2, 3]
 
 
 def test_duplicates_and_late_samples_are_skipped():
@@ -158,7 +166,7 @@ def test_duplicates_and_late_samples_are_skipped():
     assert spans(events) == [("duplicate", 6, 9), ("gap", 14, 15), ("late", 14, 15),
                              ("duplicate", 3, 3)]
     clean, _ = feed(StreamProcessor(4, 2), X)
-    assert plain(w for w in windows if w.valid) == plain(
+    assert plain(w for w in windows if w.end not in blind(windows)) == plain(
         w for w in clean if not {14, 15} & set(range(w.start, w.end + 1)))
 
 
@@ -173,7 +181,7 @@ def test_out_of_order_samples_are_put_in_place_where_they_may_wait():
     assert spans(events) == [("gap", 10, 10), ("late", 10, 10)]
     lost = [i for i in order if i != 10]
     late, events = feed(StreamProcessor(4, 1, reorder=2), *(Sample(i, None, X[i]) for i in lost))
-    assert spans(events) == [("gap", 10, 10)] and not late[9].valid
+    assert spans(events) == [("gap", 10, 10)] and late[9].end in blind(late)
 
 
 def test_the_end_of_a_stream_lets_out_what_waits():
@@ -269,14 +277,15 @@ def test_poison_takes_its_place_and_no_more(poison):
     X = rows(20)
     windows, events = feed(StreamProcessor(3, 1), X[:10], poison, X[10:])
     assert spans(events) == [("poison", 10, 10)]
-    assert [w.end for w in windows if not w.valid] == [10, 11, 12]
+    assert blind(windows) == [10, 11, 12]
     assert windows[-1].end == 20
     np.testing.assert_array_equal(windows[-1].values, X[-3:])
 
 
 def test_poison_before_the_first_sample():
     windows, events = feed(StreamProcessor(2, 1), "noise", rows(5))
-    assert events[0].kind == "poison" and [w.end for w in windows if w.valid] == [2, 3, 4, 5]
+    assert events[0].kind == "poison" and [w.end for w in windows] == [2, 3, 4, 5]
+    assert not blind(windows)
 
 
 # ------------------------------------------------------------------ state

@@ -134,7 +134,7 @@ class RealTimeAnomalyDetector:
         """Begin a new stream; what was fitted stays, and so does what online detectors learned."""
         config = self.config
         stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
-                 else 2 * self._fitted.longest + config.window_size)
+                 else 2 * self._fitted.longest + 10)
         self._processor = StreamProcessor(
             config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
             stuck=stuck, reorder=config.reorder, period=config.sampling_period,

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _TOP = 5  # features that a verdict names
 Causes = tuple[tuple[str, float], ...]
+LeftOut = tuple[tuple[str, str], ...]  # reasons and names
 
 
 class Judge:
@@ -93,7 +94,9 @@ class Judge:
             return []
         starts = block.ends - self._config.window_size + 1
         highest = sliding_window_view(S, self._config.window_size, axis=0)[starts].max(axis=2)
-        known = ~np.isnan(highest) & (block.judgeable & warm)[:, None]
+        gaps = np.logical_or.reduce(block.missing, axis=1)
+        whole = block.share(gaps, self._config.window_size) == 0
+        known = ~np.isnan(highest) & (whole & warm)[:, None]
         combined, peak, log_p = self._combined(S, starts, known)
         self._lift(block, starts, known, peak, log_p)
         quality += self._drift.update(block, combined, known.all(axis=1))
@@ -101,8 +104,9 @@ class Judge:
         p = np.exp(log_p)
         causes = self._causes_of(block, peak, p)
         own = self._own_severities(highest, known)
-        return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()))
-                for i in range(len(starts))]
+        left_out = self._left_out(block, known | ~whole[:, None])
+        return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()),
+                              left_out.get(i, ())) for i in range(len(starts))]
 
     # -- scores ---------------------------------------------------------------------------------
 
@@ -142,7 +146,8 @@ class Judge:
                 member.running = None  # it was late: what it says now is of another batch
             if not member.off and member.running is None:
                 member.running = jobs[member] = member.submit(
-                    member.score, values if member.online else calm, block.valid, block.n_old)
+                    member.score, values if member.online else calm,
+                    ~block.missing.any(axis=1), block.n_old)
         return jobs
 
     def _failed(self, member: Member, fault: BaseException | str, block: Block,
@@ -209,15 +214,32 @@ class Judge:
         return own.tolist()
 
     def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,
-                 own: list[float | None], causes: Causes) -> Verdict:
+                 own: list[float | None], causes: Causes, left_out: LeftOut) -> Verdict:
         end = int(block.ends[i])
         last = int(block.seq[end])
-        # a window with a stuck sensor can be anomalous, but is never called normal
-        unjudged = np.isnan(p) or (block.stuck[i] and not flagged)
+        unjudged = np.isnan(p)
         return Verdict(
             self._config.stream, last - self._config.window_size + 1, last, float(block.time[end]),
             float(p), float(score), severity_of(score), None if unjudged else bool(flagged),
-            dict(zip(self._fitted.names, own, strict=True)), causes)
+            dict(zip(self._fitted.names, own, strict=True)), causes, (), left_out)
+
+    def _left_out(self, block: Block, known: NDArray[np.bool_]) -> dict[int, LeftOut]:
+        """What each window was judged without, by its place in the block.
+
+        A feature that is missing in at least half of the samples, or frozen in the last one; a
+        member without a say, once it has had one or has failed.
+        """
+        parts = [("member", self._fitted.names, ~known & np.array([
+            bool(member.failures or np.isfinite(member.tail).any()) for member in self.members]))]
+        if block.left_out.any():
+            parts += [("missing", self._fitted.features, block.share(
+                block.missing, self._config.window_size) >= 0.5),
+                ("frozen", self._fitted.features, block.frozen[block.ends])]
+        found: dict[int, LeftOut] = {}
+        for reason, names, flags in parts:
+            for i, j in np.argwhere(flags).tolist():
+                found[i] = (*found.get(i, ()), (reason, names[j]))
+        return found
 
     # -- causes ---------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ every restart. What becomes of a sample that is not as it should be:
 what            becomes of it
 ==============  ====================================================================================
 `nan`           a missing or infinite value: repaired by the feature's last one for up to ``hold``
-                samples in a row; windows that hold more are *not judged*
+                samples in a row, then *left out*: the other features are judged. A sample without
+                any feature is not judged, nor is a window of which more than half is not
 `gap`           sequence numbers that never came: their samples count as missing, as above
 `poison`        wrong shape, or not numbers: the message takes its place in the sequence (one number
                 where its rows cannot be counted), and the sample counts as missing
@@ -18,8 +19,8 @@ what            becomes of it
                 time stamp that goes back is raised to its predecessor's (repaired), as is one that
                 is no time, beyond the years 1678 to 2261, or ten years ahead of its predecessor
                 unless the next is there too: it is never the clock
-`stuck`         a feature without change for more than ``stuck`` samples: its windows are judged,
-                but only to accuse: one that is not flagged is *not judged*, never normal
+`stuck`         a feature without change for more than ``stuck`` samples is frozen: it is *left out*
+                until it changes, and the others are judged
 `dropped`       the queue was full and the overflow policy says drop: a gap follows
 ==============  ====================================================================================
 """
@@ -83,9 +84,11 @@ class Window:
     values : ndarray of shape (window_size, d)
         Read-only; missing values hold the feature's last one.
     valid : bool
-        False where samples are missing for longer than ``hold``.
+        Whether at least half of the samples have a feature that can be judged.
     stuck : bool
         A feature has not changed for too long.
+    left_out : ndarray of bool, shape (window_size, d)
+        Features that are missing for longer than ``hold``, or stuck.
     """
 
     start: int
@@ -94,6 +97,7 @@ class Window:
     values: Rows
     valid: bool
     stuck: bool
+    left_out: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +111,25 @@ class Block:
     seq: NDArray[np.int64]
     time: Rows
     values: Rows  # (n_old + n_new, d), missing ones filled
-    valid: NDArray[np.bool_]
+    missing: NDArray[np.bool_]  # (n_old + n_new, d): for longer than is held
+    frozen: NDArray[np.bool_]  # (n_old + n_new, d)
     ends: NDArray[np.int64]  # index of each window's last sample
-    judgeable: NDArray[np.bool_]  # of each window
-    stuck: NDArray[np.bool_]
     events: list[QualityEvent]
+
+    @property
+    def left_out(self) -> NDArray[np.bool_]:
+        """Features that are missing or frozen, by sample."""
+        return self.missing | self.frozen
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Samples with a feature that can be judged."""
+        return np.asarray(~np.logical_and.reduce(self.left_out, axis=1))
+
+    def share(self, flags: NDArray[np.bool_], window: int) -> Rows:
+        """Of each window's samples, those with a flag; (n_windows,), or (n_windows, d)."""
+        total = np.concatenate([np.zeros((1, *flags.shape[1:])), flags.cumsum(axis=0)])
+        return (total[self.ends + 1] - total[self.ends + 1 - window]) / window
 
 
 class StreamProcessor:
@@ -126,7 +144,7 @@ class StreamProcessor:
     hold : int
         Samples in a row that a missing value is repaired for.
     stuck : int, array of shape (d,) or None
-        Samples a feature may stay the same (per feature: inf for never stuck). None: not watched.
+        Samples a feature may stay the same (per feature: inf for never frozen). None: not watched.
     reorder : int
         Samples that wait for missing predecessors. They come out when these arrive, when more than
         ``reorder`` wait, or at the end of the stream.
@@ -185,7 +203,7 @@ class StreamProcessor:
                              f"{self.stuck.shape}")
         self._seq = np.empty(0, np.int64)
         self._time, self._values = np.empty(0), np.empty((0, d))
-        self._valid, self._still = np.empty(0, bool), np.empty(0, bool)
+        self._left_out = np.empty((0, d), np.uint8)  # 1: missing, 2: frozen
         self._filled = np.full(d, np.nan)  # the last value of each feature
         self._absent = np.zeros(d, np.int64)  # samples since then
         self._same = np.zeros(d, np.int64)  # samples in a row with that value
@@ -215,12 +233,14 @@ class StreamProcessor:
         """The windows of a block, as views."""
         if block is None or not len(block.ends):
             return
-        view = sliding_window_view(block.values, self.window_size, axis=0)
-        for end, valid, stuck in zip(block.ends.tolist(), block.judgeable.tolist(),
-                                     block.stuck.tolist(), strict=True):
-            last = int(block.seq[end])
-            yield Window(last - self.window_size + 1, last, float(block.time[end]),
-                         view[end - self.window_size + 1].T, valid, stuck)
+        view, left_out = (sliding_window_view(rows, self.window_size, axis=0)
+                          for rows in (block.values, block.left_out))
+        judged = block.share(block.valid, self.window_size) >= 0.5
+        stuck = np.logical_or.reduce(block.share(block.frozen, self.window_size) > 0, axis=1)
+        for i, end in enumerate(block.ends.tolist()):
+            last, first = int(block.seq[end]), end - self.window_size + 1
+            yield Window(last - self.window_size + 1, last, float(block.time[end]), view[first].T,
+                         bool(judged[i]), bool(stuck[i]), left_out[first].T)
 
     # -- samples in ---------------------------------------------------------------------------
 
@@ -259,8 +279,8 @@ class StreamProcessor:
             return None
         if self.n_features is None:  # nothing but poison so far: the stream has not begun
             self._first = self._next
-            no, none = np.empty(0, np.int64), np.empty(0, bool)
-            return Block(0, no, np.empty(0), np.empty((0, 0)), none, no, none, none, events)
+            no, none = np.empty(0, np.int64), np.empty((0, 0), bool)
+            return Block(0, no, np.empty(0), np.empty((0, 0)), none, none, no, events)
         return self._assemble(parts, events)
 
     def _joined(self, items: Iterable[Any]) -> Iterable[Sample]:
@@ -386,23 +406,19 @@ class StreamProcessor:
             self._doubt(time, stamped)
             self._order_time(seq, time, stamped, events)
             known, before = np.isfinite(values), self._filled
-            values, valid = self._fill(seq, time, values, known, news, events)
-            still = self._watch(seq, time, values, before, known, events)
+            values, missing = self._fill(seq, time, values, known, news, events)
+            frozen = self._watch(seq, time, values, before, known, events)
             self._seq = np.concatenate([self._seq, seq])
             self._time = np.concatenate([self._time, time])
             self._values = np.concatenate([self._values, values])
-            self._valid = np.concatenate([self._valid, valid])
-            self._still = np.concatenate([self._still, still])
+            self._left_out = np.concatenate([self._left_out, missing + np.uint8(2) * frozen])
         window, old = self.window_size, len(self._seq) - n
         ends = old + np.flatnonzero(real & ((seq + 1 - window) % self.stride == 0)
                                     & (seq - (self._first or 0) >= window - 1))
-        bad, still = (np.concatenate([[0], np.cumsum(flags)]) for flags in (
-            ~self._valid, self._still))
-        block = Block(old, self._seq, self._time, self._values, self._valid, ends,
-                      bad[ends + 1] == bad[ends + 1 - window],
-                      still[ends + 1] > still[ends + 1 - window], events)
+        block = Block(old, self._seq, self._time, self._values, self._left_out % 2 == 1,
+                      self._left_out > 1, ends, events)
         keep = max(len(self._seq) - self._back, 0)
-        for name in ("_seq", "_time", "_values", "_valid", "_still"):
+        for name in ("_seq", "_time", "_values", "_left_out"):
             setattr(self, name, getattr(self, name)[keep:])
         return block
 
@@ -440,10 +456,10 @@ class StreamProcessor:
 
     def _fill(self, seq: NDArray, time: Rows, values: Rows, known: NDArray, news: NDArray,
               events: list[QualityEvent]) -> tuple[Rows, NDArray[np.bool_]]:
-        """Values with missing ones filled, and which samples may be judged."""
+        """Values with missing ones filled, and which are missing for longer than is held."""
         if known.all() and not self._absent.any():  # nearly always
             self._filled = values[-1].copy()
-            return values, np.ones(len(values), bool)
+            return values, np.zeros(values.shape, bool)
         index = np.arange(len(values))[:, None]
         last = np.maximum.accumulate(np.where(known, index, -1), axis=0)
         absent = index - np.where(last < 0, -1 - self._absent, last)
@@ -455,16 +471,15 @@ class StreamProcessor:
                                       f"missing: {self._names(missing[i])}"))
         filled = np.where(last < 0, self._filled, values[np.maximum(last, 0),
                                                          np.arange(values.shape[1])])
-        valid = np.logical_and.reduce((absent <= self.hold) & np.isfinite(filled), axis=1)
         self._absent = absent[-1]
         self._filled = filled[-1].copy()
-        return np.nan_to_num(filled, nan=0.0), valid
+        return np.nan_to_num(filled, nan=0.0), (absent > self.hold) | np.isnan(filled)
 
     def _watch(self, seq: NDArray, time: Rows, values: Rows, before: Rows, known: NDArray,
                events: list[QualityEvent]) -> NDArray[np.bool_]:
-        """Samples with a feature that has not changed for too long."""
+        """Features that have not changed for too long."""
         if self.stuck is None:
-            return np.zeros(len(values), bool)
+            return np.zeros(values.shape, bool)
         same = run_lengths(values, before, self._same, known)
         self._same = same[-1].copy()
         onset = same == np.floor(self.stuck) + 1
@@ -472,7 +487,7 @@ class StreamProcessor:
             length = int(same[i][onset[i]].max())
             events.append(self.event("stuck", seq[i] - length + 1, seq[i], time[i],
                                       f"no change for {length} samples: {self._names(onset[i])}"))
-        return np.logical_or.reduce(same > self.stuck, axis=1)
+        return np.asarray(same > self.stuck)
 
     def _names(self, which: NDArray[np.bool_]) -> str:
         known = self.features if self.features and len(self.features) == len(which) else [
@@ -503,6 +518,9 @@ class StreamProcessor:
         self._heap, self._waiting = [], 0
         if "values" in state:
             self.n_features = state["values"].shape[1]
+            if "left_out" not in state:  # kept by an older version
+                state = {**state, "left_out": np.where(state["valid"], 0, 1)[:, None].repeat(
+                    self.n_features, axis=1).astype(np.uint8)}
             for name in _ARRAYS:
                 setattr(self, f"_{name}", state[name])
 
@@ -519,7 +537,7 @@ def _one(run: list[Sample]) -> Sample:
                   np.array([sample.values for sample in run]))
 
 
-_ARRAYS = ("seq", "time", "values", "valid", "still", "filled", "absent", "same")
+_ARRAYS = ("seq", "time", "values", "left_out", "filled", "absent", "same")
 
 
 def _seconds(stamps: Any) -> Rows:
