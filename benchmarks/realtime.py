@@ -8,7 +8,12 @@ latency and stalls of the event loop are measured at half of the maximum rate of
 arrival, every batch committed to SQLite. Where others use the machine too, only the ratio of
 processor time means much, and latencies say little.
 
+``--soak`` judges a million rows at a steady rate, with a fault every 20,000 rows and a store that
+forgets what is old, and prints after every tenth: memory, latency, bytes written a row, and the
+size of the store with its write-ahead log. Flat is what they should be.
+
     python benchmarks/realtime.py
+    python benchmarks/realtime.py --soak --rate 5000
 """
 
 import argparse
@@ -117,14 +122,67 @@ def measure(d: int, seconds: float) -> None:
                   flush=True)
 
 
+async def steady(n: int, d: int, size: int, rate: float, born: dict[int, float]
+                 ) -> AsyncIterator[Sample]:
+    """``n`` rows, one a second by their stamps, with a fault of 60 rows in every 20,000."""
+    started, rng = time.perf_counter(), np.random.default_rng(7)
+    mixing = np.random.default_rng(9).normal(size=(8, d))
+    for i in range(0, n, size):
+        X = rng.normal(size=(size, 8)) @ mixing + 0.3 * rng.normal(size=(size, d))
+        seq = np.arange(i, i + size)
+        X[(seq % 20_000 >= 10_000) & (seq % 20_000 < 10_060), 0] += 40
+        if (wait := started + i / rate - time.perf_counter()) > 0.001:
+            await asyncio.sleep(wait)
+        born[i + size - 1] = time.perf_counter()
+        yield Sample(i, 1.7e9 + seq, X)
+
+
+def written() -> int:
+    """Bytes that this process has handed to the operating system."""
+    return int(Path("/proc/self/io").read_text().split("wchar: ")[1].split()[0])
+
+
+async def soak(n: int, d: int, rate: float, size: int, retention: str) -> None:
+    """Memory, latency, writes and the store, tenth by tenth of ``n`` rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "alerts.db"
+        config = {"deep_config": None, "stat_config": None, "window_size": WINDOW,
+                  "stride": STRIDE, "detectors": ["PCAReconstruction", "OnlineMahalanobis"],
+                  "alert_config": {"storage": {"path": str(store), "retention": retention}}}
+        engine = RealTimeAnomalyDetector(config).fit(rows(20_000, d, 1))
+        born: dict[int, float] = {}
+        delays: list[float] = []
+        tenth, before = n // 10, written()
+        print("rows  memory MB  p50 ms  p99 ms  bytes written/row  store MB  incidents")
+        async for window in engine.process_stream(steady(n, d, size, rate, born)):
+            if (since := born.pop(window["end"], None)) is not None:
+                delays.append(1e3 * (time.perf_counter() - since))
+            if (window["end"] + 1) % tenth == 0 and engine.store is not None:
+                memory = int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+                bytes_kept = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
+                print(f"{window['end'] + 1:,}  {memory:.1f}  {np.median(delays):.1f}  "
+                      f"{np.quantile(delays, 0.99):.1f}  {(written() - before) / tenth:.0f}  "
+                      f"{bytes_kept:.2f}  {len(engine.store.incidents())}", flush=True)
+                before = written()
+                delays.clear()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--features", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--soak", action="store_true", help="a million rows at a steady rate")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the soak")
+    parser.add_argument("--rate", type=float, default=5_000.0, help="rows a second of the soak")
+    parser.add_argument("--block", type=int, default=10, help="rows of the soak that come at once")
+    parser.add_argument("--retention", default="1d", help="of the soak's store")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load "
           f"{os.getloadavg()[0]:.1f}")
+    if args.soak:
+        asyncio.run(soak(args.rows, args.features[0], args.rate, args.block, args.retention))
+        return
     for d in args.features:
         measure(d, args.seconds)
 

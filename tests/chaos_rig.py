@@ -168,6 +168,7 @@ class Plan:
     seed: int = 0
     faults: list = field(default_factory=list)  # (start, end, feature)
     blind: list = field(default_factory=list)  # (what, feature or None, start, end)
+    clocks: list = field(default_factory=list)  # (start, end)
 
     def __post_init__(self):
         rng = np.random.default_rng(self.seed)
@@ -202,7 +203,9 @@ class Plan:
                 record["time"] = CLOCKS[what](BEGIN + i)
             else:
                 raise ValueError(what)
-        if what not in CLOCKS:
+        if what in CLOCKS:
+            self.clocks.append((start, end))
+        else:
             self.blind.append((what, None if what.startswith("all") else name, start, end))
         return self
 
@@ -585,6 +588,23 @@ def blind(rig, plan, lead=1, after=60, slack=WINDOW + 2 * STRIDE):
         if not covered(mine, start + lead, end + lead, after + slack):
             faults.append(f"{name} {what} from {start} to {end}, and no health incident says so")
     return faults
+
+
+def times(rig, plan, lead=1, slack=100, most=300.0):
+    """Windows whose time is wrong although every stamp near them is right.
+
+    A clock that was set is followed, so what lies in a stretch of odd stamps may be anywhere.
+    """
+    trouble = np.zeros(plan.n + lead, bool)
+    for start, end in plan.clocks:
+        trouble[start + lead:end + lead + slack] = True
+    with AlertStore(rig.store) as store:
+        found = [(v.end, v.time - BEGIN - (v.end - lead)) for v in store.verdicts()
+                 if not trouble[v.end]]
+        odd = [q.detail for q in store.quality() if not np.isfinite(q.time)]
+    wrong = [end for end, away in found if not abs(away) <= most]
+    return [f"windows {stretches(wrong)} have wrong times"] * bool(wrong) + [
+        f"a quality event without a time: {odd[0]}"] * bool(odd)
 
 
 def runs(ends, step=STRIDE):

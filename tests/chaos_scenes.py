@@ -6,13 +6,15 @@ See `chaos_rig` for the parts, ``benchmarks/chaos.py`` for the long version.
 
 import random
 import signal
+import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import pairwise
 
 from chaos_rig import (
-    BEGIN,
     CLOCKS,
+    WINDOW,
     Feed,
     Plan,
     Rig,
@@ -23,6 +25,7 @@ from chaos_rig import (
     missed,
     same,
     small_disk,
+    times,
     told,
     until,
 )
@@ -54,11 +57,7 @@ def data(zygote, folder, seed=0, troubles=("nan", "renamed", "frozen"), clocks=t
     rig.start("stdin", stdin=rig.folder / "in.jsonl")
     code = rig.wait()
     faults = [] if code == 0 else [f"exit code {code}: {rig.errors()[-300:]}"]
-    with AlertStore(rig.store) as store:
-        times = [v.time for v in store.verdicts()] + [q.time for q in store.quality()]
-        if not times or not all(BEGIN - 1e5 < t < BEGIN + 1e6 for t in times):
-            faults.append(f"times from {min(times, default=0)} to {max(times, default=0)}")
-    return faults + missed(rig, plan, 0) + blind(rig, plan, 0)
+    return faults + missed(rig, plan, 0) + blind(rig, plan, 0) + times(rig, plan, 0)
 
 
 def signals(zygote, folder, server, seed=0, n=6000, lives=4):
@@ -70,8 +69,11 @@ def signals(zygote, folder, server, seed=0, n=6000, lives=4):
     with SlackServer() as calm, SlackServer() as slack:
         feed = Feed(server, f"SIGNALS{seed}")
         feed.publish(plan.messages())
-        rig = Rig(zygote, folder, webhook=slack.url, batch_windows=8).fit()
-        twin = rig.twin("calm", webhook=calm.url)
+        # every window is stored, or few are and commits are lazy
+        how = {"alpha_info": 0.999} if seed % 2 == 0 else {"alpha_info": 0.03}
+        quick = {"commit_seconds": 0.2} if seed % 2 else None
+        rig = Rig(zygote, folder, webhook=slack.url, batch_windows=8, storage=quick, **how).fit()
+        twin = rig.twin("calm", webhook=calm.url, storage=quick, **how)
         undisturbed(twin, feed, n)
         faults = []
         for life in range(lives):
@@ -176,29 +178,32 @@ def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0):
 
 def detectors(zygote, folder, server, seed=0, n=4000, how="raise"):
     """A detector raises or hangs: the others judge, it is reported, and it comes back."""
-    plan = Plan(n, seed).fault(n // 2 + 200).fault(n - 400)
+    plan = Plan(n, seed).fault(n // 2).fault(n - 400)
     feed = Feed(server, f"DETECTOR{how.upper()}{seed}")
     rig = Rig(zygote, folder, health=HEALTH).fit()
     rig.start(feed.spec())
-    faults = []
     feed.publish(plan.messages(0, n // 4))
     until(lambda: rig.position() >= n // 4 - STEP, "the first quarter", rig)
     with rig.broken(how):
-        for part in range(10):
-            feed.publish(plan.messages(n // 4 + part * n // 20, n // 4 + (part + 1) * n // 20))
+        for at in range(n // 4, 3 * n // 4, n // 20):
+            feed.publish(plan.messages(at, at + n // 20))
             time.sleep(0.1)
         until(lambda: rig.position() >= 3 * n // 4 - STEP, "three quarters", rig)
-    deadline = time.monotonic() + 20
-    batch = max((n - 3 * n // 4) // 40, 1)
-    for at in range(3 * n // 4, n, batch):
-        feed.publish(plan.messages(at, min(at + batch, n)))
-        time.sleep(0.1)
-    faults += finish(rig, feed, n) + missed(rig, plan) + blind(rig, plan) + said(rig, "member")
+    for at in range(3 * n // 4, n, WINDOW):
+        feed.publish(plan.messages(at, min(at + WINDOW, n)))
+        if at < n - 500 or complete(rig):
+            continue
+        with suppress(AssertionError):  # it waits for its next try
+            until(lambda: complete(rig), "the detector", rig, 1)
+    faults = finish(rig, feed, n) + missed(rig, plan) + blind(rig, plan) + said(rig, "member")
+    return faults + ["the detector never came back"] * (not complete(rig))
+
+
+def complete(rig):
+    """Whether all detectors judged the last window that was stored."""
     with AlertStore(rig.store) as store:
-        last = max(judged(store).values(), key=lambda v: v.end)
-    if any(value is None for value in last.detectors.values()) and time.monotonic() < deadline:
-        faults.append(f"the detector never came back: {last.detectors}")
-    return faults
+        last = max(judged(store).values(), key=lambda verdict: verdict.end)
+    return None not in last.detectors.values()
 
 
 def receivers(zygote, folder, server, seed=0, n=3000, answers=tuple(ANSWERS)):
@@ -235,6 +240,174 @@ def busy_stop(zygote, folder, server, seed=0, how=signal.SIGTERM):
     return faults + kept(rig, feed, None)
 
 
-SCENES = {"data": data, "signals": signals, "busy stop": busy_stop, "locked": locked,
-          "disk full": disk_full, "detector raises": partial(detectors, how="raise"),
+def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
+    """Everything at once, at random, while records come at a steady rate of wall time."""
+    rng = random.Random(seed)
+    n = int(seconds * rate)
+    plan, at = Plan(n, seed), 200
+    while at < n - 600:
+        if rng.random() < 0.5:
+            what = rng.choice(["nan", "renamed", "frozen", "all nan", *CLOCKS])
+            length = rng.randrange(1, 250)
+            plan.spoil(what, at, at + length, rng.randrange(3))
+            at += length + 60
+        plan.fault(at + 100, 40, rng.randrange(3))
+        at += 400
+    with ExitStack() as stack:
+        slack = stack.enter_context(SlackServer())
+        folder.mkdir(parents=True, exist_ok=True)
+        store, disk = folder / "alerts.db", None
+        with suppress(PermissionError):
+            disk = stack.enter_context(small_disk(folder / "disk", 24))
+            store = disk / "alerts.db"
+        feed = Feed(server, f"STORM{seed}")
+        rig = Rig(zygote, folder / "rig", store=store, webhook=slack.url, health=QUICK).fit()
+        log = Log(rig)
+        stack.callback(log.close)
+        publisher = Publisher(feed, plan, rate)
+        stack.callback(publisher.close)
+        rig.start(feed.spec())
+        log.live()
+        until(lambda: rig.position() > 0, "the first commit", rig)
+        tally, faults = [], []
+        while publisher.left() > 3:
+            what = rng.choice(["SIGTERM", "SIGINT", "SIGKILL", "lock", "full", "raise", "hang",
+                               "answers", "pause", "calm"])
+            length = rng.uniform(0.2, 4)
+            tally.append(what)
+            log.note(what, length)
+            if what.startswith("SIG"):
+                code = rig.stop(getattr(signal, what), 20)
+                early = not log.dead() and code in (-signal.SIGINT, -signal.SIGTERM)
+                if code not in (0, -signal.SIGKILL) and not early:
+                    faults.append(f"{what} ended with {code}: {rig.errors()[-200:]}")
+                faults += [f"after {what}: {fault}" for fault in kept(rig, feed, None)]
+                time.sleep(rng.uniform(0, 0.5))
+                rig.start(feed.spec())
+                log.live()
+            elif what == "lock":
+                with rig.locked():
+                    time.sleep(length)
+            elif what == "full" and disk is not None:
+                with full(disk):
+                    time.sleep(length)
+            elif what in ("raise", "hang"):
+                with rig.broken(what):
+                    time.sleep(length)
+            elif what == "answers":
+                slack.script.extend(rng.choices(list(ANSWERS.values()), k=5))
+            elif what == "pause":
+                with publisher.paused():
+                    time.sleep(length)
+            time.sleep(rng.uniform(0, 1.5))
+            if not rig.alive:
+                faults.append(f"after {what} the process was gone: {rig.errors()[-300:]}")
+                log.dead()
+                rig.wait()
+                rig.start(feed.spec())
+                log.live()
+        publisher.close()
+        with suppress(AssertionError):  # `finish` says so
+            until(lambda: rig.position() >= n, "the end", rig)
+        log.dead()
+        faults += finish(rig, feed, n)
+        faults += missed(rig, plan) + blind(rig, plan) + told(rig, slack)
+        faults += times(rig, plan) + log.blind(QUIET)
+    return faults
+
+
+QUICK = None  # health conditions that open after a second of wall time
+QUIET = 3.0  # seconds without a window that need an incident, start and slack included
+
+
+class Publisher:
+    """Publishes a plan at a steady rate, in a thread."""
+
+    def __init__(self, feed, plan, rate):
+        self._feed, self._plan, self._rate = feed, plan, rate
+        self._at, self._go, self._ended = 0, threading.Event(), False
+        self._go.set()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self):
+        step = max(self._rate // 10, 1)
+        while self._at < self._plan.n:
+            self._go.wait()
+            self._feed.publish(self._plan.messages(self._at, self._at + step))
+            self._at += step
+            if not self._ended:
+                time.sleep(0.1)
+
+    def left(self):
+        """Seconds of records that are still to come."""
+        return (self._plan.n - self._at) / self._rate
+
+    @contextmanager
+    def paused(self):
+        self._go.clear()
+        try:
+            yield
+        finally:
+            self._go.set()
+
+    def close(self):
+        """Publish the rest at once."""
+        self._ended = True
+        self._go.set()
+        self._thread.join()
+
+
+class Log:
+    """When windows came out of a rig, and when it lived, in wall time."""
+
+    def __init__(self, rig):
+        self._rig, self._came, self._lives, self._done = rig, [], [], []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self):
+        size = 0
+        while not self._ended.wait(0.05):
+            now = self._rig.out.stat().st_size if self._rig.out.exists() else 0
+            if now > size:
+                size = now
+                self._came.append(time.time())
+
+    def live(self):
+        self._lives.append([time.time(), None])
+
+    def dead(self):
+        """The life is over; whether windows came out in it."""
+        if self._lives and self._lives[-1][1] is None:
+            self._lives[-1][1] = time.time()
+        return bool(self._came) and self._came[-1] > self._lives[-1][0]
+
+    def note(self, what, length):
+        self._done.append((time.time(), what, length))
+
+    def close(self):
+        self._ended.set()
+        self._thread.join()
+
+    def blind(self, least):
+        """Stretches of a life without a window that no health incident of the process covers."""
+        faults = []
+        with AlertStore(self._rig.store) as store:
+            told = [i for i in store.incidents() if getattr(i, "kind", "") == "health"]
+        for start, end in self._lives:
+            times = [start + 2, *(t for t in self._came if start < t < end), end]
+            for a, b in pairwise(times):
+                if b - a > least and not any(
+                        i.opened_at <= b and (i.closed_at or b) >= a - 1 for i in told):
+                    done = [what for t, what, length in self._done if t < b and t + length > a - 1]
+                    faults.append(f"no window for {b - a:.1f} s ({', '.join(done)}), and no health "
+                                  f"incident says so")
+        return faults
+
+
+SCENES = {"storm": storm, "data": data, "signals": signals, "busy stop": busy_stop,
+          "locked": locked, "disk full": disk_full,
+          "detector raises": partial(detectors, how="raise"),
           "detector hangs": partial(detectors, how="hang"), "receivers": receivers}
