@@ -604,7 +604,7 @@ def times(rig, plan, lead=1, slack=100, most=300.0):
         odd = [q.detail for q in store.quality() if not np.isfinite(q.time)]
     wrong = [end for end, away in found if not abs(away) <= most]
     return [f"windows {stretches(wrong)} have wrong times"] * bool(wrong) + [
-        f"a quality event without a time: {odd[0]}"] * bool(odd)
+        f"a quality event without a time: {detail}" for detail in odd[:1]]
 
 
 def runs(ends, step=STRIDE):
