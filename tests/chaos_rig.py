@@ -11,6 +11,7 @@ an undisturbed run of the same data. `tests/test_realtime_chaos.py` plays short 
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -103,11 +104,6 @@ for number, (name, flags) in enumerate(((job["stdin"], os.O_RDONLY),
     opened = os.open(name, flags, 0o600)
     os.dup2(opened, number)
     os.close(opened)
-if job["fsize"]:
-    import resource
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (job["fsize"], resource.RLIM_INFINITY))
-os.environ.update(job["environment"])
 sys.exit(command.main(job["argv"]))
 '''
 
@@ -134,9 +130,9 @@ class Zygote:
                     self.ended[int(pid)] = int(code[0])
                 self._news.notify_all()
 
-    def start(self, argv, *, stdin="/dev/null", stdout, stderr, fsize=0, environment=None):
+    def start(self, argv, *, stdin="/dev/null", stdout, stderr):
         job = {"argv": [str(part) for part in argv], "stdin": str(stdin), "stdout": str(stdout),
-               "stderr": str(stderr), "fsize": fsize, "environment": environment or {}}
+               "stderr": str(stderr)}
         with self._news:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
@@ -238,7 +234,7 @@ class Rig:
         (self.folder / "chaotic.py").write_text(DETECTOR)
         self.store = Path(store or self.folder / "alerts.db")
         self.out, self.err = self.folder / "out", self.folder / "err"
-        self.pid, self.port, self.codes = None, None, []
+        self.pid, self.port, self.codes, self._cats = None, None, [], []
         members = ["PCAReconstruction",
                    {"detector": "RollingZScore", "parameters": {"window": 50}},
                    {"detector": f"{self.folder / 'chaotic.py'}:Chaotic",
@@ -272,18 +268,29 @@ class Rig:
 
     # lives
 
-    def start(self, source, *extra, **how):
+    def start(self, source, *extra, piped=False, **how):
+        """A new life; ``piped``: what it prints passes a pipe, so that it writes no file itself."""
         self.port = free_port()
         serving = ["--serve" if knows("--serve") else "--metrics", self.port]
+        out, err = (self._pipe(self.out), self._pipe(self.err)) if piped else (self.out, self.err)
         self.pid = self.zygote.start(
             ["run", self.folder / "config.yaml", "--model", self.model, "--source", source, "--all",
-             *serving, *extra], stdout=self.out, stderr=self.err, **how)
+             *serving, *extra], stdout=out, stderr=err, **how)
         return self
+
+    def _pipe(self, path):
+        pipe = path.with_suffix(f".{len(self._cats)}")
+        os.mkfifo(pipe)
+        with open(path, "ab") as file:
+            self._cats.append(subprocess.Popen(["cat", pipe], stdout=file))
+        return pipe
 
     def wait(self, seconds=PATIENCE):
         code = self.zygote.wait(self.pid, seconds)
         if code is not None:
             self.codes.append(code)
+            while self._cats:  # the pipes of a life end with it
+                self._cats.pop().wait()
         return code
 
     def stop(self, how=signal.SIGTERM, seconds=PATIENCE):
@@ -355,6 +362,17 @@ class Rig:
             yield
         finally:
             flag.unlink()
+
+    @contextmanager
+    def no_writing(self):
+        """Every write to a file fails: what a full disk is where none can be mounted."""
+        before = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (1, before[1]))
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, before)
 
     @contextmanager
     def locked(self):

@@ -155,19 +155,23 @@ def finish(rig, feed, n):
     return faults + kept(rig, feed, n)
 
 
-def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0):
-    """No byte is left for the store: held, not lost. PermissionError where no tmpfs is allowed."""
+def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0, how="tmpfs"):
+    """No byte is left for the store: held, not lost.
+
+    ``how``: "tmpfs", a small disk that is filled (PermissionError where none may be mounted), or
+    "limit", where each write to a file fails.
+    """
     with ExitStack() as stack:
         slack = stack.enter_context(SlackServer())
         folder.mkdir(parents=True, exist_ok=True)
-        disk = stack.enter_context(small_disk(folder / "disk", 8))
+        disk = stack.enter_context(small_disk(folder / "disk", 8)) if how == "tmpfs" else folder
         plan = Plan(n, seed).fault(n // 2).fault(n - 300)
-        feed = Feed(server, f"FULL{seed}")
+        feed = Feed(server, f"FULL{how.upper()}{seed}")
         feed.publish(plan.messages(0, n // 3))
         rig = Rig(zygote, folder, store=disk / "alerts.db", webhook=slack.url, health=HEALTH).fit()
-        rig.start(feed.spec())
+        rig.start(feed.spec(), piped=True)
         until(lambda: rig.position() >= n // 3 - STEP, "the first third", rig)
-        with full(disk):
+        with full(disk) if how == "tmpfs" else rig.no_writing():
             feed.publish(plan.messages(n // 3, n))
             blind_now(rig, seconds)
         faults = finish(rig, feed, n)
@@ -409,5 +413,6 @@ class Log:
 
 SCENES = {"storm": storm, "data": data, "signals": signals, "busy stop": busy_stop,
           "locked": locked, "disk full": disk_full,
+          "write errors": partial(disk_full, how="limit"),
           "detector raises": partial(detectors, how="raise"),
           "detector hangs": partial(detectors, how="hang"), "receivers": receivers}
