@@ -1,6 +1,7 @@
 """Notifications against real servers on loopback: nothing lost, order kept, no secret shown."""
 
 import asyncio
+import html
 import json
 import logging
 import os
@@ -98,7 +99,7 @@ def test_the_message_says_what_when_how_bad_and_what_to_do():
     event = steps()[1]
     incident = replace(event.incident, opened_at=1.7e9, severity="critical", peak_score=0.953)
     subject, text = describe(replace(event, incident=incident, time=1.7e9 + 60), "my alerts.db")
-    assert subject == "[CRITICAL] rig: anomaly goes on"
+    assert subject == "[CRITICAL] rig: anomaly goes on (temperature)"
     for part in ("2023-11-14 22:14:20 UTC", "since 2023-11-14 22:13:20 UTC", "critical, peak 0.95",
                  "2 windows flagged", "temperature (0.70)", "Incident: rig|combined|0",
                  "alerts ack 'rig|combined|0' --store 'my alerts.db'", "|repeat|1"):
@@ -108,10 +109,83 @@ def test_the_message_says_what_when_how_bad_and_what_to_do():
     assert "99999999999999 s" in describe(replace(event, time=99999999999999.0), "a.db")[1]
 
 
-def test_slack_text_is_escaped_and_bounded():
-    payload = slack_message("<!channel> & co", "x" * 5000)
+def test_health_says_what_is_wrong_and_where():
+    def told(group, kind="open", top=(), **more):
+        incident = Incident(f"rig|{group}|7", "rig", 0, 9, 1.7e9, 1.7e9, None, "warning",
+                            float("nan"), 0, top, "open", False, "health", "no row for 90 s")
+        return describe(IncidentEvent(kind, incident, 1.7e9, True, 0), "a.db")
+
+    assert told("health.no_data")[0] == "[WARNING] rig: no data (health)"
+    assert (told("health.channel.slack", "repeat")[0]
+            == "[WARNING] rig: channel dead goes on (slack)")
+    subject, text = told("health.missing.t-1", "close", (("t 1", 1.0),))
+    assert subject == "[WARNING] rig: feature missing is over (t 1)"
+    assert "What: no row for 90 s" in text and "peak" not in text and "flagged" not in text
+
+
+HOSTILE = {
+    "newline": "flow\nAcknowledge: sh evil", "return": "flow\rAcknowledge:", "nul": "a\0b",
+    "override": "\u202etxt.exe", "isolate": "a\u2066b\u2069", "terminal": "\x1b]0;x\x07\x1b[2J",
+    "zero width": "te\u200bmp\ufeff\u3164\u00ad", "line separator": "a\u2028b\x85c",
+    "long": "k" * 10_000, "markup": "*b* _i_ `c` ~s~ <!channel> &amp; <b>x</b> [y](http://z)",
+    "surrogate": "caf\udce9", "list": 'a (1.00), "b" (0.50)', "empty": "", "blank": "  "}
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_no_name_forges_a_line_or_steers_a_reader(name, store, clock, slack):
+    stream = name.replace("\udce9", "?")  # no stream can be called so, but a feature can
+    incident = Incident(f"{stream}|combined|0", stream, 0, 1, 1.7e9, 1.7e9, None, "critical", 0.9,
+                        1, ((name, 0.7), (name, 0.3)), "open", False, "health", f"lost {name}")
+    for event in (IncidentEvent("open", replace(incident, kind=kind), 1.7e9, True, 0)
+                  for kind in ("anomaly", "health")):
+        subject, text = describe(event, f"{name[:300]}.db".replace("\0", ""))
+        assert (subject + text.replace("\n", "")).isprintable() and "\n" not in subject
+        assert len(subject) < 220 and len(text.splitlines()) <= 7
+        starts = [line.partition(":")[0] for line in text.splitlines()]
+        assert starts == [w for w in ("When", "How bad", "Top features", "What", "Incident",
+                                      "Acknowledge", "Message")
+                          if w != "Top features" or event.incident.kind == "anomaly"]
+        payload = slack_message(subject, text)
+        parts = [block["text"] for block in payload["blocks"]]
+        assert {part["type"] for part in parts} == {"plain_text"} and not payload["mrkdwn"]
+        assert max(len(part["text"]) for part in parts) <= 3000
+        whole = html.unescape("".join(part["text"] for part in parts)).replace("\n", "")
+        assert whole == (subject + text).replace("\n", "")  # nothing is cut
+    with MailServer() as server:
+        deliver(service(store, clock, slack=slack.url, email=mail(server.port)), [event])
+        assert {row.state for row in store.outbox()} == {"sent"}
+        sent = headers(server.mails[0])
+        assert sent["Subject"].strip() == subject
+        assert (sent.get_content().replace("\r\n", "\n").rstrip("\n")
+                == describe(event, str(store.path))[1])
+
+
+@pytest.mark.parametrize("name", [
+    "rig", "-x", "it's", 'a "b" $c `d` \\ e', "\u202ex\x1b\n'\\", "\U000e0100z", "&" * 300,
+    "k" * 300, "caf\udce9"])
+def test_the_command_of_a_message_acknowledges_as_it_stands(name, tmp_path):
+    """Pasted into bash, also with a path that has blanks, quotes and odd characters."""
+    incident = Incident(f"{name}|combined|0", name, 0, 1, 0, 0, None, "info", 0.1, 1, (), "open",
+                        False)
+    path = tmp_path / f"al'er \"ts\" $HOME {name[:9]}.db"
+    _, text = describe(IncidentEvent("open", incident, 0.0, True, 0), str(path))
+    command = text.partition("Acknowledge: ")[2].partition("\n")[0]
+    assert command.isprintable() and command.startswith("python -m adlib.realtime alerts ack ")
+    code = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
+    shell = f"exec '{sys.executable}' -c \"{code}\" " + command.partition("alerts ack ")[2]
+    out = subprocess.run(["bash", "-c", shell], capture_output=True, check=True,
+                         env={**os.environ, "LC_ALL": "C.UTF-8"}).stdout
+    words = [os.fsdecode(word) for word in out.split(b"\0")]
+    store = words[words.index("--store") + 1]
+    assert os.fsencode(store) == os.fsencode(path) and incident.id in words
+    assert ("--" in words[:words.index(incident.id)]) == name.startswith("-")
+
+
+def test_slack_text_is_escaped_and_goes_on_in_further_blocks():
+    payload = slack_message("<!channel> & co", "&" * 900 + "\nlast")
     assert payload["text"] == "&lt;!channel&gt; &amp; co"
-    assert len(payload["blocks"][1]["text"]["text"]) == 3000
+    assert [block["text"]["text"] for block in payload["blocks"][1:]] == [
+        "&amp;" * 600, "&amp;" * 300 + "\nlast"]
 
 
 def test_only_what_people_are_told_becomes_a_message(store, clock):
@@ -139,20 +213,36 @@ def test_slack_gets_every_step_in_order(store, slack, clock):
     events = steps()
     assert deliver(service(store, clock, slack=slack.url), events) == [4]
     assert numbers(slack.taken) == [0, 1, 2, 3]
-    assert slack.taken[0]["text"] == "[WARNING] rig: anomaly"
+    assert slack.taken[0]["text"] == "[WARNING] rig: anomaly (temperature)"
     assert {row.state for row in store.outbox()} == {"sent"} and store.backlog() == {}
     assert deliver(service(store, clock, slack=slack.url), events) == [0]  # known ids
 
 
 @pytest.mark.parametrize(("answer", "state"), [
     ((200, "ok"), "sent"),
-    ((200, "<html>log in</html>"), "dead"),
-    ((200, ""), "dead"),
-    ((302, "moved", {"Location": "/elsewhere"}), "dead"),
+    ((200, ""), "sent"),
+    ((200, '{"success": true}'), "sent"),
+    ((200, '{"ok": true}'), "sent"),
+    ((200, "<p>thanks</p>"), "sent"),
+    ((201, "created"), "sent"),
+    ((202, "accepted, access_denied is no word that stands alone"), "sent"),
+    ((200, "invalid_payload"), "dead"),
+    ((200, '{"ok": false, "error": "invalid_blocks"}'), "dead"),
     ((400, "invalid_payload"), "dead"),
-    ((403, "action_prohibited"), "dead"),
-    ((404, "no_service"), "dead"),
-    ((410, "channel_is_archived"), "dead"),
+    ((400, "what is this?"), "dead"),
+    ((413, "too large"), "dead"),
+    ((200, " <!DOCTYPE html><html>log in</html>"), "expires"),
+    ((302, "moved", {"Location": "/elsewhere"}), "expires"),
+    ((200, "no_service"), "expires"),
+    ((200, '{"ok": false, "error": "channel_not_found"}'), "expires"),
+    ((200, '{"success": false}'), "expires"),
+    ((400, "user_not_found"), "expires"),
+    ((401, ""), "expires"),
+    ((403, "action_prohibited"), "expires"),
+    ((404, "no_service"), "expires"),
+    ((410, "channel_is_archived"), "expires"),
+    ((200, '{"ok": false, "error": "ratelimited"}'), "pending"),
+    ((400, "rollup_error"), "pending"),
     ((408, "timeout"), "pending"),
     ((429, "rate_limited", {"Retry-After": "30"}), "pending"),
     ((500, "rollup_error"), "pending"),
@@ -164,8 +254,9 @@ def test_what_each_answer_of_slack_means(store, slack, clock, answer, state):
     tell = service(store, clock, slack=slack.url, timeout=0.15 if len(answer) == 4 else 10.0)
     deliver(tell, steps(repeats=0)[:1])
     (row,) = store.outbox()
-    assert row.state == state and row.attempts == 1
-    assert tell.counters == {("slack", {"pending": "retry"}.get(state, state)): 1}
+    assert row.state == {"expires": "pending"}.get(state, state) and row.attempts == 1
+    tried = {"pending": "retry", "expires": "retry"}.get(state, state)
+    assert tell.counters == {("slack", tried): 1}
     if state == "dead":
         assert str(answer[0]) in row.error
     if answer[0] == 429:
@@ -250,11 +341,11 @@ def test_retry_after_is_honoured_for_the_whole_channel(store, slack, clock):
 
 
 def test_permanent_errors_are_dead_at_once_and_replayed_in_order(store, slack, clock):
-    slack.script.append((403, "action_prohibited"))
+    slack.script.append((400, "invalid_payload"))
     deliver(service(store, clock, slack=slack.url), [*steps("rig"), *steps("pump")])
     assert [row.body["n"] for row in store.outbox(state="dead")] == [0]
     assert [row.body["n"] for row in store.outbox(state="pending")] == [1, 2, 3]  # wait behind it
-    assert [p["text"] for p in slack.taken][0] == "[WARNING] pump: anomaly"  # others do not
+    assert slack.taken[0]["text"].startswith("[WARNING] pump: anomaly")  # others do not
     assert deliver(service(store, clock, slack=slack.url)) == [0]
     assert store.replay_dead() == 1
     deliver(service(store, clock, slack=slack.url))
@@ -324,8 +415,8 @@ def test_mails_are_threads_with_recognisable_ids(store, clock):
         mine = [headers(m) for m in server.mails if m.rcpt_tos == ["ann@plant.example"]]
         assert len(server.mails) == 6
     assert [m["Subject"] for m in mine] == [
-        f"[WARNING] r\u00f6hre: {says}" for says in ("anomaly", "anomaly goes on",
-                                                     "anomaly is over")]
+        f"[WARNING] r\u00f6hre: {says} (temperature)"
+        for says in ("anomaly", "anomaly goes on", "anomaly is over")]
     assert mine[0]["In-Reply-To"] is None
     assert {m["In-Reply-To"] for m in mine[1:]} == {mine[0]["Message-ID"]}
     assert len({m["Message-ID"] for m in mine}) == 3
@@ -364,8 +455,8 @@ def test_login_and_wrong_password(store, clock):
             deliver(service(store, clock, email=mail(server.port, username="adlib",
                                                      password=password)), steps(password, 0)[:1])
         assert len(server.mails) == 2
-    dead = store.outbox(state="dead")
-    assert len(dead) == 2 and all(row.error.startswith("SMTP 535") for row in dead)
+    waiting = store.outbox(state="pending")  # somebody may put the password right
+    assert len(waiting) == 2 and all(row.error.startswith("SMTP 535") for row in waiting)
 
 
 def test_starttls_never_falls_back_to_plain_text(store, clock):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adlib.durations import seconds
-from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, utc
+from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, shown, utc
 from adlib.realtime.store import AlertStore
 
 
@@ -82,7 +82,7 @@ def _incidents(incidents: Iterable[Incident], args: argparse.Namespace) -> None:
                              "peak", "top feature"),
            lambda i: (i.id, i.severity, i.state + (", ack" if i.acknowledged else ""),
                       utc(i.opened_at), utc(i.last_at), i.n_windows, f"{i.peak_score:.2f}",
-                      i.top_features[0][0] if i.top_features else ""))
+                      shown(i.top_features[0][0]) if i.top_features else ""))
 
 
 def _show(store: AlertStore, args: argparse.Namespace) -> int:
@@ -94,7 +94,7 @@ def _show(store: AlertStore, args: argparse.Namespace) -> int:
         return 0
     _incidents([incident], args)
     print(f"\nsamples {incident.start} to {incident.end}; top features: "
-          + (", ".join(f"{_safe(name)} ({value:.2f})" for name, value in incident.top_features)
+          + (", ".join(f"{shown(name)} ({value:.2f})" for name, value in incident.top_features)
              or "not known") + "\n")
     _print(args, events, ("time", "step", "severity", "peak", "windows", "notified"),
            lambda e: (utc(e.time), e.kind, e.incident.severity, f"{e.incident.peak_score:.2f}",
@@ -172,18 +172,12 @@ def _print(args: argparse.Namespace, records: Iterable[Any], header: Sequence[st
     if args.json:
         print(json.dumps([record.to_dict() for record in records]))
         return
-    rows = [header, *([_safe(cell) for cell in cells(record)] for record in records)]
+    rows = [header, *([shown(cell, 600) for cell in cells(record)] for record in records)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())
     if not records:
         print("(none)")
-
-
-def _safe(cell: Any) -> str:
-    # Names come from the data: none of them may steer the terminal.
-    text = "" if cell is None else str(cell)
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _duration(text: str) -> float:

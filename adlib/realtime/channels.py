@@ -25,11 +25,15 @@ class Outcome:
     detail : str or None
     retry_after : float or None
         Seconds that the receiver asked to be left alone.
+    expires : bool
+        A "retry" that takes somebody to put right (an expired password, a webhook that is gone):
+        it becomes a dead letter after ``notification.give_up_after``.
     """
 
     state: Literal["sent", "retry", "dead"]
     detail: str | None = None
     retry_after: float | None = None
+    expires: bool = False
 
     def __post_init__(self) -> None:
         one_of(self.state, "state", ("sent", "retry", "dead"))

@@ -246,7 +246,8 @@ class EngineConfig(Settings):
     adlib.realtime.settings.ConfigError: deep_config.latent_dmi: unknown parameter of VAE, did you mean 'latent_dim'?
     """  # noqa: E501
 
-    stream: str = Field("stream", pattern=r"^[^|\s]+$", description="Name; part of every id.")
+    stream: str = Field("stream", pattern=r"^[^|\s\p{C}]+$", max_length=500,
+                        description="Name; part of every id. Printable, without blanks.")
     deep_config: DeepConfig | None = Field(default_factory=DeepConfig)  # torch only where used
     stat_config: StatConfig | None = Field(default_factory=StatConfig)
     detectors: tuple[DetectorConfig, ...] = Field((), description="Further ones, also online.")

@@ -639,4 +639,5 @@ def _row(values: tuple) -> OutboxRow:
 
 
 def _dump(record: Any) -> str:
-    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair, as JSON can

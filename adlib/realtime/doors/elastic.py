@@ -21,7 +21,9 @@ from adlib.realtime.doors.http import judge_status, retry_after
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow, StorageConfig
 
-_KEYWORD, _FLOAT, _LONG = {"type": "keyword"}, {"type": "float"}, {"type": "long"}
+# An index refuses the whole document for a longer keyword, such as a name of 40,000 bytes.
+_KEYWORD = {"type": "keyword", "ignore_above": 8191}
+_FLOAT, _LONG = {"type": "float"}, {"type": "long"}
 _DATE = {"type": "date", "format": "epoch_millis"}
 MAPPING: dict[str, Any] = {
     "dynamic": False,  # a new detector's name must not become a new field without end
@@ -30,9 +32,11 @@ MAPPING: dict[str, Any] = {
         "score": _FLOAT, "p_value": {"type": "double"}, "is_anomaly": {"type": "boolean"},
         "start": _LONG, "end": _LONG, "incident": _KEYWORD, "kind": _KEYWORD, "n": _LONG,
         "notify": {"type": "boolean"}, "opened_at": _DATE, "closed_at": _DATE, "n_windows": _LONG,
-        "state": _KEYWORD, "acknowledged": {"type": "boolean"},
+        "state": _KEYWORD, "acknowledged": {"type": "boolean"}, "about": _KEYWORD,
+        "detail": {"type": "text"},
         "top_features": {"properties": {"name": _KEYWORD, "value": _FLOAT}},
         "detectors": {"properties": {"name": _KEYWORD, "severity": _FLOAT}},
+        "left_out": {"properties": {"name": _KEYWORD, "reason": _KEYWORD}},
     },
 }
 
@@ -54,6 +58,7 @@ def event_document(event: IncidentEvent) -> dict[str, Any]:
     return {"type": "incident", "@timestamp": _millis(event.time), "incident": incident["id"],
             **{name: body[name] for name in ("kind", "n", "notify")},
             **{name: incident[name] for name in kept}, "score": incident["peak_score"],
+            "about": incident["kind"], "detail": incident["detail"],
             "opened_at": _millis(incident["opened_at"]),
             "closed_at": _millis(incident["closed_at"]),
             "top_features": _pairs(incident["top_features"], "value")}
@@ -62,9 +67,11 @@ def event_document(event: IncidentEvent) -> dict[str, Any]:
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """A stored verdict as a document of one level."""
     body = verdict.to_dict()
+    del body["peaks"]  # what the engine counts by
     return {"type": "verdict", "@timestamp": _millis(body.pop("time")), **body,
             "top_features": _pairs(body["top_features"], "value"),
-            "detectors": _pairs(body["detectors"].items(), "severity")}
+            "detectors": _pairs(body["detectors"].items(), "severity"),
+            "left_out": [{"reason": reason, "name": name} for reason, name in body["left_out"]]}
 
 
 class ElasticsearchStore(Channel):

@@ -10,6 +10,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from adlib.realtime.channels import Outcome
 
 LONGEST_WAIT = 86_400.0  # seconds; no Retry-After is believed beyond it
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # what is sent there, nobody on the way can read
+_FINAL = (400, 406, 411, 413, 414, 415, 422, 431)  # about the message, which will not change
 
 
 def retry_after(header: str | None, now: float) -> float | None:
@@ -31,9 +33,22 @@ def retry_after(header: str | None, now: float) -> float | None:
 
 
 def judge_status(status: int, detail: str, wait: float | None) -> Outcome:
-    """What an HTTP status other than success means: 408, 429 and 5xx may pass, the rest not."""
+    """What an HTTP status other than success means.
+
+    408, 429 and 5xx pass by themselves. What is wrong with the message (400, 413, 422 and the like)
+    is final. All others (a redirect to a login page, 401, 403, 404, 410) are about the address or
+    the login, which somebody may put right: tried again until ``notification.give_up_after``.
+
+    Examples
+    --------
+    >>> [judge_status(status, "", None).state for status in (503, 404, 413)]
+    ['retry', 'retry', 'dead']
+    >>> judge_status(404, "no_service", None).expires
+    True
+    """
     passing = status in (408, 429) or status >= 500
-    return Outcome("retry" if passing else "dead", f"HTTP {status} {detail}".strip(), wait)
+    return Outcome("dead" if status in _FINAL else "retry", f"HTTP {status} {detail}".strip(), wait,
+                   expires=not passing and status not in _FINAL)
 
 
 @contextmanager

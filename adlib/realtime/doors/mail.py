@@ -13,12 +13,12 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from adlib.arguments import require_extra
 from adlib.realtime.channels import Channel, Outcome
+from adlib.realtime.doors.http import LOOPBACK
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.settings import Settings
 from adlib.realtime.store import OutboxRow
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>,;]+@[^@\s<>,;]+$")]
 
 
@@ -39,7 +39,7 @@ class EmailConfig(Settings):
     def _login_is_safe(self) -> Self:
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together, got one of them")
-        if self.password is not None and self.security == "none" and self.host not in _LOOPBACK:
+        if self.password is not None and self.security == "none" and self.host not in LOOPBACK:
             raise ValueError("a password is not sent in plain text: security must be 'starttls' "
                              "or 'tls', got 'none'")
         return self
@@ -71,7 +71,11 @@ class EmailChannel(Channel):
                                     {"event": event.to_dict(), "to": address})
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
-        """Mail each message; SMTP 4xx may pass, 5xx not."""
+        """Mail each message; SMTP 4xx may pass by itself.
+
+        5xx on the recipient or the mail is final; on the login, the sender or the connection
+        (535: an expired password) somebody may put it right.
+        """
         return [await self._mail(row) for row in rows]
 
     async def _mail(self, row: OutboxRow) -> Outcome:
@@ -85,9 +89,9 @@ class EmailChannel(Channel):
                     password=config.password and config.password.get_secret_value(),
                     use_tls=config.security == "tls", start_tls=config.security == "starttls")
         except smtp.SMTPRecipientsRefused as error:  # there is one recipient
-            return self._judge(error.recipients[0])
+            return self._judge(error.recipients[0], final=True)
         except smtp.SMTPResponseException as error:
-            return self._judge(error)
+            return self._judge(error, final=isinstance(error, smtp.SMTPDataError))
         except (TimeoutError, OSError) as error:  # also lost and refused connections
             return Outcome("retry", type(error).__name__)
         except smtp.SMTPException as error:  # the server lacks STARTTLS or a login
@@ -105,7 +109,7 @@ class EmailChannel(Channel):
 
         mail = EmailMessage()
         mail["From"], mail["To"] = self._config.sender, row.body["to"]
-        mail["Subject"] = " ".join(subject.split())
+        mail["Subject"] = subject
         mail["Date"] = format_datetime(datetime.fromtimestamp(self._clock(), UTC))
         mail["Message-ID"] = message_id(event.id)
         if event.n:
@@ -115,9 +119,10 @@ class EmailChannel(Channel):
         mail.set_content(text)
         return mail
 
-    def _judge(self, error: Any) -> Outcome:
-        return Outcome("retry" if 400 <= error.code < 500 else "dead",
-                       f"SMTP {error.code} {self._clean(error.message)}")
+    def _judge(self, error: Any, *, final: bool) -> Outcome:
+        passing = 400 <= error.code < 500
+        return Outcome("dead" if final and not passing else "retry",
+                       f"SMTP {error.code} {self._clean(error.message)}", expires=not passing)
 
     def _clean(self, text: str) -> str:
         password = self._config.password

@@ -1,11 +1,21 @@
-"""How an incident reads to people: subject and plain text, whatever carries them."""
+"""How an incident reads to people: subject and plain text, whatever carries them.
 
+Names come from the data, and no receiver may trust them: here, once, what cannot be printed is
+replaced and what is long is shortened. The id of the incident, the command that acknowledges it and
+the id of the message stay whole.
+"""
+
+import re
 import shlex
 
-from adlib.realtime.events import IncidentEvent, utc
+from adlib.realtime.events import Incident, IncidentEvent, shown, utc
 
-_SAYS = {"open": "anomaly", "escalate": "anomaly got worse", "repeat": "anomaly goes on",
-         "update": "anomaly goes on", "close": "anomaly is over"}
+_SAYS = {"open": "", "escalate": " got worse", "repeat": " goes on",
+         "update": ", new evidence", "close": " is over"}
+_HEALTH = {"missing": "feature missing", "frozen": "feature frozen", "member": "detector off",
+           "drift": "drift wants a refit", "clock": "clock trouble", "hanging": "engine hangs",
+           "store": "store trouble", "dropped": "samples dropped", "channel": "channel dead"}
+_WHOLE = 10**6  # characters: more than an id has
 
 
 def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
@@ -24,7 +34,7 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     ...                     0.95, 4, (("temperature", 0.71),), "open", False)
     >>> subject, text = describe(IncidentEvent("open", incident, 1.7e9 + 30, True, 0), "alerts.db")
     >>> print(subject, text, sep="\\n")
-    [CRITICAL] rig: anomaly
+    [CRITICAL] rig: anomaly (temperature)
     When: 2023-11-14 22:13:50 UTC, since 2023-11-14 22:13:20 UTC
     How bad: critical, peak 0.95 of 1, 4 windows flagged (samples 0 to 99)
     Top features: temperature (0.71)
@@ -33,17 +43,71 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     Message: rig|combined|0|open|0
     """
     incident = event.incident
-    features = ", ".join(f"{name} ({value:.2f})" for name, value in incident.top_features)
-    lines = [
-        f"When: {utc(event.time)}, since {utc(incident.opened_at)}",
-        f"How bad: {incident.severity}, peak {incident.peak_score:.2f} of 1, "
-        f"{incident.n_windows} windows flagged (samples {incident.start} to {incident.end})",
-        f"Top features: {features or 'not known'}",
-        f"Incident: {incident.id}",
-    ]
+    what, where = _named(incident)
+    features = ", ".join(f"{_listed(name)} ({value:.2f})"
+                         for name, value in incident.top_features[:10])
+    lines = [f"When: {utc(event.time)}, since {utc(incident.opened_at)}"]
+    if incident.kind == "health":
+        lines.append(f"How bad: {incident.severity} (the engine's own health)")
+    else:
+        lines += [f"How bad: {incident.severity}, peak {incident.peak_score:.2f} of 1, "
+                  f"{incident.n_windows} windows flagged (samples {incident.start} to "
+                  f"{incident.end})", f"Top features: {features or 'not known'}"]
+    if incident.detail:
+        lines.append(f"What: {shown(incident.detail, 500)}")
+    lines.append(f"Incident: {shown(incident.id, _WHOLE)}")
     if event.kind != "close" and not incident.acknowledged:
-        lines.append("Acknowledge: " + shlex.join(
-            ["python", "-m", "adlib.realtime", "alerts", "ack", incident.id, "--store", store]))
-    lines.append(f"Message: {event.id}")
-    return (f"[{incident.severity.upper()}] {incident.stream}: {_SAYS[event.kind]}",
-            "\n".join(lines))
+        lines.append(f"Acknowledge: {_command(incident.id, store)}")
+    lines.append(f"Message: {shown(event.id, _WHOLE)}")
+    return (f"[{incident.severity.upper()}] {shown(incident.stream, 60)}: "
+            f"{what}{_SAYS[event.kind]}{where}", "\n".join(lines))
+
+
+def _named(incident: Incident) -> tuple[str, str]:
+    """What an incident is, and in brackets where: the leading feature, or what its id names."""
+    what, of = "anomaly", ""
+    if incident.kind == "health":  # the id reads stream|health.NAME or stream|health.NAME.SUBJECT|n
+        group = incident.id.rpartition("|")[0].rpartition("|")[2].removeprefix("health.")
+        what, _, of = group.partition(".")
+        what, of = _HEALTH.get(what, shown(what.replace("_", " "), 40)), of or "health"
+    if incident.top_features:
+        of = incident.top_features[0][0]
+    return what, f" ({shown(of, 60)})" if of else ""
+
+
+def _listed(name: str) -> str:
+    """A name in a list; one that holds what separates a list stands in quotes."""
+    name = shown(name)
+    quoted = name.replace('"', '\\"')
+    return f'"{quoted}"' if re.search(r'[,()"]|^\s|\s$|^$', name) else name
+
+
+def _command(incident_id: str, store: str) -> str:
+    # The shell takes what begins with a hyphen for an option, unless "--" stands before it.
+    rest = [*["--store", store], "--", incident_id] if incident_id.startswith("-") else [
+        incident_id, "--store", store]
+    return " ".join(map(_quoted, ["python", "-m", "adlib.realtime", "alerts", "ack", *rest]))
+
+
+def _quoted(text: str) -> str:
+    r"""A word for the shell, printable whatever it holds.
+
+    Examples
+    --------
+    >>> print(_quoted("my store.db"), _quoted("a\u202e'b"), _quoted("caf\udce9"))
+    'my store.db' $'a\u202e\'b' $'caf\xe9'
+    """
+    if shown(text, _WHOLE) == text:
+        return shlex.quote(text)
+
+    def plain(c: str) -> str:
+        if "\udc80" <= c <= "\udcff":  # a byte of a path that is no UTF-8
+            return f"\\x{ord(c) - 0xdc00:02x}"
+        if c in "\\'":
+            return f"\\{c}"
+        if shown(c) == c:
+            return c
+        return f"\\x{ord(c):02x}" if c < "\x80" else (
+            f"\\u{ord(c):04x}" if c <= "\uffff" else f"\\U{ord(c):08x}")
+
+    return f"$'{''.join(map(plain, text))}'"
