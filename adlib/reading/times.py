@@ -21,7 +21,7 @@ import pandas as pd
 
 from adlib.reading.options import Note, Reading
 
-__all__ = ["TIME_NAMES", "Clock", "find_time", "is_time_name", "joined"]
+__all__ = ["PER", "SINCE", "TIME_NAMES", "UNTIL", "Clock", "find_time", "is_time_name", "joined"]
 
 #: Names, in small letters, of columns that are the time where none is told; the first wins.
 TIME_NAMES = (
@@ -34,9 +34,9 @@ _NO_OFFSET = 10**6
 _NONE = 10**9, 0, 0  # what is read of a text that is no time
 _NAT = np.iinfo(np.int64).min
 _BOUND = 2**63 // _NS - 200_000  # seconds from 1970 that nanoseconds hold in any zone: 1678 to 2261
-_PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  # parts of a second
+PER = {"s": 1, "ms": 10**3, "us": 10**6, "ns": _NS}  #: parts of a second
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-_SINCE, _UNTIL = 315_532_800, 4_102_444_800  # 1980 and 2100: when recordings were made
+SINCE, UNTIL = 315_532_800, 4_102_444_800  #: 1980 and 2100: when recordings were made
 _CENTURY_AGO = 2_208_988_800  # seconds from 1900 to 1970
 _FIRST_DAY, _LAST_DAY = 25_569, 73_050  # 1970 and 2100 as spreadsheets count days
 _LONGEST = 100  # letters of a time
@@ -357,7 +357,7 @@ class Clock:
             text = text.ljust(14, "0")
             seconds = self._plain(
                 f"{text[:4]}-{text[4:6]}-{text[6:8]} {text[8:10]}:{text[10:12]}:{text[12:]}")
-            if -_CENTURY_AGO < seconds < _UNTIL:
+            if -_CENTURY_AGO < seconds < UNTIL:
                 return seconds
         values = np.array([float(value)])
         try:
@@ -382,17 +382,17 @@ class Clock:
 
     def _settle(self, kind: str) -> None:
         self._kind = kind
-        if kind in _PER:
-            self._per = _PER[kind]
-            self._low, self._high = _SINCE * self._per, _UNTIL * self._per
+        if kind in PER:
+            self._per = PER[kind]
+            self._low, self._high = SINCE * self._per, UNTIL * self._per
         elif kind == "elapsed":
-            self._per = _PER[self._told or "s"]
-            self._low, self._high = 0, _BOUND * self._per - 1 if self._told else _SINCE - 1
+            self._per = PER[self._told or "s"]
+            self._low, self._high = 0, _BOUND * self._per - 1 if self._told else SINCE - 1
 
     def _kind_of(self, values: np.ndarray, cells: Any) -> None:
         """Recognise what numbers count."""
         good = (values >= 0) & (values < np.inf)
-        if not good.any() or (self._told in _PER and self._kind == "elapsed"):
+        if not good.any() or (self._told in PER and self._kind == "elapsed"):
             return
         row = int((good & (values > 0)).argmax())
         shown = _shown(list(cells[row:row + 1])[0], f" in data row {row + 1}" * (len(values) > 1))
@@ -773,14 +773,14 @@ def _in_nanoseconds(times: pd.Series) -> np.ndarray:
     """datetime64[ns], NaT for what it cannot hold."""
     array = times.to_numpy()
     unit = np.datetime_data(array.dtype)[0]
-    fits = abs(array.view(np.int64) / _PER[unit]) < _BOUND
+    fits = abs(array.view(np.int64) / PER[unit]) < _BOUND
     found = np.full(len(array), np.datetime64("NaT", "ns"))
     found[fits] = array[fits].astype("datetime64[ns]")
     return found
 
 
 def _plausible(values: np.ndarray, unit: str) -> np.ndarray:
-    return (values >= _SINCE * _PER[unit]) & (values <= _UNTIL * _PER[unit])
+    return (values >= SINCE * PER[unit]) & (values <= UNTIL * PER[unit])
 
 
 def _compact(values: np.ndarray) -> np.ndarray:
@@ -800,21 +800,21 @@ def _are_years(values: np.ndarray) -> bool:
 
 def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -> str:
     """What numbers count: a unit, "excel", "compact" or "elapsed"."""
-    fits = {unit: _plausible(values, unit) for unit in _PER}
+    fits = {unit: _plausible(values, unit) for unit in PER}
     known = values[values > 0]  # 0 may stand for none
-    other = next((unit for unit in _PER if len(known) and _plausible(known, unit).all()), None)
+    other = next((unit for unit in PER if len(known) and _plausible(known, unit).all()), None)
     spreadsheet = bool(((values >= _FIRST_DAY) & (values <= _LAST_DAY)).all())
     if told is not None:
         return _as_told(values, told, other, spreadsheet, example, shown)
     if _compact(values).all():
         return "compact"
-    for unit in _PER:
+    for unit in PER:
         if fits[unit].all():
             return unit
     if spreadsheet:
         raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
                          f"{_year(example, 'excel')}: give time_unit='excel'")
-    if any(fit.any() for fit in fits.values()) or values.max() >= _SINCE:
+    if any(fit.any() for fit in fits.values()) or values.max() >= SINCE:
         raise ValueError(f"{shown} and the other times are dates of 1980 to 2100 in no one unit; "
                          "give time_unit, or leave out rows with a placeholder")
     if len(values) > 1 and values.min() >= 1900 and np.ptp(values) < values.min() / 10:
@@ -827,10 +827,10 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
 def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool,
              example: float, shown: str) -> str:
     """What numbers of a told unit are; refused where it is plainly another."""
-    if told in _PER and _plausible(values, told).all():
+    if told in PER and _plausible(values, told).all():
         return told
     better = other if other != told else None
-    if better is None and told in _PER and len(values) > 1 and spreadsheet:
+    if better is None and told in PER and len(values) > 1 and spreadsheet:
         better = "excel"
     if better is not None:
         raise ValueError(f"time_unit={told!r} makes {shown} {_year(example, told)}; "
@@ -849,6 +849,6 @@ def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool
 
 
 def _year(value: float, unit: str) -> str:
-    seconds = (value - _FIRST_DAY) * 86_400 if unit == "excel" else value / _PER[unit]
+    seconds = (value - _FIRST_DAY) * 86_400 if unit == "excel" else value / PER[unit]
     year = np.datetime64(int(min(seconds, 2**60)), "s").astype("datetime64[Y]")
     return f"the year {year}"

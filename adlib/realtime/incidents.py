@@ -74,6 +74,15 @@ class _Track:
     notified_at: float | None = None  # time of its last event that people were notified of
     cool_until: float | None = None
     cool_severity: Severity = "info"  # of the incident that the cooldown follows
+    now: float | None = None  # time of the last window
+
+    def at(self, now: float) -> None:
+        """Take the time of a window; where it goes back, what ran goes on as long as it would."""
+        if self.now is not None and (step := now - self.now) < 0:
+            self.stored_at += step
+            self.notified_at = None if self.notified_at is None else self.notified_at + step
+            self.cool_until = None if self.cool_until is None else self.cool_until + step
+        self.now = now
 
     def to_dict(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in self.__slots__},
@@ -104,7 +113,8 @@ class AlertManager:
     as a ``repeat``; it never stays quiet for ever. Only incidents that were reported start a
     cooldown, so a fault that comes and goes is reported once per cooldown, not never. ``close`` is
     reported when the incident was reported before and no silence matches. Acknowledging stops
-    repeats; an escalation and the close are still reported.
+    repeats; an escalation and the close are still reported. Where event time goes back, cooldown
+    and intervals last as long as they would have.
 
     Parameters
     ----------
@@ -139,11 +149,12 @@ class AlertManager:
 
     def step(self, verdict: Verdict) -> list[IncidentEvent]:
         """Take the next window of its stream; return the events that it causes, in order."""
-        if instance(verdict, "verdict", Verdict).is_anomaly is None:
-            return []
-        track = self._tracks.get(verdict.stream)
+        track = self._tracks.get(instance(verdict, "verdict", Verdict).stream)
         if track is None:
             track = self._tracks[verdict.stream] = self._new_track()
+        track.at(verdict.time)
+        if verdict.is_anomaly is None:
+            return []
         if track.incident is None:
             return self._debounce(track, verdict)
         if verdict.is_anomaly:

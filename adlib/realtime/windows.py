@@ -15,10 +15,9 @@ what            becomes of it
                 where its rows cannot be counted), and the sample counts as missing
 `duplicate`     a sequence number that was already taken: skipped
 `late`          arrives after its gap was declared, or before the stream's first sample: skipped
-`out_of_order`  waits for its predecessors where ``reorder`` allows (repaired), else makes a gap. A
-                time stamp that goes back is raised to its predecessor's (repaired), as is one that
-                is no time, beyond the years 1678 to 2261, or ten years ahead of its predecessor
-                unless the next is there too: it is never the clock
+`out_of_order`  waits for its predecessors where ``reorder`` allows (repaired), else makes a gap
+`clock`         a time stamp that is none, goes back or leaps ahead: its sample is judged, at a time
+                that the others make plausible (`adlib.realtime.clock`)
 `stuck`         a feature without change for more than ``stuck`` samples is frozen: it is *left out*
                 until it changes, and the others are judged
 `dropped`       the queue was full and the overflow policy says drop: a gap follows
@@ -28,7 +27,6 @@ what            becomes of it
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -39,12 +37,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import floats, listed, number, whole
 from adlib.drift import run_lengths
+from adlib.realtime.clock import StreamClock, in_seconds, stamps_of
 from adlib.realtime.events import QualityEvent, QualityKind
 
 Rows = NDArray[np.float64]
 _REMEMBERED = 256  # gaps in which a late sample is known from a duplicate
-_LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
-_LEAP = 10 * 366 * 86_400.0  # seconds that a clock is not believed to jump
 _NAMED = 5  # features that the detail of an event names
 
 
@@ -57,8 +54,9 @@ class Sample:
     seq : int or None
         Sequence number of the first row. None: the next one.
     time : float, array of shape (k,) or None
-        POSIX seconds. None: sequence number times sampling period, or where others have stamps
-        the time of the sample before, as NaN does.
+        POSIX seconds; dates in milliseconds to nanoseconds are known by their size. None: sequence
+        number times sampling period, or where others have stamps the usual interval after the
+        sample before, as NaN does.
     values : array-like of shape (d,) or (k, d)
     ack : coroutine function or None
         Called without arguments and awaited once the effects of the sample are committed, so that
@@ -160,6 +158,8 @@ class StreamProcessor:
     ----------
     position : int
         Last sequence number taken; -1 before the first.
+    clock : StreamClock
+        Event time.
 
     Examples
     --------
@@ -190,9 +190,7 @@ class StreamProcessor:
         self._heap: list[tuple] = []
         self._waiting = 0
         self._ticket = count()
-        self._last_time, self._stamped = -np.inf, False
-        # the highest time stamp, and the last one that was too far ahead of it
-        self._believed, self._doubted = -np.inf, np.nan
+        self.clock = StreamClock(self.period)
         if n_features is not None:
             self._begin(n_features)
 
@@ -310,16 +308,14 @@ class StreamProcessor:
         """Rows (k, d), their time, and what is wrong with them."""
         fault, time = "", None
         try:
-            if sample.time is not None:
-                time = _seconds(sample.time)
             rows = np.asarray(sample.values)
             if isinstance(sample.values, str):
                 raise ValueError(f"not numbers: {sample.values!r}")
             if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
                 raise ValueError(f"not numbers: dtype {rows.dtype}")
             rows = np.atleast_2d(rows.astype(np.float64, copy=False))
-            if time is not None:
-                time = np.broadcast_to(time, (len(rows),))
+            if sample.time is not None:
+                time = stamps_of(sample.time, len(rows))
         except (TypeError, ValueError) as error:
             rows, fault = np.empty((1, 0)), f"{type(error).__name__}: {error}"[:200]
         if not fault and (rows.ndim != 2 or rows.shape[1] < 1):
@@ -378,12 +374,8 @@ class StreamProcessor:
         QualityEvent
             With a finite time.
         """
-        at = self._last_time if self._stamped else start * self.period
-        if time is not None:
-            with suppress(IndexError, TypeError, ValueError):
-                at = _seconds(time).ravel()[0]
-        if not np.isfinite(at):  # no time, and none known yet
-            at = max(self._last_time, 0.0)
+        at = (start * self.period if time is None and not self.clock.begun else
+              self.clock.moment(time))
         return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
 
     # -- windows out --------------------------------------------------------------------------
@@ -397,14 +389,13 @@ class StreamProcessor:
         for first, stamps, rows, new in parts:
             part = slice(at, at := at + len(rows))
             seq[part] = range(first, first + len(rows))
-            self._stamped |= stamps is not None
-            time[part] = (stamps if stamps is not None else
-                          np.nan if self._stamped else seq[part] * self.period)
+            time[part] = stamps if stamps is not None else seq[part] * self.period
             values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
             real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
         if n:
-            self._doubt(time, stamped)
-            self._order_time(seq, time, stamped, events)
+            time, said = self.clock.follow(seq, time, stamped, real, news)
+            events += [QualityEvent(self.stream, "clock", int(seq[k]), int(seq[k]), float(time[k]),
+                                    detail) for k, detail in said]
             known, before = np.isfinite(values), self._filled
             values, missing = self._fill(seq, time, values, known, news, events)
             frozen = self._watch(seq, time, values, before, known, events)
@@ -421,38 +412,6 @@ class StreamProcessor:
         for name in ("_seq", "_time", "_values", "_left_out"):
             setattr(self, name, getattr(self, name)[keep:])
         return block
-
-    def _order_time(self, seq: NDArray, time: Rows, stamped: NDArray[np.bool_],
-                    events: list[QualityEvent]) -> None:
-        """Raise time stamps that go back, in place; samples without one take what is known."""
-        highest = np.fmax.accumulate(np.concatenate([[self._last_time], time]))[1:]
-        back = ~(time >= highest)
-        wrong = np.flatnonzero(back & stamped)
-        if len(wrong):
-            events.append(self.event(
-                "out_of_order", seq[wrong[0]], seq[wrong[-1]], highest[wrong[0]],
-                f"{len(wrong)} time stamps go back, jump by years, or are none"))
-        if back.any():
-            time[back] = np.where(np.isfinite(highest[back]), highest[back], 0.0)
-        self._last_time = highest[-1]  # where nothing was known, nothing is
-
-    def _doubt(self, time: Rows, stamped: NDArray[np.bool_]) -> None:
-        """Take away time stamps that are years ahead of those before them, in place.
-
-        Where the next one is there too, the clock was set, and that one is believed.
-        """
-        stamps = np.where(stamped, time, np.nan)
-        highest = np.fmax.accumulate(np.concatenate([[self._believed], stamps]))
-        before = highest[:-1]
-        if not (np.isfinite(before) & (stamps > before + _LEAP)).any():  # nearly always
-            self._believed = float(highest[-1])
-            return
-        for k in np.flatnonzero(~np.isnan(stamps)):
-            ahead = np.isfinite(self._believed) and time[k] > self._believed + _LEAP
-            if ahead and not 0 <= time[k] - self._doubted <= _LEAP:
-                self._doubted, time[k] = float(time[k]), np.nan
-            else:
-                self._believed = max(self._believed, float(time[k]))
 
     def _fill(self, seq: NDArray, time: Rows, values: Rows, known: NDArray, news: NDArray,
               events: list[QualityEvent]) -> tuple[Rows, NDArray[np.bool_]]:
@@ -503,18 +462,14 @@ class StreamProcessor:
         arrays = {} if self.n_features is None else {
             name: getattr(self, f"_{name}").copy() for name in _ARRAYS}
         return {"first": self._first, "next": self._next, "gaps": [list(gap) for gap in self._gaps],
-                "last_time": float(self._last_time), "stamped": self._stamped,
-                "believed": self._believed, "doubted": self._doubted, **arrays}
+                "clock": self.clock.state(), **arrays}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another processor of the same parameters was."""
         self._first, self._next = state["first"], state["next"]
         self._gaps = deque(map(tuple, state["gaps"]), maxlen=_REMEMBERED)
-        self._last_time, self._stamped = state["last_time"], state["stamped"]
-        if self._stamped and not abs(self._last_time) < _LATEST:  # kept by an older version
-            self._last_time = -np.inf
-        self._believed = state.get("believed", self._last_time if self._stamped else -np.inf)
-        self._doubted = state.get("doubted", np.nan)
+        self.clock = StreamClock(self.period)
+        self.clock.restore(state.get("clock") or _before(state))
         self._heap, self._waiting = [], 0
         if "values" in state:
             self.n_features = state["values"].shape[1]
@@ -540,9 +495,9 @@ def _one(run: list[Sample]) -> Sample:
 _ARRAYS = ("seq", "time", "values", "left_out", "filled", "absent", "same")
 
 
-def _seconds(stamps: Any) -> Rows:
-    """POSIX seconds; NaN where a stamp is none, or in no year that can be written."""
-    time = np.asarray(stamps)
-    if time.dtype.kind not in "fiub":  # datetime64 has a unit that nobody would see
-        raise TypeError(f"time must be POSIX seconds, got dtype {time.dtype}")
-    return np.where(np.abs(time) < _LATEST, time, np.nan)
+def _before(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The clock of a state that an earlier version kept."""
+    time = state["last_time"]
+    known = state["stamped"] and in_seconds(np.array([time]))[0][0] == time
+    return {"begun": state["stamped"], "seq": state["next"] - 1} | (
+        {"time": time, "believed": time} if known else {} if state["stamped"] else {"time": time})

@@ -1,0 +1,313 @@
+"""Event time: the stamps that samples bring, as far as they can be believed.
+
+No stamp is the clock by itself. One that is none, goes back, or leaps ahead is *doubted*: its
+sample takes the last believed stamp and a usual interval for each sample since, so that event time
+goes on whatever arrives. Three doubted stamps in a row that rise as a clock does mean that the
+clock was set: event time follows them, also back.
+"""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from statistics import median_low
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adlib.reading.times import PER, SINCE, UNTIL
+from adlib.realtime.events import utc
+
+Rows = NDArray[np.float64]
+_LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
+_LEAST, _INTERVALS = 3600.0, 100  # a step ahead is believed up to an hour, or so many intervals
+_YEAR = 366 * 86_400.0  # where no interval is known, and after many samples without a stamp
+_AGREE = 3  # doubted stamps in a row that set the clock
+_KEPT = 31  # intervals whose median is the usual one
+_SAID, _GOOD = 10, 1000  # events until so many stamps in a row were believed
+_LONG = 100  # doubted stamps in a row that are always told
+_UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
+
+
+@dataclass(slots=True)
+class StreamClock:
+    """Event time of one stream, sample after sample.
+
+    Parameters
+    ----------
+    period : float
+        Seconds between samples, until stamps have shown it.
+
+    Attributes
+    ----------
+    begun : bool
+        Whether a sample has brought a stamp; before, samples are counted.
+    time : float
+        Event time of the last sample; -inf before the first.
+    run : int
+        Samples in a row that ought to have brought a stamp, and brought none that is believed.
+
+    Examples
+    --------
+    >>> clock, every = StreamClock(), np.ones(4, bool)
+    >>> stamps = np.array([1.7e9, 1.7e9 + 60, 1.7e12, np.inf])  # the third in milliseconds
+    >>> time, events = clock.follow(np.arange(4), stamps, every, every, every)
+    >>> (time - 1.7e9).tolist()
+    [0.0, 60.0, 120.0, 180.0]
+    """
+
+    period: float = 1.0
+    begun: bool = False
+    time: float = -math.inf
+    run: int = 0
+    believed: float = -math.inf  # the last stamp that was
+    seq: int = 0  # of its sample
+    since: int = 0  # samples after it
+    unit: int = 1  # parts of a second that it counted
+    intervals: list[float] = field(default_factory=list)  # the last ones above 0
+    doubted: float = math.nan  # the last doubted stamp
+    agree: int = 0  # doubted stamps in a row that rise as a clock does
+    good: int = 0  # stamps since the last doubted one
+    said: int = 0  # events, until enough stamps were good
+    told: bool = False  # that the last stamp was doubted
+
+    def follow(self, seq: NDArray[np.int64], stamps: Rows, stamped: NDArray[np.bool_],
+               real: NDArray[np.bool_], due: NDArray[np.bool_]
+               ) -> tuple[Rows, list[tuple[int, str]]]:
+        """Event times of the samples that come next.
+
+        Parameters
+        ----------
+        seq : int ndarray of shape (n,)
+        stamps : ndarray of shape (n,)
+            What the samples brought; of one that brought none, the time that counting gives it.
+        stamped : bool ndarray of shape (n,)
+            Which brought a stamp, be it NaN.
+        real : bool ndarray of shape (n,)
+            False for samples that never came.
+        due : bool ndarray of shape (n,)
+            Which ought to bring a stamp where others do.
+
+        Returns
+        -------
+        time : ndarray of shape (n,)
+            Finite.
+        events : list of (int, str)
+            Places and what is to be told: "doubted: ...", "believed again: ...", "set: ..." or
+            "unit: ...".
+        """
+        whole = bool(stamped.all())
+        if whole and self.unit == 1 and self._usual(seq, stamps):
+            return stamps, []
+        if whole and not self.begun and len(stamps) > 1:  # the first one cannot be usual
+            begin, early = self.follow(seq[:1], stamps[:1], stamped[:1], real[:1], due[:1])
+            rest, late = self.follow(seq[1:], stamps[1:], stamped[1:], real[1:], due[1:])
+            return np.concatenate([begin, rest]), early + [(k + 1, said) for k, said in late]
+        if not self.begun and not stamped.any():
+            self.time = float(stamps[-1])
+            return stamps, []
+        seconds, units = in_seconds(stamps)
+        if whole and (units == self.unit).all() and self._usual(seq, seconds):
+            return seconds, []
+        return self._each(seq, stamps, stamped, real, due, seconds, units)
+
+    def _each(self, seq: NDArray[np.int64], stamps: Rows, stamped: NDArray[np.bool_],
+              real: NDArray[np.bool_], due: NDArray[np.bool_], *read: NDArray
+              ) -> tuple[Rows, list[tuple[int, str]]]:
+        """Follow stamps one by one."""
+        time, events = np.empty(len(stamps)), list[tuple[int, str]]()
+        arrays = (seq, stamps, stamped, real, due, *read)
+        for k, (number, given, has, came, wanted, stamp, unit) in enumerate(
+                zip(*(array.tolist() for array in arrays), strict=True)):
+            if not has and not self.begun:
+                self.time = given
+            elif not came:
+                self.since += 1
+            elif told := self._next(number, stamp if has else math.nan, unit, wanted,
+                                    f"time stamp {given:.15g}" if has else "no time stamp"):
+                events.append((k, told))
+            time[k] = self.time
+        return time, events
+
+    def moment(self, time: Any) -> float:
+        """When something happened: its stamp if that may be believed, else the time that is known.
+
+        Parameters
+        ----------
+        time : float, array or None
+
+        Returns
+        -------
+        float
+            Finite.
+        """
+        stamp = float(in_seconds(np.append(stamps_of(time, None), np.nan)[:1])[0][0])
+        if self.believed > -math.inf and not stamp - self.believed <= self._limit():
+            stamp = math.nan
+        return stamp if math.isfinite(stamp) else self.time if math.isfinite(self.time) else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where another clock was."""
+        for name in {f.name for f in fields(self)} & state.keys() - {"period"}:
+            setattr(self, name, state[name])
+
+    def _usual(self, seq: NDArray[np.int64], stamps: Rows) -> bool:
+        """Take stamps that rise as those before them did, as nearly always."""
+        n = len(stamps)
+        if self.run or not (self.begun and self.time == self.believed and seq[-1] - self.seq == n):
+            return False
+        steps = np.empty(n)
+        steps[0] = stamps[0] - self.time
+        with np.errstate(invalid="ignore"):
+            np.subtract(stamps[1:], stamps[:-1], out=steps[1:])
+        low, high = float(steps.min()), float(steps.max())
+        if not (low >= 0 and stamps[-1] < _LATEST):  # NaN is neither
+            return False
+        rises = steps if low > 0 else steps[steps > 0]
+        if high > _LEAST and not (self.intervals and high <= _INTERVALS * min(
+                float(rises.min()), *self.intervals)):  # whatever the median was at each of them
+            return False
+        self.intervals = [*self.intervals, *rises[-_KEPT:].tolist()][-_KEPT:]
+        self.time = self.believed = float(stamps[-1])
+        self.seq = int(seq[-1])
+        self.agree = 0
+        self.good += n
+        return True
+
+    def _next(self, seq: int, stamp: float, unit: int, due: bool, what: str) -> str:
+        """Take one sample; what is to be told of it."""
+        self.begun = True
+        self.since += 1
+        first, step = self.believed == -math.inf, stamp - self.believed
+        ahead = max(self._limit(), min(2 * self._interval() * (seq - self.seq), _YEAR))
+        if first and math.isfinite(stamp) or 0 <= step <= ahead:
+            told = f"believed again: {what}, after {self.run} samples" if self.told else (
+                "" if unit == self.unit else self._limited(
+                    f"unit: {what} and those like it count {_UNITS[unit]}, and are read so"))
+            if not first and step > 0:
+                self.intervals = [*self.intervals, step / max(1, seq - self.seq)][-_KEPT:]
+            early = not first and stamp < self.time  # time ran ahead meanwhile: it waits
+            waits = early and self.time - stamp <= _INTERVALS * self._interval()
+            self._believe(seq, stamp, unit, self.time if waits else stamp)
+            return told
+        if self._is_set(stamp):
+            told = self._limited(f"set: {_AGREE} time stamps in a row agree, so event time goes "
+                                 f"from {utc(self.time)} to {utc(stamp)}")
+            self._believe(seq, stamp, unit, stamp)
+            return told
+        counted = max(self.time, -self._interval()) + self._interval()
+        self.time = counted if first else max(
+            self.time, self.believed + self.since * self._interval())
+        return self._doubt(f"doubted: {what}{_fault(step)}, so the sample is taken to be of "
+                           f"{utc(self.time)}") if due else ""
+
+    def _doubt(self, sentence: str) -> str:
+        """Count a doubted stamp; what is to be told of it."""
+        self.run += 1
+        if self.run == 1:
+            sentence = self._limited(sentence)
+        elif self.told or self.run != _LONG:
+            return ""
+        self.told = bool(sentence)
+        return sentence
+
+    def _is_set(self, stamp: float) -> bool:
+        """Whether a doubted stamp is the third that rises as a clock does."""
+        if not math.isfinite(stamp):
+            return False
+        rise, self.doubted = stamp - self.doubted, stamp
+        self.agree = self.agree + (rise > 0) if self.agree and 0 <= rise <= self._limit() else 1
+        if self.agree == _AGREE:
+            self.intervals = [rise]
+        return self.agree == _AGREE
+
+    def _believe(self, seq: int, stamp: float, unit: int, time: float) -> None:
+        self.believed, self.seq, self.since, self.unit, self.time = stamp, seq, 0, unit, time
+        self.run, self.agree, self.told = 0, 0, False
+        self.good += 1
+
+    def _interval(self) -> float:
+        return median_low(self.intervals) if self.intervals else self.period
+
+    def _limit(self) -> float:
+        """Seconds that a stamp may lie ahead of the last believed one."""
+        return max(_LEAST, _INTERVALS * self._interval()) if self.intervals else _YEAR
+
+    def _limited(self, told: str) -> str:
+        """What is told, unless that was often of late."""
+        if self.good > _GOOD:
+            self.said = 0
+        self.good, self.said = 0, self.said + 1
+        return told if self.said < _SAID else "" if self.said > _SAID else (
+            f"{told} (more of this is not reported until {_GOOD:,} stamps in a row are good)")
+
+
+def _fault(step: float) -> str:
+    """What is wrong with a stamp so many seconds after the last believed one."""
+    return (f" goes back by {-step:,.0f} s" if step < 0 else
+            f" leaps ahead by {step:,.0f} s" if step < math.inf else "")
+
+
+def stamps_of(time: Any, n: int | None) -> Rows:
+    """Time stamps as numbers, NaN where they cannot be read.
+
+    Parameters
+    ----------
+    time : float, array, or anything else
+    n : int or None
+        Samples that they are of; None: as many as there are.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> stamps_of(np.datetime64("1970-01-02"), 2).tolist(), stamps_of("yesterday", 1).tolist()
+    ([86400.0, 86400.0], [nan])
+    """
+    found = np.full(n or 1, np.nan)
+    with suppress(OverflowError, TypeError, ValueError):
+        array = np.asarray(time)
+        if array.dtype.kind == "M":
+            array = np.where(np.isnat(array), np.nan, (
+                array.astype("datetime64[us]").astype(np.int64) / 1e6))
+        if array.dtype.kind in "fiuO":
+            array = array.astype(np.float64)
+            found = array if n is None else np.broadcast_to(array, (n,))
+    return found
+
+
+def in_seconds(stamps: Rows) -> tuple[Rows, NDArray[np.int64]]:
+    """Stamps in seconds, and parts of a second that each counts.
+
+    Dates of 1980 to 2100 in milliseconds, microseconds and nanoseconds are known by their size. NaN
+    is what is none, or in no year that can be written.
+
+    Parameters
+    ----------
+    stamps : ndarray of shape (n,)
+
+    Returns
+    -------
+    seconds : ndarray of shape (n,)
+    units : int ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> [found.tolist() for found in in_seconds(np.array([1.7e9, 1.7e12, 1e300]))]
+    [[1700000000.0, 1700000000.0, nan], [1, 1000, 1]]
+    """
+    units = np.ones(len(stamps), np.int64)
+    size = np.abs(stamps)
+    if not (size < _LATEST).all():
+        for per in sorted(PER.values())[1:]:
+            units[(stamps >= SINCE * per) & (stamps <= UNTIL * per)] = per
+        stamps = stamps / units
+        stamps = np.where(np.abs(stamps) < _LATEST, stamps, np.nan)
+    return stamps, units

@@ -1,0 +1,219 @@
+"""Event time: no stamp is the clock by itself, and nothing that a clock does blinds the engine."""
+
+import math
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import count
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adlib.realtime import AlertManager, RealTimeAnomalyDetector, Sample, StreamProcessor
+from adlib.realtime.clock import StreamClock
+from adlib.realtime.events import Verdict
+from adlib.realtime.incidents import IncidentConfig
+
+T = 1_700_000_000.0
+ODD = st.one_of(
+    st.floats(width=64), st.floats(-1e5, 1e5).map(lambda step: T + step), st.integers(), st.none(),
+    st.sampled_from([T * 1e3, T * 1e6, T * 1e9, 4.2e9, 253_402_214_400, 0, -1, "31.12.2023 10:00",
+                     datetime(2024, 1, 1), np.datetime64("2023-11-14"), [], True, 10**400]))
+
+
+def follow(clock, stamps, cuts=()):
+    """Event times and events of stamps, in parts; not those that stamps are believed again."""
+    times, told = [], []
+    for part in np.split(np.arange(len(stamps)), cuts):
+        every = np.ones(len(part), bool)
+        found, said = clock.follow(part, np.asarray(stamps, float)[part], every, every, every)
+        times += found.tolist()
+        told += [(int(part[k]), text) for k, text in said if "again" not in text]
+    return times, told
+
+
+def push(processor, stamps, begin=0, size=1):
+    """Times of windows of one sample, and events."""
+    times, events = [], []
+    for at in range(0, len(stamps), size):
+        block = processor.push([Sample(begin + k, stamps[k], np.array([float(k)]))
+                                for k in range(at, min(at + size, len(stamps)))])
+        times += [(w.time, w.valid) for w in processor.cut(block)]
+        events += block.events
+    return times, events
+
+
+# ------------------------------------------------------------------ stamps that are in order
+
+
+@pytest.mark.parametrize("unit", [1, 1e3, 1e6, 1e9])
+@pytest.mark.parametrize("every", [0.001, 1.0, 60.0, 7200.0, 86_400.0, 30 * 86_400.0])
+def test_a_regular_stream_keeps_its_stamps_in_any_unit(every, unit):
+    stamps = 1e9 + np.arange(100) * every
+    times, told = follow(StreamClock(), stamps * unit, [3, 40])
+    np.testing.assert_allclose(times, stamps, atol=1e-6)
+    assert len(told) == (unit > 1) and all("seconds, and are read so" in text for _, text in told)
+
+
+def test_gaps_of_an_irregular_stream_up_to_an_hour_are_believed_and_longer_ones_soon():
+    steps = np.random.default_rng(0).choice([0.0, 0.5, 3.0, 1800.0, 3500.0], 500)
+    stamps = T + np.cumsum(steps)
+    assert follow(StreamClock(), stamps) == (stamps.tolist(), [])
+    stamps = T + np.r_[np.arange(50.0), 43_200 + np.arange(50.0, 100)]  # a night
+    times, told = follow(StreamClock(), stamps)
+    wrong = [k for k in range(100) if times[k] != stamps[k]]
+    assert wrong == [50, 51] and [k for k, _ in told] == [50, 52]
+    assert times[48:53] == [T + 48, T + 49, T + 50, T + 51, T + 43_252]
+
+
+def test_after_many_samples_without_a_stamp_the_next_one_is_believed():
+    stamps = T + np.arange(20_000.0)
+    given = np.where(np.arange(20_000) % 19_000 > 10, np.nan, stamps)
+    times, told = follow(StreamClock(), given, [4_000])
+    np.testing.assert_array_equal(times, stamps)
+    assert [k for k, _ in told] == [11, 19_011]
+
+
+# ------------------------------------------------------------------ stamps that are not
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0 + 60, 31 * 86_400.0, -31 * 86_400.0, -1.7e9])
+def test_a_clock_that_is_set_is_followed_after_three_stamps_that_agree(step):
+    stamps = T + 60 * np.arange(100) + np.where(np.arange(100) < 50, 0, step)
+    if 0 < step < 6000:
+        stamps[50:] += 6000
+    times, told = follow(StreamClock(), stamps)
+    assert times[:50] == stamps[:50].tolist() and times[52:] == stamps[52:].tolist()
+    assert times[50:52] == [T + 3000, T + 3060]
+    assert [k for k, _ in told] == [50, 52] and told[1][1].startswith("set: ")
+
+
+@pytest.mark.parametrize("placeholder", [0.0, 4.2e9, 253_402_214_400.0, np.nan, np.inf, -1.0])
+def test_a_placeholder_never_becomes_the_clock_however_often_it_comes(placeholder):
+    stamps = T + np.arange(300.0)
+    times, told = follow(StreamClock(), np.where(np.arange(300) % 100 > 9, placeholder, stamps))
+    np.testing.assert_allclose(times, stamps)
+    assert [k for k, _ in told] == [10, 110, 210]
+
+
+@pytest.mark.parametrize("first", [T - 40 * 86_400, T + 40 * 86_400, 4.2e9, 0.0])
+def test_a_first_stamp_that_is_wrong_is_forgotten_after_three(first):
+    stamps = np.r_[first, T + np.arange(1, 100.0)]
+    times, _ = follow(StreamClock(), stamps)
+    assert times[3:] == stamps[3:].tolist()
+
+
+@pytest.mark.parametrize("apart", [3600.0, -3600.0, 7 * 86_400.0])
+def test_of_two_clocks_that_alternate_one_is_followed_and_few_events_tell_it(apart):
+    stamps = T + np.arange(2000.0) + apart * (np.arange(2000) % 2)
+    times, told = follow(StreamClock(), stamps)
+    followed = 8 if times[8] == stamps[8] else 9
+    np.testing.assert_allclose(
+        times[8:], stamps[followed] - followed + np.arange(8, 2000), atol=1)
+    assert 5 <= len(told) <= 12 and "not reported" in told[-1][1]
+
+
+def test_events_say_when_doubt_begins_and_ends_and_long_doubt_is_always_told():
+    stamps = T + np.arange(1000.0)
+    stamps[:100:2] = np.nan  # ten events, then silence
+    stamps[300:600] = 0.0
+    told = follow_all(stamps)
+    assert [text.split(":")[0] for _, text in told] == ["doubted", "believed again"] * 11
+    assert [k for k, _ in told[-4:]] == [18, 19, 399, 600] and "after 300 samples" in told[-1][1]
+
+
+def follow_all(stamps):
+    every = np.ones(len(stamps), bool)
+    return StreamClock().follow(np.arange(len(stamps)), stamps, every, every, every)[1]
+
+
+def test_time_that_ran_ahead_waits_for_the_stamps():
+    stamps = np.r_[T + 10 * np.arange(40), [np.nan] * 5, T + 390 + np.arange(1.0, 90)]
+    times, _ = follow(StreamClock(), stamps)
+    assert times[44] == T + 440 and (np.diff(times) >= 0).all() and times[-1] == stamps[-1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(ODD, max_size=30), st.integers(0, 3), st.data())
+def test_whatever_the_stamps_time_is_finite_and_the_samples_are_judged(odd, good, data):
+    """The same in any batches and after any restart; soon after, the stamps count again."""
+    stamps = [T + k for k in range(good)] + odd
+    stamps += [T + k for k in range(len(stamps), len(stamps) + 40)]
+    one, many = StreamProcessor(1), StreamProcessor(1)
+    times, events = push(one, stamps)
+    assert len(times) == len(stamps) and all(valid for _, valid in times)
+    assert all(math.isfinite(time) and abs(time) < 9.2e9 for time, _ in times)
+    assert all(math.isfinite(e.time) and e.kind == "clock" for e in events)
+    assert [time for time, _ in times[-30:]] == stamps[-30:]
+    size, cut = data.draw(st.integers(1, 50)), data.draw(st.integers(0, len(stamps)))
+    first, before = push(many, stamps[:cut], size=size)
+    again = StreamProcessor(1)
+    again.restore(many.state())
+    rest, after = push(again, stamps[cut:], begin=cut, size=size)
+    assert (first + rest, before + after) == (times, events)
+
+
+# ------------------------------------------------------------------ what depends on time
+
+
+def test_cooldown_and_intervals_last_as_long_when_the_clock_goes_back():
+    manager = AlertManager(IncidentConfig(
+        open_after=1, open_within=1, close_after=1, cooldown=600, repeat_interval=300))
+
+    numbers = count()
+
+    def step(time, flagged):
+        seq = next(numbers)
+        return [(e.kind, e.notify) for e in manager.step(Verdict(
+            "rig", seq, seq, time, 1e-3, 0.8 * flagged, "warning", flagged, {}, ()))]
+
+    assert step(T, True) == [("open", True)]
+    assert step(T - 3600, True) == []
+    assert step(T - 3600 + 299, True) == [("update", False)]
+    assert step(T - 3600 + 301, True) == [("repeat", True)]
+    assert step(T, False) == [("close", True)]
+    assert step(T - 86_400, True) == [("open", False)]  # 0 s later: the cooldown runs
+    restarted = AlertManager(manager.config)
+    restarted.restore(manager.state())
+    manager = restarted
+    assert step(T - 2 * 86_400 + 599, True) != [("repeat", True)]
+    assert step(T - 2 * 86_400 + 1200, True) == [("repeat", True)]
+
+
+@cache
+def engine():
+    return RealTimeAnomalyDetector({
+        "deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+        "window_size": 10, "stride": 5, "alpha": 0.01, "drift": False,
+    }).fit(np.random.default_rng(0).normal(size=(3000, 2)))
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+@settings(max_examples=15, deadline=None)
+@given(st.lists(ODD, min_size=5, max_size=30), st.booleans())
+def test_a_fault_after_bad_stamps_opens_an_incident(odd, at_first):
+    X = np.random.default_rng(1).normal(size=(200, 2))
+    X[100:160] += 9
+    stamps = [T + k for k in range(200)]
+    stamps[slice(0, len(odd)) if at_first else slice(20, 20 + len(odd))] = odd
+    live, clean = engine().fork(), engine().fork()
+    verdicts, events = live.judge([Sample(k, stamps[k], X[k]) for k in range(200)])
+    expected, _ = clean.judge([Sample(k, T + k, X[k]) for k in range(200)])
+    assert [(v.start, v.is_anomaly) for v in verdicts] == [
+        (v.start, v.is_anomaly) for v in expected]
+    assert all(math.isfinite(e.time) for e in events)
+    manager = AlertManager()
+    found = [e for v in verdicts for e in manager.step(v)]
+    assert [e.kind for e in found][:1] == ["open"] and found[0].notify
+    assert all(math.isfinite(e.time) for e in found)
+
+
+def test_a_date_of_another_kind_is_read_or_doubted_and_never_poison():
+    day = np.datetime64("2023-11-14") + np.arange(3) * np.timedelta64(1500, "ms")
+    processor = StreamProcessor(1)
+    block = processor.push([Sample(0, day, np.zeros((3, 1)))])
+    assert np.diff(block.time).tolist() == [1.5, 1.5] and not block.events
+    begin = datetime(2023, 11, 14) + timedelta(seconds=9)
+    (event,) = processor.push([Sample(3, begin, np.zeros((1, 1)))]).events
+    assert event.kind == "clock" and event.time == block.time[2] + 1.5
