@@ -7,10 +7,12 @@ How samples become verdicts is in `adlib.realtime.judge`, how verdicts become in
 import asyncio
 import contextlib
 import logging
+import sqlite3
+import threading
 import time
 import warnings
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +32,7 @@ from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
-from adlib.realtime.members import Member, Worker
+from adlib.realtime.members import Member, Worker, cancelled
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore
@@ -38,6 +40,13 @@ from adlib.realtime.windows import Sample, StreamProcessor
 from adlib.thresholds import CalibrationWarning
 
 log = logging.getLogger(__name__)
+
+GRACE = 10.0  # seconds for the batch that is under way when a stream is left, and for its source
+_UNCOMMITTED = 5_000  # samples at most: a queue waits for their acknowledgement
+
+
+class StoreError(Exception):
+    """The alert store cannot be written, and patience is over."""
 
 
 class RealTimeAnomalyDetector:
@@ -101,7 +110,11 @@ class RealTimeAnomalyDetector:
         self.store: AlertStore | None = None
         self._metrics = Counters(self.config.stream)
         self._service: NotificationService | None = None
+        self._monitor: contextlib.AbstractAsyncContextManager | None = None
         self._live = self._broken = False
+        self._clock, self._stopped = time.monotonic, threading.Event()
+        self._under_way: float | None = None  # since when a batch is judged
+        self.store_trouble: tuple[float, str] | None = None  # since when (POSIX), and what
 
     # -- fit ----------------------------------------------------------------------------------
 
@@ -144,6 +157,10 @@ class RealTimeAnomalyDetector:
         self.tally = Tally()
         self._judge.reset()
         self._live = False
+        # whose numbers the stream's are, and what is added to them; None: nobody's so far
+        self._source: dict[str, Any] | None = None
+        self._committed, self._due = -1, 0.0
+        self._acks: list[tuple[int, Any]] = []
 
     def fork(self, **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
@@ -198,10 +215,20 @@ class RealTimeAnomalyDetector:
         return found
 
     def _opened(self, source: Source) -> Any:
-        """Samples after the last commit."""
+        """Samples after the last commit; another source's numbers go on behind the last one's."""
         if hasattr(source, "follow"):
             source.follow(self.reading, self.recognised)
-        return opened(source, self.features_, self._processor.position)
+        position, identity = self._processor.position, getattr(source, "identity", None)
+        known = self._source or {"identity": identity, "offset": 0}
+        offset = known["offset"]
+        if known["identity"] != identity and position >= 0:
+            log.warning("stream %s: %s comes after %s: its first sample becomes number %d",
+                        self.config.stream, identity or "a source without an identity",
+                        known["identity"] or "one without an identity", position + 1)
+            offset = None  # as soon as its first number is known
+        self._source = {"identity": identity, "offset": offset}
+        return opened(source, self.features_,
+                      -1 if offset is None else max(position - offset, -1))
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "_fitted"):
@@ -268,47 +295,86 @@ class RealTimeAnomalyDetector:
                                "on after its last commit" if self._broken else
                                "this engine already processes a stream: fork it for another")
         self._live = True
-        loop, config = asyncio.get_running_loop(), self.config
-        worker = Worker(f"engine-{config.stream}")
-        done: asyncio.Queue = asyncio.Queue()
+        self._stopped.clear()
+        config, worker = self.config, Worker(f"engine-{self.config.stream}")
+        responses: asyncio.Queue = asyncio.Queue()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.close)
             stack.callback(worker.stop)
-            await asyncio.wrap_future(worker.submit(self._open_store))
-            samples: Any = source
-            if isinstance(source, Source):
-                samples = self._opened(source)
-                await stack.enter_async_context(contextlib.aclosing(samples))
-            inbox = Inbox(config.queue_size, config.overflow, self._metrics,
-                           self._processor.position + 1 if start is None else start)
-            stack.push_async_callback(_cancel, loop.create_task(
-                inbox.fill(samples, config.batch_windows * config.stride)))
-            stack.push_async_callback(_cancel, loop.create_task(self._respond(done)))
-            if self._service is not None:
-                await stack.enter_async_context(self._service)
-            # whoever leaves early waits for the batch that is under way
-            stack.push_async_callback(lambda: asyncio.wrap_future(worker.submit(lambda: None)))
-            acks: list[tuple[int, Any]] = []
+            stack.push_async_callback(self._leave, worker)  # where the store is being opened
+            await worker.run(self._open_store)
+            await self._begin(stack, source, start, responses)
+            stack.push_async_callback(self._leave, worker)
             last = False
             while not last:
-                items, lost, arrived, last = await inbox.take(
-                    config.batch_windows * config.stride, config.batch_seconds)
-                acks += [(last_of(item), item.ack) for item in (*items, *lost) if item.ack]
-                found, events = await asyncio.wrap_future(
-                    worker.submit(self._step, items, lost, last))
-                ready = [ack for seq, ack in acks if seq <= self._processor.position]
-                acks = [(seq, ack) for seq, ack in acks if seq > self._processor.position]
-                for ack in ready:
-                    await ack()
+                waiting = self._committed < self._processor.position
+                items, lost, arrived, last = await self._inbox.take(
+                    config.batch_windows * config.stride, config.batch_seconds,
+                    max(self._due - self._clock(), 0.0) if waiting else None)
+                self._acks += [(last_of(item), item.ack) for item in (*items, *lost) if item.ack]
+                found, events = await worker.run(self._step, items, lost, last)
+                await self._acknowledge()
                 for event in events:
-                    done.put_nowait(event)
+                    responses.put_nowait(event)
                 if self._service is not None:
                     self._service.wake()
-                self._metrics.latency.observe(time.perf_counter() - arrived)
+                if items:
+                    self._metrics.latency.observe(time.perf_counter() - arrived)
                 for window in found:
                     yield window
-            await done.join()
-            inbox.raise_fault()
+            await responses.join()
+            self._inbox.raise_fault()
+
+    async def _begin(self, stack: contextlib.AsyncExitStack, source: Any, start: int | None,
+                     responses: asyncio.Queue) -> None:
+        """Start what works beside the judge; ``stack`` ends it, the last one first."""
+        config, samples = self.config, source
+        self._committed, self._acks = self._processor.position, []
+        if isinstance(source, Source):
+            samples = self._opened(source)
+            stack.push_async_callback(_close, samples)
+        else:
+            self._source = {"identity": None, "offset": 0}
+        self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
+                            self._processor.position + 1 if start is None else start,
+                            self._source or {})
+        for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
+                     self._respond(responses)):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
+        for helper in (self._service, self._monitor):
+            if helper is not None:
+                await stack.enter_async_context(helper)
+
+    async def _leave(self, worker: Worker) -> None:
+        """Wait for the batch that is under way, commit what is judged, acknowledge it."""
+        if self._stopped.is_set():
+            return
+        end = worker.run(self._keep, [], [], [], True)
+        try:
+            await asyncio.wait([end], timeout=GRACE)
+        finally:
+            self._stopped.set()
+        if not end.done():
+            log.error("stream %s: a batch did not end within %g s and is left: its samples come "
+                      "again", self.config.stream, GRACE)
+        elif error := end.exception():
+            log.error("stream %s: the last commit failed: %s", self.config.stream, error)
+        else:
+            await self._acknowledge()
+
+    async def _acknowledge(self) -> None:
+        """Tell the source what is committed; where that fails, the samples come again."""
+        ready = [entry for entry in self._acks if entry[0] <= self._committed]
+        self._acks = [entry for entry in self._acks if entry[0] > self._committed]
+        for seq, ack in ready:
+            try:
+                async with asyncio.timeout(GRACE):
+                    await ack()
+            except (Exception, asyncio.CancelledError) as error:
+                if cancelled():
+                    raise
+                log.warning("stream %s: acknowledging sample %d failed: %s: %s",
+                            self.config.stream, seq, type(error).__name__, error)
 
     def close(self) -> None:
         """End the detectors' threads; they begin again when they are needed."""
@@ -319,16 +385,22 @@ class RealTimeAnomalyDetector:
     async def _respond(self, events: asyncio.Queue) -> None:
         while True:
             event = await events.get()
-            await self.responses.run([event])
+            try:
+                await self.responses.run([event])
+            except asyncio.CancelledError:
+                if cancelled():
+                    raise
+                log.warning("a response to %s was cancelled", event.id)
             events.task_done()
 
     def _step(self, items: list[Sample], lost: list[Sample], flush: bool
               ) -> tuple[list[dict[str, Any]], list[IncidentEvent]]:
         """One micro-batch, from samples to the commit."""
         began, self._broken = time.perf_counter(), True
-        config, stream, before = self.config, self.config.stream, self._processor.position
+        self._under_way = time.monotonic()
+        stream, before = self.config.stream, self._processor.position
         if self.store is not None:
-            self._manager.apply(self.store.operator_state(stream, before))
+            self._manager.apply(self._patiently(self.store.operator_state, stream, before))
         verdicts, quality = self.judge(items, flush=flush)
         quality += [self._processor.event("dropped", int(item.seq or 0), last_of(item), item.time,
                                           "the queue was full") for item in lost]
@@ -336,16 +408,63 @@ class RealTimeAnomalyDetector:
         for verdict in verdicts:
             events += self._manager.step(verdict)
             found.append(self._window(verdict))
-        if self.store is not None and (self._processor.position > before or quality):
-            stored = [verdict for verdict in verdicts if verdict.p_value <= config.alpha_stored]
-            self.store.commit(
-                stream, self._processor.position, self._state(), stored, events,
-                quality, self._service.rows(events, stored) if self._service else [])
+        self._broken = False
+        self._keep(verdicts, events, quality, flush)
         self._metrics.count(self._processor.position - before, verdicts, events, quality)
         self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
-        self._broken = False
+        self._under_way = None
         return found, events
+
+    def _keep(self, verdicts: list[Verdict], events: list[IncidentEvent],
+              quality: list[QualityEvent], at_once: bool) -> None:
+        """Commit what a batch caused; the position alone is committed now and then."""
+        position, storage = self._processor.position, self.config.alert_config.storage
+        if self._broken:  # nothing is known of what the last batch caused
+            return
+        if self.store is None or storage is None:
+            self._committed = position
+            return
+        stored = [verdict for verdict in verdicts if verdict.p_value <= self.config.alpha_stored]
+        if not (stored or events or quality or position > self._committed and (
+                at_once or self._clock() >= self._due
+                or position - self._committed >= _UNCOMMITTED)):
+            return
+        self._broken = True
+        rows = self._service.rows(events, stored) if self._service else []
+        self._patiently(self.store.commit, self.config.stream, position, self._state(), stored,
+                        events, quality, rows)
+        self._broken = False
+        self._committed, self._due = position, self._clock() + storage.commit_seconds
+
+    def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Ask the store again where its fault may pass (locked, disk full), for a stated time."""
+        storage = self.config.alert_config.storage
+        began, pause, longest = self._clock(), 0.05, storage.patience if storage else 0.0
+        while True:
+            if self._stopped.is_set():
+                raise StoreError("the stream was left before what was judged could be kept")
+            try:
+                found = work(*args)
+                break
+            except (sqlite3.OperationalError, OSError) as error:
+                what = f"alert store {storage and storage.path}: {error}"
+                if self.store is None and not any(
+                        word in str(error) for word in ("locked", "full", "disk I/O")):
+                    raise  # wrongly named, or not ours: no fault that passes
+                if self._clock() - began >= longest:
+                    raise StoreError(f"{what}, for {longest:g} s: see to the disk and to who holds "
+                                     f"the file, and start again after sample {self._committed}"
+                                     ) from error
+                if self.store_trouble is None:
+                    log.error("%s: trying again for %g s", what, longest)
+                    self.store_trouble = time.time(), what
+            self._stopped.wait(pause)
+            pause = min(2 * pause, 10.0)
+        if self.store_trouble is not None:
+            log.warning("alert store %s is back", storage and storage.path)
+            self.store_trouble = None
+        return found
 
     def _window(self, verdict: Verdict) -> dict[str, Any]:
         incident = self._manager.incident(verdict.stream)
@@ -366,9 +485,10 @@ class RealTimeAnomalyDetector:
         if alerts.storage is None:
             return
         if self.store is None:
-            self.store = AlertStore(alerts.storage.path)
-            if (saved := self.store.restore(self.config.stream)) is not None:
+            store = self._patiently(AlertStore, alerts.storage.path)
+            if (saved := self._patiently(store.restore, self.config.stream)) is not None:
                 self._restore(*saved)
+            self.store = store
         notification = alerts.notification or NotificationConfig()
         channels = [*open_channels(notification, self.store, alerts.storage), *self.channels]
         names = [channel.name for channel in channels]
@@ -381,10 +501,12 @@ class RealTimeAnomalyDetector:
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
         return pack({"model": self._fingerprint(), "processor": self._processor.state(),
-                     "manager": self._manager.state(), **self._judge.state()})
+                     "manager": self._manager.state(), "source": self._source,
+                     **self._judge.state()})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)
+        self._source = saved.get("source")
         self._manager.restore(saved["manager"])
         if saved["model"] == self._fingerprint():
             try:
@@ -465,8 +587,16 @@ class RealTimeAnomalyDetector:
 
 async def _cancel(task: asyncio.Task) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    if not (await asyncio.wait([task], timeout=GRACE))[0]:
+        log.error("%s does not end when it is cancelled", task.get_coro())
+
+
+async def _close(samples: Any) -> None:
+    try:
+        async with asyncio.timeout(GRACE):
+            await samples.aclose()
+    except Exception as error:
+        log.warning("closing the source: %s: %s", type(error).__name__, error)
 
 
 def _receiver(channel: Any) -> Channel:

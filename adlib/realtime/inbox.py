@@ -10,21 +10,28 @@ from typing import Any
 import numpy as np
 
 from adlib.realtime.counters import Counters
+from adlib.realtime.members import cancelled
 from adlib.realtime.windows import Sample
 
 _TURN = 64  # samples between two looks at what else there is to do
 
 
 class Inbox:
-    """Samples that wait, bounded in number; what happens when it is full is a policy."""
+    """Samples that wait, bounded in number; what happens when it is full is a policy.
 
-    def __init__(self, limit: int, overflow: str, metrics: Counters, first: int):
+    Numbers of the source get ``source["offset"]`` added; where that is None, the first one shall be
+    ``first``.
+    """
+
+    def __init__(self, limit: int, overflow: str, metrics: Counters, first: int,
+                 source: dict[str, Any]):
         self.limit, self.overflow, self.metrics, self.next = limit, overflow, metrics, first
+        self.source, self.arrived = source, time.monotonic()  # of the last sample
         self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
         self.lost: list[Sample] = []
         self.rows, self.closed = 0, False
         self.wanted = 1  # rows that the consumer waits for
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
         self.ready, self.space = asyncio.Event(), asyncio.Event()
         metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not set for each row
 
@@ -36,6 +43,8 @@ class Inbox:
                     await self._put(sample)
                     if (n := n + 1) % _TURN == 0:  # a source that never waits starves all others
                         await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            self.fault = error if cancelled() else RuntimeError("the source was cancelled")
         except Exception as error:  # raised in the consumer once what came before is judged
             self.fault = error
         finally:
@@ -44,10 +53,14 @@ class Inbox:
 
     def _pieces(self, item: Any, most: int) -> Iterable[Sample]:
         sample = item if isinstance(item, Sample) else Sample(None, None, item)
-        seq, n = self.next if sample.seq is None else int(sample.seq), length_of(sample)
+        seq, n = self.next, length_of(sample)
+        if sample.seq is not None:
+            if self.source["offset"] is None:
+                self.source["offset"] = seq - int(sample.seq)
+            seq = int(sample.seq) + self.source["offset"]
         self.next = seq + n
         if n <= most:
-            return (sample if sample.seq is not None else
+            return (sample if sample.seq == seq else
                     Sample(seq, sample.time, sample.values, sample.ack),)
         rows: Any = sample.values
         stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
@@ -69,6 +82,7 @@ class Inbox:
                 return
             self.rows -= length_of(drop)
         self.samples.append((sample, time.perf_counter()))
+        self.arrived = time.monotonic()
         self.rows += n
         if self.rows >= self.wanted:
             self.ready.set()
@@ -89,16 +103,18 @@ class Inbox:
         if self.rows < wanted and not self.closed:
             self.ready.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ready.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for may lose a cancellation
+                    await self.ready.wait()
 
-    async def take(self, most: int, patience: float
+    async def take(self, most: int, patience: float, longest: float | None = None
                    ) -> tuple[list[Sample], list[Sample], float, bool]:
         """Up to ``most`` rows, what was dropped since the last call, the time of the first arrival,
         and whether these were the last.
 
-        The first sample waits ``patience`` seconds for company.
+        The first sample waits ``patience`` seconds for company; without any, nothing comes out
+        after ``longest`` seconds.
         """
-        await self._wait(1, None)
+        await self._wait(1, longest)
         if self.samples and (left := self.samples[0][1] + patience - time.perf_counter()) > 0:
             await self._wait(min(most, self.limit), left)
         taken: list[Sample] = []

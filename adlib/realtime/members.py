@@ -1,8 +1,9 @@
 """A detector at work in the engine: its own thread, its scores, its failures, its state."""
 
+import asyncio
 import queue
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,34 @@ class Worker:
         self._jobs.put((future, function, args))
         return future
 
+    def run(self, function: Any, *args: Any) -> asyncio.Future:
+        """To be awaited; a job that has begun goes on when nobody waits for it any more."""
+        return asyncio.wrap_future(self.submit(function, *args))
+
     def stop(self) -> None:
+        """End the thread behind what it was given."""
         self._jobs.put(None)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             future, function, args = job
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
-                future.set_result(function(*args))
+                result = function(*args)
+            except (CancelledError, StopIteration) as error:  # would mean something else there
+                future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
             except BaseException as error:  # noqa: B036 - whatever it is, the engine must hear of it
                 future.set_exception(error)
+            else:
+                future.set_result(result)
+            del job, future, function, args  # or the last batch would stay while it waits
+
+
+def cancelled() -> bool:
+    """Whether the current task is told to end; another `CancelledError` is a failure like any."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Member:

@@ -1,0 +1,238 @@
+"""The live engine ends when it is told to, at any moment, and keeps all that it acknowledged."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
+from adlib.realtime import engine as engine_module
+from adlib.realtime.members import Worker
+
+pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+
+CHEAP = {"deep_config": None, "stat_config": None, "window_size": 20, "stride": 5, "drift": False,
+         "detectors": ["PCAReconstruction"]}
+X = np.random.default_rng(0).normal(size=(1600, 3))
+LONG = 60.0  # seconds after which a test fails; none is asserted to be short
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    history = np.random.default_rng(1).normal(size=(4000, 3))
+    return RealTimeAnomalyDetector(CHEAP).fit(history).save(tmp_path_factory.mktemp("m") / "model")
+
+
+def loaded(saved, folder, **storage):
+    return RealTimeAnomalyDetector.load(saved, {**CHEAP, "alert_config": {
+        "storage": {"path": str(folder / "a.db"), **storage}}})
+
+
+class Endless(Source):
+    """1,600 rows at a time, for ever; remembers what was acknowledged."""
+
+    def __init__(self, parts=10**6, size=1600):
+        self.acknowledged, self.parts, self.size = [], parts, size
+
+    async def samples(self, *, features=None, position=-1):
+        for k in range(self.parts):
+            seq = k * self.size
+            if seq + self.size - 1 > position:
+                yield Sample(seq, None, X[:self.size], lambda seq=seq: self._ack(seq))
+
+    async def _ack(self, seq):
+        self.acknowledged.append(seq + self.size - 1)
+
+
+def held(owner, name, monkeypatch):
+    """A method that waits in its thread: when it has begun, and what lets it go on."""
+    begun, release, whole = threading.Event(), threading.Event(), getattr(owner, name)
+
+    def slow(*args, **kwargs):
+        begun.set()
+        assert release.wait(LONG)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, slow)
+    return begun, release
+
+
+async def consume(model, source):
+    async with contextlib.aclosing(model.process_stream(source)) as windows:
+        async for _ in windows:
+            pass
+
+
+async def cancelled_when(begun, release, work):
+    """Cancel once something has begun, and let it go on afterwards."""
+    task = asyncio.ensure_future(work)
+    assert await asyncio.to_thread(begun.wait, LONG)
+    task.cancel()
+    asyncio.get_running_loop().call_later(0.02, release.set)
+    done, _ = await asyncio.wait([task], timeout=LONG)
+    assert done and task.cancelled()
+
+
+def test_a_worker_outlives_a_cancelled_future():
+    worker, begun, release = Worker("w"), threading.Event(), threading.Event()
+    first = worker.submit(lambda: (begun.set(), release.wait(LONG)))
+    second, third = worker.submit(lambda: 2), worker.submit(lambda: 3)
+    assert begun.wait(LONG)
+    assert not first.cancel() and second.cancel()  # what has begun goes on
+    release.set()
+    assert third.result(LONG) == 3
+    assert isinstance(worker.submit(next, iter([])).exception(LONG), RuntimeError)
+    assert isinstance(worker.submit(Future().result, 0).exception(LONG), TimeoutError)
+    worker.stop()
+
+
+@pytest.mark.parametrize("owner, name", [(RealTimeAnomalyDetector, "_step"),
+                                         (AlertStore, "commit"), (AlertStore, "restore")])
+def test_cancelled_in_a_batch_a_commit_and_while_the_store_opens(
+        saved, tmp_path, monkeypatch, owner, name):
+    model, source = loaded(saved, tmp_path), Endless()
+    asyncio.run(cancelled_when(*held(owner, name, monkeypatch), consume(model, source)))
+    monkeypatch.undo()
+    with AlertStore(tmp_path / "a.db") as store:
+        position = (store.restore("stream") or (-1,))[0]
+    assert source.acknowledged == list(range(1599, position + 1, 1600))  # all that is committed
+    assert (position >= 0) == (name != "restore") and position == model.position
+    asyncio.run(consume(model, Endless(position // 1600 + 3)))  # and it goes on
+    assert model.position == (position // 1600 + 3) * 1600 - 1
+
+
+def test_a_batch_that_never_ends_is_left(saved, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(engine_module, "GRACE", 0.05)
+    model, source = loaded(saved, tmp_path), Endless()
+    begun, release = held(RealTimeAnomalyDetector, "judge", monkeypatch)
+
+    async def main():
+        task = asyncio.ensure_future(consume(model, source))
+        assert await asyncio.to_thread(begun.wait, LONG)
+        task.cancel()
+        assert (await asyncio.wait([task], timeout=LONG))[0]
+
+    asyncio.run(main())
+    assert "did not end within" in caplog.text
+    with pytest.raises(RuntimeError, match="load it again"):
+        asyncio.run(consume(model, source))
+    release.set()  # what it then finds is not kept: the next engine judges these samples
+    with AlertStore(tmp_path / "a.db") as store:
+        assert store.restore("stream") is None and source.acknowledged == []
+
+
+def test_a_full_disk_is_waited_for(saved, tmp_path, monkeypatch, caplog):
+    model, source, commit = loaded(saved, tmp_path), Endless(3), AlertStore.commit
+    errors = iter([sqlite3.OperationalError("database or disk is full"),
+                   OSError(28, "No space left on device"), None, None, None])
+    seen = []
+
+    def full(self, *args):
+        seen.append((model.store_trouble, list(source.acknowledged)))
+        if error := next(errors):
+            raise error
+        commit(self, *args)
+
+    monkeypatch.setattr(AlertStore, "commit", full)
+    asyncio.run(consume(model, source))
+    assert seen[0] == (None, []) and seen[2][1] == []  # nothing is acknowledged before
+    assert "disk is full" in seen[1][0][1] and model.store_trouble is None
+    assert source.acknowledged == [1599, 3199, 4799]
+    assert "trying again" in caplog.text and "is back" in caplog.text
+
+
+def test_patience_with_a_store_ends(saved, tmp_path, monkeypatch):
+    model, source = loaded(saved, tmp_path, patience=5), Endless()
+    ticks = iter(range(10**6))
+    model._clock = lambda: next(ticks)
+
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(AlertStore, "commit", locked)
+    with pytest.raises(engine_module.StoreError, match=r"database is locked, for 5 s: .* again"):
+        asyncio.run(consume(model, source))
+    assert source.acknowledged == []
+
+
+def test_a_locked_store_can_be_left(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "GRACE", 0.05)
+    model, begun = loaded(saved, tmp_path), threading.Event()
+
+    def locked(*_):
+        begun.set()
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(AlertStore, "commit", locked)
+    asyncio.run(cancelled_when(begun, threading.Event(), consume(model, Endless())))
+
+
+def test_quiet_samples_are_committed_now_and_then(saved, tmp_path, monkeypatch):
+    model = loaded(saved, tmp_path, commit_seconds=100)
+    now, commits, commit = [0.0], [], AlertStore.commit
+    model._clock = lambda: now[0]
+    monkeypatch.setattr(AlertStore, "commit", lambda self, stream, position, *rest: (
+        commits.append(position), commit(self, stream, position, *rest)))
+    acknowledged = []
+
+    async def samples():
+        for seq in range(15):  # no window: nothing to keep
+            now[0] += 30.0
+            yield Sample(seq, None, X[seq], lambda seq=seq: note(seq))
+            while model.position < seq or model._under_way is not None:
+                await asyncio.sleep(0)
+
+    async def note(seq):
+        acknowledged.append(seq)
+
+    asyncio.run(consume(model, samples()))
+    assert commits == [0, 4, 8, 12, 14] and acknowledged == list(range(15))
+
+
+def test_what_source_and_channels_raise_ends_nothing_in_silence(saved, tmp_path, caplog):
+    async def bad(kind):
+        raise kind("lost")
+
+    async def samples(last):
+        yield Sample(0, None, X[:100], lambda: bad(OSError))
+        yield Sample(100, None, X[:100], lambda: bad(asyncio.CancelledError))
+        yield Sample(200, None, X[:100])
+        if last is not None:
+            raise last
+
+    model = loaded(saved, tmp_path)
+    asyncio.run(consume(model, samples(None)))
+    assert model.position == 299
+    assert "OSError: lost" in caplog.text and "CancelledError: lost" in caplog.text
+    with pytest.raises(RuntimeError, match="source was cancelled"):
+        asyncio.run(consume(loaded(saved, tmp_path), samples(asyncio.CancelledError())))
+
+
+def test_another_source_goes_on_behind_the_last(saved, tmp_path, caplog):
+    class Named(Endless):
+        def __init__(self, identity, parts, first=0):
+            super().__init__(parts, 100)
+            self.identity, self.first, self.asked = identity, first, None
+
+        async def samples(self, *, features=None, position=-1):
+            self.asked = position
+            async for sample in super().samples(position=position - self.first):
+                yield Sample(sample.seq + self.first, None, sample.values)
+
+    def run(identity, parts, first=0):
+        model, source = loaded(saved, tmp_path), Named(identity, parts, first)
+        asyncio.run(consume(model, source))
+        model.store.close()
+        return model.position, source.asked, model.tally.rows
+
+    assert run("a", 3) == (299, -1, 300)
+    assert run("a", 5) == (499, 299, 200)  # the same one has grown
+    assert "comes after" not in caplog.text
+    assert run("b", 2, first=7) == (699, -1, 200)
+    assert "b comes after a: its first sample becomes number 500" in caplog.text
+    assert run("b", 4, first=7) == (899, 206, 200)
+    assert run("a", 1) == (999, -1, 100)
