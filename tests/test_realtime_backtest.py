@@ -24,7 +24,7 @@ from adlib.realtime.members import Member
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
 CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
-          "window_size": 20, "stride": 5, "alpha": 0.001, "sampling_period": 60, "drift": False,
+          "window_size": 20, "stride": 5, "alpha": 0.005, "sampling_period": 60, "drift": False,
           "alert_config": {"incidents": {"open_after": 2, "open_within": 3, "close_after": 3}}}
 FAULTS = [(6500, 6600), (7500, 7540), (9000, 9300)]
 
@@ -57,7 +57,8 @@ def test_faults_are_found_when_the_live_engine_finds_them(scored):
     X, _ = history()
     X[8000, 1] = np.nan
     live = RealTimeAnomalyDetector(CONFIG).fit(X[:5000])
-    manager = AlertManager(live.config.alert_config.incidents)
+    manager = AlertManager(live.config.alert_config.incidents, alpha=live.config.alpha,
+                           context=live.context)
     verdicts, _ = live.judge([Sample(5000, None, X[5000:])])
     events = [event for verdict in verdicts for event in manager.step(verdict)]
     assert [(e.id, e.time, e.notify) for e in outcome.events] == [
@@ -71,7 +72,7 @@ def test_settings_are_replayed_without_scoring(scored, monkeypatch):
         raise AssertionError("scored again")
 
     monkeypatch.setattr(Member, "score", never)
-    table = scored.compare([{"alpha": a} for a in (0.05, 0.01, 1e-4)] + [
+    table = scored.compare([{"alpha": a} for a in (0.05, 0.01, 0.005)] + [
         {"open_after": 3, "open_within": 3}, {"cooldown": 1e9}, {"alpha": 1e-200}])
     assert (np.diff(table["flagged"][:3]) < 0).all()
     for name in ("incidents", "pages_per_day", "false_pages_per_day"):

@@ -4,13 +4,15 @@ import asyncio
 import json
 import logging
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adlib.realtime.events import Silence, Verdict
+from adlib.realtime.events import Silence, Verdict, severity_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig, Responses
+from adlib.thresholds import decide
 
 SEVERITY = {0.0: "info", 0.8: "warning", 0.95: "critical"}
 
@@ -87,6 +89,98 @@ def test_top_features_are_those_of_the_peak():
     manager.step(window(1, 0.95, features=(("b", 1.0),)))
     (event,) = manager.step(window(2, 0.8, features=(("c", 1.0),)))
     assert event.incident.top_features == (("b", 1.0),)
+
+
+# ------------------------------------------------------------------ evidence, each piece once
+
+
+def over(rows, *, alpha=0.01, context=0, n=400, features=None, **config):
+    """Events of windows of 100 rows, one every 10, over rows with such p-values."""
+    manager = AlertManager(IncidentConfig(**config), alpha=alpha, context=context)
+    return [event for end in range(99, n, 10) for event in manager.step(seen(
+        end, rows, alpha, features or {}))]
+
+
+def seen(end, rows, alpha, features):
+    peaks = tuple((row, p) for row, p in sorted(rows.items()) if end - 100 < row <= end)
+    best = min(peaks, key=lambda peak: peak[1], default=(end, 1.0))
+    score, flagged = decide(np.log([best[1]]), alpha)
+    return Verdict("rig", end - 99, end, float(end), best[1], float(score[0]),
+                   severity_of(float(score[0])), bool(flagged[0]), {},
+                   ((features.get(best[0], "a"), 1.0),), peaks)
+
+
+@pytest.mark.parametrize("rule", [(3, 5), (4, 6), (2, 2), (1, 1)])
+def test_an_odd_sample_is_one_piece_of_evidence_however_many_windows_share_it(rule):
+    events = over({150: 0.005}, open_after=rule[0], open_within=rule[1])
+    assert bool(events) == (rule == (1, 1))
+
+
+def test_evidence_is_counted_at_least_a_context_apart():
+    rows = {150: 0.005, 155: 0.006, 160: 0.007, 165: 0.008}
+    assert over(rows, context=16) == []  # one event, and what it leaves in the context
+    (opened, *_) = over(rows, context=0)
+    assert opened.kind == "open" and opened.incident.start == 60  # in the window that ends with 159
+    assert [e.kind for e in over({**rows, 168: 0.009, 190: 0.009}, context=16)][:1] == ["open"]
+
+
+def test_evidence_above_alpha_and_evidence_far_apart_open_nothing():
+    assert over({150: 0.005, 170: 0.02, 190: 0.02}) == []
+    assert over({100: 0.005, 200: 0.005, 300: 0.005}) == []
+
+
+def test_critical_evidence_opens_at_once_and_severity_is_that_of_the_evidence():
+    events = over({150: 0.0005})
+    assert [(e.kind, e.time) for e in events] == [("open", 159.0), ("close", 209.0)]
+    assert events[0].incident.severity == "critical" and events[0].notify
+    # the next incident is not critical because its windows still hold the critical row
+    rows = {150: 0.0005, 215: 0.005, 220: 0.005, 225: 0.005}
+    second = over(rows, cooldown=0)[2].incident
+    assert (second.severity, second.end) == ("warning", 225)
+
+
+def test_an_incident_ends_with_its_evidence_and_closes_soon_after():
+    rows = dict.fromkeys(range(150, 180), 0.005)
+    closed = over(rows)[-1]
+    assert closed.kind == "close" and closed.incident.end == 179
+    assert closed.time == 229.0  # five windows after the last one that brought news
+    assert over(rows, context=9)[-1].time <= 229 + 2 * 9
+    # evidence of a long context comes rarely, and its incident stays one
+    rows = dict.fromkeys(range(150, 1000, 60), 0.0005)
+    assert [e.kind for e in over(rows, context=50, n=1400) if e.kind != "update"] == [
+        "open", "close"]
+
+
+def test_news_in_an_open_incident_is_sent():
+    rows = dict.fromkeys([*range(150, 165), *range(200, 215)], 0.005)
+    features = dict.fromkeys(range(200, 215), "b")
+    sent = [e for e in over(rows, features={}) if e.notify]
+    assert [e.kind for e in sent] == ["open", "close"]
+    rows.update(dict.fromkeys(range(200, 215), 0.004))
+    sent = [e for e in over(rows, features=features) if e.notify]
+    assert [(e.kind, e.time) for e in sent] == [
+        ("open", 159.0), ("update", 219.0), ("close", 269.0)]
+    assert "led by b" in sent[1].incident.detail and sent[2].incident.detail == ""
+    # evidence after the pause of a window is news too, and at most one in update_interval is sent
+    rows = dict.fromkeys([150, 151, 152, 280, 420, 421], 0.005)
+    sent = [e for e in over(rows, close_after=20, n=800) if e.notify]
+    assert [(e.kind, e.time) for e in sent][1:3] == [("update", 289.0), ("update", 429.0)]
+    sent = [e for e in over(rows, close_after=20, n=800, update_interval=200) if e.notify]
+    assert [(e.kind, e.time) for e in sent][1:2] == [("update", 429.0)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(st.integers(0, 700), st.sampled_from([0.009, 0.004, 0.0002]), max_size=30),
+       st.integers(0, 70), st.integers(0, 40))
+def test_evidence_survives_a_restart(rows, cut, context):
+    config = IncidentConfig(open_after=2, open_within=4, cooldown=30)
+    windows = [seen(end, rows, 0.01, {}) for end in range(99, 800, 10)]
+    whole, first, second = (AlertManager(config, alpha=0.01, context=context) for _ in range(3))
+    expected = [e for w in windows for e in whole.step(w)]
+    events = [e for w in windows[:cut] for e in first.step(w)]
+    second.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
+    assert events + [e for w in windows[cut:] for e in second.step(w)] == expected
+    assert second.state() == whole.state()
 
 
 def test_streams_do_not_meet():

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from adlib.deprecation import RenamedKeys, former
 from adlib.metrics.labels import runs
+from adlib.realtime.budget import poisson_limit
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
@@ -22,9 +23,12 @@ from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Sample
 from adlib.thresholds import decide
 
+#: Of a flagged window: first sample, last piece of evidence, time.
+_Evidence = tuple[int, int, float]
 _ROWS = 4096  # judged at once; the windows are the same
 _DAY = 86_400.0
 _FORMERLY = {"wakes_per_day": "pages_per_day", "false_wakes_per_day": "false_pages_per_day"}
+_EVIDENT = 0.1  # p-value up to which evidence is kept, for larger budgets that are replayed
 _NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 
 
@@ -32,13 +36,16 @@ _NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 class Fault:
     """A labelled stretch of the history, and how it was met.
 
+    It is found when a flagged window of a reported incident overlaps it, with evidence that is not
+    older than the fault: an incident that opened before is no merit of its own.
+
     Attributes
     ----------
     start, end : int
         First and last row.
     delay : float or None
-        Seconds from the first row until people are notified (0 where they knew already);
-        None: missed.
+        Seconds from the first row until people are notified of the incident, or of news in it that
+        the fault brings (0 where they knew already, and there is no news); None: missed.
     """
 
     start: int
@@ -65,9 +72,10 @@ class Outcome:
     summary : dict
         ``flagged`` (share of judged windows), ``incidents``, ``pages_per_day``,
         ``messages_per_day``; with labels ``faults``, ``found``, ``missed``, ``median_delay``
-        (seconds), ``false_pages_per_day`` and ``precision`` (of incidents that people are notified
-        of; None where there are none). What was ``wakes_per_day`` until now is found under that
-        name too, for one release and with a warning.
+        (seconds), ``false_pages_per_day``, ``false_incidents`` (reported ones that meet no fault),
+        ``false_per_week_at_most`` (the 95 % Poisson limit that so many leave) and ``precision``
+        (of reported incidents; None where there are none). What was ``wakes_per_day`` until now is
+        found under that name too, for one release and with a warning.
     """
 
     settings: dict[str, Any]
@@ -106,6 +114,7 @@ class Backtest:
     first: int
     _time: np.ndarray
     _faults: list[tuple[int, int]] | None
+    _context: int = 0
 
     def replay(self, **settings: Any) -> Outcome:
         """The outcome of a setting; nothing is scored again.
@@ -129,22 +138,31 @@ class Backtest:
             raise ValueError(f"settings are alpha, {', '.join(incidents)}; got {min(unknown)!r}")
         alpha = settings.get("alpha", self.config.alpha)
         chosen = {key: value for key, value in settings.items() if key != "alpha"}
-        manager = AlertManager(IncidentConfig(**{**incidents, **chosen}))
+        manager = AlertManager(IncidentConfig(**{**incidents, **chosen}), alpha=alpha,
+                               context=self._context)
         p = np.array([verdict.p_value for verdict in self.verdicts])
         score, flagged = decide(np.log(np.maximum(p, _NEVER)), alpha)
         events, ended = [], {}
+        evidence: dict[str, list[_Evidence]] = {}
+        loose: list[_Evidence] = []  # of flagged windows that belong to no incident so far
         for verdict, value, flag in zip(self.verdicts, score.tolist(), flagged.tolist(),
                                         strict=True):
             anomaly = True if flag else verdict.is_anomaly
             events += manager.step(replace(verdict, score=value, is_anomaly=anomaly,
                                            severity=severity_of(value)))
+            if flag:
+                loose.append((verdict.start, max((seq for seq, p in verdict.peaks if p <= alpha),
+                                                 default=verdict.end), verdict.time))
             if (incident := manager.incident(verdict.stream)) is not None:
                 ended[incident.id] = incident
+                evidence.setdefault(incident.id, []).extend(
+                    one for one in loose if one[0] >= incident.start)
+                loose = []
         for event in events:
             if event.kind == "close":
                 ended[event.incident.id] = event.incident
         pages = [event for event in events if event.notify and event.kind != "close"]
-        faults, more = self._against_labels(list(ended.values()), pages)
+        faults, more = self._against_labels(evidence, pages)
         summary = {
             "flagged": float(flagged.sum() / max((~np.isnan(p)).sum(), 1)),
             "incidents": len(ended), "pages_per_day": len(pages) / self.days,
@@ -162,32 +180,31 @@ class Backtest:
         return pd.DataFrame([{**outcome.settings, **outcome.summary.both()}
                              for outcome in outcomes])
 
-    def _against_labels(self, incidents: list[Incident], pages: list[IncidentEvent]
+    def _against_labels(self, evidence: Mapping[str, list[_Evidence]], pages: list[IncidentEvent]
                         ) -> tuple[list[Fault] | None, dict[str, Any]]:
         if self._faults is None:
             return None, {}
-        ends = {incident.id: incident.end for incident in incidents}
-        first_pages: dict[str, IncidentEvent] = {}
+        reported: dict[str, list[float]] = {}
         for page in pages:
-            first_pages.setdefault(page.incident.id, page)
-
-        def covers(page: IncidentEvent, start: int, end: int) -> bool:
-            return page.incident.start <= end and ends[page.incident.id] >= start
-
+            reported.setdefault(page.incident.id, []).append(page.time)
+        met = dict.fromkeys(reported, np.inf)  # since when a reported incident meets a fault
         faults = []
         for start, end in self._faults:
-            known = [page.time for page in first_pages.values() if covers(page, start, end)]
-            begin = float(self._time[start - self.first])
-            faults.append(Fault(start, end, max(min(known) - begin, 0.0) if known else None))
-        false = [page for page in pages
-                 if not any(covers(page, start, end) for start, end in self._faults)]
+            known = np.inf
+            for name, times in reported.items():
+                since, told = _meeting(evidence[name], times, start, end)
+                met[name], known = min(met[name], since), min(known, told)
+            delay = max(known - float(self._time[start - self.first]), 0.0)
+            faults.append(Fault(start, end, delay if known < np.inf else None))
+        false = sum(time < met[name] for name, times in reported.items() for time in times)
+        wrong = sum(since == np.inf for since in met.values())
         delays = [fault.delay for fault in faults if fault.delay is not None]
-        right = len(first_pages) - len({page.incident.id for page in false})
         return faults, {
             "faults": len(faults), "found": len(delays), "missed": len(faults) - len(delays),
             "median_delay": float(np.median(delays)) if delays else None,
-            "false_pages_per_day": len(false) / self.days,
-            "precision": right / len(first_pages) if first_pages else None}
+            "false_pages_per_day": false / self.days, "false_incidents": wrong,
+            "false_per_week_at_most": 7 * poisson_limit(wrong) / self.days,
+            "precision": (len(reported) - wrong) / len(reported) if reported else None}
 
 
 def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: ArrayLike,
@@ -252,7 +269,16 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     verdicts, quality = _judged(fitted, config, X, seconds, first)
     days = max(float(seconds[-1] - seconds[first]), config.sampling_period) / _DAY
     return Backtest(config, verdicts, quality, days, first, seconds[first:],
-                    None if faulty is None else _events(faulty, first))
+                    None if faulty is None else _events(faulty, first), fitted.context)
+
+
+def _meeting(evidence: list[_Evidence], pages: list[float], start: int, end: int
+             ) -> tuple[float, float]:
+    """When an incident first shows a fault, and when people knew; inf where it does not."""
+    since = min((time for first, last, time in evidence if first <= end and last >= start),
+                default=np.inf)
+    # no page after it: it is no news in an incident that was reported
+    return since, min((time for time in pages if time >= since), default=since)
 
 
 def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None) -> np.ndarray:
@@ -281,7 +307,7 @@ def _judged(fitted: RealTimeAnomalyDetector, config: EngineConfig, X: np.ndarray
     """Verdicts on all windows from row ``first`` on, with nothing flagged."""
     engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
                             if name != "alert_config"} | {
-        "alpha": _NEVER, "alpha_info": config.alpha_stored})
+        "alpha": _NEVER, "alpha_info": max(config.alpha_stored, _EVIDENT)})
     verdicts: list[Verdict] = []
     quality: list[QualityEvent] = []
     for at in range(first, len(X), _ROWS):

@@ -61,3 +61,34 @@ def window_maxima(scores: Scores, window: int) -> Scores:
     """Highest score of each window of rows (n,): (n - window + 1,), NaN where one is missing."""
     return sliding_window_view(scores, window).max(axis=1)
 
+
+
+def evidence(log_p: Scores, least: float, apart: int, most: int = 16) -> list[int]:
+    """Rows up to this log p-value, each piece of evidence once: in order, at most so many.
+
+    Parameters
+    ----------
+    log_p : ndarray of shape (n,)
+        NaN where there is none.
+    least : float
+    apart : int
+        Rows that two pieces lie apart, more than; the strongest are taken first.
+    most : int
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> evidence(np.array([-9.0, -5.0, -1.0, -6.0, -7.0]), least=-4.0, apart=1)
+    [0, 4]
+    """
+    found: list[int] = []
+    rows = np.flatnonzero(log_p <= least)
+    for row in rows[np.argsort(log_p[rows], kind="stable")].tolist():
+        if len(found) == most:
+            break
+        if all(abs(row - other) > apart for other in found):
+            found.append(row)
+    return sorted(found)

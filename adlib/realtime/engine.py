@@ -152,8 +152,9 @@ class RealTimeAnomalyDetector:
             config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
             stuck=stuck, reorder=config.reorder, period=config.sampling_period,
             stream=config.stream, features=self.features_,
-            context=max(member.context for member in self._judge.members))
-        self._manager = AlertManager(config.alert_config.incidents)
+            context=self.context)
+        self._manager = AlertManager(config.alert_config.incidents, alpha=config.alpha,
+                                     context=self.context)
         self.tally = Tally()
         self._judge.reset()
         self._live = False
@@ -198,6 +199,11 @@ class RealTimeAnomalyDetector:
     def members(self) -> list[Member]:
         self._check_fitted()
         return self._judge.members
+
+    @property
+    def context(self) -> int:
+        """Samples before a new one that its score uses, at most."""
+        return max(member.context for member in self.members)
 
     @property
     def position(self) -> int:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from adlib.arguments import instance
+from adlib.arguments import instance, whole
 from adlib.realtime.events import (
     SEVERITIES,
     EventKind,
@@ -23,9 +24,11 @@ from adlib.realtime.events import (
     Severity,
     Silence,
     Verdict,
+    severity_of,
 )
 from adlib.realtime.settings import Settings
 from adlib.realtime.silences import silenced
+from adlib.thresholds import check_alpha, decide
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +42,18 @@ class IncidentConfig(Settings):
     5
     """
 
-    open_after: int = Field(3, ge=1, description="Open when this many of the last open_within "
-                            "judged windows are flagged.")
+    open_after: int = Field(3, ge=1, description="Open when the last open_within judged windows "
+                            "hold this many pieces of evidence; a critical one opens at once.")
     open_within: int = Field(5, ge=1, description="Judged windows that open_after counts in.")
     close_after: int = Field(5, ge=1, description="Close after this many judged windows in a row "
-                             "without a flag.")
+                             "without new evidence.")
     min_severity: Severity = Field("warning", description="Lowest severity that people are "
                                    "notified of.")
-    update_interval: float = Field(60.0, ge=0, description="Least seconds between two stored "
-                                   "updates of an open incident.")
+    update_interval: float = Field(60.0, ge=0, description="Least seconds between two updates of "
+                                   "an open incident.")
     repeat_interval: float | None = Field(3600.0, gt=0, description="Seconds after which an "
-                                          "incident that is still flagged, and not acknowledged, "
-                                          "is reported again; null: never.")
+                                          "incident that goes on, and is not acknowledged, is "
+                                          "reported again; null: never.")
     cooldown: float = Field(600.0, ge=0, description="Seconds after the close of an incident in "
                             "which a new one of no higher severity is stored and not reported.")
 
@@ -68,7 +71,12 @@ class _Track:
 
     recent: deque[Verdict]  # judged windows since the last close, for the debounce
     incident: Incident | None = None
-    quiet: int = 0  # judged windows without a flag, in a row
+    evidence: list[list[float]] = field(default_factory=list)  # sample and severity, each once
+    last: int = -2**62  # sample of the last piece of evidence
+    seen: int = -2**62  # last sample that was judged
+    leading: list[str] = field(default_factory=list)  # features that were reported as leading
+    news: bool = False  # evidence after a pause, not reported yet
+    quiet: int = 0  # judged windows without new evidence, in a row
     n: int = 0  # events of this incident so far
     stored_at: float = 0.0  # time of its last event
     notified_at: float | None = None  # time of its last event that people were notified of
@@ -94,22 +102,31 @@ def _level(severity: Severity) -> int:
     return SEVERITIES.index(severity)
 
 
+def _leading(of: Verdict | Incident) -> str:
+    """The feature that contributes most, "" where none is known."""
+    return of.top_features[0][0] if of.top_features else ""
+
+
 class AlertManager:
     """Turns verdicts, one after the other, into incidents and their events.
 
-    An incident **opens** when ``open_after`` of the last ``open_within`` judged windows of its
-    stream are flagged; it starts with the first of these. Every flagged window until its close
-    belongs to it. It **closes** after ``close_after`` judged windows in a row without a flag.
-    Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
+    **Evidence** is what a flagged window's ``peaks`` name: samples whose score alone would flag it,
+    more than ``context`` apart, each counted once however many windows share it. (A flagged window
+    that names none is one piece of evidence.) An incident **opens** when ``open_after`` pieces lie
+    in the last ``open_within`` judged windows of its stream, at a critical one at once; it starts
+    with the first window that holds them. It **ends** with its last piece, and **closes** after
+    ``close_after`` judged windows in a row without a new one (not counted while ``context`` may
+    hide one). Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
 
-    A flagged window of an open incident gives at most one event: ``escalate`` when the severity
-    rises; else ``repeat`` when people ought to be notified (again); else ``update`` when
-    ``update_interval`` has passed since the last event (stored, never sent).
+    A window that brings evidence to an open incident gives at most one event: ``escalate`` when the
+    severity rises; else ``repeat`` when people ought to be notified (again); else ``update``. An
+    update is sent when it is news: another leading feature, or evidence after a pause of a window.
+    Others are stored, not sent. Both at most once in ``update_interval``.
 
     People are notified of ``open`` and ``escalate`` unless the severity is below ``min_severity``,
     a silence matches, or the cooldown runs: for ``cooldown`` seconds after the close of an incident
     that people were notified of, a new one of no higher severity is stored quietly. An incident
-    kept quiet for any of these reasons, and still flagged when the reason ends, is reported then,
+    kept quiet for any of these reasons, and still going on when the reason ends, is reported then,
     as a ``repeat``; it never stays quiet for ever. Only incidents that were reported start a
     cooldown, so a fault that comes and goes is reported once per cooldown, not never. ``close`` is
     reported when the incident was reported before and no silence matches. Acknowledging stops
@@ -121,6 +138,10 @@ class AlertManager:
     config : IncidentConfig, optional
     group : str
         Name of the combination of detectors; the middle of every incident id.
+    alpha : float, optional
+        Peaks up to this p-value count. Default: all that flagged windows name.
+    context : int
+        Samples before a peak that its score uses, at most.
 
     Notes
     -----
@@ -140,10 +161,13 @@ class AlertManager:
     3
     """
 
-    def __init__(self, config: IncidentConfig | None = None, *, group: str = "combined"):
+    def __init__(self, config: IncidentConfig | None = None, *, group: str = "combined",
+                 alpha: float | None = None, context: int = 0):
         self.config = IncidentConfig() if config is None else instance(
             config, "config", IncidentConfig)
         self.group = instance(group, "group", str)
+        self.alpha = None if alpha is None else check_alpha(alpha)
+        self.context = whole(context, "context", 0)
         self._tracks: dict[str, _Track] = {}
         self._silences: dict[str, Silence] = {}
 
@@ -155,11 +179,17 @@ class AlertManager:
         track.at(verdict.time)
         if verdict.is_anomaly is None:
             return []
+        fresh = self._fresh(track, verdict)
+        track.seen = max(track.seen, verdict.end)
         if track.incident is None:
             return self._debounce(track, verdict)
+        if fresh:
+            return self._grow(track, track.incident, verdict, max(fresh))
         if verdict.is_anomaly:
-            return self._grow(track, track.incident, verdict)
-        track.quiet += 1
+            track.incident = replace(track.incident, n_windows=track.incident.n_windows + 1)
+        # in the shadow of the last piece another one may not show
+        if not verdict.is_anomaly or verdict.end > track.last + 2 * self.context:
+            track.quiet += 1
         if track.quiet < self.config.close_after:
             return []
         return self._close(track, track.incident, verdict.time)
@@ -229,39 +259,80 @@ class AlertManager:
             recent=deque(map(Verdict.from_dict, recent), maxlen=self.config.open_within),
             incident=Incident.from_dict(incident) if incident else None, **rest)
 
+    def _fresh(self, track: _Track, verdict: Verdict) -> list[float]:
+        """Severities of the evidence that no earlier window brought; it is noted."""
+        if not verdict.is_anomaly:
+            return []
+        if not verdict.peaks:
+            pieces = [(verdict.start, verdict.score)]
+        elif self.alpha is None:
+            pieces = [(seq, verdict.score) for seq, _ in verdict.peaks]
+        else:
+            strong = [peak for peak in verdict.peaks if peak[1] <= self.alpha * (1 + 1e-9)]
+            scores = decide(np.log([max(p, 1e-300) for _, p in strong]), self.alpha)[0]
+            pieces = [(peak[0], score) for peak, score in zip(strong, scores.tolist(), strict=True)]
+        fresh = []
+        for seq, score in pieces:
+            if seq > track.last + self.context:
+                track.news |= seq > track.last + verdict.end + 1 - verdict.start
+                track.last = seq
+                track.evidence.append([seq, score])
+            elif seq > track.seen and track.evidence and score > track.evidence[-1][1]:
+                track.evidence[-1][1] = score  # the same piece, stronger than it looked
+            else:
+                continue
+            fresh.append(score)
+        return fresh
+
     def _debounce(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
         track.recent.append(verdict)
-        flagged = [window for window in track.recent if window.is_anomaly]
-        if not verdict.is_anomaly or len(flagged) < self.config.open_after:
+        begin = track.recent[0].start
+        track.evidence = [piece for piece in track.evidence if piece[0] >= begin]
+        score = max((piece[1] for piece in track.evidence), default=0.0)
+        at_once = bool(verdict.peaks) and severity_of(score) == "critical"
+        if len(track.evidence) < self.config.open_after and not at_once:
             return []
+        flagged = [window for window in track.recent
+                   if window.is_anomaly and window.end >= track.evidence[0][0]]
         first, peak = flagged[0], max(flagged, key=lambda window: window.score)
         track.recent.clear()
         track.incident = Incident(
             id=f"{verdict.stream}|{self.group}|{first.start}", stream=verdict.stream,
-            start=first.start, end=verdict.end, opened_at=first.time, last_at=verdict.time,
-            closed_at=None, severity=max((window.severity for window in flagged), key=_level),
-            peak_score=peak.score, n_windows=len(flagged), top_features=peak.top_features,
-            state="open", acknowledged=False)
-        track.quiet, track.n, track.notified_at = 0, 0, None
+            start=first.start, end=self._end(track, verdict), opened_at=first.time,
+            last_at=verdict.time, closed_at=None, severity=severity_of(score), peak_score=score,
+            n_windows=len(flagged), top_features=peak.top_features, state="open",
+            acknowledged=False)
+        track.quiet, track.n, track.notified_at, track.leading = 0, 0, None, []
         return self._event(track, track.incident, "open", verdict.time,
                            self._may_notify(track, track.incident, verdict.time))
 
-    def _grow(self, track: _Track, before: Incident, verdict: Verdict) -> list[IncidentEvent]:
+    @staticmethod
+    def _end(track: _Track, verdict: Verdict) -> int:
+        return track.last if verdict.peaks else verdict.end
+
+    def _grow(self, track: _Track, before: Incident, verdict: Verdict,
+              score: float) -> list[IncidentEvent]:
         now = verdict.time
-        peak: dict[str, Any] = {} if verdict.score <= before.peak_score else {
-            "peak_score": verdict.score, "top_features": verdict.top_features}
-        track.quiet = 0
+        peak: dict[str, Any] = {} if score <= before.peak_score else {
+            "peak_score": score, "top_features": verdict.top_features}
+        track.quiet, track.evidence = 0, track.evidence[-1:]
         track.incident = incident = replace(
-            before, end=verdict.end, last_at=now, n_windows=before.n_windows + 1,
-            severity=max(before.severity, verdict.severity, key=_level), **peak)
+            before, end=self._end(track, verdict), last_at=now, n_windows=before.n_windows + 1,
+            severity=max(before.severity, severity_of(score), key=_level), **peak)
+        may = self._may_notify(track, incident, now)
         if incident.severity != before.severity:
-            return self._event(track, incident, "escalate", now,
-                               self._may_notify(track, incident, now))
-        every = self.config.repeat_interval
-        due = track.notified_at is None or (every is not None and now - track.notified_at >= every)
-        if due and not incident.acknowledged and self._may_notify(track, incident, now):
+            return self._event(track, incident, "escalate", now, may)
+        every, since = self.config.repeat_interval, track.notified_at
+        due = since is None or (every is not None and now - since >= every)
+        if due and may and not incident.acknowledged:
             return self._event(track, incident, "repeat", now, True)
-        if now - track.stored_at >= self.config.update_interval:
+        rest, leading = self.config.update_interval, _leading(verdict)
+        if (track.news or leading not in track.leading) and may and (
+                since is not None and now - since >= rest):
+            track.leading.append(leading)
+            return self._event(track, replace(incident, detail=f"new evidence, led by {leading}"),
+                               "update", now, True)
+        if now - track.stored_at >= rest:
             return self._event(track, incident, "update", now, False)
         return []
 
@@ -272,7 +343,7 @@ class AlertManager:
             track.cool_severity = closed.severity
         notify = reported and not silenced(self._silences.values(), closed, now)
         events = self._event(track, closed, "close", now, notify)
-        track.incident = None
+        track.incident, track.evidence = None, []
         return events
 
     @staticmethod
@@ -282,7 +353,8 @@ class AlertManager:
         track.n += 1
         track.stored_at = now
         if notify:
-            track.notified_at = now
+            track.notified_at, track.news = now, False
+            track.leading.append(_leading(incident))
         return [event]
 
     def _may_notify(self, track: _Track, incident: Incident, now: float) -> bool:

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from adlib.explain import explain
-from adlib.realtime.calibration import WindowCalibration, window_maxima
+from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 _TOP = 5  # features that a verdict names
 Causes = tuple[tuple[str, float], ...]
 LeftOut = tuple[tuple[str, str], ...]  # reasons and names
+Peaks = tuple[tuple[int, float], ...]
 
 
 class Judge:
@@ -97,16 +98,17 @@ class Judge:
         gaps = np.logical_or.reduce(block.missing, axis=1)
         whole = block.share(gaps, self._config.window_size) == 0
         known = ~np.isnan(highest) & (whole & warm)[:, None]
-        combined, peak, log_p = self._combined(S, starts, known)
-        self._lift(block, starts, known, peak, log_p)
+        combined, peak, log_p, of_rows = self._combined(S, starts, known)
+        moves = self._lift(block, starts, known, peak, log_p)
         quality += self._drift.update(block, combined, known.all(axis=1))
         score, flagged = decide(log_p, self._config.alpha)
         p = np.exp(log_p)
         causes = self._causes_of(block, peak, p)
         own = self._own_severities(highest, known)
         left_out = self._left_out(block, known | ~whole[:, None])
+        peaks = self._peaks(block, starts, peak, log_p, of_rows, moves)
         return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()),
-                              left_out.get(i, ())) for i in range(len(starts))]
+                              peaks.get(i, ()), left_out.get(i, ())) for i in range(len(starts))]
 
     # -- scores ---------------------------------------------------------------------------------
 
@@ -169,8 +171,10 @@ class Judge:
     # -- windows --------------------------------------------------------------------------------
 
     def _lift(self, block: Block, starts: NDArray[np.int64], known: NDArray[np.bool_],
-              peak: NDArray[np.int64], log_p: Scores) -> None:
+              peak: NDArray[np.int64], log_p: Scores) -> Scores:
         """Count moves of features that stood still throughout the history, in place.
+
+        Returns the log p-value that each sample's moves give alone, 0 where there are none.
 
         Whatever the detectors see of them. One feature alone warns, for as long as it stays where
         it went, and is not critical; several add up. Online detectors follow such a move, and speak
@@ -178,31 +182,58 @@ class Judge:
         """
         away = moved(block.values, self._still)
         if not away.any():
-            return
+            return np.zeros(len(away))
         windows = sliding_window_view(away, self._config.window_size, axis=0)[starts]
         frozen = known[:, [not member.online for member in self.members]].any(axis=1)
         which = np.flatnonzero(windows.any(axis=(1, 2)) & frozen)
         least = np.log(self._config.alpha / 5)  # critical is a tenth
-        evidence = windows[which].any(axis=2) @ np.maximum(
-            log_p_of_moves(self._fitted.scale), least)
-        lifted = which[evidence < log_p[which]]
-        log_p[which] = np.minimum(log_p[which], evidence)
+        each = np.maximum(log_p_of_moves(self._fitted.scale), least)
+        together = windows[which].any(axis=2) @ each
+        lifted = which[together < log_p[which]]
+        log_p[which] = np.minimum(log_p[which], together)
         peak[lifted] = starts[lifted] + windows[lifted].any(axis=1).argmax(axis=1)
+        return np.asarray(away, np.float64) @ each
 
     def _combined(self, S: Rows, starts: NDArray[np.int64], known: NDArray[np.bool_]
-                  ) -> tuple[Scores, NDArray[np.int64], Scores]:
-        """Of each window: combined score, sample that it belongs to, log p-value."""
+                  ) -> tuple[Scores, NDArray[np.int64], Scores, dict[int, Scores]]:
+        """Of each window: combined score, sample that it belongs to, log p-value.
+
+        And of each that is worth storing the log p-values that its samples would give alone.
+        """
         combined, log_p = np.full(len(starts), np.nan), np.full(len(starts), np.nan)
-        peak = np.zeros(len(starts), np.int64)
+        peak, of_rows = np.zeros(len(starts), np.int64), dict[int, Scores]()
         for pattern in np.unique(known, axis=0):  # one, unless a detector is out
             if not pattern.any():
                 continue
             who, which = tuple(np.flatnonzero(pattern).tolist()), (known == pattern).all(axis=1)
-            view = sliding_window_view(self._ensemble.combined(S, who), self._config.window_size)[
-                starts[which]]
+            rows = self._ensemble.combined(S, who)
+            view = sliding_window_view(rows, self._config.window_size)[starts[which]]
             combined[which], peak[which] = view.max(axis=1), starts[which] + view.argmax(axis=1)
             log_p[which] = self.calibration(who).log_p(combined[which])
-        return combined, peak, log_p
+            if (notable := self._notable(log_p) & which).any():
+                of_rows.update(dict.fromkeys(np.flatnonzero(notable).tolist(),
+                                             self.calibration(who).log_p(rows)))
+        return combined, peak, log_p, of_rows
+
+    def _notable(self, log_p: Scores) -> NDArray[np.bool_]:
+        """Windows that are worth storing."""
+        return log_p <= np.log(self._config.alpha_stored)
+
+    def _peaks(self, block: Block, starts: NDArray[np.int64], peak: NDArray[np.int64],
+               log_p: Scores, of_rows: dict[int, Scores], moves: Scores
+               ) -> dict[int, Peaks]:
+        """Evidence in each window that is worth storing, by its place in the block."""
+        found = {}
+        apart = max(member.context for member in self.members)
+        for i in np.flatnonzero(self._notable(log_p)).tolist():
+            window = slice(starts[i], starts[i] + self._config.window_size)
+            rows = np.fmin(of_rows[i][window] if i in of_rows else np.nan, moves[window])
+            rows = np.maximum(rows, log_p[i])
+            rows[peak[i] - starts[i]] = log_p[i]  # several moves may add up
+            which = evidence(rows, np.log(self._config.alpha_stored), apart)
+            found[i] = tuple(zip(block.seq[window][which].tolist(), np.exp(rows[which]).tolist(),
+                                 strict=True))
+        return found
 
     def _own_severities(self, highest: Rows, known: NDArray[np.bool_]) -> list[list[float | None]]:
         """Severity of each window by each member alone, None where it has no say."""
@@ -214,14 +245,15 @@ class Judge:
         return own.tolist()
 
     def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,
-                 own: list[float | None], causes: Causes, left_out: LeftOut) -> Verdict:
+                 own: list[float | None], causes: Causes, peaks: Peaks, left_out: LeftOut
+                 ) -> Verdict:
         end = int(block.ends[i])
         last = int(block.seq[end])
         unjudged = np.isnan(p)
         return Verdict(
             self._config.stream, last - self._config.window_size + 1, last, float(block.time[end]),
             float(p), float(score), severity_of(score), None if unjudged else bool(flagged),
-            dict(zip(self._fitted.names, own, strict=True)), causes, (), left_out)
+            dict(zip(self._fitted.names, own, strict=True)), causes, peaks, left_out)
 
     def _left_out(self, block: Block, known: NDArray[np.bool_]) -> dict[int, LeftOut]:
         """What each window was judged without, by its place in the block.
