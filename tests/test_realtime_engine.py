@@ -392,12 +392,38 @@ def test_a_detector_that_raises_leaves_the_vote_and_is_reported(sick):
     Sick.mode = "raise"
     for i in range(500, 540, 10):
         _, quality = model.judge([X[i:i + 10]])
-    assert "switched off" in quality[0].detail
-    Sick.mode = "well"
-    assert all(v.detectors["Sick"] is None for v in model.judge([X[540:700]])[0])
+    assert "off after 4 failures in a row, next try in 1 s" in quality[0].detail
     text = model.metrics_text()
     assert 'adlib_detector_off{detector="Sick",stream="stream"} 1.0' in text
     assert 'detector="Sick",kind="detector_failed",stream="stream"} 5.0' in text
+
+
+def test_a_detector_that_fails_gets_pauses_and_comes_back(sick):
+    model, X, now, tries = engine(detectors=BOTH), rows(40_000, 5), [100.0], []
+    model._judge.clock = lambda: now[0]
+    starts = iter(range(0, 40_000, 20))
+
+    def batch():
+        now[0] += 0.02
+        start = next(starts)
+        return model.judge([X[start:start + 20]])
+
+    batch()
+    Sick.mode = "raise"
+    for _ in range(5):  # within a tenth of a second
+        _, quality = batch()
+    for _ in range(1_000):  # 20 s
+        before = model.members[1].failures
+        assert not batch()[1]  # it is off, which was reported
+        if model.members[1].failures > before:
+            tries.append(now[0])
+    np.testing.assert_allclose(np.diff(tries), [2, 4, 8], atol=0.03)
+    Sick.mode, now[0] = "well", now[0] + 300
+    verdicts, quality = batch()
+    assert [q.kind for q in quality] == ["detector_back"]
+    assert "scores again after 9 failures" in quality[0].detail
+    assert batch()[0][-1].detectors["Sick"] is not None
+    assert 'adlib_detector_off{detector="Sick",stream="stream"} 0.0' in model.metrics_text()
 
 
 def test_a_detector_that_hangs_leaves_the_vote(sick):

@@ -274,7 +274,7 @@ class EngineConfig(Settings):
     detector_timeout: float = Field(10.0, gt=0, description="Seconds until a detector leaves the "
                                     "vote for a batch.")
     max_failures: Count = Field(5, description="Failed batches in a row after which a detector is "
-                                "switched off until the engine starts again.")
+                                "asked again only after pauses: 1 s, 2 s, up to 5 minutes.")
     drift: bool = Field(True, description="Watch the combined score for drift.")
     random_state: int | None = 0
     reading: ReadingConfig = ReadingConfig()

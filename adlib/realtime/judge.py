@@ -11,6 +11,7 @@ median where faults are short: average precision .41, .32 and .22 on the recorde
 """
 
 import logging
+import time
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -33,6 +34,7 @@ from adlib.thresholds import Scores, decide
 log = logging.getLogger(__name__)
 
 _TOP = 5  # features that a verdict names
+_LONGEST_PAUSE = 300.0  # seconds until a detector that fails is asked again
 Causes = tuple[tuple[str, float], ...]
 LeftOut = tuple[tuple[str, str], ...]  # reasons and names
 Peaks = tuple[tuple[int, float], ...]
@@ -50,10 +52,13 @@ class Judge:
     Attributes
     ----------
     members : list of Member
+    clock : callable
+        Seconds, by which a detector that fails is given pauses.
     """
 
     def __init__(self, config: EngineConfig, fitted: Fitted, metrics: Counters):
         self._config, self._fitted, self._metrics = config, fitted, metrics
+        self.clock = time.monotonic
         self._ensemble = fitted.ensemble
         self.members = [Member(name, model) for name, model in zip(
             fitted.names, fitted.ensemble.members_, strict=True)]
@@ -131,22 +136,23 @@ class Judge:
                 member.running, fault = None, job.exception()
                 if fault is None:
                     scores[block.n_old:, j] = job.result()
-                    member.failures = 0
+                    self._back(member, block, quality)
             elif job is not None:
                 fault = f"no answer within {self._config.detector_timeout:g} s"
-            if fault is not None and fresh and not member.off:
+            if fault is not None and fresh and (job or self.clock() >= member.retry_at):
                 self._failed(member, fault, block, quality)
             member.tail = scores[max(len(scores) - self._config.window_size + 1, 0):, j].copy()
         return scores
 
     def _begin(self, block: Block) -> dict[Member, Future]:
-        """Hand the new samples to all members that are not busy with earlier ones."""
-        jobs, values = {}, block.values
+        """Hand the new samples to all members that are not busy with earlier ones, nor paused."""
+        jobs, values, now = {}, block.values, self.clock()
         calm = np.where(moved(values, self._still), self._still, values)
         for member in self.members:
             if member.running is not None and member.running.done():
-                member.running = None  # it was late: what it says now is of another batch
-            if not member.off and member.running is None:
+                # it was late: what it says now is of another batch, but it answers again
+                member.running, member.retry_at = None, now
+            if member.running is None and now >= member.retry_at:
                 member.running = jobs[member] = member.submit(
                     member.score, values if member.online else calm,
                     ~block.missing.any(axis=1), block.n_old)
@@ -158,15 +164,28 @@ class Judge:
         member.failures += 1
         kind: QualityKind = "detector_slow" if isinstance(fault, str) else "detector_failed"
         detail = fault if isinstance(fault, str) else f"{type(fault).__name__}: {fault}"
-        if member.failures >= self._config.max_failures:
-            member.off = True
-            detail += f"; switched off after {member.failures} failures in a row"
+        doublings = member.failures - self._config.max_failures
+        if doublings >= 0:  # by the wall clock: batches may be 20 ms apart
+            pause = min(2.0 ** min(doublings, 60), _LONGEST_PAUSE)
+            member.off, member.retry_at = True, self.clock() + pause
+            detail += f"; off after {member.failures} failures in a row, next try in {pause:g} s"
         self._metrics.failures.labels(stream, member.name, kind).inc()
         log.warning("detector %s of stream %s: %s", member.name, stream, detail)
-        if member.failures == 1 or member.off:
-            quality.append(QualityEvent(
-                stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
-                float(block.time[-1]), f"{member.name}: {detail}"[:300]))
+        if member.failures == 1 or doublings == 0:
+            quality.append(self._told(member, kind, detail, block))
+
+    def _back(self, member: Member, block: Block, quality: list[QualityEvent]) -> None:
+        """Say that a member scores again, where it had failed."""
+        if member.failures:
+            detail = f"scores again after {member.failures} failures in a row"
+            log.warning("detector %s of stream %s: %s", member.name, self._config.stream, detail)
+            quality.append(self._told(member, "detector_back", detail, block))
+        member.failures, member.off = 0, False
+
+    def _told(self, member: Member, kind: QualityKind, detail: str, block: Block) -> QualityEvent:
+        return QualityEvent(
+            self._config.stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
+            float(block.time[-1]), f"{member.name}: {detail}"[:300])
 
     # -- windows --------------------------------------------------------------------------------
 
