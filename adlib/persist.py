@@ -278,6 +278,9 @@ class _Reader:
         if lacking := [key for key in parameters if key not in state]:
             raise _Refused(f"was saved by a version of {name} that had no {', '.join(lacking)}: "
                            f"fit it again")
+        if odd := [key for key in state
+                   if key.startswith("__") or callable(getattr(cls, key, None))]:
+            raise _Refused(f"is damaged: {odd[0]!r} would replace a method of {name}")
         model: Any = object.__new__(cls)
         model.__dict__.update(state)
         if isinstance(model, Detector):

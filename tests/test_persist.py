@@ -294,6 +294,9 @@ def test_frozen_models_stay_small():
     (lambda d: d.update(model={"skops": "model.json"}), "damaged: BadZipFile"),
     (lambda d: d.update(model={"class": "Threshold", "module": "adlib.thresholds.rules",
                                "state": {}}), "damaged: TypeError"),
+    (lambda d: d["model"]["state"].update(anomaly_score=1), "'anomaly_score' would replace a meth"),
+    (lambda d: d["model"]["state"].update(_score=[1]), "'_score' would replace a method of KNN$"),
+    (lambda d: d["model"]["state"].update(__class__="x"), "'__class__' would replace a method"),
 ])
 def test_what_cannot_be_read_is_one_sentence(tmp_path, change, sentence):
     folder = shutil.copytree(FROZEN / "knn", tmp_path / "knn")
@@ -551,6 +554,18 @@ def test_a_pickle_in_place_of_an_engines_file_never_runs(tmp_path):
         with pytest.raises(Exception):  # noqa: B017 - which one, the test above says
             RealTimeAnomalyDetector.load(folder)
         assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["engine.json", "arrays.safetensors", "detector-0/model.json",
+                                  "detector-0/arrays.safetensors"])
+def test_a_pipe_or_device_in_an_engine_is_not_read(tmp_path, name):
+    folder = shutil.copytree(FROZEN / "engine", tmp_path / "engine")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)  # to read it would wait for ever
+    assert _engine_loads_or_refuses(folder) is None
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    assert _engine_loads_or_refuses(folder) is None
 
 
 @pytest.mark.parametrize("entry", [{"detector": "adlib_evil1:Detector"}, "adlib_evil2:Detector"])

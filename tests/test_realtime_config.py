@@ -5,6 +5,7 @@ import pickle
 import re
 import traceback
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -202,7 +203,77 @@ def test_unreadable_files_are_refused_without_quoting_them(tmp_path, name, text,
         EngineConfig.from_any(tmp_path / "absent.yaml")
 
 
+_LEVELS = range(1, 10)
+BOMBS = {
+    "aliases": "a0: &a0 [x, x]\n" + "".join(
+        f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in _LEVELS),
+    "merges": "m0: &m0 {x: 1}\n" + "".join(
+        f"m{k}: &m{k}\n  <<: [{', '.join([f'*m{k - 1}'] * 10)}]\n" for k in _LEVELS),
+    "itself": "a: &a [*a]", "its own key": "a: &a\n  b: *a"}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_that_stands_for_a_huge_one_is_refused(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    assert "more than 100,000 values" in refused(tmp_path / "c.yaml")
+
+
+def test_groups_without_end_are_refused_wherever_they_come_from(tmp_path):
+    itself = {"stride": 5}
+    itself["detectors"] = [itself]
+    assert "more than 100,000 values" in refused(itself)
+    (tmp_path / "c.yaml").write_text("a: " + "[" * 3000)
+    (tmp_path / "c.json").write_text('{"a": ' * 900 + "1" + "}" * 900)
+    for name in ("c.yaml", "c.json"):
+        assert "groups within groups without end" in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "text", "key"), [
+    ("c.yaml", "stride: 5\nalpha: .1\nstride: 6", "stride"),
+    ("c.yaml", "stride: 5\n'stride': 6", "stride"),
+    ("c.yaml", "alert_config:\n  storage: {path: a.db, path: b.db}", "path"),
+    ("c.json", '{"alert_config": {"storage": {"path": "a", "path": "b"}}}', "path"),
+])
+def test_a_key_that_stands_twice_is_refused(tmp_path, name, text, key):
+    (tmp_path / name).write_text(text)
+    assert f"c{name[1:]}: the key '{key}' stands more than once" in refused(tmp_path / name)
+
+
+def test_aliases_and_merges_of_usual_size_are_read(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "deep_config: null\nstat_config: null\ndetectors:\n"
+        "  - &knn {detector: KNN, weight: 2}\n  - {<<: *knn, weight: 3}\n  - *knn")
+    assert [d.weight for d in EngineConfig.from_any(tmp_path / "c.yaml").detectors] == [2, 3, 2]
+
+
 # ------------------------------------------------------------------ secrets
+
+
+def test_a_fit_and_a_backtest_need_no_secret_of_a_receiver(tmp_path, monkeypatch, capsys):
+    from adlib.realtime.__main__ import main
+
+    monkeypatch.delenv("HOOK", raising=False)
+    monkeypatch.delenv("WINDOW", raising=False)
+    data = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+            "window_size": 10, "alert_config": {
+                "incidents": {"open_after": 1}, "storage": {"path": str(tmp_path / "a.db")},
+                "notification": {"slack": {"webhook_url": "https://h.example/${HOOK}"}}}}
+    (tmp_path / "c.json").write_text(json.dumps(data))
+    rows = np.random.default_rng(0).normal(size=(3000, 2)).tolist()
+    (tmp_path / "h.csv").write_text("a,b\n" + "\n".join(f"{a},{b}" for a, b in rows))
+    config, history, model = (str(tmp_path / name) for name in ("c.json", "h.csv", "model"))
+    assert main(["fit", config, history, "--out", model]) == 0
+    assert main(["backtest", config, history, "--model", model, "--json"]) == 0
+    assert main(["run", config, "--model", model, "--source", f"csv:{history}"]) == 2
+    assert "webhook_url: the environment variable HOOK is not set" in capsys.readouterr().err
+    (tmp_path / "c.json").write_text(json.dumps(data | {"window_size": "${WINDOW}"}))
+    assert main(["fit", config, history, "--out", model]) == 2
+    assert "window_size: the environment variable WINDOW" in capsys.readouterr().err
+    # what is said on stderr is JSON where that is asked for
+    assert main(["fit", config, history, "--out", model, "--log-json"]) == 2
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "ERROR" and line["message"].startswith("window_size: ")
+    assert line["time"].endswith("Z") and line["logger"] == "fit"
 
 
 def models(value):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import socket
 import ssl
@@ -511,7 +512,8 @@ def test_email_configuration_is_checked(change, words):
 
 
 @pytest.mark.parametrize("url", [
-    "ftp://example.org" + SECRET_PATH, SECRET_PATH, "https://me:xoxsecrettoken@example.org/",
+    "ftp://example.org" + SECRET_PATH, "http://example.org" + SECRET_PATH,
+    "http://127.0.0.1.example.org" + SECRET_PATH, SECRET_PATH, "https://me:xoxsecrettoken@example.org/",
     "https://[xoxsecrettoken", 7])
 def test_a_refused_webhook_is_not_shown(url):
     with pytest.raises(ValidationError) as error:
@@ -554,6 +556,30 @@ def test_secrets_never_show(store, slack, clock, caplog, monkeypatch, path):
     for secret in secrets:
         assert not any(secret in text for text in shown), secret
     assert "httpx" in {record.name for record in caplog.records} or path not in ("ok", "echo")
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
+def test_a_log_line_is_one_line_with_time_and_level(name, capsys):
+    from adlib.realtime.doors.logs import Lines, begin, say
+
+    try:
+        raise ValueError(name)
+    except ValueError:
+        record = logging.LogRecord("adlib.x", logging.ERROR, "", 0, "lost %s", (name,),
+                                   sys.exc_info())
+    first, *trace = Lines().format(record).split("\n")
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z ERROR adlib.x: lost ", first)
+    assert first.isprintable() and all(line.isprintable() and line[:4] == "    " for line in trace)
+    fields = json.loads(Lines(as_json=True).format(record))
+    assert fields["message"] == f"lost {name}" and fields["traceback"][0].startswith("Traceback")
+    begin(as_json=False)
+    say("note", name)
+    assert re.fullmatch(r"note: [^\n]*\n", shown := capsys.readouterr().err)
+    assert shown[:-1].isprintable()
+    begin(as_json=True)
+    say("warning", name)
+    assert json.loads(capsys.readouterr().err)["level"] == "WARNING"
+    begin(as_json=False)
 
 
 # ------------------------------------------------------------------ the worker

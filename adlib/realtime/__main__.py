@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import logging
 import signal
 import sys
 import warnings
@@ -20,9 +19,12 @@ from typing import Any
 
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
 from adlib.realtime import alerts_cli
+from adlib.realtime.doors.logs import begin, say
+from adlib.realtime.events import shown
 
 #: What was told to read a history by, and holds for a stream too.
 _LASTING = ("time_unit", "time_zone", "na_values", "decimal")
+_SENDING = ("alert_config.notification", "alert_config.storage", "alert_config.heartbeat")
 _SHORT = {"time_column": "--time", "label_column": "--labels"}
 _READING = ("They override `reading` of the configuration. Several columns or values stand with "
             "commas between them, or the option is given several times.")
@@ -63,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
                       help="another setting to compare, such as alpha=0.001,cooldown=60")
     test.add_argument("--json", action="store_true", help="print JSON")
     for command in (fit, test, run):
+        command.add_argument("--log-json", action="store_true",
+                             help="notes, warnings and log lines as JSON, one object a line")
         _add_reading(command.add_argument_group("how tables and messages are read", _READING))
     alerts_cli.add_parser(commands)
     return top
@@ -83,7 +87,8 @@ def _told(args: argparse.Namespace) -> Any:
     """The configuration, with the options of the command line in place of its own."""
     from adlib.realtime import EngineConfig
 
-    config = EngineConfig.from_any(args.config)
+    # only a run sends anything: the others need no secret of a receiver
+    config = EngineConfig.from_any(args.config, spare=() if args.command == "run" else _SENDING)
     given = from_texts({name.removeprefix("read_"): value for name, value in vars(args).items()
                         if name.startswith("read_") and value is not None})
     given = {**config.reading.told, **given}
@@ -93,23 +98,22 @@ def _told(args: argparse.Namespace) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     warnings.showwarning = _show
     args = parser().parse_args(argv)
+    begin(as_json=getattr(args, "log_json", False))
     try:
         return _COMMANDS[args.command](args)
     except (FileNotFoundError, FileExistsError, ImportError, ValueError) as error:
         for line in str(error).splitlines():
-            print(f"{args.command}: {line}", file=sys.stderr)
+            say(args.command, line)
         return 2
     except Exception as error:
-        print(f"{args.command}: {type(error).__name__}: {error}", file=sys.stderr)
+        say(args.command, f"{type(error).__name__}: {error}")
         return 1
 
 
 def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    kind = "note" if issubclass(category, ReadingWarning) else "warning"
-    print(f"{kind}: {message}", file=sys.stderr)
+    say("note" if issubclass(category, ReadingWarning) else "warning", message)
 
 
 def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: Any = None) -> Any:
@@ -118,7 +122,7 @@ def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: An
 
     def note(sentence: str) -> None:
         notes.append(sentence)
-        print(f"note: {sentence}", file=sys.stderr)
+        say("note", sentence)
 
     reading = config.reading.options() if fitted is None else fitted.reading
     names = reading.feature_columns or config.feature_names
@@ -150,7 +154,7 @@ def _run(args: argparse.Namespace) -> int:
     config = _told(args)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
-    print(_receivers(config.alert_config), file=sys.stderr)
+    say("", _receivers(config.alert_config))
 
     async def judge() -> None:
         task = asyncio.current_task()
@@ -166,15 +170,15 @@ def _run(args: argparse.Namespace) -> int:
     with served(engine.metrics_text, args.metrics), contextlib.suppress(asyncio.CancelledError):
         asyncio.run(judge())
         ended = True
-    print(f"stopped after sample {engine.position}", file=sys.stderr)
+    say("", f"stopped after sample {engine.position}")
     tally, account = engine.tally, engine.tally.account(config.window_size)
     if tally.judged:
         if tally.lost:
-            print(f"run: {account}", file=sys.stderr)
+            say("run", account)
         return 0
     wanted = f" (features: {few(engine.features_)})" if tally.unreadable else ""
-    print(f"run: {'' if ended else 'stopped before the end, and '}no window was judged: {account}"
-          f"{wanted}", file=sys.stderr)
+    say("run", f"{'' if ended else 'stopped before the end, and '}no window was judged: {account}"
+        f"{wanted}")
     return int(ended or tally.unreadable)
 
 
@@ -203,8 +207,7 @@ def _backtest(args: argparse.Namespace) -> int:
     tally = Tally()
     tally.count(len(table.X) - test.first, test.verdicts, test.quality)
     if not tally.judged:
-        print(f"backtest: no window was judged: {tally.account(config.window_size)}",
-              file=sys.stderr)
+        say("backtest", f"no window was judged: {tally.account(config.window_size)}")
         return 1
     if args.json:
         print(json.dumps({
@@ -227,16 +230,16 @@ def _print_summary(outcome: Any) -> None:
     print("\n" + (", ".join(f"{name}={value}" for name, value in outcome.settings.items())
                   or "as configured"))
     for name, value in outcome.summary.items():
-        shown = "-" if value is None else f"{value:.4g}{_UNITS.get(name, '')}"
+        said = "-" if value is None else f"{value:.4g}{_UNITS.get(name, '')}"
         if name == "median_delay" and value is not None:
-            shown += f" ({timedelta(seconds=round(value))})"
-        print(f"  {name:20} {shown}")
+            said += f" ({timedelta(seconds=round(value))})"
+        print(f"  {name:20} {said}")
 
 
 def _print_pages(pages: Sequence[Any]) -> None:
     print("\nwould have paged you, as configured:")
     for page in pages:
-        top = page.incident.top_features[0][0] if page.incident.top_features else "-"
+        top = shown(page.incident.top_features[0][0]) if page.incident.top_features else "-"
         print(f"  {_utc(page.time)}  {page.kind:8}  {page.incident.severity:8}  {top}  "
               f"{page.incident.id}")
     if not pages:

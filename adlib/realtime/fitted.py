@@ -183,6 +183,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         saved = json.loads((folder / "engine.json").read_bytes())
         fmt, _ = saved["format"], (saved["detectors"], saved["features"], saved["config"])
+        if not (folder / "arrays.safetensors").is_file():  # a pipe or device would never end
+            raise FileNotFoundError("it has no file 'arrays.safetensors'")
         arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
     except Exception as error:  # whatever a damaged file may cause in what reads it
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error

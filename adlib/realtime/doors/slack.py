@@ -50,8 +50,8 @@ class SlackConfig(Settings):
         except (httpx.InvalidURL, TypeError):
             known = False
         if known and url.scheme == "http" and url.host not in LOOPBACK:
-            raise ValueError("webhook_url is a secret that plain http would show to everybody on "
-                             "the way: write https://")
+            raise ValueError("webhook_url goes over plain http, which everybody on the way can "
+                             "read: write https:// (http is for this machine alone)")
         if not known:
             raise ValueError("webhook_url must read https://host/path, got something else "
                              "(not shown: it is a secret)")
