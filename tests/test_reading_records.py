@@ -197,3 +197,14 @@ def test_messages_may_be_lines_of_numbers():
     np.testing.assert_array_equal(np.vstack(values[1:4]), [[1.5, 2], [20.126, 5.602], [NAN, 1]])
     assert messages(["17.5"], ["x"])[1] == [[17.5]]
     assert messages([b"\xff\xfe", b"[1]"], ["x"])[1] == [None, [1]]
+
+
+@pytest.mark.parametrize("odd", [[1, 2], {"a": 1}, [], 10**400])
+@pytest.mark.parametrize("where", ["time", "extra", "a"])
+def test_a_cell_that_no_table_holds_spoils_no_other(odd, where):
+    rows = [{"time": f"2024-01-01 00:{k:02d}:00", "a": k, "b": 2.0} for k in range(30)]
+    rows[7][where] = odd
+    found = Records(["a", "b"], Reading(), str).lines([json.dumps(row).encode() for row in rows])
+    good = [k for k in range(30) if k != 7 or where == "extra"]
+    assert [found[k].values for k in good] == [[k, 2.0] for k in good]
+    assert all(found[k].time == 1704067200 + 60 * k for k in good)

@@ -1,7 +1,8 @@
 """Event time: no stamp is the clock by itself, and nothing that a clock does blinds the engine."""
 
+import json
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adlib.reading.options import Reading
+from adlib.reading.records import Records
 from adlib.realtime import AlertManager, RealTimeAnomalyDetector, Sample, StreamProcessor
 from adlib.realtime.clock import StreamClock
+from adlib.realtime.doors.records import grouped
 from adlib.realtime.events import Verdict
 from adlib.realtime.incidents import IncidentConfig
 
@@ -217,3 +221,55 @@ def test_a_date_of_another_kind_is_read_or_doubted_and_never_poison():
     begin = datetime(2023, 11, 14) + timedelta(seconds=9)
     (event,) = processor.push([Sample(3, begin, np.zeros((1, 1)))]).events
     assert event.kind == "clock" and event.time == block.time[2] + 1.5
+
+
+# ------------------------------------------------------------------ records of a stream
+
+
+def written(times, how):
+    return [f"{datetime.fromtimestamp(t, UTC):{how}}" for t in times]
+
+
+def judged(stamps, by_message=False):
+    """Verdicts, events and notes of records with these times; "absent" has none."""
+    notes = []
+    records = Records(["a", "b"], Reading(missing="keep"), notes.append)
+    X = np.random.default_rng(1).normal(size=(len(stamps), 2))
+    lines = [json.dumps({"time": stamp, "a": a, "b": b} if stamp != "absent" else {"a": a, "b": b}
+                        ).encode() for stamp, (a, b) in zip(stamps, X.tolist(), strict=True)]
+    found = map(records.message, lines) if by_message else records.lines(lines)
+    verdicts, events = engine().fork().judge(grouped(enumerate(found)))
+    assert [v.end for v in verdicts] == list(range(9, len(stamps), 5))
+    assert all(v.is_anomaly is not None and math.isfinite(v.time) for v in verdicts)
+    assert all(math.isfinite(e.time) for e in events)
+    return verdicts, events, notes
+
+
+TRUE = [T + 60 * k for k in range(100)]
+
+
+@pytest.mark.parametrize("by_message", [False, True])
+@pytest.mark.parametrize("stamps", [
+    TRUE, [t * 1e3 for t in TRUE], [int(t * 10**6) for t in TRUE], [int(t) * 10**9 for t in TRUE],
+    list(map(str, TRUE)), written(TRUE, "%Y-%m-%dT%H:%M:%SZ"), written(TRUE, "%d.%m.%Y %H:%M:%S")])
+def test_a_whole_stream_of_records_in_one_way_of_writing_times(stamps, by_message):
+    verdicts, events, _ = judged(stamps, by_message)
+    assert [v.time for v in verdicts] == [TRUE[v.end] for v in verdicts]
+    assert not events
+
+
+@pytest.mark.parametrize("by_message", [False, True])
+@pytest.mark.parametrize("odd", [
+    None, "not known", "31.12.2023 10:00", "absent", "9999-12-31 00:00:00", "2100-01-01 00:00:00",
+    "", True, [1, 2], {"day": 1}, 10**400, -5, 0, 4.2e9, float("inf"), float("nan")])
+@pytest.mark.parametrize("at", [0, 50])
+@pytest.mark.parametrize("many", [1, 40])
+def test_records_whose_time_is_odd_are_judged_and_told(odd, at, many, by_message):
+    stamps = written(TRUE, "%Y-%m-%d %H:%M:%S")
+    stamps[at:at + many] = [odd] * many
+    verdicts, events, notes = judged(stamps, by_message)
+    assert verdicts[-1].time == TRUE[verdicts[-1].end]
+    if at:
+        assert [e.start for e in events if e.detail.startswith("doubted: ")] == [50]
+    else:
+        assert len(events) <= 2

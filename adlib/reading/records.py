@@ -95,6 +95,7 @@ class Records:
         self._keys: Any = None  # of the last record in which a time was looked for
         self._entity: Any = None
         self._rows = self._told = 0
+        self._timeless = self._again = 0  # rows without a time, and at which one is looked for
         self._plain = not reading.na_values  # Python's own numbers will do
 
     def lines(self, lines: Sequence[bytes], *, end: bool = False) -> list[Record]:
@@ -292,7 +293,7 @@ class Records:
 
     def _found_time(self, rows: list[dict]) -> tuple[str, ...]:
         """Fields that are the time by their names and values, as in a file."""
-        frame = pd.DataFrame(rows)
+        frame = pd.DataFrame([{name: _flat(cell) for name, cell in row.items()} for row in rows])
         if [*frame] == [f"x{k}" for k in range(len(self.features or ()))]:
             return ()  # no header: a value for each feature
         others = [c for c in frame if c not in (self.features or ())]
@@ -330,8 +331,11 @@ class Records:
     def _named(self, row: dict) -> Record:
         if self._take is None:  # nothing yet to know the features by
             return Record(None, shown(json.dumps(row, default=str)))
-        if not self._time and (row.keys() != self._keys or self._rows < _TRIED):
-            self._look_for_time([row])
+        if not self._time:
+            self._timeless += 1
+            if row.keys() != self._keys or self._timeless < _TRIED or self._timeless == self._again:
+                self._again = self._timeless + min(self._timeless, _LOOK)
+                self._look_for_time([row])
         time = self._time_in(row)
         if self._reading.entity_column is not None:
             self._one_entity(row.get(self._reading.entity_column))
@@ -460,6 +464,13 @@ def _typed(column: pd.Series) -> pd.Series:
     """A column of texts as numbers, where all of them are."""
     numbers = pd.to_numeric(column, errors="coerce")
     return column if (numbers.isna() & column.notna()).any() else numbers
+
+
+def _flat(cell: Any) -> Any:
+    """A cell as a table holds it: no list, and no whole number larger than any float."""
+    plain = cell is None or isinstance(cell, str | float) or (
+        isinstance(cell, int) and abs(cell) < 2**63)
+    return cell if plain else shown(str(cell))
 
 
 def _is_missing(cell: Any) -> bool:

@@ -125,7 +125,8 @@ class StreamClock:
             elif not came:
                 self.since += 1
             elif told := self._next(number, stamp if has else math.nan, unit, wanted,
-                                    f"time stamp {given:.15g}" if has else "no time stamp"):
+                                    f"time stamp {given:.15g}" if given == given and has else
+                                    "no time stamp that can be read" if has else "no time stamp"):
                 events.append((k, told))
             time[k] = self.time
         return time, events

@@ -110,7 +110,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     values of that feature alone, other names are left alone, and a record that cannot be read, or
     has none of the names, is poison. The time is the field ``time``, ``timestamp`` or the like, or
     what ``time_column`` names (``time`` for short): ISO 8601 or as people write dates, seconds to
-    nanoseconds from 1970. A NATS message without one has the time at which it was stored. All
+    nanoseconds from 1970. A NATS message without one has the time at which it was stored, as long
+    as no message before brought one. All
     options of `adlib.reading.options.Reading` may stand behind the ``?``, as ``time_unit=ms``.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -71,6 +72,7 @@ class _Consumer:
         self._of, self._nats, self._position = source, source.nats, position
         self._read = records.message if source.format == "json" else _doubles
         self._born: datetime | None = None
+        self._dated = False  # whether records bring times, which storing is none of
         self._next, self._taken = 0, -1
         # messages that were handed over and not acknowledged; None for what was read directly
         self._open: dict[int, Any] = {}
@@ -190,7 +192,10 @@ class _Consumer:
 
     def _record(self, seq: int, stored_at: float, data: bytes) -> tuple[int, Record]:
         record = self._read(data)
-        return seq, record if record.time is not None else record._replace(time=stored_at)
+        if record.time is not None:
+            self._dated = True
+            return seq, record
+        return seq, record._replace(time=math.nan if self._dated else stored_at)
 
     async def _acknowledge(self, numbers: Sequence[int]) -> None:
         for seq in numbers:
