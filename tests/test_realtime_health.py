@@ -1,14 +1,38 @@
 """Never silently blind: conditions become incidents, the monitor, the server, the heartbeat."""
 
+import asyncio
 import itertools
 import json
 import math
+import socket
+import sqlite3
+import threading
+import urllib.error
+import urllib.request
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from adlib.realtime import (
+    AlertStore,
+    Channel,
+    NotificationService,
+    Outcome,
+    RealTimeAnomalyDetector,
+    Sample,
+)
+from adlib.realtime.counters import Tally
+from adlib.realtime.doors.heartbeat import Heartbeat, HeartbeatConfig
+from adlib.realtime.doors.http import pages, served
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.health import Condition, Conditions, HealthConfig, StreamHealth
 from adlib.realtime.incidents import IncidentConfig
+from adlib.realtime.monitor import Monitor
+from adlib.realtime.notify import NotificationConfig
+from adlib.realtime.store import OutboxRow
+
+pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
 NAMES = [f"x{j}" for j in range(12)]
 
@@ -220,3 +244,381 @@ def test_events_do_not_depend_on_the_borders_of_batches_or_on_restarts():
             health = stream()
             health.restore(state)
         assert events == wanted
+
+
+# ------------------------------------------------------------------ conditions of the process
+
+
+class Times:
+    """Clocks that a test moves: the wall and the monotonic one."""
+
+    def __init__(self):
+        self.wall, self.mono = 1.7e9, 100.0
+
+    def pass_(self, seconds):
+        self.wall, self.mono = self.wall + seconds, self.mono + seconds
+
+
+class Rig:
+    """A monitor whose engine is played by the test."""
+
+    def __init__(self, store=None, channels=(), **config):
+        self.times, self.under_way, self.troubles = Times(), None, []
+        self.inbox = SimpleNamespace(rows=0, closed=False, arrived=100.0, message=1, dropped=0,
+                                     gap=0.0)
+        self.tally, self.store = Tally(), store
+        self.health = StreamHealth("rig", NAMES, HealthConfig(**config), IncidentConfig(),
+                                   window_size=WINDOW, stride=STRIDE)
+        self.service = None if not channels else NotificationService(
+            NotificationConfig(), store, channels=channels)
+        self.start()
+
+    def start(self):
+        self.monitor = Monitor(
+            self.health, self.inbox, self.tally, store=self.store, service=self.service,
+            under_way=lambda: self.under_way, troubles=lambda: self.troubles,
+            interval=lambda: 1.0, clock=lambda: self.times.wall,
+            monotonic=lambda: self.times.mono)
+        if self.store is not None:
+            self.monitor.resume()
+
+    def run(self, seconds, *, rows=0, judged=0, each=10.0):
+        """Time passes; rows come and windows are judged at every look."""
+        for _ in range(int(seconds / each)):
+            self.times.pass_(each)
+            self.monitor.beat()
+            if rows:
+                self.inbox.arrived = self.times.mono
+            self.tally.rows, self.tally.judged = self.tally.rows + rows, self.tally.judged + judged
+            self.monitor.tick()
+        return [i.id.split("|")[1].removeprefix("health.") for i in self.monitor.conditions.open]
+
+
+class Pager(Channel):
+    def __init__(self, name):
+        self.name = name
+
+    async def send(self, rows):
+        return [Outcome("sent") for _ in rows]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with AlertStore(tmp_path / "alerts.db") as store:
+        yield store
+
+
+def test_nothing_that_arrives_is_an_incident_and_not_ready(store):
+    rig = Rig(store)
+    assert rig.run(50) == [] and rig.monitor.reasons() == [
+        "no window was judged yet: no row came"]
+    assert rig.run(10) == ["no_data"]
+    (incident,) = store.incidents(state="open")
+    assert incident.kind == "health" and incident.opened_at == 1.7e9
+    assert rig.run(60, rows=200, judged=1) == [] and rig.monitor.reasons() == []
+    assert [i.state for i in store.incidents()] == ["closed"]
+    assert rig.run(30) == [] and rig.run(30) == ["no_data"]  # and again, later
+
+
+def test_a_source_of_rare_or_long_messages_may_be_silent_for_longer():
+    rig = Rig()
+    rig.inbox.message = 300  # five minutes of samples at once
+    assert rig.run(890) == [] and rig.run(10) == ["no_data"]
+    assert Rig(no_data="20min").run(1190) == [] and Rig(no_data="never").run(9000) == []
+    ended = Rig()
+    ended.inbox.closed = True
+    assert ended.run(9000) == []
+
+
+def test_rows_that_never_become_a_judged_window_are_an_incident():
+    rig = Rig()
+    rig.run(100, rows=200, judged=1)
+    assert rig.run(50, rows=200) == [] and rig.run(20, rows=200) == ["no_windows"]
+    assert "no window was judged" in rig.monitor.reasons()[0]
+    assert rig.run(60, rows=200, judged=1) == []
+    slow = Rig()  # a row in ten seconds: the first window takes its time
+    assert slow.run(1000, rows=1) == [] and slow.monitor.reasons()
+
+
+def test_one_blindness_is_one_incident():
+    rig = Rig()
+    for k in range(20):
+        rig.health.step(windows(99 + 100 * k, 199 + 100 * k, False), [], 0)
+        rig.run(10, rows=100)
+    assert rig.monitor.conditions.open == []
+    (reason, _) = rig.monitor.reasons()
+    assert reason.startswith("no window is judged")
+
+
+def test_a_batch_that_hangs_and_a_loop_that_stands():
+    rig = Rig()
+    rig.run(100, rows=200, judged=1)
+    rig.under_way, rig.inbox.rows = rig.times.mono, 50
+    rig.times.pass_(6)
+    assert rig.monitor.reasons() == ["a batch has been under way for 6 s"]  # at once
+    assert rig.run(50) == [] and rig.run(20) == ["hanging"]
+    assert "does not end, 50 samples wait" in rig.monitor.conditions.open[0].detail
+    rig.under_way, rig.inbox.rows = None, 0
+    assert rig.run(60, rows=200, judged=1) == []
+    for _ in range(7):  # nobody beats
+        rig.times.pass_(10)
+        rig.monitor.tick()
+    assert "event loop" in rig.monitor.conditions.open[0].detail
+
+
+def test_samples_that_wait_while_nobody_takes_windows_hang_too():
+    rig = Rig()
+    rig.run(100, rows=200, judged=1)
+    rig.inbox.rows = 7
+    assert rig.run(60) == ["hanging"]
+    assert "no batch begins" in rig.monitor.conditions.open[0].detail
+
+
+def test_dropped_samples_are_an_incident_until_no_more_are_dropped():
+    rig = Rig()
+    rig.run(100, rows=200, judged=1)
+    rig.inbox.dropped = 12
+    assert rig.run(10, rows=200, judged=1) == ["dropped"]
+    assert "12 samples" in rig.monitor.conditions.open[0].detail
+    assert rig.run(50, rows=200, judged=1) == ["dropped"]
+    assert rig.run(10, rows=200, judged=1) == []
+
+
+def test_a_dead_channel_is_told_through_the_others(store):
+    rig = Rig(store, [Pager("slack"), Pager("email")])
+    rig.run(100, rows=200, judged=1)
+    rig.troubles = [Condition("channel", "slack", "slack: HTTP 503", rig.times.wall, 300.0)]
+    assert rig.run(290, rows=200, judged=1) == []
+    assert rig.run(20, rows=200, judged=1) == ["channel.slack"]
+    assert {row.channel for row in store.outbox()} == {"slack", "email"}
+    assert rig.monitor.reasons() == []  # email works
+    rig.troubles.append(Condition("channel", "email", "email: 535", rig.times.wall, 300.0))
+    rig.run(310, rows=200, judged=1)
+    assert rig.monitor.reasons() == ["no receiver takes messages: email, slack"]
+
+
+def test_dead_letters_are_an_incident_until_they_are_dealt_with(store):
+    rig = Rig(store, [Pager("slack")])
+    row = OutboxRow("m", "slack", "k", 0.0, {})
+    store.commit("rig", 0, b"", [], [], [], [row])
+    (claimed,) = store.claim("slack", 0.0, lease=1.0)
+    store.settle([(claimed.seq, "dead", 0.0, "HTTP 413")])
+    assert rig.run(20, rows=200, judged=1) == ["dead_letters.slack"]
+    store.replay_dead(discard=True)
+    assert rig.run(70, rows=200, judged=1) == []
+
+
+def test_what_cannot_be_stored_is_kept_and_stored_when_it_can_be(store, monkeypatch):
+    rig = Rig(store, [Pager("slack")])
+    rig.run(100, rows=200, judged=1)
+    locked = sqlite3.connect(store.path, isolation_level=None)
+    monkeypatch.setattr(store, "record_events", lambda *_: raises(
+        sqlite3.OperationalError("database is locked")))
+    rig.under_way = rig.times.mono
+    rig.troubles = [Condition("store", "", "alert store: locked", rig.times.wall, 5.0)]
+    assert rig.monitor.reasons() == ["alert store: locked"]  # at once
+    assert rig.run(20, each=1.0) == ["store"] and store.incidents() == []
+    rig.troubles, rig.under_way = [], None
+    monkeypatch.undo()
+    rig.run(100, rows=200, judged=1)
+    (incident,) = store.incidents()
+    assert (incident.state, incident.opened_at) == ("closed", 1.7e9 + 100)
+    assert [row.body["kind"] for row in store.outbox()] == ["open", "close"]
+    locked.close()
+
+
+def raises(error):
+    raise error
+
+
+def test_a_restart_goes_on_with_what_is_open_and_closes_what_nobody_knows(store):
+    rig = Rig(store)
+    rig.run(70)
+    left = Conditions("rig", HealthConfig(), IncidentConfig())  # a checkpoint was dropped
+    store.record_events(left.observe([Condition("frozen", "x1")], 5.0, 5), [])
+    rig.start()
+    assert rig.run(10) == ["no_data", "frozen.x1"] or rig.run(10) == ["frozen.x1", "no_data"]
+    assert rig.run(1800, rows=200, judged=1) == []
+    steps = [(event.incident.id.split(".")[1].split("|")[0], event.kind, event.n)
+             for event in store.events()]
+    assert sorted(steps) == [("frozen", "close", 1), ("frozen", "open", 0),
+                             ("no_data", "close", 1), ("no_data", "open", 0)]
+
+
+def test_operators_reach_incidents_of_the_process(store):
+    rig = Rig(store, [Pager("slack")])
+    rig.run(70)
+    (incident,) = store.incidents()
+    store.acknowledge(incident.id)
+    rig.run(7200)
+    assert [event.kind for event in store.events() if event.notify] == ["open", "escalate"]
+    assert rig.monitor.conditions.open[0].acknowledged
+
+
+# ------------------------------------------------------------------ the doors
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("where", ["0", ":0", "127.0.0.1:0", "localhost:0"])
+def test_pages_are_served_while_clients_say_nothing(where):
+    shown = {"/health": lambda: (200, "text/plain", "fine"), "/bad": lambda: 1 / 0}
+    with served(shown, where) as url:
+        port = int(url.rpartition(":")[2])
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
+        try:
+            assert get(f"{url}/health?x=1") == (200, "fine")
+            assert [get(f"{url}{path}")[0] for path in ("/", "/healthz", "/bad")] == [404, 404, 500]
+            head = urllib.request.Request(f"{url}/health", method="HEAD")
+            assert urllib.request.urlopen(head, timeout=20).read() == b""
+        finally:
+            for client in idle:
+                client.close()
+
+
+@pytest.mark.parametrize(("where", "message"), [
+    ("http", r"--serve must be \[HOST:\]PORT"), ("127.0.0.1:70000", "cannot listen"),
+    ("203.0.113.9:0", "cannot listen"), ("no such host:80", "cannot listen")])
+def test_an_address_that_cannot_be_served_is_refused(where, message):
+    with pytest.raises(ValueError, match=message), served({}, where):
+        pass
+
+
+def test_a_heartbeat_goes_out_while_the_engine_is_ready():
+    answers, ready = iter(["beat", "beat", 404]), [True]
+    asked = []
+
+    def page():
+        asked.append(1)
+        answer = next(answers)
+        return (200, "text/plain", "") if answer == "beat" else (answer, "text/plain", "")
+
+    with served({"/ping": page}, "0") as url:
+        heart = Heartbeat(HeartbeatConfig(url=f"{url}/ping", every="1h"), lambda: ready[0],
+                          clock=itertools.count(1.0).__next__)
+        assert heart.beat() and heart.beat() and heart.trouble is None
+        ready[0] = False
+        assert not heart.beat() and len(asked) == 2
+        ready[0] = True
+        assert not heart.beat() and heart.trouble[1] == "HTTP 404"
+    assert not heart.beat() and heart.trouble[1] == "ConnectError"
+    since = heart.trouble[0]
+    assert not heart.beat() and heart.trouble[0] == since
+
+
+def test_a_heartbeat_url_is_a_secret_and_http():
+    config = HeartbeatConfig(url="https://hc-ping.com/s3cret")
+    assert "s3cret" not in repr(config) and config.every == 60.0
+    with pytest.raises(ValueError, match="http://") as caught:
+        HeartbeatConfig.from_any({"url": "file:///etc/s3cret"})
+    assert "s3cret" not in str(caught.value)
+
+
+# ------------------------------------------------------------------ the engine
+
+CHEAP = {"deep_config": None, "stat_config": None, "window_size": 20, "stride": 5, "alpha": 0.01,
+         "drift": False, "detectors": ["PCAReconstruction"]}
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fitted") / "model"
+    X = np.random.default_rng(0).normal(size=(3000, 3))
+    return RealTimeAnomalyDetector(CHEAP).fit(X).save(folder)
+
+
+def engine(fitted, path, channels=(), **alerts):
+    return RealTimeAnomalyDetector.load(fitted, {**CHEAP, "alert_config": {
+        "storage": {"path": str(path)}, **alerts}}, channels=channels)
+
+
+def drain(model, source):
+    async def collect():
+        return [window async for window in model.process_stream(source)]
+
+    return asyncio.run(collect())
+
+
+async def feed(X, first=0, size=50):
+    for at in range(0, len(X), size):
+        yield Sample(first + at, 1.7e9 + first + at + np.arange(len(X[at:at + size])),
+                     X[at:at + size])
+
+
+def blinded(n=900):
+    X = np.random.default_rng(1).normal(size=(n, 3))
+    X[200:500, 1] = np.nan
+    X[600:800] = np.nan
+    return X
+
+
+def health_steps(store):
+    return [(event.id, event.time, event.notify) for event in store.events()
+            if event.incident.kind == "health" and event.kind in ("open", "close")]
+
+
+def test_blindness_of_a_stream_is_stored_and_sent_and_the_same_after_kills(fitted, tmp_path):
+    X = blinded()
+    with AlertStore(tmp_path / "a.db") as store:
+        drain(engine(fitted, store.path, [Pager("slack")]), feed(X))
+        wanted = health_steps(store)
+        sent = [row.id for row in store.outbox(state="sent") if "health" in row.key]
+    names = [name.split("|health.")[1].split("|")[0] for name, *_ in wanted]
+    assert names.count("missing.x1") == 2 and names.count("not_judging") >= 2
+    assert sent == [f"{name}|slack" for name, _, notify in wanted if notify]
+    with AlertStore(tmp_path / "b.db") as store:
+        for first, last in ((0, 330), (330, 700), (700, 900)):
+            drain(engine(fitted, store.path), feed(X[first:last], first, size=35))
+        assert health_steps(store) == wanted
+
+
+def test_an_engine_shows_whether_it_is_ready(fitted, tmp_path):
+    model = engine(fitted, tmp_path / "alerts.db", health={"no_data": 0.2, "hanging": 30.0})
+    shown, seen = pages(model), []
+
+    async def source():
+        seen.append(shown["/ready"]())
+        X = np.random.default_rng(2).normal(size=(200, 3))
+        yield Sample(0, 1.7e9 + np.arange(200), X)
+        while not model.tally.judged:
+            await asyncio.sleep(0.01)
+        seen.append(shown["/ready"]())
+        while not model.store.incidents(state="open"):
+            await asyncio.sleep(0.05)
+        seen.extend([shown["/ready"](), shown["/health"]()])
+        assert 'adlib_ready{stream="stream"} 0.0' in shown["/metrics"]()[2]
+        assert 'adlib_health{condition="no_data",stream="stream"} 1.0' in shown["/metrics"]()[2]
+
+    drain(model, source())
+    assert [status for status, *_ in seen] == [503, 200, 503, 200]
+    said = json.loads(seen[-1][2])
+    assert said["reasons"] == ["no sample arrives"] and said["position"] == 199
+    assert [i["id"].split("|")[1] for i in said["incidents"]] == ["health.no_data"]
+    assert shown["/ready"]()[0] == 503 and model.status()["reasons"] == ["no stream is processed"]
+    model.store.close()
+
+
+def test_a_heartbeat_is_sent_by_a_running_engine_once_it_judges(fitted, tmp_path):
+    came = threading.Event()
+
+    def ping():
+        came.set()
+        return 200, "text/plain", ""
+
+    with served({"/ping": ping}, "0") as url:
+        model = engine(fitted, tmp_path / "alerts.db",
+                       heartbeat={"url": f"{url}/ping", "every": "1h"})
+
+        async def source():
+            assert not await asyncio.to_thread(came.wait, 1.5)  # nothing is judged so far
+            yield Sample(0, 1.7e9 + np.arange(200), np.random.default_rng(2).normal(size=(200, 3)))
+            assert await asyncio.to_thread(came.wait, 30)
+
+        drain(model, source())
+    model.store.close()

@@ -51,8 +51,10 @@ def parser() -> argparse.ArgumentParser:
                           "SUBJECT; '?time_column=NAME&time_unit=ms' behind it are options of the "
                           "reader, as below")
     run.add_argument("--all", action="store_true", help="print every window")
-    run.add_argument("--metrics", type=int, metavar="PORT",
-                     help="serve Prometheus text on this port of the loopback interface")
+    run.add_argument("--serve", metavar="[HOST:]PORT",
+                     help="serve /health, /ready (503 while nothing is judged) and /metrics "
+                          "(Prometheus text) over HTTP, on the loopback interface by default")
+    run.add_argument("--metrics", metavar="PORT", help="as --serve, on the loopback interface")
 
     test = commands.add_parser("backtest", help="what would have paged you, and what it missed")
     test.add_argument("config", type=Path)
@@ -148,7 +150,7 @@ def _fit(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from adlib.realtime import RealTimeAnomalyDetector
-    from adlib.realtime.doors.http import served
+    from adlib.realtime.doors.http import pages, served
     from adlib.realtime.sources import open_source
 
     config = _told(args)
@@ -167,7 +169,9 @@ def _run(args: argparse.Namespace) -> int:
                     print(json.dumps(window), flush=True)
 
     ended = False
-    with served(engine.metrics_text, args.metrics), contextlib.suppress(asyncio.CancelledError):
+    shown = pages(engine)
+    with (served(shown, args.serve), served(shown, args.metrics, "--metrics"),
+          contextlib.suppress(asyncio.CancelledError)):
         asyncio.run(judge())
         ended = True
     say("", f"stopped after sample {engine.position}")

@@ -22,6 +22,8 @@ from adlib.base import Detector
 from adlib.durations import seconds
 from adlib.foreign import wrap
 from adlib.reading.options import Reading
+from adlib.realtime.doors.heartbeat import HeartbeatConfig
+from adlib.realtime.health import HealthConfig
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
 from adlib.realtime.registry import nearest
@@ -224,6 +226,8 @@ class AlertConfig(Settings):
     incidents: IncidentConfig = IncidentConfig()
     notification: NotificationConfig | None = None
     storage: StorageConfig | None = Field(None, description="None: nothing is kept.")
+    health: HealthConfig = HealthConfig()
+    heartbeat: HeartbeatConfig | None = Field(None, description="A ping while all is well.")
 
     @model_validator(mode="after")
     def _stored(self) -> Self:

@@ -1,7 +1,7 @@
 """What an engine counts: in Prometheus' terms, and in words."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adlib.arguments import require_extra
@@ -30,6 +30,8 @@ class Counters:
         self.queue = make(Gauge, "queue_samples", "Samples that wait", "stream").labels(stream)
         self.off = make(Gauge, "detector_off", "Switched off", "stream", "detector")
         self.outbox = make(Gauge, "outbox_messages", "Not delivered", "channel", "state")
+        self.ready = make(Gauge, "ready", "1: windows are judged", "stream").labels(stream)
+        self.conditions = make(Gauge, "health", "What is wrong now", "stream", "condition")
         self.batch = make(Histogram, "batch_seconds", "From samples to the commit", "stream")
         self.latency = make(Histogram, "latency_seconds",
                             "From a batch's first arrival to its verdicts", "stream", buckets=(
@@ -38,6 +40,12 @@ class Counters:
     def text(self) -> str:
         """All of them in Prometheus' text format."""
         return self._library.generate_latest(self.registry).decode()
+
+    def health(self, ready: bool, conditions: Iterable[Mapping[str, Any]]) -> None:
+        self.ready.set(ready)
+        self.conditions.clear()
+        for condition in conditions:
+            self.conditions.labels(self.stream, condition["name"]).inc()
 
     def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
               quality: list[QualityEvent]) -> None:

@@ -14,6 +14,7 @@ import warnings
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -28,11 +29,14 @@ from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
+from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
+from adlib.realtime.health import Condition, StreamHealth
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker, cancelled
+from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore
@@ -110,7 +114,8 @@ class RealTimeAnomalyDetector:
         self.store: AlertStore | None = None
         self._metrics = Counters(self.config.stream)
         self._service: NotificationService | None = None
-        self._monitor: contextlib.AbstractAsyncContextManager | None = None
+        self._monitor: Monitor | None = None
+        self._heartbeat: Heartbeat | None = None
         self._live = self._broken = False
         self._clock, self._stopped = time.monotonic, threading.Event()
         self._under_way: float | None = None  # since when a batch is judged
@@ -155,6 +160,10 @@ class RealTimeAnomalyDetector:
             context=self.context)
         self._manager = AlertManager(config.alert_config.incidents, alpha=config.alpha,
                                      context=self.context)
+        self._health = StreamHealth(
+            config.stream, self.features_, config.alert_config.health,
+            config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
+            context=self.context, warm_up=config.warm_up, period=config.sampling_period)
         self.tally = Tally()
         self._judge.reset()
         self._live = False
@@ -347,9 +356,45 @@ class RealTimeAnomalyDetector:
         for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
                      self._respond(responses)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
-        for helper in (self._service, self._monitor):
-            if helper is not None:
-                await stack.enter_async_context(helper)
+        if self._service is not None:
+            await stack.enter_async_context(self._service)
+        clock = self._processor.clock
+        self._monitor = await stack.enter_async_context(Monitor(
+            self._health, self._inbox, self.tally, store=self.store, service=self._service,
+            under_way=lambda: self._under_way, troubles=self._troubles,
+            interval=lambda: median(clock.intervals or [clock.period]),
+            patience=config.batch_seconds))
+        if config.alert_config.heartbeat is not None:
+            self._heartbeat = stack.enter_context(Heartbeat(
+                config.alert_config.heartbeat, lambda: self.status()["ready"]))
+
+    def _troubles(self) -> list[Condition]:
+        """What is wrong with the store and with those who are notified."""
+        of = self.config.alert_config.health
+        found = dict(getattr(self._service, "trouble", dict)())
+        if self._heartbeat is not None and self._heartbeat.trouble is not None:
+            found["heartbeat"] = self._heartbeat.trouble
+        told = [Condition("channel", name, f"{name}: {what}", since, of.channel)
+                for name, (since, what) in found.items()]
+        if self.store_trouble is not None:
+            since, what = self.store_trouble
+            told.append(Condition("store", "", what, since, of.store))
+        return told
+
+    def status(self) -> dict[str, Any]:
+        """Whether the engine judges a stream as it should, as ``/health`` and ``/ready`` show it.
+
+        Returns
+        -------
+        dict
+            ``stream``, ``ready``, ``reasons`` (why not), and while a stream is processed
+            ``position``, ``rows``, ``judged`` (windows), ``conditions`` (what is wrong now) and
+            ``incidents`` (open ones of kind health).
+        """
+        if self._monitor is None or not self._live:
+            return {"stream": self.config.stream, "ready": False,
+                    "reasons": ["no stream is processed"]}
+        return {"stream": self.config.stream, "position": self.position, **self._monitor.status()}
 
     async def _leave(self, worker: Worker) -> None:
         """Wait for the batch that is under way, commit what is judged, acknowledge it."""
@@ -406,7 +451,9 @@ class RealTimeAnomalyDetector:
         self._under_way = time.monotonic()
         stream, before = self.config.stream, self._processor.position
         if self.store is not None:
-            self._manager.apply(self._patiently(self.store.operator_state, stream, before))
+            operator = self._patiently(self.store.operator_state, stream, before)
+            self._manager.apply(operator)
+            self._health.conditions.apply(operator)
         verdicts, quality = self.judge(items, flush=flush)
         quality += [self._processor.event("dropped", int(item.seq or 0), last_of(item), item.time,
                                           "the queue was full") for item in lost]
@@ -414,9 +461,12 @@ class RealTimeAnomalyDetector:
         for verdict in verdicts:
             events += self._manager.step(verdict)
             found.append(self._window(verdict))
+        health = self._health.step(verdicts, quality, self._processor.first or 0)
+        announce(health)
         self._broken = False
-        self._keep(verdicts, events, quality, flush)
-        self._metrics.count(self._processor.position - before, verdicts, events, quality)
+        told = [*events, *health]
+        self._keep(verdicts, told, quality, flush)
+        self._metrics.count(self._processor.position - before, verdicts, told, quality)
         self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
         self._under_way = None
@@ -507,13 +557,15 @@ class RealTimeAnomalyDetector:
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
         return pack({"model": self._fingerprint(), "processor": self._processor.state(),
-                     "manager": self._manager.state(), "source": self._source,
-                     **self._judge.state()})
+                     "manager": self._manager.state(), "health": self._health.state(),
+                     "source": self._source, **self._judge.state()})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)
         self._source = saved.get("source")
         self._manager.restore(saved["manager"])
+        if "health" in saved:  # a checkpoint of an earlier adlib has none
+            self._health.restore(saved["health"])
         if saved["model"] == self._fingerprint():
             try:
                 self._judge.restore(saved)
@@ -581,10 +633,12 @@ class RealTimeAnomalyDetector:
 
     def metrics_text(self) -> str:
         """Counters and gauges in Prometheus' text format."""
+        live, said = self._live and self._monitor, self.status()
         if self.store is not None:
             self._metrics.outbox.clear()
-            for (channel, state), n in self.store.backlog().items():
+            for (channel, state), n in (live or self.store).backlog().items():
                 self._metrics.outbox.labels(channel, state).set(n)
+        self._metrics.health(said["ready"], said.get("conditions", ()))
         if hasattr(self, "_fitted"):
             for member in self.members:
                 self._metrics.off.labels(self.config.stream, member.name).set(member.off)

@@ -173,8 +173,8 @@ class Conditions(AlertManager):
         before, at = self._at or (now, seq)
         self._at = now, seq
         step, rows = now - before, max(seq - at, 0)
-        if step < 0:
-            self._shift(step)
+        for track in self._tracks.values():
+            track.at(now)
         if step <= 0:  # no durations across a clock that was set; samples, where time stands still
             step = rows * self._period if step == 0 and self._period else 0.0
         present = {self._key(condition.name, condition.subject): condition for condition in found}
@@ -190,7 +190,8 @@ class Conditions(AlertManager):
     @property
     def open(self) -> list[Incident]:
         """Open incidents, as of the last look."""
-        return [track.incident for track in self._tracks.values() if track.incident is not None]
+        return [track.incident for track in list(self._tracks.values())
+                if track.incident is not None]
 
     def take_over(self, incident: Incident, events: Sequence[IncidentEvent], now: float) -> None:
         """Go on with an open incident of an earlier process.
@@ -255,7 +256,7 @@ class Conditions(AlertManager):
             None, "warning", _PEAKS["warning"], lasting.seen,
             ((condition.subject, 1.0),) if feature else (), "open", False, "health",
             condition.detail)
-        track.n, track.notified_at = 0, None
+        track.n, track.notified_at, track.now = 0, None, now
         return self._event(track, track.incident, "open", now,
                            self._may_notify(track, track.incident, now))
 
@@ -288,13 +289,6 @@ class Conditions(AlertManager):
                 and now - track.stored_at >= self.config.update_interval):
             return self._event(track, incident, "update", now, False)
         return []
-
-    def _shift(self, by: float) -> None:
-        """Move what is known by so many seconds, so that durations survive a clock that was set."""
-        for track in self._tracks.values():
-            for name in ("stored_at", "notified_at", "cool_until"):
-                if getattr(track, name) is not None:
-                    setattr(track, name, getattr(track, name) + by)
 
 
 class StreamHealth:

@@ -30,6 +30,8 @@ class Inbox:
         self.samples: deque[tuple[Sample, float]] = deque()  # with their time of arrival
         self.lost: list[Sample] = []
         self.rows, self.closed = 0, False
+        self.dropped = self.message = 0  # rows that were lost, and rows of the last sample
+        self.gap = 0.0  # the longest wait for a sample of late, seconds
         self.wanted = 1  # rows that the consumer waits for
         self.fault: BaseException | None = None
         self.ready, self.space = asyncio.Event(), asyncio.Event()
@@ -77,12 +79,14 @@ class Inbox:
                 continue
             drop = sample if self.overflow == "drop_newest" else self.samples.popleft()[0]
             self.metrics.dropped.inc(length_of(drop))
+            self.dropped += length_of(drop)
             self._lose(drop)
             if drop is sample:
                 return
             self.rows -= length_of(drop)
         self.samples.append((sample, time.perf_counter()))
-        self.arrived = time.monotonic()
+        self.gap = max(0.9 * self.gap, time.monotonic() - self.arrived)
+        self.arrived, self.message = time.monotonic(), n
         self.rows += n
         if self.rows >= self.wanted:
             self.ready.set()

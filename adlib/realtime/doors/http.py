@@ -1,13 +1,19 @@
-"""What HTTP answers mean to a receiver, and the metrics over HTTP."""
+"""What HTTP answers mean to a receiver, and an engine's health and metrics over HTTP."""
 
+import json
+import logging
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from adlib.realtime.channels import Outcome
+
+log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 86_400.0  # seconds; no Retry-After is believed beyond it
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # what is sent there, nobody on the way can read
@@ -51,30 +57,99 @@ def judge_status(status: int, detail: str, wait: float | None) -> Outcome:
                    expires=not passing and status not in _FINAL)
 
 
+Page = tuple[int, str, str]  # status, kind of content, content
+_JSON, _TEXT = "application/json", "text/plain; version=0.0.4; charset=utf-8"
+
+
+def pages(engine: Any) -> dict[str, Callable[[], Page]]:
+    """What a live engine shows, by path.
+
+    ``/ready`` answers 503 while nothing is judged, ``/health`` always 200, both with what
+    `RealTimeAnomalyDetector.status` says; ``/metrics`` is Prometheus' text.
+    """
+    def told(unready: int) -> Page:
+        said = engine.status()
+        return 200 if said["ready"] else unready, _JSON, json.dumps(said)
+
+    return {"/health": lambda: told(200), "/ready": lambda: told(503),
+            "/metrics": lambda: (200, _TEXT, engine.metrics_text())}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 10.0  # seconds for a client that says nothing
+
+    def do_GET(self) -> None:
+        page = self.server.pages.get(self.path.partition("?")[0])  # type: ignore[attr-defined]
+        try:
+            status, kind, text = page() if page else (404, _TEXT, "see /health, /ready, /metrics\n")
+        except Exception as error:
+            log.exception("%s", self.path)
+            status, kind, text = 500, _TEXT, f"{type(error).__name__}\n"
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    """A thread for each client: one that is idle keeps nobody waiting."""
+
+    allow_reuse_address = daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that left is no news."""
+
+
 @contextmanager
-def served(text: Callable[[], str], port: int | None) -> Iterator[None]:
-    """Prometheus text on a port of the loopback interface while the block runs; None: nowhere."""
-    if port is None:
-        yield
+def served(pages: Mapping[str, Callable[[], Page]], where: str | None, option: str = "--serve"
+           ) -> Iterator[str | None]:
+    """Pages over HTTP while the block runs.
+
+    Parameters
+    ----------
+    pages : mapping of str to callable
+        What stands at a path; any other path is not found.
+    where : str or None
+        ``[HOST:]PORT``; the loopback interface by default. None: nowhere.
+    option : str
+        What to call it in an error.
+
+    Yields
+    ------
+    str or None
+        The address.
+
+    Raises
+    ------
+    ValueError
+        When nobody can listen there.
+    """
+    if where is None:
+        yield None
         return
-
-    class Quiet(WSGIRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    def answer(_: Any, start: Any) -> list[bytes]:
-        start("200 OK", [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")])
-        return [text().encode()]
-
+    host, _, port = where.rpartition(":")
     try:
-        server = make_server("127.0.0.1", port, answer, handler_class=Quiet)
+        if not port.isdecimal():
+            raise ValueError(f"{option} must be [HOST:]PORT, got {where!r}")
+        family, *_, address = socket.getaddrinfo(host.strip("[]") or "127.0.0.1", None)[0]
+        kind = type("Server", (_Server,), {"address_family": family, "pages": pages})
+        server = kind((address[0], int(port)), _Handler)
     except (OSError, OverflowError) as error:
-        raise ValueError(f"--metrics {port}: cannot listen on this port "
+        raise ValueError(f"{option} {where}: cannot listen on this port "
                          f"({getattr(error, 'strerror', None) or error})") from None
     with server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
         try:
-            yield
+            yield "http://{}:{}".format(host or "127.0.0.1", server.server_address[1])
         finally:
             server.shutdown()
