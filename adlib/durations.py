@@ -1,5 +1,6 @@
 """Time between rows, however a user writes it, in seconds."""
 
+import re
 from typing import Any
 
 
@@ -20,8 +21,8 @@ def seconds(interval: Any, name: str = "interval") -> float:
 
     Examples
     --------
-    >>> seconds("5min"), seconds(0.5)
-    (300.0, 0.5)
+    >>> seconds("5min"), seconds("1w"), seconds(0.5)
+    (300.0, 604800.0, 0.5)
     """
     wanted = f"{name} must be a number of seconds or a duration such as '5min', got {interval!r}"
     try:
@@ -29,7 +30,9 @@ def seconds(interval: Any, name: str = "interval") -> float:
         if isinstance(interval, str) and not interval.strip().replace(".", "").isdigit():
             import pandas as pd
 
-            value = pd.Timedelta(interval).total_seconds()
+            unit = r"(?<=[\d\s])[dw](?![a-z])"  # pandas wants D and W
+            plain = re.sub(unit, lambda found: found[0].upper(), interval)
+            value = pd.Timedelta(plain).total_seconds()
         elif hasattr(interval, "total_seconds"):
             value = interval.total_seconds()
         elif hasattr(interval, "astype"):  # a numpy number or timedelta64

@@ -123,6 +123,76 @@ def test_silence_from_now_on(alerts, store):
     assert "500 s" in alerts("list")[1]
 
 
+def test_a_silence_may_begin_later_and_come_again(alerts, store):
+    code, text = alerts("silence", "--start", "2023-11-14T22:00", "--for", "2h", "--every", "1d",
+                        "--kind", "health", "--author", "Ada", "--comment", "backup at night")
+    (silence,) = store.silences()
+    assert code == 0 and "Ada  backup at night" in text and "1 day, 0:00:00" in text
+    assert (silence.start, silence.until, silence.every, silence.kind) == (
+        1.7e9 - 800, 1.7e9 + 6400, 86_400.0, "health")
+    alerts("silence", "--for", "1h", "--every", "1d")
+    first, second = store.silences()
+    assert second.start < time.time() < second.until and second.author
+    for words in (("--start", "5"), ("--every", "1d"), ("--until", "5", "--start", "9"),
+                  ("--start", "5", "--for", "2d", "--every", "1d")):
+        code, text = alerts("silence", *words)
+        assert code == 1 and text.startswith("alerts silence: ") and text.count("\n") == 1
+    assert store.silences() == [first, second]
+
+
+ODD = ["nan", "inf", "-inf", "-1", "1e308", "9" * 400, "", " ", "0", "9999-12-31T23:59:59",
+       "9999-12-31T23:59:59-12:00", "0001-01-01T00:00", "10000-01-01", "a\nb", "\x1b[2J",
+       "\u202eabc", "\udcff", "[", "[!", "*" * 300,
+       "1_0", "1e-320", "NaT", "106752d", "--", "-x"]
+
+
+@pytest.mark.parametrize("words", [
+    ("silence", "--until"), ("silence", "--for"), ("silence", "--until", "1.8e9", "--start"),
+    ("silence", "--until", "1.8e9", "--start", "1.7e9", "--every"), ("silence", "--end"),
+    *((("silence", "--until", "1.8e9", f"--{name}")) for name in (
+        "stream", "feature", "severity", "kind", "author", "comment")),
+    ("list", "--limit"), ("list", "--stream"), ("quality", "--limit"), ("quality", "--kind"),
+    ("prune", "--before"), ("show",), ("ack",), ("close",), ("replay",),
+    *(("remove", kind) for kind in ("checkpoint", "incident", "message", "quality", "silence",
+                                    "verdict", "unreadable"))], ids=" ".join)
+def test_every_value_is_refused_or_harmless(alerts, store, words, caplog):
+    for odd in ODD:
+        code, text = alerts(*words[:-1], f"{words[-1]}={odd}") if words[-1].startswith(
+            "--") else alerts(*words, odd)
+        assert code in (0, 1, 2) and "Traceback" not in text and "\x1b" not in text, odd
+        assert code != 1 or text.count("\n") == 1, odd
+        for look in (("list",), ("silence",), ("dead",), ("quality",)):
+            code, text = alerts(*look)
+            assert code == 0 and not {"\x1b", "\u202e"} & set(text), (odd, text)
+        manager = new_manager()
+        manager.apply(store.operator_state("rig", 0))
+        for k in range(2):
+            manager.step(window(k))
+        json.dumps(manager.state(), allow_nan=False)
+    assert not caplog.records and store.integrity_check() == []
+
+
+def test_close_and_remove(alerts, store):
+    code, text = alerts("close", "pump|combined|0")
+    assert code == 0 and "closed" in text
+    assert alerts("remove", "incident", "pump|combined|0", "rig|combined|0") == (0, "2 removed\n")
+    assert "no incident 'x'" in alerts("remove", "incident", "x")[1]
+    assert alerts("remove", "checkpoint", "rig", "--json") == (0, '{"removed": 1}\n')
+    assert alerts("remove", "quality", "rig|gap|5|9")[0] == 0
+    assert [event.kind for event in store.quality()] == ["nan"]
+    assert alerts("remove", "silence")[0] == alerts("remove", "unreadable", "x")[0] == 1
+    store._db.execute("UPDATE quality SET body = 'garbage'")
+    code, text = alerts("quality")
+    assert code == 0 and text.endswith("(none)\n")
+    assert alerts("remove", "unreadable") == (0, "1 removed\n")
+
+
+def test_a_store_that_is_locked_or_no_database_gives_one_sentence(alerts, store, monkeypatch):
+    monkeypatch.setattr(AlertStore, "incidents", lambda *_, **__: store._db.execute("SELECT x"))
+    code, text = alerts("list")
+    assert code == 1 and text == f"alerts list: {store.path}: no such column: x\n"
+
+
 @pytest.mark.parametrize("words", [("--for", "soon"), ("--until", "tomorrow"),
                                    ("--for", "1h", "--until", "5"), ("--severity", "fatal")])
 def test_silence_refuses_what_it_cannot_read(alerts, store, words):
@@ -156,5 +226,5 @@ def test_prune(alerts, store):
 def test_quality(alerts):
     code, text = alerts("quality", "--kind", "gap")
     assert code == 0 and text.splitlines()[1].split()[3:] == [
-        "rig", "gap", "5", "to", "9", "5", "samples", "missing"]
+        "rig|gap|5|9", "5", "samples", "missing"]
     assert len(json.loads(alerts("quality", "--json")[1])) == 2

@@ -11,11 +11,16 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
@@ -134,7 +139,7 @@ def test_refuses_files_that_it_does_not_know(tmp_path):
     newer, foreign, text = (tmp_path / name for name in ("newer.db", "foreign.db", "text.db"))
     AlertStore(newer).close()
     sqlite3.connect(newer).execute("PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match="version 99.*up to 1.*upgrade"):
+    with pytest.raises(ValueError, match="version 99.*up to 2.*upgrade"):
         AlertStore(newer)
     db = sqlite3.connect(foreign)
     db.execute("CREATE TABLE notes (x)")
@@ -158,6 +163,223 @@ def test_closed_means_closed(tmp_path):
     assert not (tmp_path / "a.db-wal").exists()  # the last connection folds the log in
 
 
+# ------------------------------------------------------------------ versions and checkpoints
+
+FROZEN = (Path(__file__).parent / "data" / "format-1" / "alerts.sql").read_text()
+
+
+def old_store(path):
+    """As an earlier version wrote it: two incidents, a dead letter, a silence until null."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(FROZEN)
+    return path
+
+
+def test_a_store_of_schema_1_is_taken_over_with_all_that_it_holds(tmp_path, caplog):
+    with AlertStore(old_store(tmp_path / "a.db")) as store:
+        assert store._db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert {one.id: (one.state, one.acknowledged) for one in store.incidents()} == {
+            "rig|combined|0": ("closed", False), "pump|combined|0": ("open", True)}
+        assert len(store.events()) == 5 and len(store.verdicts()) == 5
+        assert [event.kind for event in store.quality()] == ["gap"]
+        assert [row.state for row in store.outbox()] == ["dead", "pending", "pending"]
+        assert unpack(store.restore("rig")[1])["processor"]["seq"].tolist() == [0, 1, 2]
+        found = store.operator_state("rig", 500)
+        assert [silence["id"] for silence in found["silences"]] == ["night"]
+        assert "'forever'" in caplog.text and "alerts remove unreadable" in caplog.text
+        assert store.operator_state("pump", 500)["acknowledged"] == ["pump|combined|0"]
+        store.end("pump|combined|0")
+        assert store.operator_state("pump", 600)["closed"] == ["pump|combined|0"]
+        assert store.remove_unreadable() == 1 and store.integrity_check() == []
+        assert sum(store.prune(1.8e9).values()) == 8  # this once the file is written anew
+        assert store._db.execute("PRAGMA freelist_count").fetchone() == (0,)
+        assert store._db.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        commit(store, verdicts=[verdict(0)])
+    with AlertStore(tmp_path / "a.db") as store:
+        assert store.restore("rig") == (999, b"state") and store.integrity_check() == []
+
+
+DYING = textwrap.dedent("""
+    import os, signal, sqlite3, sys
+    from adlib.realtime.store import AlertStore
+    class Dying(sqlite3.Connection):
+        left = int(sys.argv[2])
+        def execute(self, statement, *more):
+            Dying.left -= 1
+            if Dying.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().execute(statement, *more)
+    connect = sqlite3.connect
+    sqlite3.connect = lambda *a, **k: connect(*a, factory=Dying, **k)
+    AlertStore(sys.argv[1]).prune(0.0)
+""")
+
+
+@pytest.mark.parametrize("left", [7, 12, 17, 19, 21, 23, 26, 28, 29])
+def test_killed_in_a_migration_or_while_shrinking_nothing_is_lost(tmp_path, left):
+    path = old_store(tmp_path / "a.db")
+    subprocess.run([sys.executable, "-c", DYING, path, str(left)])
+    with AlertStore(path) as store:
+        assert len(store.incidents()) == 2 and len(store.verdicts()) == 5
+        assert len(store.outbox()) == 3 and store.restore("pump") == (109, b"state")
+        assert store._db.execute("SELECT count(*) FROM operator").fetchone() == (3,)
+        assert store._db.execute("SELECT count(*) FROM applied").fetchone() == (2,)
+        assert store.integrity_check() == []
+
+
+def state_of(seq, rng, tail=()):
+    return {"model": 1, "tail": list(tail), "processor": {
+        "first": 0, "seq": seq, "time": 1.7e9 + seq, "values": rng[seq], "valid": rng[seq, 0] > 0,
+        "filled": rng[seq[-1]]}}
+
+
+def same(a, b):
+    return a["processor"].keys() == b["processor"].keys() and all(
+        np.array_equal(value, b["processor"][key]) and getattr(value, "dtype", 0) == getattr(
+            b["processor"][key], "dtype", 0) for key, value in a["processor"].items())
+
+
+def test_a_checkpoint_is_as_it_was_and_only_what_changed_is_written(store):
+    rng = np.random.default_rng(0).normal(size=(400, 10))
+    written = []
+    for last in range(5, 400, 7):
+        tree = state_of(np.arange(max(last - 98, 0), last + 1), rng, range(last))
+        before = dict(store._db.execute("SELECT n, body FROM parts"))
+        store.commit("rig", last, pack(tree), [], [], [], [])
+        parts = dict(store._db.execute("SELECT n, body FROM parts"))
+        written.append(sum(before.get(n) != part for n, part in parts.items()))
+        position, state = store.restore("rig")
+        assert position == last and same(unpack(state), tree)
+    assert len(parts) == 3 and np.median(written) == 1  # of 9,702 bytes of rows
+    with AlertStore(store.path) as other:  # which does not know what was written
+        other.commit("rig", 500, pack(tree | {"tail": []}), [], [], [], [])
+    store.commit("rig", 501, pack(tree), [], [], [], [])
+    assert same(unpack(store.restore("rig")[1]), tree)
+    store.commit("rig", 502, b"small", [], [], [], [])
+    assert store.restore("rig") == (502, b"small")
+
+
+def test_any_damaged_byte_of_a_checkpoint_is_noticed():
+    rng = np.random.default_rng(0)
+    whole = pack(state_of(np.arange(30), rng.normal(size=(30, 3))))
+    for at in {*range(0, len(whole), 97), *range(len(whole) - 12, len(whole))}:
+        with pytest.raises(ValueError, match="no state of an engine"):
+            unpack(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1:])
+    for other in (b"", whole[:-1], whole[:40], b"garbage" * 9):
+        with pytest.raises(ValueError, match="no state of an engine"):
+            unpack(other)
+
+
+def test_a_commit_that_fails_leaves_the_checkpoint_before_it(store):
+    rng = np.random.default_rng(0).normal(size=(300, 10))
+    first, second = (state_of(np.arange(at, at + 99), rng) for at in (0, 50))
+    store.commit("rig", 98, pack(first), [], [], [], [])
+    store._db.execute("CREATE TRIGGER full BEFORE INSERT ON verdicts "
+                      "BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="disk full"):
+        store.commit("rig", 148, pack(second), [verdict(0)], [], [], [])
+    assert same(unpack(store.restore("rig")[1]), first)
+    store._db.execute("DROP TRIGGER full")
+    store.commit("rig", 148, pack(second), [], [], [], [])
+    assert same(unpack(store.restore("rig")[1]), second)
+
+
+# ------------------------------------------------------------------ what cannot be read
+
+
+def full_store(path):
+    with AlertStore(path) as store:
+        verdicts, events = life()
+        commit(store, verdicts=verdicts, events=events, outbox=rows(events), quality=[
+            QualityEvent("rig", "nan", 3, 4, 4.0, "two values missing")])
+        _, events = life(stream="pump")
+        rng = np.random.default_rng(0).normal(size=(99, 10))
+        store.commit("pump", 98, pack(state_of(np.arange(99), rng)), [], events[:1], [],
+                     rows(events[:1]))
+        for silence in (Silence("a", 50.0), Silence("b", 90.0, start=1.0, every=1e3)):
+            store.silence(silence)
+        store.operator_state("rig", 0)
+        (row,) = store.claim("slack", 0.0, lease=60)
+        store.settle([(row.seq, "dead", 0.0, "HTTP 404")])
+    return path
+
+
+def tampered(path):
+    """A copy of the store's bytes for every cell and every odd value of it, one at a time."""
+    with AlertStore(full_store(path)):
+        pass
+    whole = path.read_bytes()
+    odd = [None, "nan", "gar'bage\x1b[31m", 10**15, -1.5, b"\xff\x00", "{}", "[]", "[" * 5000,
+           '{"id":"a","until":NaN}']
+    with closing(sqlite3.connect(path)) as db:
+        cells = [(table, column) for (table,) in db.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE "
+                    "'sqlite%'").fetchall()
+                 for _, column, *_ in db.execute(f"PRAGMA table_info({table})").fetchall()]
+    for table, column in cells:
+        for value in odd:
+            path.write_bytes(whole)
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("PRAGMA synchronous = OFF")
+                try:
+                    db.execute(f"UPDATE {table} SET {column} = ?", (value,))
+                    db.commit()
+                except sqlite3.IntegrityError:  # the schema refuses it
+                    continue
+            yield table, column, value
+    for table in ("incidents", "events", "verdicts", "quality", "outbox", "operator"):
+        for field in ("id", "until", "start", "every", "time", "severity", "state", "opened_at",
+                      "last_at", "top_features", "stream", "detail", "incident.opened_at"):
+            for value in ("null", "1e999", '"garbage"', "[[1, 2, 3]]", "{}"):
+                path.write_bytes(whole)
+                with closing(sqlite3.connect(path)) as db:
+                    db.execute("PRAGMA synchronous = OFF")
+                    db.execute(f"UPDATE {table} SET body = json_set(body, '$.{field}', "
+                               f"json('{value}'))" if value != "1e999" else
+                               f"UPDATE {table} SET body = json_set(body, '$.{field}', 'inf')")
+                    db.commit()
+                yield table, field, value
+
+
+def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
+    path, told = tmp_path / "a.db", 0
+    for case in islice(tampered(path), 0, None, 3):  # all of them hold, and take a minute
+        caplog.clear()
+        with AlertStore(path) as store:
+            store._db.execute("PRAGMA synchronous = OFF")
+            manager = AlertManager(IncidentConfig(open_after=1, open_within=1))
+            manager.apply(store.operator_state("rig", 2000))
+            manager.step(verdict(0))
+            records = [record for read in (store.incidents, store.events, store.verdicts,
+                                           store.quality, store.outbox, store.silences)
+                       for record in read()]
+            json.dumps([record.to_dict() for record in records])
+            store.claim("slack", 1e12, lease=60, limit=9)
+            for stream in ("rig", "pump"):
+                try:
+                    position, state = store.restore(stream) or (0, b"state")
+                    if state != b"state":
+                        unpack(state)
+                    store.commit(stream, position + 1, b"x", [verdict(9, stream=stream)],
+                                 [], [], [])
+                except ValueError as error:  # which the engine turns into one sentence
+                    assert case[0] in ("checkpoints", "parts"), case
+                    assert "remove checkpoint" in str(store.damaged(stream, error))
+                    store.remove("checkpoint", stream)
+                    assert store.restore(stream) is None
+            if "cannot be read" in caplog.text:
+                told += 1
+                assert "alerts remove unreadable" in caplog.text, case
+                assert "\x1b" not in caplog.text, case
+                assert store.remove_unreadable() > 0, case
+                caplog.clear()
+            store.incidents(), store.events(), store.quality(), store.outbox(), store.silences()
+            store.retain("rig", 1.0)
+            assert "cannot be read" not in caplog.text, case
+            assert store.integrity_check() == [], case
+    assert told > 50
+
+
 # ------------------------------------------------------------------ operators
 
 
@@ -172,18 +394,21 @@ def test_an_acknowledgement_is_never_undone_by_the_engine(store):
         store.acknowledge("x")
 
 
+NOTHING = {"acknowledged": [], "closed": [], "silences": []}
+
+
 def test_operator_state_reaches_the_engine_and_its_replay(store):
     _, events = life()
     name = events[0].incident.id
-    assert store.operator_state("rig", 0) == {"acknowledged": [], "silences": []}
+    assert store.operator_state("rig", 0) == NOTHING
     commit(store, events=events[:1])
     store.acknowledge(name)
     silence = Silence("night", 5000.0, "rig*")
     store.silence(silence)
-    expected = {"acknowledged": [name], "silences": [silence.to_dict()]}
+    expected = NOTHING | {"acknowledged": [name], "silences": [silence.to_dict()]}
     assert store.operator_state("rig", 100) == expected
     # A replay from an earlier position decides without them, and with them from there on.
-    assert store.operator_state("rig", 90) == {"acknowledged": [], "silences": []}
+    assert store.operator_state("rig", 90) == NOTHING
     assert store.operator_state("rig", 100) == store.operator_state("rig", 200) == expected
     assert store.operator_state("pump", 5) == expected | {"acknowledged": []}
     store.silence(Silence("night", 0.0, "rig*"))  # ends it
@@ -205,6 +430,89 @@ def test_prune_keeps_what_is_open_or_not_delivered(store):
     assert [incident.stream for incident in store.incidents()] == ["pump"]
     assert len(store.outbox()) == 3 and {e.incident.stream for e in store.events()} == {"pump"}
     assert store.restore("rig") is not None and store.integrity_check() == []
+
+
+def test_an_incident_closed_by_hand_stays_closed(store):
+    manager = AlertManager(IncidentConfig(open_after=1, open_within=1, update_interval=0))
+    events = manager.step(verdict(0))
+    commit(store, events=events)
+    assert store.end("rig|combined|0").state == "closed"
+    assert store.end("rig|combined|0").closed_at == 0.0  # once is enough
+    late = manager.step(verdict(1))  # decided before the engine knew
+    commit(store, events=late)
+    assert [event.kind for event in store.events()] == ["open", "close"]
+    assert store.incident("rig|combined|0").state == "closed"
+    manager.apply(store.operator_state("rig", 9999))
+    assert manager.incident("rig") is None
+    assert [event.incident.start for event in manager.step(verdict(2))] == [20]  # news again
+    with pytest.raises(KeyError, match="no incident 'x'"):
+        store.end("x")
+
+
+def test_each_persistent_thing_can_be_removed(store):
+    verdicts, events = life()
+    commit(store, verdicts=verdicts, events=events, outbox=rows(events[:1]),
+           quality=[QualityEvent("rig", "poison", 3, 4, 4.0, "not numbers")])
+    commit(store, stream="pump", events=life(stream="pump")[1][:1])
+    store.silence(Silence("night", 5000.0))
+    manager = AlertManager()
+    manager.apply(store.operator_state("rig", 2000))
+    with pytest.raises(ValueError, match="is open: close it first"):
+        store.remove("incident", "pump|combined|0")
+    with pytest.raises(ValueError, match="kind must be one of"):
+        store.remove("table", "x")
+    for kind, name in (("checkpoint", "rig"), ("incident", "rig|combined|0"), ("silence", "night"),
+                       ("message", events[0].id + "|slack"), ("quality", "rig|poison|3|4"),
+                       ("verdict", "rig|99")):
+        store.remove(kind, name)
+        with pytest.raises(KeyError, match=f"no {kind} "):
+            store.remove(kind, name)
+    assert store.restore("rig") is None and [one.stream for one in store.incidents()] == ["pump"]
+    assert store.quality() == store.outbox() == store.silences() == []
+    assert len(store.verdicts()) == 3
+    manager.apply(store.operator_state("rig", 3000))
+    assert [event.notify for k in range(3) for event in manager.step(verdict(k))] == [True]
+    assert store.integrity_check() == []
+
+
+@pytest.mark.parametrize("silence", [
+    Silence("s", float("nan")), Silence("s", float("inf")), Silence("s", None), Silence("s", -1.0),
+    Silence("s", 1e12), Silence("s", "soon"), Silence("s", 5.0, severity="fatal"),
+    Silence("s", 5.0, kind="all"), Silence("s", 5.0, stream=None), Silence("s", 5.0, start=6.0),
+    Silence("s", 5.0, start=float("nan")), Silence("s", 5.0, every=9.0),
+    Silence("s", 5.0, start=1.0, every=3.0), Silence("s", 5.0, start=1.0, every=float("nan")),
+    Silence("s", 5.0, author="a\nb"), Silence("s", 5.0, comment="\x1b[2J"), Silence("", 5.0),
+    Silence("s", 5.0, comment="\u202e"), Silence("s", 5.0, comment="\udcff"), Silence("-s", 5.0),
+    Silence("s", 5.0, comment="x" * 501)], ids=repr)
+def test_a_silence_that_cannot_hold_is_refused(store, silence):
+    with pytest.raises((TypeError, ValueError)):
+        store.silence(silence)
+    assert store.silences() == []
+
+
+def test_retention_follows_each_stream_and_shrinks_the_file(store):
+    for stream, at in (("rig", 1.7e9), ("bench", 0.0)):  # of 2023, and counted from 0
+        verdicts = [replace(verdict(k, stream=stream), time=at + k) for k in range(6000)]
+        commit(store, 99_999, stream, verdicts=verdicts)
+    commit(store, 100_000, "rig", verdicts=[replace(verdict(9e3), time=9e9)])  # a poisoned clock
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    size = store.path.stat().st_size
+    store.retain("rig", None)
+    assert len(store.verdicts()) == 12_001
+    for _ in range(5):
+        store._retain_at = 0.0
+        store.retain("rig", 1000.0)
+        store.retain("rig", 1.0)  # not so soon again
+    assert len(store.verdicts(stream="bench")) == 6000
+    assert [v.time - 1.7e9 for v in store.verdicts(stream="rig")][:2] == [4999.0, 5000.0]
+    assert len(store.verdicts(stream="rig")) == 1002
+    assert store.path.stat().st_size < 0.7 * size and store.integrity_check() == []
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store._retain_at = 0.0
+        store._db.execute("PRAGMA busy_timeout = 0")
+        store.retain("rig", 1.0)  # busy: another time
+    assert len(store.verdicts(stream="rig")) == 1002
 
 
 # ------------------------------------------------------------------ outbox
@@ -235,17 +543,19 @@ def test_claims_keep_the_order_within_a_key(store):
 def test_dead_letters_hold_back_what_follows_until_replayed_or_given_up(store):
     outbox(store, "a", "a", "b")
     (row,) = store.claim("slack", 0.0, lease=60)
-    store.settle([(row.seq, "dead", 0.0, "403 action_prohibited")])
+    store.settle([(row.seq, "dead", 300.0, "403 action_prohibited", 5.0)])
     assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("b", 2)]
     assert store.backlog()["slack", "dead"] == 1
     (dead,) = store.outbox(state="dead")
-    assert dead.error == "403 action_prohibited"
+    assert dead.error == "403 action_prohibited" and dead.since == 5.0
+    assert ids(store.claim("slack", 301.0, lease=0, limit=9)) == [("a", 1), ("b", 2)]  # not ever
     assert store.replay_dead([]) == 0 and store.replay_dead(["unknown"]) == 0
     assert store.replay_dead([dead.id]) == 1
-    assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("a", 0)]  # then its followers
-    store.settle([(row.seq, "dead", 0.0, "403 again")])
+    (again,) = store.claim("slack", 0.0, lease=60, limit=9)  # then its followers
+    assert ids([again]) == [("a", 0)] and again.since is None
+    store.settle([(row.seq, "dead", 300.0, "403 again")])
     assert store.replay_dead(discard=True) == 1
-    assert ids(store.claim("slack", 0.0, lease=60, limit=9)) == [("a", 1)]
+    assert ids(store.claim("slack", 301.0, lease=60, limit=9)) == [("a", 1), ("b", 2)]
 
 
 def test_a_late_answer_does_not_bring_a_sent_message_back(store):

@@ -1,21 +1,26 @@
-"""``python -m adlib.realtime alerts``: look at incidents, acknowledge, silence, replay.
+"""``python -m adlib.realtime alerts``: look at incidents, acknowledge, silence, replay, remove.
 
 It works on the store's file, while the engine runs or not. What it decides reaches a running engine
 with its next batch, and is recorded with the position from which it counts.
 """
 
 import argparse
+import getpass
 import json
+import sqlite3
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from adlib.arguments import number
 from adlib.durations import seconds
 from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, shown, utc
+from adlib.realtime.silences import LATEST
 from adlib.realtime.store import AlertStore
 
 
@@ -38,17 +43,27 @@ def add_parser(subparsers: Any) -> None:
     add.add_argument("id")
     add = action("ack", help="acknowledge incidents: no more repeats")
     add.add_argument("ids", nargs="+", metavar="id")
+    add = action("close", help="close incidents by hand")
+    add.add_argument("ids", nargs="+", metavar="id")
     add = action("silence", help="list silences; with --for, --until or --end, change one")
     when = add.add_mutually_exclusive_group()
     when.add_argument("--for", dest="duration", type=_duration, metavar="2h",
-                      help="from now on; for streams whose time stamps are the present")
+                      help="from --start or from now on; for streams whose time stamps are the "
+                           "present")
     when.add_argument("--until", type=_moment, metavar="TIME",
                       help="ISO time (UTC unless it says otherwise) or seconds, in stream time")
     when.add_argument("--end", metavar="ID", help="end a silence")
-    add.add_argument("--stream", default="*", help="pattern such as 'pump*'")
+    add.add_argument("--start", type=_moment, metavar="TIME", help="begin; default: at once")
+    add.add_argument("--every", type=_duration, metavar="1d",
+                     help="from --start on, again after this time, until it is ended")
+    add.add_argument("--stream", "--entity", default="*", help="pattern such as 'pump*'")
     add.add_argument("--severity", default="critical", choices=SEVERITIES,
                      help="highest severity that is silenced")
     add.add_argument("--feature", default="*", help="pattern for the leading feature")
+    add.add_argument("--kind", default="*", choices=["anomaly", "health", "*"],
+                     help="kind of incidents")
+    add.add_argument("--author", default="", help="who silences it (default: the user's name)")
+    add.add_argument("--comment", default="", help="why")
     action("dead", help="messages that a receiver refused for good, and what waits behind them")
     add = action("replay", help="send dead letters again, or give them up")
     add.add_argument("ids", nargs="*", metavar="id")
@@ -60,6 +75,11 @@ def add_parser(subparsers: Any) -> None:
     add.add_argument("--stream")
     add.add_argument("--kind")
     add.add_argument("--limit", type=int, default=20)
+    add = action("remove", help="delete single things, or all that cannot be read any more")
+    add.add_argument("kind", choices=["checkpoint", "incident", "message", "quality", "silence",
+                                      "verdict", "unreadable"])
+    add.add_argument("names", nargs="*", metavar="name", help="a stream for its checkpoint, else "
+                     "as other commands show it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,9 +87,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         with AlertStore(args.store, create=False) as store:
             return _ACTIONS[args.action](store, args)
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        print(f"alerts {args.action}: {error.args[0]}", file=sys.stderr)
-        return 1
+    except UnicodeEncodeError:
+        error = "a name holds bytes that are no text"
+    except sqlite3.Error as fault:  # locked, read-only, disk full, damaged
+        error = f"{args.store}: {fault}"
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as fault:
+        error = fault.args[0]
+    print(f"alerts {args.action}: {shown(error, 2000)}", file=sys.stderr)
+    return 1
 
 
 def _list(store: AlertStore, args: argparse.Namespace) -> int:
@@ -109,24 +134,45 @@ def _ack(store: AlertStore, args: argparse.Namespace) -> int:
     return 0
 
 
+def _close(store: AlertStore, args: argparse.Namespace) -> int:
+    for name in args.ids:
+        store.incident(name)
+    _incidents([store.end(name) for name in args.ids], args)
+    return 0
+
+
 def _silence(store: AlertStore, args: argparse.Namespace) -> int:
-    known = {silence.id: silence for silence in store.silences()}
     if args.end is not None:
-        if args.end not in known:
+        if args.end not in {silence.id for silence in store.silences()}:
             raise KeyError(f"no silence {args.end!r} in {store.path}")
         store.silence(Silence(args.end, 0.0, "*", "critical", "*"))
     elif args.duration is not None or args.until is not None:
-        newest = store.incidents(limit=1)
-        if args.duration is not None and newest and newest[0].last_at < COUNTED:
-            raise ValueError("this store's streams count seconds from 0 instead of telling the "
-                             "time: use --until with such a number instead of --for")
-        until = args.until if args.until is not None else time.time() + args.duration
-        store.silence(Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity,
-                              args.feature))
+        start = args.start
+        if start is None and (args.duration or args.every):
+            newest = [one for one in store.incidents(limit=100) if one.kind == "anomaly"]
+            if newest and newest[-1].last_at < COUNTED:
+                raise ValueError("this store's streams count seconds from 0 instead of telling the "
+                                 "time: use --until with such a number instead of --for")
+            start = time.time() if args.every else None
+        until = args.until if args.until is not None else (start or time.time()) + args.duration
+        store.silence(Silence(
+            uuid.uuid4().hex[:8], until, args.stream, args.severity, args.feature, start,
+            args.every, args.kind, args.author or _user(), args.comment))
+    elif args.start is not None or args.every is not None:
+        raise ValueError("--start and --every need --for or --until")
     _print(args, [silence for silence in store.silences() if silence.until > 0],
-           ("silence", "until", "stream", "up to", "feature"),
-           lambda s: (s.id, utc(s.until), s.stream, s.severity, s.feature))
+           ("silence", "until", "stream", "up to", "feature", "kind", "from", "every", "by", "why"),
+           lambda s: (s.id, utc(s.until), s.stream, s.severity, s.feature, s.kind,
+                      "" if s.start is None else utc(s.start),
+                      "" if s.every is None else timedelta(seconds=s.every), s.author, s.comment))
     return 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a process without a user
+        return ""
 
 
 def _dead(store: AlertStore, args: argparse.Namespace) -> int:
@@ -150,8 +196,18 @@ def _replay(store: AlertStore, args: argparse.Namespace) -> int:
 
 def _quality(store: AlertStore, args: argparse.Namespace) -> int:
     _print(args, store.quality(stream=args.stream, kind=args.kind, limit=args.limit),
-           ("time", "stream", "kind", "samples", "what"),
-           lambda q: (utc(q.time), q.stream, q.kind, f"{q.start} to {q.end}", q.detail))
+           ("time", "event (stream|kind|first|last sample)", "what"),
+           lambda q: (utc(q.time), f"{q.stream}|{q.kind}|{q.start}|{q.end}", q.detail))
+    return 0
+
+
+def _remove(store: AlertStore, args: argparse.Namespace) -> int:
+    if (args.kind == "unreadable") == bool(args.names):
+        raise ValueError(f"{args.kind} takes no name" if args.names else f"name the {args.kind}")
+    count = len(args.names) or store.remove_unreadable()
+    for name in args.names:
+        store.remove(args.kind, name)
+    print(json.dumps({"removed": count}) if args.json else f"{count} removed")
     return 0
 
 
@@ -163,7 +219,8 @@ def _prune(store: AlertStore, args: argparse.Namespace) -> int:
 
 
 _ACTIONS = {"list": _list, "show": _show, "ack": _ack, "silence": _silence, "dead": _dead,
-            "replay": _replay, "prune": _prune, "quality": _quality}
+            "replay": _replay, "prune": _prune, "quality": _quality,
+            "close": _close, "remove": _remove}
 
 
 def _print(args: argparse.Namespace, records: Iterable[Any], header: Sequence[str],
@@ -188,10 +245,8 @@ def _duration(text: str) -> float:
 
 
 def _moment(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        return number(float(text), "a time", least=0, most=LATEST)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -492,6 +492,7 @@ class RealTimeAnomalyDetector:
                         events, quality, rows)
         self._broken = False
         self._committed, self._due = position, self._clock() + storage.commit_seconds
+        self.store.retain(self.config.stream, storage.retention)
 
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
         """Ask the store again where its fault may pass (locked, disk full), for a stated time."""
@@ -542,8 +543,13 @@ class RealTimeAnomalyDetector:
             return
         if self.store is None:
             store = self._patiently(AlertStore, alerts.storage.path)
-            if (saved := self._patiently(store.restore, self.config.stream)) is not None:
-                self._restore(*saved)
+            try:
+                saved = self._patiently(store.restore, self.config.stream)
+                if saved is not None:
+                    self._restore(*saved)
+            except (LookupError, TypeError, ValueError) as error:
+                store.close()
+                raise store.damaged(self.config.stream, error) from error
             self.store = store
         notification = alerts.notification or NotificationConfig()
         channels = [*open_channels(notification, self.store, alerts.storage), *self.channels]

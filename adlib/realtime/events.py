@@ -112,6 +112,7 @@ class Record:
     """``to_dict`` to plain JSON types and ``from_dict`` back."""
 
     __slots__ = ()
+    __pydantic_config__ = {"revalidate_instances": "always"}  # read by those who check types
 
     def to_dict(self) -> dict[str, Any]:
         """This record in plain JSON types; NaN becomes None."""

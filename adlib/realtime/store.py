@@ -7,9 +7,12 @@ nothing is decided twice; ids are deterministic, so a repeated commit changes no
 """
 
 import json
+import logging
+import shlex
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -17,11 +20,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+import pydantic
+from pydantic import Field, SecretStr, model_validator
 
-from adlib.arguments import instance, listed, number, whole
+from adlib.arguments import instance, listed, number, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.durations import seconds
+from adlib.realtime.checkpoint import PART
 from adlib.realtime.events import (
     Incident,
     IncidentEvent,
@@ -33,52 +38,19 @@ from adlib.realtime.events import (
 from adlib.realtime.settings import Settings
 from adlib.realtime.silences import check
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE checkpoints (
-    stream TEXT PRIMARY KEY, position INTEGER NOT NULL, state BLOB NOT NULL);
-CREATE TABLE verdicts (
-    stream TEXT NOT NULL, end INTEGER NOT NULL, time REAL NOT NULL, severity TEXT NOT NULL,
-    body TEXT NOT NULL, PRIMARY KEY (stream, end)) WITHOUT ROWID;
-CREATE INDEX verdicts_time ON verdicts (time);
-CREATE TABLE incidents (
-    id TEXT PRIMARY KEY, stream TEXT NOT NULL, opened_at REAL NOT NULL, closed_at REAL,
-    severity TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('open', 'closed')),
-    acknowledged INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX incidents_time ON incidents (opened_at);
-CREATE INDEX incidents_open ON incidents (id) WHERE state = 'open';
-CREATE TABLE events (
-    incident TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE, n INTEGER NOT NULL,
-    id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, time REAL NOT NULL, notify INTEGER NOT NULL,
-    body TEXT NOT NULL, PRIMARY KEY (incident, n)) WITHOUT ROWID;
-CREATE TABLE quality (
-    stream TEXT NOT NULL, kind TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-    body TEXT NOT NULL, time REAL NOT NULL, PRIMARY KEY (stream, kind, start, end, body)
-    ) WITHOUT ROWID;
-CREATE INDEX quality_time ON quality (time);
-CREATE TABLE outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, channel TEXT NOT NULL,
-    key TEXT NOT NULL, time REAL NOT NULL, body TEXT NOT NULL,
-    state TEXT NOT NULL DEFAULT 'pending'
-        CHECK (state IN ('pending', 'sent', 'dead', 'discarded')),
-    attempts INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, error TEXT);
-CREATE INDEX outbox_head ON outbox (channel, key, seq) WHERE state IN ('pending', 'dead');
-CREATE INDEX outbox_due ON outbox (channel, seq, due) WHERE state = 'pending';
-CREATE TABLE operator (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL
-        CHECK (kind IN ('acknowledge', 'silence')),
-    target TEXT NOT NULL, body TEXT, created REAL NOT NULL);
-CREATE TABLE applied (
-    operator INTEGER NOT NULL REFERENCES operator (seq), stream TEXT NOT NULL,
-    position INTEGER NOT NULL, PRIMARY KEY (operator, stream)) WITHOUT ROWID;
-"""
-# A message waits behind every earlier one of its incident and channel that has not arrived.
-_DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND due <= ?2 AND
-    NOT EXISTS (SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key
-    AND e.seq < o.seq AND e.state IN ('pending', 'dead'))"""
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
+_SCHEMA = Path(__file__).with_name("schema")  # each file makes a version of the one before
+# A message waits behind each earlier one of its incident and channel that has not arrived, and
+# behind one that was refused for good until that one's time is over.
+_DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND
+    (due <= ?2 OR typeof(due) = 'text') AND NOT EXISTS (
+    SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key AND e.seq < o.seq
+    AND (e.state = 'pending' OR (e.state = 'dead' AND e.due > ?2)))"""
 
 
-_Seconds = Annotated[float, BeforeValidator(
+_Seconds = Annotated[float, pydantic.BeforeValidator(
     lambda value: None if value is None else seconds(value, "the duration"))]
 
 
@@ -136,9 +108,10 @@ class OutboxRow(Record):
         Event time, POSIX seconds.
     body : dict
         Plain JSON types. Never a secret.
-    seq, state, attempts, due, error
+    seq, state, attempts, due, error, since
         Filled in by the store: order, "pending" | "sent" | "dead" | "discarded", tries so far,
-        next try (wall clock, POSIX seconds), why the last try failed.
+        next try (wall clock, POSIX seconds; of a dead letter: until when those behind it wait),
+        why the last try failed, when the receiver first refused it.
     """
 
     id: str
@@ -151,6 +124,7 @@ class OutboxRow(Record):
     attempts: int = 0
     due: float = 0.0
     error: str | None = None
+    since: float | None = None
 
 
 class AlertStore:
@@ -189,6 +163,9 @@ class AlertStore:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
+        self._parts: dict[str, tuple[bytes, list[bytes]]] = {}  # as last committed, by stream
+        self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
+        self._retain_at = 0.0
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
         if create and not self.path.parent.is_dir():
@@ -208,12 +185,12 @@ class AlertStore:
                 if version > SCHEMA_VERSION:
                     raise ValueError(f"{self.path} has schema version {version}, this adlib reads "
                                      f"up to {SCHEMA_VERSION}: upgrade adlib")
-                if version == 0:
-                    if db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                        raise ValueError(f"{self.path} is a database of another application")
-                    for statement in _SCHEMA.split(";"):
+                if version == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    raise ValueError(f"{self.path} is a database of another application")
+                for number in range(version + 1, SCHEMA_VERSION + 1):
+                    for statement in (_SCHEMA / f"{number}.sql").read_text().split(";"):
                         db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                    db.execute(f"PRAGMA user_version = {number}")
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, read-only, disk full
                 raise
@@ -264,8 +241,10 @@ class AlertStore:
             [instance(item, name, kind) for item in listed(items, name)]
             for name, (items, kind) in given.items())
         with self._transaction() as db:
-            done = db.execute("SELECT position FROM checkpoints WHERE stream = ?",
+            done = db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
                               (stream,)).fetchone()
+            if done is not None and not isinstance(done[0], int):
+                raise self.damaged(stream, f"its position is {done[0]!r:.40}")
             if done is not None and position < done[0]:
                 raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
                                  f"which {self.path} already holds: another engine writes to it?")
@@ -276,9 +255,19 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
+            *parts, end = (state[i:i + PART] for i in range(0, max(len(state), 1), PART))
             db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                        "SET position = excluded.position, state = excluded.state",
-                       (stream, int(position), state))
+                       (stream, int(position), end))
+            last, known = self._parts.get(stream, (b"", []))
+            if done is None or done[1] != last or len(known) > len(parts):  # others wrote here
+                db.execute("DELETE FROM parts WHERE stream = ?", (stream,))
+                known = []
+            db.executemany("INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                           "SET body = excluded.body",
+                           ((stream, n, part) for n, part in enumerate(parts)
+                            if [part] != known[n:n + 1]))
+        self._parts[stream] = (end, parts)
 
     def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
         """Store what the process itself says (no data, say): one transaction, no checkpoint.
@@ -314,9 +303,31 @@ class AlertStore:
                        ((r.id, r.channel, r.key, r.time, _dump(r.body)) for r in outbox))
 
     def restore(self, stream: str) -> tuple[int, bytes] | None:
-        """Position and state of the last commit of a stream, or None before the first."""
-        return self._db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
-                                (instance(stream, "stream", str),)).fetchone()
+        """Position and state of the last commit of a stream, or None before the first.
+
+        Raises
+        ------
+        ValueError
+            When it is damaged.
+        """
+        rows = self._db.execute(
+            "SELECT c.position, c.state, p.body FROM checkpoints c LEFT JOIN parts p USING "
+            "(stream) WHERE c.stream = ? ORDER BY p.n", (instance(stream, "stream", str),)
+        ).fetchall()
+        if not rows:
+            return None
+        position, end, first = rows[0]
+        parts = [body for *_, body in rows if first is not None] + [end]
+        if not isinstance(position, int) or not all(isinstance(one, bytes) for one in parts):
+            raise ValueError("a cell holds no number, or no bytes")
+        return position, b"".join(parts)
+
+    def damaged(self, stream: str, why: object) -> ValueError:
+        """What to raise where a checkpoint cannot be read: it names the command that drops it."""
+        return ValueError(
+            f"the checkpoint of stream {stream!r} in {self.path} is damaged ({why}): "
+            f"`{_COMMAND} remove checkpoint {shlex.quote(stream)} --store "
+            f"{shlex.quote(str(self.path))}` drops it, and the stream begins anew")
 
     def operator_state(self, stream: str, position: int) -> dict[str, Any]:
         """What operators have decided about a stream, for `AlertManager.apply`.
@@ -334,23 +345,26 @@ class AlertStore:
         Returns
         -------
         dict
-            ``acknowledged``: ids of open incidents; ``silences``: `Silence` as dictionaries.
+            ``acknowledged``: ids of open incidents; ``closed``: ids of those closed by hand;
+            ``silences``: `Silence` as dictionaries.
         """
         instance(stream, "stream", str)
         position = whole(position, "position", -1)
-        query = ("SELECT o.seq, o.target, o.body, a.position FROM operator o "
+        query = ("SELECT o.seq, o.kind, o.target, o.body, a.position FROM operator o "
                  "LEFT JOIN applied a ON a.operator = o.seq AND a.stream = ?1 WHERE "
-                 "o.kind = 'silence' OR o.target IN (SELECT id FROM incidents WHERE "
-                 "state = 'open' AND stream = ?1) ORDER BY o.seq")
+                 "o.kind = 'silence' OR (o.kind = 'close' AND instr(o.target, ?1 || '|') = 1) OR "
+                 "o.target IN (SELECT id FROM incidents WHERE state = 'open' AND stream = ?1) "
+                 "ORDER BY o.seq")
         rows = self._db.execute(query, (stream,)).fetchall()
         if fresh := [seq for seq, *_, applied in rows if applied is None]:
             with self._transaction() as db:
                 db.executemany("INSERT INTO applied VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                                ((seq, stream, int(position)) for seq in fresh))
-        rows = [row for row in rows if row[-1] is None or row[-1] <= position]
-        silences = {target: json.loads(body) for _, target, body, _ in rows if body}
-        return {"acknowledged": [target for _, target, body, _ in rows if not body],
-                "silences": list(silences.values())}
+        rows = [row for row in rows if not isinstance(row[-1], int) or row[-1] <= position]
+        silences = {target: body for _, kind, target, body, _ in rows if kind == "silence"}
+        return {"silences": [s.to_dict() for s in self._read("silences", silences.items())],
+                **{name: [row[2] for row in rows if row[1] == kind]
+                   for name, kind in (("acknowledged", "acknowledge"), ("closed", "close"))}}
 
     # ------------------------------------------------------------------ reading
 
@@ -370,24 +384,26 @@ class AlertStore:
         -------
         list of Incident
         """
-        rows = self._select("SELECT body, acknowledged FROM incidents", "opened_at DESC, id DESC",
-                            limit, ("stream = ?", stream), ("state = ?", state))
-        return [Incident.from_dict({**json.loads(body), "acknowledged": bool(acknowledged)})
-                for body, acknowledged in reversed(rows)]
+        rows = self._select(f"SELECT {_COLUMNS['incidents']} FROM incidents",
+                            "opened_at DESC, id DESC", limit, ("stream = ?", stream),
+                            ("state = ?", state))
+        return self._read("incidents", reversed(rows))
 
     def incident(self, incident_id: str) -> Incident:
         """One incident; KeyError for an unknown id."""
-        row = self._db.execute("SELECT body, acknowledged FROM incidents WHERE id = ?",
-                               (instance(incident_id, "incident_id", str),)).fetchone()
-        if row is None:
+        rows = self._db.execute(f"SELECT {_COLUMNS['incidents']} FROM incidents WHERE id = ?",
+                                (instance(incident_id, "incident_id", str),)).fetchall()
+        if not rows:
             raise KeyError(f"no incident {incident_id!r} in {self.path}")
-        return Incident.from_dict({**json.loads(row[0]), "acknowledged": bool(row[1])})
+        for *_, why in _sorted("incidents", rows)[1]:
+            raise ValueError(f"incident {incident_id!r} {self._unreadable(why)}")
+        return self._read("incidents", rows)[0]
 
     def events(self, incident_id: str | None = None) -> list[IncidentEvent]:
         """The steps of one incident, or of all, in the order of their time."""
-        rows = self._select("SELECT body FROM events", "time, incident, n", None,
-                            ("incident = ?", incident_id))
-        return [IncidentEvent.from_dict(json.loads(body)) for (body,) in rows]
+        return self._read("events", self._select(
+            f"SELECT {_COLUMNS['events']} FROM events", "time, incident, n", None,
+            ("incident = ?", incident_id)))
 
     def verdicts(self, *, stream: str | None = None, since: float | None = None,
                  until: float | None = None) -> list[Verdict]:
@@ -404,9 +420,9 @@ class AlertStore:
         -------
         list of Verdict
         """
-        rows = self._select("SELECT body FROM verdicts", "time, end", None, ("stream = ?", stream),
-                            ("time >= ?", since), ("time < ?", until))
-        return [Verdict.from_dict(json.loads(body)) for (body,) in rows]
+        return self._read("verdicts", self._select(
+            f"SELECT {_COLUMNS['verdicts']} FROM verdicts", "time, end", None,
+            ("stream = ?", stream), ("time >= ?", since), ("time < ?", until)))
 
     def quality(self, *, stream: str | None = None, kind: str | None = None,
                 limit: int | None = None) -> list[QualityEvent]:
@@ -425,9 +441,9 @@ class AlertStore:
         -------
         list of QualityEvent
         """
-        rows = self._select("SELECT body FROM quality", "time DESC, start DESC", limit,
-                            ("stream = ?", stream), ("kind = ?", kind))
-        return [QualityEvent.from_dict(json.loads(body)) for (body,) in reversed(rows)]
+        rows = self._select(f"SELECT {_COLUMNS['quality']} FROM quality", "time DESC, start DESC",
+                            limit, ("stream = ?", stream), ("kind = ?", kind))
+        return self._read("quality", reversed(rows))
 
     def outbox(self, *, state: str | None = None, channel: str | None = None) -> list[OutboxRow]:
         """Messages in the order in which they were stored.
@@ -443,15 +459,29 @@ class AlertStore:
         -------
         list of OutboxRow
         """
-        rows = self._select(f"SELECT {_OUTBOX} FROM outbox", "seq", None, ("state = ?", state),
-                            ("channel = ?", channel))
-        return [_row(row) for row in rows]
+        return self._read("outbox", self._select(
+            f"SELECT {_COLUMNS['outbox']} FROM outbox", "seq", None, ("state = ?", state),
+            ("channel = ?", channel)))
 
     def silences(self) -> list[Silence]:
         """The last version of every silence, ended ones too."""
         rows = self._db.execute("SELECT target, body FROM operator WHERE kind = 'silence' "
                                 "ORDER BY seq")
-        return [Silence.from_dict(json.loads(body)) for body in dict(rows).values()]
+        return self._read("silences", dict(rows).items())
+
+    def _read(self, table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
+        """Records of those rows that hold one; of the others, each is reported once."""
+        found, odd = _sorted(table, rows)
+        if fresh := [(key, why) for key, _, why in odd if (table, key) not in self._reported]:
+            self._reported.update((table, key) for key, _ in fresh)
+            key, why = fresh[0]
+            more = f" (and {len(fresh) - 1} more)" if fresh[1:] else ""
+            log.warning("%s: %r%s %s", table, key, more, self._unreadable(why))
+        return found
+
+    def _unreadable(self, why: str) -> str:
+        return (f"of {self.path} cannot be read ({why}): `{_COMMAND} remove unreadable --store "
+                f"{shlex.quote(str(self.path))}` removes it")
 
     def integrity_check(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
@@ -501,20 +531,127 @@ class AlertStore:
             ids = [instance(one, "ids", str) for one in listed(ids, "ids")]
             where, values = f"{where} AND id IN ({', '.join('?' * len(ids))})", ids
         with self._transaction() as db:
-            return db.execute(f"UPDATE outbox SET state = ?, attempts = 0, due = 0 WHERE {where}",
+            return db.execute(f"UPDATE outbox SET state = ?, attempts = 0, due = 0, since = NULL "
+                              f"WHERE {where}",
                               (state, *values)).rowcount
 
+    def end(self, incident_id: str) -> Incident:
+        """Close an incident by hand, also in a running engine; KeyError if unknown."""
+        incident = self.incident(incident_id)
+        if incident.state == "open":
+            incident = replace(incident, state="closed", closed_at=incident.last_at)
+            with self._transaction() as db:
+                (n,) = db.execute("SELECT ifnull(max(n), -1) + 1 FROM events WHERE incident = ?",
+                                  (incident_id,)).fetchone()
+                event = IncidentEvent("close", incident, incident.last_at, False, n)
+                self._write_events(db, [event], [])
+                self._decide(db, "close", incident_id, None)
+        return incident
+
+    def remove(self, kind: str, name: str) -> None:
+        """Delete one thing for good; a running engine follows with its next batch.
+
+        Parameters
+        ----------
+        kind : {"checkpoint", "incident", "message", "quality", "silence", "verdict"}
+        name : str
+            A stream, an id, ``stream|kind|start|end``, or ``stream|end``.
+
+        Raises
+        ------
+        KeyError
+            When there is none of this name.
+        ValueError
+            When it is an incident that is still open.
+        """
+        where = _REMOVABLE[one_of(kind, "kind", _REMOVABLE)]
+        instance(name, "name", str)
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM incidents WHERE id = ? AND state = 'open'",
+                          (name if kind == "incident" else "",)).fetchone():
+                raise ValueError(f"incident {name!r} is open: close it first")
+            if not db.execute(f"DELETE FROM {where} = ?", (name,)).rowcount:
+                raise KeyError(f"no {kind} {name!r} in {self.path}")
+            if kind == "checkpoint":
+                db.execute("DELETE FROM parts WHERE stream = ?", (name,))
+
+    def remove_unreadable(self) -> int:
+        """Delete every row that holds no record any more; return how many they were."""
+        removed = 0
+        for table, columns in _COLUMNS.items():
+            source = "operator" if table == "silences" else table
+            only = " WHERE kind = 'silence'" if table == "silences" else ""
+            key = columns.split(", ")[0]
+            with self._transaction() as db:
+                for name, body, _ in _sorted(table, db.execute(
+                        f"SELECT {columns} FROM {source}{only}"))[1]:
+                    removed += db.execute(f"DELETE FROM {source} WHERE {key} IS ? AND body IS ?",
+                                          (name, body)).rowcount
+        return removed
+
     def prune(self, before: float) -> dict[str, int]:
-        """Delete what ended before a time (event time, POSIX seconds); return rows per table.
+        """Delete what ended before a time (event time, POSIX seconds), and shrink the file.
 
         Open incidents, messages that have not arrived, dead letters and checkpoints are kept.
+
+        Returns
+        -------
+        dict of str to int
+            Deleted rows per table.
         """
         before = number(before, "before", most=np.inf)
+        deleted: Counter[str] = Counter()
+        while any((found := self._prune(before, None)).values()):
+            deleted.update(found)
+        self._shrink("", "TRUNCATE")
+        return {table: deleted[table] for table in _PRUNABLE}
+
+    def retain(self, stream: str, age: float | None) -> None:
+        """Delete, a little at a time, what a stream has had for longer; call it after commits.
+
+        It looks once in ten minutes, or in a second while much is left. A store that is busy or
+        full is left alone until then.
+
+        Parameters
+        ----------
+        stream : str
+        age : float or None
+            Seconds of event time; None: everything is kept.
+        """
+        now, begin = time.time(), time.monotonic()
+        if age is None or begin < self._retain_at:
+            return
+        self._retain_at = begin + 600
+        try:
+            (newest,) = self._db.execute(
+                "SELECT max(time) FROM (SELECT max(time) AS time FROM verdicts WHERE stream = ?1 "
+                "AND time <= ?2 UNION ALL SELECT max(time) FROM quality WHERE stream = ?1 AND "
+                "time <= ?2)", (stream, now)).fetchone()
+            if newest is not None:  # a stream of today grows old by the clock, also a quiet one
+                newest = now if newest > now - age else newest
+                if any(n == _AT_ONCE for n in self._prune(newest - age, stream).values()):
+                    self._retain_at = begin + 1
+                self._shrink("(1000)", "PASSIVE")
+        except sqlite3.OperationalError as error:
+            log.warning("%s: nothing is deleted or shrunk now: %s", self.path, error)
+
+    def _prune(self, before: float, stream: str | None) -> dict[str, int]:
         with self._transaction() as db:
-            return {table: db.execute(f"DELETE FROM {table} WHERE {old}", (before,)).rowcount
-                    for table, old in (("verdicts", "time < ?"), ("quality", "time < ?"),
-                                       ("incidents", "state = 'closed' AND closed_at < ?"),
-                                       ("outbox", "state IN ('sent', 'discarded') AND time < ?"))}
+            deleted = {table: db.execute(
+                f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {old} "
+                f"LIMIT {_AT_ONCE})", (before, stream)).rowcount
+                for table, (key, old) in _PRUNABLE.items()}
+            db.execute("DELETE FROM operator WHERE kind != 'silence' AND target NOT IN "
+                       "(SELECT id FROM incidents)")
+        return deleted
+
+    def _shrink(self, pages: str, how: str) -> None:
+        if self._db.execute("PRAGMA auto_vacuum").fetchone() == (2,):
+            self._db.executescript(f"PRAGMA incremental_vacuum{pages}")  # execute frees one page
+        else:  # made by an earlier version: this once the whole file is written anew
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            self._db.execute("VACUUM")
+        self._db.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
     # ------------------------------------------------------------------ the outbox worker
 
@@ -546,12 +683,15 @@ class AlertStore:
         with self._transaction() as db:
             rows = db.execute(
                 f"UPDATE outbox SET due = ?3, attempts = attempts + 1 WHERE seq IN "
-                f"({_DUE} ORDER BY seq LIMIT ?4) RETURNING {_OUTBOX}",
+                f"({_DUE} ORDER BY seq LIMIT ?4) RETURNING {_COLUMNS['outbox']}",
                 (channel, now, now + lease, limit)).fetchall()
-        return sorted(map(_row, rows), key=lambda row: row.seq)
+            for name, _, why in _sorted("outbox", rows)[1]:
+                db.execute("UPDATE outbox SET state = 'dead', error = ? WHERE id IS ?",
+                           (f"cannot be read: {why}", name))
+        return sorted(self._read("outbox", rows), key=lambda row: row.seq)
 
-    def settle(self, results: Iterable[tuple[int, str, float, str | None]]) -> None:
-        """Record how sending claimed messages went: (seq, state, due, error) of each.
+    def settle(self, results: Iterable[tuple[Any, ...]]) -> None:
+        """Record how sending claimed messages went: (seq, state, due, error[, since]) of each.
 
         Raises
         ------
@@ -560,14 +700,13 @@ class AlertStore:
         """
         rows = []
         for result in listed(results, "results"):
-            if not (isinstance(result, (tuple, list)) and len(result) == 4 and all(
+            if not (isinstance(result, (tuple, list)) and len(result) in (4, 5) and all(
                     isinstance(v, (str, int, float, type(None))) for v in result)):
-                raise ValueError(f"results must be (seq, state, due, error), got {result!r}")
-            rows.append(result)
+                raise ValueError(f"results must be (seq, state, due, error, since), got {result!r}")
+            rows.append((*result, None)[:5])
         with self._transaction() as db:
-            db.executemany("UPDATE outbox SET state = ?, due = ?, error = ? WHERE seq = ? "
-                           "AND state = 'pending'",
-                           ((state, due, error, seq) for seq, state, due, error in rows))
+            db.executemany("UPDATE outbox SET state = ?2, due = ?3, error = ?4, since = ?5 "
+                           "WHERE seq = ?1 AND state = 'pending'", rows)
 
     def backlog(self) -> dict[tuple[str, str], int]:
         """Number of undelivered messages by (channel, "pending" | "dead")."""
@@ -586,7 +725,10 @@ class AlertStore:
             # isolation_level=None: transactions are begun here, not guessed by the driver.
             db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None,
                                  check_same_thread=False)  # close() comes from one thread
+            db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # whatever lies there
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file, before its first table
             db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA journal_size_limit = 8000000")
             db.execute("PRAGMA foreign_keys = ON")
             self._local.db = db
             with self._lock:
@@ -624,18 +766,65 @@ class AlertStore:
             return cursor.fetchall()
 
 
-_OUTBOX = "id, channel, key, time, body, seq, state, attempts, due, error"
+_COMMAND = "python -m adlib.realtime alerts"
+_AT_ONCE = 5_000  # rows deleted in one transaction
+_QUALITY = "stream || '|' || kind || '|' || start || '|' || end"
+_VERDICT = "stream || '|' || end"
+#: Of each table: what names a row, its body, and what else its record holds.
+_COLUMNS = {
+    "incidents": "id, body, acknowledged", "events": "id, body", "verdicts": f"{_VERDICT}, body",
+    "quality": f"{_QUALITY}, body", "silences": "target, body",
+    "outbox": "id, body, channel, key, time, seq, state, attempts, due, error, since"}
+_REMOVABLE = {
+    "checkpoint": "checkpoints WHERE stream", "incident": "incidents WHERE id",
+    "message": "outbox WHERE id", "quality": f"quality WHERE {_QUALITY}",
+    "silence": "operator WHERE kind = 'silence' AND target",
+    "verdict": f"verdicts WHERE {_VERDICT}"}
+_OF = "(?2 IS NULL OR stream = ?2)"
+_PRUNABLE = {
+    "verdicts": ("stream, end", f"time < ?1 AND {_OF}"),
+    "quality": ("stream, kind, start, end, body", f"time < ?1 AND {_OF}"),
+    "incidents": ("id", f"state = 'closed' AND closed_at < ?1 AND {_OF}"),
+    "outbox": ("seq", "state IN ('sent', 'discarded') AND time < ?1 AND "
+                      "(?2 IS NULL OR instr(key, ?2 || '|') = 1)")}
+_RECORDS = {table: (kind, pydantic.TypeAdapter(kind)) for table, kind in (
+    ("incidents", Incident), ("events", IncidentEvent), ("verdicts", Verdict),
+    ("quality", QualityEvent), ("outbox", OutboxRow), ("silences", Silence))}
+
+
+def _sorted(table: str, rows: Iterable[Sequence[Any]]) -> tuple[list[Any], list[tuple]]:
+    """Records of the rows that hold one; key, body and fault of the others."""
+    found, odd = [], []
+    for row in rows:
+        try:
+            found.append(_made(table, *row))
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            why = str(error) or type(error).__name__
+            if isinstance(error, pydantic.ValidationError):
+                fault = error.errors()[0]
+                why = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            odd.append((*row[:2], why[:200]))
+    return found, odd
+
+
+def _made(table: str, key: Any, body: Any, *more: Any) -> Any:
+    record = json.loads(body)
+    if table == "outbox":
+        names = _COLUMNS[table].split(", ")[2:]
+        record = {"id": key, "body": record, **dict(zip(names, more, strict=True))}
+    elif table == "incidents":
+        record = {**record, "acknowledged": bool(more[0])}
+    kind, types = _RECORDS[table]
+    made: Any = types.validate_python(kind.from_dict(record))
+    if getattr(made, "id", key) != key:
+        raise ValueError(f"it calls itself {made.id!r:.80}")
+    return check(made) if table == "silences" else made
 
 
 def _bound(record: Verdict | QualityEvent | Incident | IncidentEvent) -> dict[str, Any]:
     # Of plain types: the driver would bind a NumPy integer as bytes.
     values = record.to_dict()
     return {**values, "body": _dump(values)}
-
-
-def _row(values: tuple) -> OutboxRow:
-    ident, channel, key, when, body, *delivery = values
-    return OutboxRow(ident, channel, key, when, json.loads(body), *delivery)
 
 
 def _dump(record: Any) -> str:
