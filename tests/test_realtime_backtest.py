@@ -323,14 +323,14 @@ def test_faults_end_with_a_sentence_and_code_2(place, capsys, command, message):
     assert message in shown and "Traceback" not in shown
 
 
-def test_a_running_engine_serves_metrics_and_stops_when_told(place):
+def test_a_running_engine_serves_its_health_and_stops_when_told(place):
     assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     run = subprocess.Popen(
         [sys.executable, "-m", "adlib.realtime", "run", "config.yaml", "--source", "stdin",
-         "--metrics", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+         "--serve", f"127.0.0.1:{port}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()})
     try:
         run.stdin.write((place / "live.csv").read_bytes())
@@ -346,6 +346,8 @@ def test_a_running_engine_serves_metrics_and_stops_when_told(place):
                 break
         else:
             raise AssertionError("5000 samples were not judged within 90 s")
+        ready = json.load(urllib.request.urlopen(url.replace("metrics", "ready"), timeout=5))
+        assert ready["ready"] and ready["position"] == 4999
         run.send_signal(signal.SIGTERM)
         _, err = run.communicate(timeout=20)
     finally:

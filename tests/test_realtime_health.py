@@ -265,7 +265,7 @@ class Rig:
     def __init__(self, store=None, channels=(), **config):
         self.times, self.under_way, self.troubles = Times(), None, []
         self.inbox = SimpleNamespace(rows=0, closed=False, arrived=100.0, message=1, dropped=0,
-                                     gap=0.0)
+                                     gap=0.0, next=0)
         self.tally, self.store = Tally(), store
         self.health = StreamHealth("rig", NAMES, HealthConfig(**config), IncidentConfig(),
                                    window_size=WINDOW, stride=STRIDE)

@@ -1,5 +1,6 @@
 """What an engine counts: in Prometheus' terms, and in words."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ class Counters:
 
     def __init__(self, stream: str):
         self._library = require_extra("prometheus_client", "live")
+        self._lock = threading.Lock()
         self.stream, self.registry = stream, self._library.CollectorRegistry()
         Counter, Gauge, Histogram = (
             self._library.Counter, self._library.Gauge, self._library.Histogram)
@@ -37,15 +39,20 @@ class Counters:
                             "From a batch's first arrival to its verdicts", "stream", buckets=(
                                 .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10)).labels(stream)
 
-    def text(self) -> str:
-        """All of them in Prometheus' text format."""
-        return self._library.generate_latest(self.registry).decode()
-
-    def health(self, ready: bool, conditions: Iterable[Mapping[str, Any]]) -> None:
-        self.ready.set(ready)
-        self.conditions.clear()
-        for condition in conditions:
-            self.conditions.labels(self.stream, condition["name"]).inc()
+    def text(self, ready: bool, conditions: Iterable[Mapping[str, Any]],
+             backlog: Mapping[tuple[str, str], int], off: Mapping[str, bool]) -> str:
+        """All of them in Prometheus' text format, with what stands at this moment."""
+        with self._lock:
+            self.ready.set(ready)
+            self.outbox.clear()
+            self.conditions.clear()
+            for condition in conditions:
+                self.conditions.labels(self.stream, condition["name"]).inc()
+            for (channel, state), n in backlog.items():
+                self.outbox.labels(channel, state).set(n)
+            for name, out in off.items():
+                self.off.labels(self.stream, name).set(out)
+            return self._library.generate_latest(self.registry).decode()
 
     def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
               quality: list[QualityEvent]) -> None:

@@ -640,15 +640,9 @@ class RealTimeAnomalyDetector:
     def metrics_text(self) -> str:
         """Counters and gauges in Prometheus' text format."""
         live, said = self._live and self._monitor, self.status()
-        if self.store is not None:
-            self._metrics.outbox.clear()
-            for (channel, state), n in (live or self.store).backlog().items():
-                self._metrics.outbox.labels(channel, state).set(n)
-        self._metrics.health(said["ready"], said.get("conditions", ()))
-        if hasattr(self, "_fitted"):
-            for member in self.members:
-                self._metrics.off.labels(self.config.stream, member.name).set(member.off)
-        return self._metrics.text()
+        backlog = (live or self.store).backlog() if self.store is not None else {}
+        off = {m.name: m.off for m in self.members} if hasattr(self, "_fitted") else {}
+        return self._metrics.text(said["ready"], said.get("conditions", ()), backlog, off)
 
 
 async def _cancel(task: asyncio.Task) -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LEAST, _MESSAGES = 60.0, 3  # "auto" of no_data: a minute, or what so many messages cover
 _SLOW = 5.0  # seconds of a batch after which the engine does not call itself ready
+_LEAVE = 2.0  # seconds that a look may take at the end, while the store is locked, say
 _BLIND = {"no_data", "no_windows", "hanging", "store"}
 
 
@@ -180,7 +181,7 @@ class Monitor:
         self._dropped = self._inbox.dropped
         if self._store is not None:
             self._safely(self._look_up)
-        events = self.conditions.observe(found, self._clock(), self._tally.rows)
+        events = self.conditions.observe(found, self._clock(), self._inbox.next - 1)
         announce(events)
         self._pending += events
         if self._pending and self._store is not None and self._safely(self._record):
@@ -229,12 +230,14 @@ class Monitor:
             self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe,
                                  self._service.wake)
         self._beats = asyncio.create_task(self._beat())
-        threading.Thread(target=self._watch, name="adlib-monitor", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="adlib-monitor", daemon=True)
+        self._thread.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()
         self._beats.cancel()
+        await asyncio.to_thread(self._thread.join, _LEAVE)
 
     async def _beat(self) -> None:
         while True:

@@ -141,7 +141,8 @@ def served(pages: Mapping[str, Callable[[], Page]], where: str | None, option: s
     try:
         if not port.isdecimal():
             raise ValueError(f"{option} must be [HOST:]PORT, got {where!r}")
-        family, *_, address = socket.getaddrinfo(host.strip("[]") or "127.0.0.1", None)[0]
+        family, *_, address = min(socket.getaddrinfo(
+            host.strip("[]") or "127.0.0.1", None))  # IPv4 first
         kind = type("Server", (_Server,), {"address_family": family, "pages": pages})
         server = kind((address[0], int(port)), _Handler)
     except (OSError, OverflowError) as error:
