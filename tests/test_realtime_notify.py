@@ -258,6 +258,8 @@ def test_what_each_answer_of_slack_means(store, slack, clock, answer, state):
     assert row.state == {"expires": "pending"}.get(state, state) and row.attempts == 1
     tried = {"pending": "retry", "expires": "retry"}.get(state, state)
     assert tell.counters == {("slack", tried): 1}
+    assert row.since == (clock.now if state == "expires" else None)
+    assert ("slack" in tell.trouble()) == (tried == "retry")
     if state == "dead":
         assert str(answer[0]) in row.error
     if answer[0] == 429:
@@ -351,6 +353,92 @@ def test_permanent_errors_are_dead_at_once_and_replayed_in_order(store, slack, c
     assert store.replay_dead() == 1
     deliver(service(store, clock, slack=slack.url))
     assert numbers(p for p in slack.taken if "rig" in p["text"]) == [0, 1, 2, 3]
+
+
+def test_a_dead_letter_holds_its_incident_back_for_the_longest_pause_alone(store, slack, clock):
+    slack.script.append((400, "invalid_payload"))
+    tell = service(store, clock, slack=slack.url)
+    deliver(tell, steps())
+    assert tell.trouble() == {}  # one message that cannot be sent is no dead channel
+    clock.now += 299.0
+    assert deliver(service(store, clock, slack=slack.url)) == [0]
+    clock.now += 2.0
+    assert deliver(service(store, clock, slack=slack.url)) == [3]
+    assert numbers(slack.taken) == [1, 2, 3] and len(store.outbox(state="dead")) == 1
+    store.replay_dead()
+    deliver(service(store, clock, slack=slack.url))
+    assert numbers(slack.taken) == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize("answer", [
+    (404, "no_service"), (302, "", {"Location": "/login"}), (200, "<html>log in</html>")])
+def test_a_refusal_is_tried_again_for_the_stated_time(store, slack, clock, answer, caplog):
+    config = NotificationConfig(slack={"webhook_url": slack.url}, give_up_after="2h")
+
+    def again():  # a restart each time: what counts lies in the store
+        tell = NotificationService(config, store, clock=clock, rng=random.Random(0))
+        deliver(tell)
+        return tell
+
+    deliver(service(store, clock, slack=slack.url), steps(repeats=1)[:1])  # a good one before
+    events, began = steps("pump", 1), clock.now
+    store.commit("rig", 0, b"", [], events, [], service(store, clock, slack=slack.url).rows(events))
+    slack.script.append((503, "busy"))  # that does not count
+    again()
+    clock.now += 10_000.0
+    slack.script.extend([answer] * 3)
+    first = clock.now
+    for pause in (0.0, 3600.0, 3599.0):
+        clock.now += pause
+        tell = again()
+        (row,) = [row for row in store.outbox(state="pending") if row.error]
+        assert row.since == first and tell.trouble()["slack"] == (first, row.error)
+    assert str(answer[0]) in row.error and began < first
+    clock.now += 300.0
+    slack.script.append(answer)
+    tell = again()
+    (dead,) = store.outbox(state="dead")
+    assert dead.error.startswith("given up after 7499 s: HTTP ") and "given up" in caplog.text
+    assert tell.counters == {("slack", "dead"): 1} and "slack" in tell.trouble()
+    clock.now += 301.0  # repaired: what came later goes on, and the dead letter can be replayed
+    assert again().trouble() == {} and store.replay_dead() == 1
+    assert store.outbox(state="pending")[0].since is None
+    again()
+    assert numbers(slack.taken)[-3:] == [1, 2, 0] and store.backlog() == {}
+
+
+def test_a_refused_login_is_not_tried_by_every_message(store, slack, clock):
+    slack.script.extend([(403, "invalid_token")] * 400)
+    tell = service(store, clock, slack=slack.url)
+    deliver(tell, [event for k in range(100) for event in steps(f"s{k}", 0)[:1]])
+    assert len(slack.received) == 4  # then the channel rests, longer each time
+    passes = deliver(tell, passes=20, clock=clock)
+    assert sum(passes) <= 20 and len(slack.received) <= 24
+    slack.script.clear()
+    clock.now += 1000.0
+    deliver(tell)
+    assert store.backlog() == {} and tell.trouble() == {}
+
+
+@pytest.mark.parametrize("fault", ["cancelled", "hangs"])
+def test_a_channel_that_cancels_or_hangs_ends_nothing(store, clock, slack, fault):
+    class Odd(Down):
+        name, timeout = "odd", 0.01
+
+        async def send(self, rows):
+            if fault == "cancelled":
+                raise asyncio.CancelledError
+            await asyncio.Event().wait()
+
+    async def go():
+        tell = service(store, time.time, channels=[Odd()], poll=0.01)
+        async with tell, asyncio.timeout(60):
+            store.commit("rig", 0, b"", [], steps(), [], tell.rows(steps()))
+            while len(tries := [row.attempts for row in store.outbox() if row.attempts]) < 1 or (
+                    max(tries) < 2):
+                await asyncio.sleep(0.01)
+            assert "Error" in tell.trouble()["odd"][1]
+    asyncio.run(go())
 
 
 WORKER = textwrap.dedent("""

@@ -2,10 +2,12 @@
 
 A message is stored in the transaction that stores its incident; a worker sends it afterwards and
 marks it sent. A crash between the two sends it again with the same id (the e-mail's Message-ID, the
-last line of the Slack message). What may pass is retried with growing, jittered pauses for as long
-as it takes; what cannot pass becomes a dead letter at once, which an operator can replay. Messages
-of one incident arrive on each channel in the order in which they arose: those behind a dead letter
-wait until it is replayed or given up. Another incident's messages do not wait.
+last line of the Slack message). What passes by itself is retried with growing, jittered pauses for
+as long as it takes; what somebody has to put right (an expired password, a webhook that is gone)
+until ``give_up_after``; what is wrong with the message itself not at all. Then it is a dead letter,
+which an operator can replay. Messages of one incident arrive on each channel in the order in which
+they arose; those behind a dead letter wait ``retry_cap`` seconds for it to be replayed or given up,
+then they go on without it. Another incident's messages do not wait.
 """
 
 import asyncio
@@ -14,16 +16,17 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from adlib.deprecation import moved
+from adlib.durations import seconds
 from adlib.realtime.channels import Channel, Outcome
 from adlib.realtime.events import IncidentEvent, Verdict
+from adlib.realtime.members import Worker, cancelled
 from adlib.realtime.registry import BUILT_IN, CHANNELS, find, registered
 from adlib.realtime.settings import Settings
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
@@ -46,7 +49,12 @@ class NotificationConfig(Settings):
 
     retry_base: float = Field(1.0, gt=0, description="Longest first pause before trying again, "
                               "seconds; it doubles with every try.")
-    retry_cap: float = Field(300.0, gt=0, description="Longest pause, seconds.")
+    retry_cap: float = Field(300.0, gt=0, description="Longest pause, seconds; so long do messages "
+                             "wait behind a dead letter of their incident.")
+    give_up_after: Annotated[float, BeforeValidator(
+        lambda value: seconds(value, "give_up_after"))] = Field(
+        86_400.0, description="Seconds, or '1d', until a message that is refused for a reason that "
+        "somebody may put right (login, address) becomes a dead letter.")
 
     @classmethod
     def key_types(cls) -> dict[str, Any]:
@@ -120,7 +128,9 @@ class NotificationService:
 
     Notes
     -----
-    Tries without end: a receiver that is down for a week gets the week's messages when it is back.
+    A receiver that is down for a week gets the week's messages when it is back; only one that
+    refuses them (login, address) loses those that it refused for longer than ``give_up_after`` to
+    the dead letters, which can be replayed.
     """
 
     def __init__(self, config: NotificationConfig, store: AlertStore, *,
@@ -135,8 +145,10 @@ class NotificationService:
         self._poll, self._lease, self._grace = poll, lease, grace
         self._workers: list[asyncio.Task] = []
         self._paused: dict[str, float] = {}
+        self._trouble: dict[str, tuple[float, str]] = {}
+        self._refused: Counter[str] = Counter()
         self._news: dict[str, asyncio.Event] = {}
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: Worker | None = None
 
     def rows(self, events: Sequence[IncidentEvent],
              verdicts: Sequence[Verdict] = ()) -> list[OutboxRow]:
@@ -153,6 +165,13 @@ class NotificationService:
         list of OutboxRow
         """
         return [row for channel in self.channels for row in channel.rows(events, verdicts)]
+
+    def trouble(self) -> dict[str, tuple[float, str]]:
+        """Channels that take nothing: since when (wall clock, POSIX seconds), and why.
+
+        A message that is refused for good says nothing about its channel, and counts as no try.
+        """
+        return dict(self._trouble)
 
     def wake(self) -> None:
         """Look into the outbox now; called after a commit, from the event loop's thread."""
@@ -189,7 +208,9 @@ class NotificationService:
             except Exception as error:  # the others are closed all the same
                 log.error("closing %s: %s", channel.name, type(error).__name__)
         if self._thread is not None:
-            self._thread.shutdown()
+            with suppress(TimeoutError):  # a locked store holds it up for longer than anybody waits
+                await asyncio.wait_for(self._in_thread(lambda: None), self._grace)
+            self._thread.stop()
             self._thread = None
 
     async def _work(self, channel: Channel) -> None:
@@ -222,14 +243,18 @@ class NotificationService:
         return self.store.claim(channel.name, now, lease=lease, limit=channel.batch)
 
     async def _send(self, channel: Channel,
-                    rows: Sequence[OutboxRow]) -> list[tuple[int, str, float, str | None]]:
+                    rows: Sequence[OutboxRow]
+                    ) -> list[tuple[int, str, float, str | None, float | None]]:
         try:
-            outcomes = await channel.send(rows)
+            async with asyncio.timeout(2 * channel.timeout):  # within the lease
+                outcomes = await channel.send(rows)
             if len(outcomes) != len(rows):
                 raise LookupError
             if not all(isinstance(outcome, Outcome) for outcome in outcomes):
                 raise TypeError
-        except Exception as error:  # not foreseen; its text might hold a secret
+        except (Exception, asyncio.CancelledError) as error:  # its text might hold a secret
+            if isinstance(error, asyncio.CancelledError) and cancelled():
+                raise
             outcomes = [Outcome("retry", f"unforeseen {type(error).__name__}")] * len(rows)
         # One line for what failed in the same way: a bulk request has hundreds of messages.
         failed = Counter((o.state, o.detail) for o in outcomes if o.state != "sent")
@@ -238,30 +263,49 @@ class NotificationService:
                            else (logging.WARNING, "did not take"))
             log.log(level, "%s %s %d of %d messages, %s (%s first)", channel.name, says, count,
                     len(rows), detail, rows[0].id)
+        self._note(channel.name, rows, outcomes)
         return [self._result(channel.name, row, outcome)
                 for row, outcome in zip(rows, outcomes, strict=True)]
 
-    def _result(self, channel: str, row: OutboxRow,
-                outcome: Outcome) -> tuple[int, str, float, str | None]:
-        self.counters[channel, outcome.state] += 1
-        if outcome.state == "sent":
-            return row.seq, "sent", 0.0, None
-        if outcome.state == "dead":
-            return row.seq, "dead", 0.0, outcome.detail
-        # The exponent is bounded because 2.0 ** 1024 overflows after weeks of an outage.
-        longest = min(self.config.retry_cap,
-                      self.config.retry_base * 2.0 ** min(row.attempts - 1, 60))
-        pause = self._rng.uniform(0.0, longest)
-        now = self._clock()
-        if outcome.retry_after is not None:  # the receiver means everybody, not this message
-            pause += outcome.retry_after
-            self._paused[channel] = now + outcome.retry_after
-        return row.seq, "pending", now + pause, outcome.detail
+    def _note(self, channel: str, rows: Sequence[OutboxRow], outcomes: Sequence[Outcome]) -> None:
+        """Keep since when a channel takes nothing."""
+        if any(outcome.state == "sent" for outcome in outcomes):
+            self._trouble.pop(channel, None)
+            self._refused[channel] = 0
+        elif passing := [outcome for outcome in outcomes if outcome.state == "retry"]:
+            self._refused[channel] += any(outcome.expires for outcome in passing)
+            since = min(row.since or self._clock() for row in rows)
+            known, _ = self._trouble.get(channel, (since, ""))
+            self._trouble[channel] = min(known, since), str(passing[-1].detail)
 
-    def _in_thread(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]:
+    def _result(self, channel: str, row: OutboxRow,
+                outcome: Outcome) -> tuple[int, str, float, str | None, float | None]:
+        now, detail, state = self._clock(), outcome.detail, str(outcome.state)
+        since = (row.since or now) if outcome.expires else None
+        if since is not None and now - since >= self.config.give_up_after:
+            state, detail = "dead", f"given up after {now - since:.0f} s: {detail}"
+            log.error("%s: %s (%s)", channel, detail, row.id)
+        self.counters[channel, state] += 1
+        if state == "sent":
+            return row.seq, "sent", 0.0, None, None
+        if state == "dead":
+            return row.seq, "dead", now + self.config.retry_cap, detail, since
+        # A login or an address that is refused again and again is the channel's: its messages share
+        # the pauses, so that no account is locked by their tries.
+        shared = outcome.expires and self._refused[channel] > 3
+        tries = max(row.attempts, self._refused[channel] if shared else 0)
+        pause = self._rng.uniform(0.0, min(  # 2.0 ** 1024 would overflow after weeks of an outage
+            self.config.retry_cap, self.config.retry_base * 2.0 ** min(tries - 1, 60)))
+        pause += outcome.retry_after or 0.0
+        rest = pause if shared else outcome.retry_after
+        if rest is not None:  # the receiver means everybody, not this message
+            self._paused[channel] = max(self._paused.get(channel, 0.0), now + rest)
+        return row.seq, "pending", now + pause, detail, since
+
+    def _in_thread(self, function: Callable[..., Any], *args: Any) -> asyncio.Future:
         if self._thread is None:  # one thread, one connection: the loop never waits for the disk
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="adlib-outbox")
-        return asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+            self._thread = Worker("adlib-outbox")
+        return self._thread.run(function, *args)
 
 
 __getattr__ = moved(__name__, {
