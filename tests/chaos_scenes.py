@@ -121,7 +121,7 @@ def locked(zygote, folder, server, seed=0, n=3000, seconds=2.0):
 
 
 STEP = 400  # samples that may wait for a lazy commit
-HEALTH = {"store": 0.5, "hanging": 2, "no_data": 5, "channel": 1}  # seconds: sooner than usual
+HEALTH = None  # faster than by default: see `tests/test_realtime_chaos.py`
 
 
 def blind_now(rig, seconds):
@@ -265,8 +265,7 @@ def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
             disk = stack.enter_context(small_disk(folder / "disk", 24))
             store = disk / "alerts.db"
         feed = Feed(server, f"STORM{seed}")
-        rig = Rig(zygote, folder / "rig", store=store, webhook=slack.url,
-                  health={**HEALTH, "no_data": 1, "hanging": 1}).fit()
+        rig = Rig(zygote, folder / "rig", store=store, webhook=slack.url, health=QUICK).fit()
         log = Log(rig)
         stack.callback(log.close)
         publisher = Publisher(feed, plan, rate)
@@ -321,6 +320,7 @@ def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
     return faults
 
 
+QUICK = None  # health conditions that open after a second of wall time
 QUIET = 3.0  # seconds without a window that need an incident, start and slack included
 
 

@@ -210,9 +210,12 @@ def test_fit_counts_rows_with_missing_values(place, capsys):
     ([], 1, "no window was judged: no row came"),
     (["oops"] * 30, 1, "30 rows came: 30 could not be read (the first: not numbers: 'oops'); a "
      "window takes 20"),
-    (["1,2,3"] * 19, 1, "no window was judged: 19 rows came; a window takes 20"),
-    (["1,,3"] * 50, 1, "no window was judged: 50 rows came: missing values (the first: b)"),
-    (["1,2,3"] * 30 + ["oops"] * 2, 0, "run: 32 rows came: 2 could not be read (the first: ")])
+    ([f"{k},{-k},{k}" for k in range(19)], 1,
+     "no window was judged: 19 rows came; a window takes 20"),
+    (["nan,nan,nan"] * 50, 1,
+     "no window was judged: 50 rows came: missing values (the first: a, b, c)"),
+    ([f"{k},{-k},{k}" for k in range(30)] + ["oops"] * 2, 0,
+     "run: 32 rows came: 2 could not be read (the first: ")])
 def test_a_run_that_judged_nothing_says_why_and_fails(place, capsys, monkeypatch, lines, code,
                                                       message):
     main(["fit", "config.yaml", "history.csv", "--labels", "fault"])

@@ -474,29 +474,15 @@ def test_without_any_detector_a_window_is_not_judged(sick):
 # ------------------------------------------------------------------ bad samples
 
 
-def test_missing_values_are_never_normal():
+def test_samples_without_a_value_are_never_normal():
     X = faulty()
-    X[100:103, 1] = np.nan
-    model = engine()
-    found = run(model, feed(X, 10))
+    X[100:115] = np.nan
+    found = run(engine(), feed(X, 10))
     for w in found:
-        if w["start"] <= 102 and w["end"] >= 100:
-            assert w["is_anomaly"] is None and w["p_value"] is None
-        else:
-            assert w["is_anomaly"] is not None
-    held = run(engine(hold=3), feed(X, 10))
+        lost = len({*range(100, 115)} & {*range(w["start"], w["end"] + 1)})
+        assert (w["is_anomaly"] is None) == (w["p_value"] is None) == (lost > 10)
+    held = run(engine(hold=15), feed(X, 10))
     assert all(w["is_anomaly"] is not None for w in held)
-
-
-def test_a_stuck_sensor_may_accuse_but_not_acquit():
-    X = rows(1200, 4)
-    X[200:600, 0] = X[200, 0]
-    X[500:510] += 15
-    found = run(engine(stuck=50), feed(X, 20))
-    inside = [w for w in found if w["start"] >= 260 and w["end"] < 500]
-    assert inside and not any(w["is_anomaly"] is False for w in inside)
-    assert any(w["is_anomaly"] for w in found if 505 <= w["end"] <= 525)
-    assert found[-1]["is_anomaly"] is False
 
 
 def test_warm_up_raises_no_alert(tmp_path):

@@ -26,6 +26,8 @@ from adlib.thresholds import Scores
 
 FORMAT = 1
 _BACKGROUND = 512  # normal samples that explanations compare with
+_KEPT = 5_000  # calibration rows that are kept, to be scored again without some features
+_ARRAYS = ("held_out", "center", "scale", "longest", "background", "rows")
 # what a fitted engine depends on; the rest of the configuration may change without a new fit
 _DEPENDS_ON = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
                "calibration_share")
@@ -46,6 +48,11 @@ class Fitted:
         Median and spread of the training rows; the longest run without a change.
     background : ndarray of shape (k, n_features)
         Normal samples.
+    rows : ndarray of shape (m, n_features)
+        The last of the calibration rows, NaN where a value is missing; none of an engine that an
+        earlier version saved.
+    before : list
+        Online members as they were before ``rows``; None for others.
     """
 
     features: list[str]
@@ -56,6 +63,8 @@ class Fitted:
     scale: Scores
     longest: Scores
     background: Rows
+    rows: Rows
+    before: list[Any]
 
     def copy(self) -> Self:
         """One whose members can go on without this one's."""
@@ -75,7 +84,8 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
     filled = np.where(np.isfinite(held), held, np.nanmedian(X[:cut], axis=0))
     past = filled[:cut][valid[:cut]]
     names, ensemble = _trained(config, past)
-    held_out = _held_out(names, ensemble, filled, valid, cut)
+    begin = max(cut, len(held) - _KEPT)
+    held_out, before = _held_out(names, ensemble, filled, valid, (cut, begin))
     whole = ~np.isnan(window_maxima(held_out.sum(axis=1), config.window_size))
     if whole.sum() < config.window_size:
         raise ValueError(f"only {whole.sum()} calibration windows hold no missing value; give a "
@@ -83,7 +93,8 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
                          f"the last value for")
     background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
     return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
-                  *center_scale(filled, robust=True), longest_runs(X), background)
+                  *center_scale(filled, robust=True), longest_runs(X), background,
+                  np.where(np.isfinite(held), held, np.nan)[begin:], before)
 
 
 def _features(config: EngineConfig, X: Rows, columns: Any) -> list[str]:
@@ -114,7 +125,7 @@ def _cut(config: EngineConfig, X: Rows) -> int:
 def _held(config: EngineConfig, X: Rows) -> Rows:
     """Rows with missing values repaired as they are live, where `hold` allows it."""
     block = StreamProcessor(config.window_size, hold=config.hold).push([X]) if config.hold else None
-    return X if block is None else np.where(block.valid[:, None], block.values, X)
+    return X if block is None else np.where(block.missing, X, block.values)
 
 
 def _trained(config: EngineConfig, past: Rows) -> tuple[list[str], Ensemble]:
@@ -143,17 +154,21 @@ def _unfit(name: str, model: Any, reason: str) -> str:
     return f"detector {name!r} ({type(model).__name__}) cannot be fitted: {reason}"
 
 
-def _held_out(names: list[str], ensemble: Ensemble, filled: Rows, valid: Any, cut: int) -> Rows:
-    """Each member's scores of the calibration rows, as it gives them live."""
-    found = []
+def _held_out(names: list[str], ensemble: Ensemble, filled: Rows, valid: Any,
+              cuts: tuple[int, int]) -> tuple[Rows, list[Any]]:
+    """Each member's scores of the calibration rows, as it gives them live; online ones halfway."""
+    found, before = [], []
+    cut, begin = cuts
     for name, model in zip(names, ensemble.members_, strict=True):
         member = Member(name, model)
         try:
-            found.append(member.score(filled, valid, cut))
+            first = member.score(filled[:begin], valid[:begin], cut)
+            before.append(deepcopy(model) if member.online else None)
+            found.append(np.concatenate([first, member.score(filled, valid, begin)]))
             member.snapshot()  # a state that cannot be kept shows now, not at the first commit
         except Exception as error:
             raise ValueError(_unfit(name, model, f"{type(error).__name__}: {error}")) from error
-    return np.column_stack(found)
+    return np.column_stack(found), before
 
 
 # -- the folder ---------------------------------------------------------------------------------
@@ -164,10 +179,10 @@ def save(path: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str,
     with replaced_folder(path, "engine.json") as folder:
         for i, model in enumerate(fitted.ensemble.members_):
             persist.save(model, folder / f"detector-{i}")
-        safetensors.save_file(
-            {"held_out": fitted.held_out, "center": fitted.center, "scale": fitted.scale,
-             "longest": fitted.longest, "background": fitted.background},
-            folder / "arrays.safetensors")
+            if fitted.before[i] is not None:
+                persist.save(fitted.before[i], folder / f"before-{i}")
+        safetensors.save_file({name: np.ascontiguousarray(getattr(fitted, name))
+                               for name in _ARRAYS}, folder / "arrays.safetensors")
         (folder / "engine.json").write_text(json.dumps(
             {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
              "config": config.model_dump(mode="json", exclude={"alert_config"}),
@@ -199,16 +214,32 @@ def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
     """What `save` wrote, with the configuration that it was fitted with."""
     groups = config.groups()
     try:
-        names = saved["detectors"]
-        models = [persist.load(folder / f"detector-{i}",
-                               classes=[find_class(groups[name].detector)])
-                  for i, name in enumerate(names)]
+        names, width = saved["detectors"], len(saved["features"])
+        classes = [[find_class(groups[name].detector)] for name in names]
+        models = [persist.load(folder / f"detector-{i}", classes=kind)
+                  for i, kind in enumerate(classes)]
+        before = [persist.load(path, classes=kind) if (path := folder / f"before-{i}").exists()
+                  else None for i, kind in enumerate(classes)]
         weights = [groups[name].weight for name in names]
-        ensemble = _assembled(models, weights, len(saved["features"]))
+        arrays = {"rows": np.empty((0, width)), **arrays}
+        _check_arrays(arrays, len(names), width)
+        ensemble = _assembled(models, weights, width)
         ensemble.calibrate_scores(arrays["held_out"])
-        return Fitted(saved["features"], names, ensemble, **arrays)
+        return Fitted(saved["features"], names, ensemble, before=before, **arrays)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _check_arrays(arrays: Mapping[str, Any], n_members: int, width: int) -> None:
+    """Refuse arrays that are not those of so many members and features."""
+    for name in _ARRAYS:
+        array, missing = arrays[name], name in ("held_out", "rows")
+        wanted = (n_members if name == "held_out" else width,)
+        plain = array.dtype == np.float64 and array.shape[-1:] == wanted and array.ndim == (
+            2 if missing or name == "background" else 1)
+        if not plain or not (missing or name == "longest" or np.isfinite(array).all()):
+            raise TypeError(f"{name} is of shape {array.shape} and {array.dtype}, or not finite; "
+                            f"{width} features were wanted")
 
 
 def _assembled(models: list[Any], weights: list[float], width: int) -> Ensemble:

@@ -12,6 +12,7 @@ median where faults are short: average precision .41, .32 and .22 on the recorde
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -25,6 +26,7 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
 from adlib.realtime.fitted import Fitted
+from adlib.realtime.masks import Imputer, Lack, Scales, cached, lacks
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
 from adlib.realtime.windows import Block, Rows
@@ -62,26 +64,55 @@ class Judge:
         self._ensemble = fitted.ensemble
         self.members = [Member(name, model) for name, model in zip(
             fitted.names, fitted.ensemble.members_, strict=True)]
-        self._surprises = fitted.ensemble.surprises_of(fitted.held_out)
+        imputer = Imputer(fitted.background, fitted.rows) if len(fitted.rows) else None
+        whole = fitted.ensemble.surprises_of(fitted.held_out)
+        self._scales = [Scales(member, imputer, before, (scale, column))
+                        for member, before, scale, column in zip(
+                            self.members, fitted.before, fitted.ensemble.scales_, whole.T,
+                            strict=True)]
+        self._imputer = imputer
+        if imputer is None:
+            log.warning("stream %s: the engine was saved by an earlier version: samples that lack "
+                        "a feature are not judged until it is fitted again", config.stream)
         # features that stood still throughout the history: see `adlib.scaling`
         self._still = np.where(fitted.scale < 0, fitted.center, np.inf)
-        self._calibrations: dict[tuple[int, ...], WindowCalibration] = {}
+        self._calibrations: dict[tuple, WindowCalibration] = {}
         self.reset()
 
     def reset(self) -> None:
         """Begin a new stream; online detectors keep what they learned."""
         self._drift = DriftWatch(self._config, window_maxima(
-            self._ensemble.combined(self._surprises), self._config.window_size))
+            self._held_out(self._everybody, None), self._config.window_size))
         for member in self.members:
             member.tail = np.empty(0)
 
-    def calibration(self, who: tuple[int, ...] | None = None) -> WindowCalibration:
-        """Held-out scale of the average of these members, made when it is first needed."""
-        who = tuple(range(len(self.members))) if who is None else who
-        if who not in self._calibrations:
-            self._calibrations[who] = WindowCalibration().fit(
-                self._ensemble.combined(self._surprises, who), self._config.window_size)
-        return self._calibrations[who]
+    @property
+    def _everybody(self) -> tuple[int, ...]:
+        return tuple(range(len(self.members)))
+
+    def _held_out(self, who: tuple[int, ...], lack: Lack) -> Scores:
+        """Averages of these members, of held-out rows that lack features."""
+        own = {j: self._scales[j].of(lack)[1] for j in who}
+        nobody = np.full(len(own[who[0]]), np.nan)
+        return self._ensemble.combined(np.column_stack([
+            own.get(j, nobody) for j in self._everybody]), who)
+
+    def calibration(self, who: tuple[int, ...] | None = None, lack: Lack = None
+                    ) -> WindowCalibration:
+        """Held-out scale of the average of some members, made when it is first needed.
+
+        Parameters
+        ----------
+        who : tuple of int, optional
+            Default: all.
+        lack : optional
+            What the samples lack: see `adlib.realtime.masks.lacks`.
+        """
+        who = self._everybody if who is None else who
+        if any(self._scales[j].of(lack)[0] is None for j in who):
+            lack = None
+        return cached(self._calibrations, (who, lack), lambda: WindowCalibration().fit(
+            self._held_out(who, lack), self._config.window_size))
 
     def judge(self, block: Block, warm: NDArray[np.bool_], quality: list[QualityEvent]
               ) -> list[Verdict]:
@@ -95,36 +126,55 @@ class Judge:
         quality : list of QualityEvent
             What goes wrong on the way is added to it.
         """
-        S = self._ensemble.surprises_of(self._scores(block, quality))
+        config, left_out = self._config, block.left_out
+        which, found = lacks(left_out, config.window_size - 1, config.window_size)
+        which = which[block.ends]
+        wanted = [found[k] for k in np.unique(which).tolist()]
+        S = self._scores(block, wanted, quality)
         if not len(block.ends):
             return []
-        starts = block.ends - self._config.window_size + 1
-        highest = sliding_window_view(S, self._config.window_size, axis=0)[starts].max(axis=2)
-        gaps = np.logical_or.reduce(block.missing, axis=1)
-        whole = block.share(gaps, self._config.window_size) == 0
-        known = ~np.isnan(highest) & (whole & warm)[:, None]
-        combined, peak, log_p, of_rows = self._combined(S, starts, known)
+        starts = block.ends - config.window_size + 1
+        known = self._known(block, S) & warm[:, None]
+        groups = [(who, found[k], rows) for (who, k), rows in self._alike(known, which)]
+        combined, peak, log_p, of_rows = self._combined(S, starts, groups)
         moves = self._lift(block, starts, known, peak, log_p)
-        quality += self._drift.update(block, combined, known.all(axis=1))
-        score, flagged = decide(log_p, self._config.alpha)
+        quality += self._drift.update(block, combined, known.all(axis=1) & (which == 0))
+        score, flagged = decide(log_p, config.alpha)
         p = np.exp(log_p)
         causes = self._causes_of(block, peak, p)
-        own = self._own_severities(highest, known)
-        left_out = self._left_out(block, known | ~whole[:, None])
+        own = self._own_severities(S, starts, groups)
+        without = self._left_out(block, known | ~warm[:, None])
         peaks = self._peaks(block, starts, peak, log_p, of_rows, moves)
         return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()),
-                              peaks.get(i, ()), left_out.get(i, ())) for i in range(len(starts))]
+                              peaks.get(i, ()), without.get(i, ())) for i in range(len(starts))]
+
+    def _known(self, block: Block, S: Rows) -> NDArray[np.bool_]:
+        """Who has a say in which windows, (n_windows, n_members).
+
+        Those with a score for at least half of the samples, and for all that anybody scored: a
+        maximum over fewer samples is conservative, an average over fewer members is not.
+        """
+        scored, window = ~np.isnan(S), self._config.window_size
+        gaps = scored.any(axis=1, keepdims=True) & ~scored
+        return (block.share(scored, window) >= 0.5) & (block.share(gaps, window) == 0)
+
+    def _alike(self, known: NDArray[np.bool_], which: NDArray[np.int64]) -> Iterator[tuple]:
+        """Windows that the same members judge and that lack the same: one group, nearly always."""
+        patterns = np.column_stack([known, which])
+        for pattern in np.unique(patterns[known.any(axis=1)], axis=0):
+            who = tuple(np.flatnonzero(pattern[:-1]).tolist())
+            yield (who, pattern[-1]), np.flatnonzero((patterns == pattern).all(axis=1))
 
     # -- scores ---------------------------------------------------------------------------------
 
-    def _scores(self, block: Block, quality: list[QualityEvent]) -> Rows:
-        """Scores of the block's samples by each member, (n, n_members); NaN where there is none.
+    def _scores(self, block: Block, wanted: list[Lack], quality: list[QualityEvent]) -> Rows:
+        """Surprises of the block's samples by member, (n, n_members); NaN where there is none.
 
         Members work in parallel, each in its thread. One that fails or is late leaves the vote for
         the windows that hold these samples.
         """
         fresh = block.n_old < len(block.seq)
-        jobs = self._begin(block) if fresh else {}
+        jobs = self._begin(block, wanted) if fresh else {}
         done = wait(jobs.values(), timeout=self._config.detector_timeout).done
         scores = np.full((len(block.seq), len(self.members)), np.nan)
         for j, member in enumerate(self.members):
@@ -144,18 +194,25 @@ class Judge:
             member.tail = scores[max(len(scores) - self._config.window_size + 1, 0):, j].copy()
         return scores
 
-    def _begin(self, block: Block) -> dict[Member, Future]:
+    def _begin(self, block: Block, wanted: list[Lack]) -> dict[Member, Future]:
         """Hand the new samples to all members that are not busy with earlier ones, nor paused."""
-        jobs, values, now = {}, block.values, self.clock()
+        jobs, left_out, now = {}, block.left_out, self.clock()
+        values, alive = block.values, block.values
+        if self._imputer is not None and left_out.any():
+            new = slice(max(block.n_old - max(member.context for member in self.members), 0), None)
+            values, alive = values.copy(), alive.copy()
+            values[new] = self._imputer.fill(values[new], left_out[new])
+            if any(member.online for member in self.members):
+                alive[new] = self._imputer.fill_alive(alive[new], left_out[new], block.seq[new])
         calm = np.where(moved(values, self._still), self._still, values)
-        for member in self.members:
+        for member, scales in zip(self.members, self._scales, strict=True):
             if member.running is not None and member.running.done():
                 # it was late: what it says now is of another batch, but it answers again
                 member.running, member.retry_at = None, now
             if member.running is None and now >= member.retry_at:
                 member.running = jobs[member] = member.submit(
-                    member.score, values if member.online else calm,
-                    ~block.missing.any(axis=1), block.n_old)
+                    scales.surprises, alive if member.online else calm, left_out, block.n_old,
+                    self._config.window_size, wanted)
         return jobs
 
     def _failed(self, member: Member, fault: BaseException | str, block: Block,
@@ -199,7 +256,7 @@ class Judge:
         it went, and is not critical; several add up. Online detectors follow such a move, and speak
         for themselves.
         """
-        away = moved(block.values, self._still)
+        away = moved(block.values, self._still) & ~block.left_out
         if not away.any():
             return np.zeros(len(away))
         windows = sliding_window_view(away, self._config.window_size, axis=0)[starts]
@@ -213,7 +270,7 @@ class Judge:
         peak[lifted] = starts[lifted] + windows[lifted].any(axis=1).argmax(axis=1)
         return np.asarray(away, np.float64) @ each
 
-    def _combined(self, S: Rows, starts: NDArray[np.int64], known: NDArray[np.bool_]
+    def _combined(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple]
                   ) -> tuple[Scores, NDArray[np.int64], Scores, dict[int, Scores]]:
         """Of each window: combined score, sample that it belongs to, log p-value.
 
@@ -221,17 +278,15 @@ class Judge:
         """
         combined, log_p = np.full(len(starts), np.nan), np.full(len(starts), np.nan)
         peak, of_rows = np.zeros(len(starts), np.int64), dict[int, Scores]()
-        for pattern in np.unique(known, axis=0):  # one, unless a detector is out
-            if not pattern.any():
-                continue
-            who, which = tuple(np.flatnonzero(pattern).tolist()), (known == pattern).all(axis=1)
+        for who, lack, which in groups:
             rows = self._ensemble.combined(S, who)
-            view = sliding_window_view(rows, self._config.window_size)[starts[which]]
+            view = sliding_window_view(np.nan_to_num(rows, nan=-np.inf), self._config.window_size)[
+                starts[which]]
             combined[which], peak[which] = view.max(axis=1), starts[which] + view.argmax(axis=1)
-            log_p[which] = self.calibration(who).log_p(combined[which])
-            if (notable := self._notable(log_p) & which).any():
-                of_rows.update(dict.fromkeys(np.flatnonzero(notable).tolist(),
-                                             self.calibration(who).log_p(rows)))
+            log_p[which] = self.calibration(who, lack).log_p(combined[which])
+            if len(notable := which[self._notable(log_p[which])]):
+                alone = np.where(np.isnan(rows), np.nan, self.calibration(who, lack).log_p(rows))
+                of_rows.update(dict.fromkeys(notable.tolist(), alone))
         return combined, peak, log_p, of_rows
 
     def _notable(self, log_p: Scores) -> NDArray[np.bool_]:
@@ -254,13 +309,16 @@ class Judge:
                                  strict=True))
         return found
 
-    def _own_severities(self, highest: Rows, known: NDArray[np.bool_]) -> list[list[float | None]]:
+    def _own_severities(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple]
+                        ) -> list[list[float | None]]:
         """Severity of each window by each member alone, None where it has no say."""
-        own = np.full(highest.shape, None, dtype=object)
-        for j in range(len(self.members)):
-            which = known[:, j]
-            own[which, j] = decide(self.calibration((j,)).log_p(highest[which, j]),
-                                   self._config.alpha)[0]
+        own = np.full((len(starts), S.shape[1]), None, dtype=object)
+        view = sliding_window_view(np.nan_to_num(S, nan=-np.inf), self._config.window_size, axis=0)
+        highest = view[starts].max(axis=2)
+        for who, lack, which in groups:
+            for j in who:
+                own[which, j] = decide(self.calibration((j,), lack).log_p(highest[which, j]),
+                                       self._config.alpha)[0]
         return own.tolist()
 
     def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,
@@ -278,14 +336,16 @@ class Judge:
         """What each window was judged without, by its place in the block.
 
         A feature that is missing in at least half of the samples, or frozen in the last one; a
-        member without a say, once it has had one or has failed.
+        member without a say, though there are as many samples that it could score.
         """
-        parts = [("member", self._fitted.names, ~known & np.array([
-            bool(member.failures or np.isfinite(member.tail).any()) for member in self.members]))]
+        window = self._config.window_size
+        past = (block.seq - block.first)[:, None] >= [member.context for member in self.members]
+        could = block.share(past & block.valid[:, None], window) >= 0.5
+        parts = [("member", self._fitted.names, could & ~known)]
         if block.left_out.any():
-            parts += [("missing", self._fitted.features, block.share(
-                block.missing, self._config.window_size) >= 0.5),
-                ("frozen", self._fitted.features, block.frozen[block.ends])]
+            lost = block.share(block.missing, window) >= 0.5
+            parts += [("missing", self._fitted.features, lost),
+                      ("frozen", self._fitted.features, block.frozen[block.ends])]
         found: dict[int, LeftOut] = {}
         for reason, names, flags in parts:
             for i, j in np.argwhere(flags).tolist():
@@ -299,13 +359,15 @@ class Judge:
         notable = np.flatnonzero(p <= self._config.alpha_stored)
         # neighbouring windows often owe their score to the same sample
         samples, which = np.unique(peak[notable], return_inverse=True)
-        causes = self._causes(block.values[samples])
+        causes = self._causes(block.values[samples], block.left_out[samples])
         return {int(i): causes[k] for i, k in zip(notable, which, strict=True)}
 
-    def _causes(self, rows: Rows) -> list[Causes]:
+    def _causes(self, rows: Rows, left_out: NDArray[np.bool_]) -> list[Causes]:
         """Features that made each sample stand out, with their shares."""
         if not len(rows):
             return []
+        if self._imputer is not None:
+            rows = self._imputer.fill(rows, left_out)
         fitted = self._fitted
         parts = np.abs(standardise(rows, fitted.center, fitted.scale))
         for member in self.members:
@@ -320,6 +382,7 @@ class Judge:
         # a detector that saw the sample without its moves cannot name them
         away = moved(rows, self._still)
         parts = np.where(away, np.maximum(parts, parts.max(axis=1, keepdims=True)), parts)
+        parts = np.where(left_out, 0.0, parts)
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
         return [tuple((fitted.features[k], float(share[k])) for k in best if share[k] > 0)
@@ -333,7 +396,7 @@ class Judge:
 
     def state(self) -> dict[str, Any]:
         """What later verdicts depend on, beside what was fitted."""
-        return {"drift": self._drift.state(),
+        return {"drift": self._drift.state(), "tails": "surprises",
                 "members": [[member.tail, member.snapshot()] for member in self.members]}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -344,6 +407,6 @@ class Judge:
         """
         for member, (_, snapshot) in zip(self.members, state["members"], strict=True):
             member.restore(snapshot)
-        for member, (tail, _) in zip(self.members, state["members"], strict=True):
-            member.tail = tail
+        for scales, (tail, _) in zip(self._scales, state["members"], strict=True):
+            scales.member.tail = tail if "tails" in state else scales.of_whole(tail)
         self._drift.restore(state["drift"])

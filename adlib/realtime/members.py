@@ -13,6 +13,8 @@ from adlib.base import Detector, OnlineDetector, anomaly_score, is_stateful
 from adlib.realtime.windows import Rows
 from adlib.thresholds import Scores
 
+_LOST = 1 / 32  # share of a row's predecessors that may have no value at all
+
 
 class Worker:
     """One daemon thread: a detector that hangs for ever must not keep the process alive."""
@@ -96,6 +98,8 @@ class Member:
             raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
                              f"{np.isnan(found).sum()} NaN")
         good[:max(self.context - n_old, 0)] = False  # no past: the stream has begun
+        lost, at = np.r_[0, np.cumsum(~valid)], np.arange(n_old, len(values))
+        good &= lost[at + 1] - lost[np.maximum(at - self.context, 0)] <= self.context * _LOST
         scores[good] = found[n_old - first:][good]
         return scores
 

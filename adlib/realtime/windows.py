@@ -113,6 +113,7 @@ class Block:
     frozen: NDArray[np.bool_]  # (n_old + n_new, d)
     ends: NDArray[np.int64]  # index of each window's last sample
     events: list[QualityEvent]
+    first: int = 0  # sequence number that the stream began with
 
     @property
     def left_out(self) -> NDArray[np.bool_]:
@@ -407,7 +408,7 @@ class StreamProcessor:
         ends = old + np.flatnonzero(real & ((seq + 1 - window) % self.stride == 0)
                                     & (seq - (self._first or 0) >= window - 1))
         block = Block(old, self._seq, self._time, self._values, self._left_out % 2 == 1,
-                      self._left_out > 1, ends, events)
+                      self._left_out > 1, ends, events, self._first or 0)
         keep = max(len(self._seq) - self._back, 0)
         for name in ("_seq", "_time", "_values", "_left_out"):
             setattr(self, name, getattr(self, name)[keep:])

@@ -1,0 +1,254 @@
+"""Samples that lack features: what stands in for a value, and what a score without it means.
+
+A feature that is missing or frozen is imputed by regression on the others, so that only what it
+shares with them is judged, and its own contribution is taken out of the score. What such a score
+means is learned from held-out rows that lack the same: one and the same features where these have
+been out for a while; else, around the moments when features go and come, and where single values
+are missing here and there, as many features in each row, drawn at random.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adlib.base import Detector
+from adlib.realtime.members import Member
+from adlib.realtime.windows import Rows
+from adlib.scaling import center_scale
+from adlib.thresholds import Calibration, Scores, above_ties
+
+Flags = NDArray[np.bool_]
+Lack = bytes | float | None  # features by their bits; how many in a row, at random; nothing
+Scale = tuple[Calibration | None, Scores]  # and surprises of held-out rows
+Cached = TypeVar("Cached")
+_FAR = 8.0  # deviations beyond which a value says no more about the others
+_FEWEST = 1 / 16  # missing values in a row, on average, that a scale is made for
+_KEPT = 64  # scales at once
+
+
+def cached(cache: dict[Any, Cached], key: Any, make: Callable[[], Cached]) -> Cached:
+    """What is kept under a key, made where it is not; the oldest goes where there are many."""
+    if key not in cache:
+        cache[key] = make()
+        if len(cache) > _KEPT:
+            del cache[next(iter(cache))]
+    return cache[key]
+
+
+def lacks(left_out: Flags, context: int, settled: int) -> tuple[NDArray[np.int64], list[Lack]]:
+    """What each row lacks, its context included.
+
+    Parameters
+    ----------
+    left_out : ndarray of bool, shape (n, d)
+    context : int
+        Rows before a row that count.
+    settled : int
+        Rows in a row after which the same features are taken to be out for good.
+
+    Returns
+    -------
+    which : ndarray of int, shape (n,)
+        For each row its place in ``found``.
+    found : list
+        None, which is nothing, comes first.
+    """
+    n, at = len(left_out), np.arange(len(left_out))
+    which, found = np.zeros(n, np.int64), [cast(Lack, None)]
+    if not left_out.any():  # nearly always
+        return which, found
+    changed = np.r_[False, np.logical_or.reduce(left_out[1:] != left_out[:-1], axis=1)]
+    since = at - np.maximum.accumulate(np.where(changed, at, 0))
+    total = np.r_[0, left_out.sum(axis=1).cumsum()]
+    rate = (total[1:] - total[np.maximum(at - context, 0)]) / (context + 1)
+    long = (since >= max(context, settled - 1)) & (rate > 0)
+    bits, same = np.unique(np.packbits(left_out[long], axis=1), axis=0, return_inverse=True)
+    which[long], found = 1 + same.ravel(), [*found, *(row.tobytes() for row in bits)]
+    short = (rate > 0) & ~long
+    steps, same = np.unique(np.ceil(np.log2(np.maximum(rate[short], _FEWEST))), return_inverse=True)
+    which[short] = len(found) + same
+    most = left_out.shape[1] - 1
+    return which, [*found, *(float(min(2.0**step, most)) for step in steps)]
+
+
+def example(lack: Lack, n: int, d: int) -> Flags:
+    """Which values n rows of d features lack."""
+    if isinstance(lack, bytes):
+        bits = np.frombuffer(lack, np.uint8)
+        return np.broadcast_to(np.unpackbits(bits, count=d).astype(bool), (n, d))
+    rng = np.random.default_rng(n)
+    many = np.floor(lack or 0.0) + (rng.random(n) < (lack or 0.0) % 1)
+    return rng.random((n, d)).argsort(axis=1) < many[:, None]
+
+
+def unspoken(left_out: Flags, context: int) -> Flags:
+    """Features whose contribution to a row's score does not count.
+
+    Those that are out in the row or in its context, which forecasts look back on, unless these are
+    more than half of all; then those that are out in the row.
+    """
+    if not context:
+        return left_out
+    at, total = np.arange(len(left_out)), np.cumsum(left_out, axis=0)
+    total = np.concatenate([np.zeros_like(total[:1]), total])
+    near = total[1:] > total[np.maximum(at - context, 0)]
+    return np.where(2 * near.sum(axis=1, keepdims=True) > near.shape[1], left_out, near)
+
+
+class Imputer:
+    """What a feature may be expected to show, given others: linear regression on normal rows.
+
+    Parameters
+    ----------
+    background : ndarray of shape (k, d)
+        Normal rows, from which the regression is learned.
+    past : ndarray of shape (n, d)
+        Normal rows in time order, NaN where a value is missing.
+    """
+
+    def __init__(self, background: Rows, past: Rows):
+        self._center, scale = center_scale(background, robust=True)
+        self._scale = np.where(scale > 0, scale, 1.0)
+        Z, (n, d) = self._standardised(background), background.shape
+        R = Z.T @ Z / n
+        self._precision = np.linalg.inv(R + np.diag(R.diagonal() * d / n + 1e-9))
+        self.gaps = np.isnan(past)
+        self.past = np.where(self.gaps, self._center, past)
+
+    def _standardised(self, X: Rows) -> Rows:
+        return np.clip((X - self._center) / self._scale, -_FAR, _FAR)
+
+    def expected(self, X: Rows) -> Rows:
+        """Of each value, by the others of its row, (n, d)."""
+        Z = self._standardised(X)
+        return self._center + self._scale * (
+            Z - Z @ self._precision / self._precision.diagonal())
+
+    def fill(self, X: Rows, gaps: Flags) -> Rows:
+        """Rows with values for gaps; those that lack everything stay as they are."""
+        if not gaps.any():
+            return X
+        found, Z = X.copy(), self._standardised(X)
+        some = np.flatnonzero(gaps.any(axis=1) & ~gaps.all(axis=1))
+        masks, same = np.unique(gaps[some], axis=0, return_inverse=True)
+        order = np.argsort(same.ravel(), kind="stable")
+        ends = np.cumsum(np.bincount(same.ravel(), minlength=len(masks)))
+        for mask, rows in zip(masks, np.split(some[order], ends[:-1]), strict=False):
+            P = self._precision[mask]
+            z = np.clip(-np.linalg.solve(P[:, mask], P[:, ~mask] @ Z[rows][:, ~mask].T).T,
+                        -_FAR, _FAR)
+            found[np.ix_(rows, mask)] = self._center[mask] + self._scale[mask] * z
+        return found
+
+    def fill_alive(self, X: Rows, gaps: Flags, at: NDArray[np.int64]) -> Rows:
+        """`fill` for detectors that learn: as wide around what is expected as in the past.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, d)
+        gaps : ndarray of bool, shape (n, d)
+        at : ndarray of int, shape (n,)
+            Place of each row in the stream: neighbours get deviations of neighbours.
+        """
+        donor = self.past[at % len(self.past)]
+        return np.where(gaps, self.fill(X, gaps) + donor - self.fill(donor, gaps), X)
+
+
+class Scales:
+    """What the scores of one member mean where features are out.
+
+    Parameters
+    ----------
+    member : Member
+    imputer : Imputer or None
+        None: nothing is known of rows that lack a feature.
+    before : detector or None
+        An online detector as it was before the imputer's past.
+    whole : tuple of (Calibration, ndarray of shape (n,))
+        Scale, and surprises of held-out rows, where nothing is out.
+    """
+
+    def __init__(self, member: Member, imputer: Imputer | None, before: Any,
+                 whole: Scale):
+        self.member, self._imputer, self._before, self._whole = member, imputer, before, whole
+        self._made: dict[Lack, Scale] = {}
+
+    def of(self, lack: Lack) -> Scale:
+        """Scale of rows that lack this, None without any; surprises of held-out rows without it."""
+        return self._whole if lack is None else cached(self._made, lack, lambda: self._make(lack))
+
+    def of_whole(self, raw: Scores) -> Scores:
+        """Surprises of scores of rows that lack nothing."""
+        return np.full(len(raw), np.nan) if (
+            scale := self._whole[0]) is None else scale.surprise(raw)
+
+    def _make(self, lack: Lack) -> Scale:
+        imputer, member = self._imputer, self.member
+        if imputer is None:
+            return None, self._whole[1]
+        n, d = imputer.past.shape
+        left_out = imputer.gaps | example(lack, n, d)
+        if member.online:
+            member = Member(member.name, deepcopy(self._before))
+            X = imputer.fill_alive(imputer.past, left_out, np.arange(n) + n // 2)
+        else:
+            X = imputer.fill(imputer.past, left_out)
+        scores = self._scores(member, X, left_out, 0)
+        scores[imputer.gaps.any(axis=1)] = np.nan
+        if np.isnan(scores).all():  # everything is out
+            return None, self._whole[1]
+        scale = Calibration().fit(above_ties(scores[~np.isnan(scores)]))
+        return scale, scale.surprise(scores)
+
+    def _scores(self, member: Member, values: Rows, left_out: Flags, n_old: int) -> Scores:
+        """Scores of new rows, without what features that are out contribute."""
+        lost = np.logical_and.reduce(left_out, axis=1)
+        found = member.score(values, np.asarray(~lost), n_old)
+        if left_out.any() and self._splits:
+            first = max(n_old - member.context, 0)
+            parts = member.model.contributions(values[first:])
+            parts = (parts * unspoken(left_out, member.context)[first:]).sum(axis=1)
+            found -= parts[n_old - first:]
+        return found
+
+    @cached_property
+    def _splits(self) -> bool:
+        """Whether the score is a sum with a part for each feature."""
+        model = self.member.model
+        if self.member.online or self._imputer is None or not isinstance(model, Detector):
+            return False
+        rows = self._imputer.past[-64:]
+        with suppress(NotImplementedError):
+            total, scores = model.contributions(rows).sum(axis=1), model.anomaly_score(rows)
+            return bool((total <= scores + 1e-6 * np.abs(scores)).all())
+        return False
+
+    def surprises(self, values: Rows, left_out: Flags, n_old: int, settled: int,
+                  wanted: list[Lack]) -> Scores:
+        """Of the samples after the first ``n_old``; NaN where there is no score.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+            Without gaps.
+        left_out : ndarray of bool, shape (n, d)
+        n_old, settled : int
+            See `lacks`.
+        wanted : list
+            Further scales, which will be asked for.
+        """
+        raw = self._scores(self.member, values, left_out, n_old)
+        which, found = lacks(left_out, self.member.context, settled)
+        S = np.full(len(raw), np.nan)
+        for k in np.unique(which[n_old:][~np.isnan(raw)]).tolist():
+            rows, scale = which[n_old:] == k, self.of(found[k])[0]
+            if scale is not None:
+                S[rows] = scale.surprise(raw[rows])
+        for lack in wanted:
+            self.of(lack)
+        return S

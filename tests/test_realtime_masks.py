@@ -1,0 +1,214 @@
+"""Judging what remains: features that are missing or frozen are left out, and the rest goes on."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import numpy as safetensors
+
+from adlib.reading.options import Reading
+from adlib.reading.records import Records
+from adlib.realtime import RealTimeAnomalyDetector
+from adlib.realtime.doors.records import grouped
+from adlib.realtime.masks import Imputer, example, lacks, unspoken
+
+CHEAP = {"deep_config": None, "stat_config": None, "window_size": 20, "stride": 5, "alpha": 0.01,
+         "drift": False}
+FORECAST = {"detector": "LinearForecast", "parameters": {"smoothing": None}}
+ENSEMBLES = {"static": ["PCAReconstruction", "KNN"], "window": [FORECAST],
+             "online": ["OnlineMahalanobis", "RollingZScore"],
+             "both": ["PCAReconstruction", "OnlineEnsemble"]}
+LOST = ["nan", "renamed", "frozen", "scattered", "bursts"]
+
+
+def rows(n, seed, d=3):
+    """Sensors that follow one load."""
+    rng = np.random.default_rng(seed)
+    load = np.sin(np.arange(n) / 60) + 0.05 * rng.normal(size=n)
+    return load[:, None] * np.linspace(1, 2, d) + 0.15 * rng.normal(size=(n, d)) + np.arange(d)
+
+
+def engine(history=None, **changes):
+    return RealTimeAnomalyDetector({**CHEAP, **changes}).fit(
+        rows(6000, 0) if history is None else history)
+
+
+@pytest.fixture(scope="module")
+def engines():
+    return {name: engine(detectors=which) for name, which in ENSEMBLES.items()}
+
+
+def lose(X, how, at=300):
+    X = X.copy()
+    match how:
+        case "nan" | "renamed":
+            X[at:, 2] = np.nan
+        case "frozen":
+            X[at:, 2] = X[at, 2]
+        case "scattered":
+            lost = np.random.default_rng(1).random(X[at:].shape) < 0.05
+            X[at:][lost & ~lost.all(axis=1, keepdims=True)] = np.nan
+        case "bursts":
+            X[at:, 2] = np.where(np.arange(len(X) - at) % 90 < 40, np.nan, X[at:, 2])
+    return X
+
+
+def samples(X, how):
+    """Blocks of rows; with another name for the third sensor, JSON lines."""
+    if how != "renamed":
+        return np.array_split(X, 7)
+    lines = [json.dumps({"a": row[0], "b": row[1], "c" if k < 300 else "d": row[2]}).encode()
+             for k, row in enumerate(np.where(np.isnan(X), 7.0, X))]
+    return list(grouped(enumerate(Records(["a", "b", "c"], Reading(), print).lines(lines))))
+
+
+@pytest.mark.parametrize("how", LOST)
+@pytest.mark.parametrize("which", ENSEMBLES)
+def test_faults_of_the_other_sensors_are_found_without_one(engines, which, how):
+    X, spans = rows(2000, 3), [(600, 615), (1000, 1015), (1400, 1415), (1800, 1815)]
+    for k, (start, end) in enumerate(spans):
+        X[start:end, k % 2] += 2.0 * (-1) ** k
+    found, quality = engines[which].fork().judge(samples(lose(X, how), how))
+    assert all(v.is_anomaly is not None for v in found if v.start >= 20)
+    for start, end in spans:
+        assert any(v.is_anomaly for v in found if v.start <= end and v.end >= start)
+    named = {v.end for v in found if v.left_out}
+    reason, name = {"frozen": ("frozen", "x2")}.get(how, ("missing", "x2"))
+    if how == "scattered":
+        assert not named
+    else:
+        assert {part for v in found for part in v.left_out} == {(reason, name)}
+        assert {q.kind for q in quality} == {"stuck" if how == "frozen" else "nan"}
+        assert not any(name in dict(v.top_features) for v in found if v.start > 340
+                       and how != "bursts")
+
+
+@pytest.mark.parametrize("how", ["none", "nan", "scattered", "bursts"])
+@pytest.mark.parametrize("which", ["static", "window", "online"])
+def test_share_of_flagged_windows_stays_alpha(which, how):
+    shares = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(12_000, 2)) @ np.array([[1.0, 1, 0, 2], [0, 1, 1, -1]])
+        X += 0.3 * rng.normal(size=X.shape)
+        model = engine(X[:6000], alpha=0.05, detectors=ENSEMBLES[which])
+        found, _ = model.judge([lose(X[6000:], how)])
+        shares.append(np.mean([bool(v.is_anomaly) for v in found]))
+    assert 0.02 < np.mean(shares) < 0.08
+
+
+@pytest.mark.parametrize("which", ["both", "window"])
+def test_what_is_judged_does_not_depend_on_batches_or_restarts(engines, which):
+    X = lose(lose(rows(1500, 5), "bursts"), "scattered", 900)
+    X[700:740] = np.nan
+    whole, _ = engines[which].fork().judge([X])
+    parts, model = [], engines[which].fork()
+    for part in np.split(X, [1, 50, 301, 310, 342, 715, 730, 1111]):
+        parts += model.judge([part])[0]
+        state, model = (model._processor.state(), model._judge.state()), engines[which].fork()
+        model._processor.restore(state[0])
+        model._judge.restore(state[1])
+    assert len(parts) == len(whole)
+    for a, b in zip(parts, whole, strict=True):
+        assert (a.start, a.is_anomaly, a.left_out) == (b.start, b.is_anomaly, b.left_out)
+        assert a.p_value == pytest.approx(b.p_value, rel=1e-6, nan_ok=True)
+
+
+def test_a_frozen_sensor_of_sixty_samples_is_found_and_named(engines):
+    X = rows(1000, 6)
+    X[500:560, 1] = X[500, 1]
+    found, quality = engines["static"].fork(window_size=20).judge([X])
+    (stuck,) = [q for q in quality if q.kind == "stuck"]
+    assert stuck.start == 500 and stuck.end <= 515 and "x1" in stuck.detail
+    frozen = [v for v in found if ("frozen", "x1") in v.left_out]
+    assert frozen[0].end <= 520 and frozen[-1].end == 559
+    still = rows(4000, 1)
+    still[:, 1] = 5.0  # throughout the history: it cannot be found stuck
+    later = rows(500, 2)
+    later[:, 1] = 5.0
+    found, quality = engine(still, detectors=["PCAReconstruction"]).judge([later])
+    assert not quality and not any(v.left_out for v in found)
+
+
+def test_many_features_with_scattered_gaps_are_judged_in_bounded_memory():
+    rng, mixing = np.random.default_rng(0), np.random.default_rng(1).normal(size=(5, 60))
+    X = rng.normal(size=(5000, 5)) @ mixing + 0.3 * rng.normal(size=(5000, 60))
+    model = engine(X[:3000], detectors=["PCAReconstruction", "OnlineMahalanobis"])
+    live = X[3000:].copy()
+    live[rng.random(live.shape) < 0.05] = np.nan
+    live[1500:1505, :20] += 3.0 * rng.normal(size=(5, 20))
+    found, _ = model.judge([live])
+    assert all(v.is_anomaly is not None for v in found)
+    assert any(v.is_anomaly for v in found if 1500 <= v.end <= 1520)
+    assert sum(v.is_anomaly for v in found) < 0.1 * len(found)
+    assert all(len(scales._made) <= 8 for scales in model._judge._scales)
+
+
+def test_an_engine_saved_without_rows_says_so_and_judges_whole_windows(engines, tmp_path, caplog):
+    folder = engines["both"].save(tmp_path / "old")
+    arrays = safetensors.load_file(folder / "arrays.safetensors")
+    del arrays["rows"]
+    safetensors.save_file(arrays, folder / "arrays.safetensors")
+    model = RealTimeAnomalyDetector.load(folder)
+    assert "fitted again" in caplog.text
+    found, _ = model.judge([lose(rows(900, 4), "nan", 500)])
+    assert all((v.is_anomaly is None) == (v.end >= 510) for v in found)
+
+
+@pytest.mark.parametrize("name", ["center", "scale", "longest", "background", "rows", "held_out"])
+def test_arrays_of_another_width_are_refused(engines, tmp_path, name):
+    folder = engines["static"].save(tmp_path / "odd")
+    arrays = safetensors.load_file(folder / "arrays.safetensors")
+    arrays[name] = np.ascontiguousarray(arrays[name][..., :1])
+    safetensors.save_file(arrays, folder / "arrays.safetensors")
+    with pytest.raises(ValueError, match=f"is damaged: .*{name}"):
+        RealTimeAnomalyDetector.load(folder)
+
+
+# ------------------------------------------------------------------ the parts
+
+
+def naive_fill(X, background, gaps):
+    """Conditional means, row by row, of standardised columns with a small ridge."""
+    center = np.median(background, axis=0)
+    low, high = np.percentile(background, (25, 75), axis=0)
+    scale = (high - low) / 1.349
+    Z = np.clip((background - center) / scale, -8, 8)
+    R = Z.T @ Z / len(Z)
+    R[np.diag_indices(len(R))] *= 1 + len(R) / len(Z)
+    found = X.copy()
+    for x, gap in zip(found, gaps, strict=True):
+        if gap.any() and not gap.all():
+            z = np.clip((x - center) / scale, -8, 8)
+            weights = np.linalg.solve(R[~gap][:, ~gap], R[~gap][:, gap])
+            x[gap] = center[gap] + scale[gap] * np.clip(z[~gap] @ weights, -8, 8)
+    return found
+
+
+def test_gaps_are_filled_by_regression_on_the_other_features():
+    background, X = rows(500, 0, d=5), rows(200, 1, d=5)
+    gaps = np.random.default_rng(2).random(X.shape) < 0.4
+    gaps[3], gaps[4] = True, False
+    imputer = Imputer(background, rows(100, 2, d=5))
+    np.testing.assert_allclose(imputer.fill(X, gaps), naive_fill(X, background, gaps), atol=1e-6)
+    leave_one_out = np.column_stack([
+        imputer.fill(X, np.broadcast_to(np.arange(5) == j, X.shape))[:, j] for j in range(5)])
+    np.testing.assert_allclose(imputer.expected(X), leave_one_out, atol=1e-9)
+    wild = imputer.fill(np.full((1, 5), 1e300), np.eye(5, dtype=bool)[:1])
+    assert np.isfinite(wild).all() and abs(wild[0, 0]) < 100
+
+
+def test_what_rows_lack_depends_on_them_and_their_context_alone():
+    left_out = np.zeros((60, 3), bool)
+    left_out[10:40, 2] = left_out[50, 0] = True
+    which, found = lacks(left_out, 0, 10)
+    assert found == [None, b"\x20", 1.0]
+    assert which.tolist() == [0] * 10 + [2] * 9 + [1] * 21 + [0] * 10 + [2] + [0] * 9
+    which, found = lacks(left_out, 4, 10)
+    kinds = [found[k] for k in which]
+    assert kinds[39:45] == [b"\x20", 1.0, 1.0, 0.5, 0.25, None]
+    assert kinds[50:56] == [0.25] * 5 + [None]
+    assert example(b"\x20", 2, 3).tolist() == [[False, False, True]] * 2
+    assert example(0.25, 4000, 3).sum(axis=1).max() == 1
+    assert example(0.25, 4000, 3).mean() == pytest.approx(0.25 / 3, rel=0.2)
+    assert unspoken(left_out, 4)[40:46, 2].tolist() == [True] * 4 + [False] * 2
