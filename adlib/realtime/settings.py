@@ -5,23 +5,18 @@ replaced by an environment variable, so that a file need not hold a secret. Secr
 error, repr or dump.
 """
 
-import json
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 from adlib.arguments import path as as_path
-from adlib.realtime.events import shown
+from adlib.realtime.doors.configuration import check_size, read
 from adlib.realtime.registry import nearest
-
-_LARGEST = 100_000  # values of a configuration: a hundred times more than any has
 
 
 class ConfigError(ValueError):
@@ -60,15 +55,19 @@ class Settings(BaseModel):
         if isinstance(source, cls):
             return source
         try:
-            data = source if isinstance(source, Mapping) else _read(as_path(source, "source"))
+            data = source if isinstance(source, Mapping) else read(as_path(source, "source"))
+            check_size(data)
             return cls._checked(data, spare)
         except RecursionError:
             raise ConfigError("groups within groups without end: write fewer") from None
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @classmethod
     def _checked(cls, data: Mapping[str, Any], spare: Sequence[str]) -> Self:
         secrets: list[str] = []
-        _check_size(data, _values)
         try:
             data = _expand(data, (), secrets)
         except ConfigError:
@@ -84,82 +83,7 @@ class Settings(BaseModel):
         raise ConfigError("\n".join(found))
 
 
-# -- reading ------------------------------------------------------------------------------------
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.is_dir():
-        raise ConfigError(f"source is a folder, no file: {path}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration at {path}")
-    where, data = "", None
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = (json.loads(text, object_pairs_hook=_distinct) if path.suffix == ".json"
-                else yaml.load(text, _Loader))
-    except yaml.YAMLError as error:  # its own message quotes the line, secrets and all
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-    except json.JSONDecodeError as error:
-        where = f", line {error.lineno}"
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except ValueError:  # no UTF-8, no date, a number of too many digits
-        pass
-    if not isinstance(data, Mapping):
-        kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ConfigError(f"{path}{where}: no {kind} mapping of keys to values")
-    return data
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without keys that stand twice, and without aliases that make a small file huge."""
-
-    def get_single_node(self) -> Any:
-        node = super().get_single_node()
-        _check_size(node, _nodes)
-        return node
-
-
-def _nodes(node: Any) -> Iterable[Any]:
-    """What stands in a YAML node, before aliases are written out."""
-    if not isinstance(node, yaml.MappingNode):
-        return node.value if isinstance(node, yaml.SequenceNode) else ()
-    _check_distinct([(key.tag, key.value) for key, _ in node.value
-                     if isinstance(key, yaml.ScalarNode)])
-    return [part for pair in node.value for part in pair]
-
-
-def _values(value: Any) -> Iterable[Any]:
-    """What stands in a plain value."""
-    return (value.values() if isinstance(value, Mapping)
-            else value if isinstance(value, (list, tuple)) else ())
-
-
-def _check_size(top: Any, parts: Callable[[Any], Iterable[Any]]) -> None:
-    """Refuse what has too many values once everything that is shared is written out."""
-    sizes: dict[int, int] = {}
-
-    def size(value: Any) -> int:
-        if id(value) not in sizes:
-            sizes[id(value)] = _LARGEST  # until it is known: what holds itself has no end
-            sizes[id(value)] = 1 + sum(map(size, parts(value)))
-        return sizes[id(value)]
-
-    if size(top) > _LARGEST:
-        raise ConfigError(f"more than {_LARGEST:,} values, aliases counted as often as they are "
-                          f"used: write fewer")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _check_distinct([("", key) for key, _ in pairs])
-    return dict(pairs)
-
-
-def _check_distinct(keys: list[tuple[str, Any]]) -> None:
-    if twice := [key for (_, key), count in Counter(keys).items() if count > 1]:
-        raise ConfigError(f"the key {shown(twice[0])!r} stands more than once in one group: keep "
-                          f"one of them")
+# -- the environment ---------------------------------------------------------------------------
 
 
 def _without(data: Any, name: str) -> Any:
