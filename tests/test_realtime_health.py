@@ -67,12 +67,12 @@ def test_a_condition_opens_gets_critical_repeats_and_closes():
 
 
 def test_one_observation_is_no_incident_unless_it_needs_no_time():
-    machine = conditions()
+    machine = conditions(period=1.0)
     machine.observe([], 0.0, 0)
     assert machine.observe([Condition("member", "PCA", after=60.0)], 600.0, 10) == []
     assert machine.observe([], 1200.0, 20) == []
-    assert told(machine.observe([Condition("dropped")], 1800.0, 30)) == [("dropped|1800|open|0",
-                                                                          True)]
+    assert told(machine.observe([Condition("frozen", "x1")], 1800.0, 30)) == [
+        ("frozen.x1|30|open|0", True)]
 
 
 def test_what_comes_and_goes_is_one_incident_and_then_kept_quiet_for_the_cooldown():

@@ -515,7 +515,7 @@ class RealTimeAnomalyDetector:
                                      ) from error
                 if self.store_trouble is None:
                     log.error("%s: trying again for %g s", what, longest)
-                    self.store_trouble = time.time(), what
+                    self.store_trouble = time.time() - (self._clock() - began), what
             self._stopped.wait(pause)
             pause = min(2 * pause, 10.0)
         if self.store_trouble is not None:

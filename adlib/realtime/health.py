@@ -240,7 +240,8 @@ class Conditions(AlertManager):
             lasting.lasted, lasting.rows = lasting.lasted + step, lasting.rows + rows
         if track is not None and track.incident is not None:
             return self._goes_on(track, track.incident, condition, lasting, now, seq)
-        if condition.after and (lasting.seen == 1 or lasting.lasted < condition.after
+        once = lasting.seen == 1 and self._period is not None  # a window, which may be long
+        if condition.after and (once or lasting.lasted < condition.after
                                 or lasting.rows < condition.rows):
             return []
         return self._begin(key, condition, lasting, now, seq)

@@ -179,13 +179,11 @@ class Monitor:
         if any(condition.name == "no_data" for condition in found):
             self._seen, self._judged_at = (self._tally.judged, self._tally.rows), now
         self._dropped = self._inbox.dropped
-        if self._store is not None:
-            self._safely(self._look_up)
         events = self.conditions.observe(found, self._clock(), self._inbox.next - 1)
-        announce(events)
+        announce(events)  # before anything that may wait for the store
         self._pending += events
-        if self._pending and self._store is not None and self._safely(self._record):
-            self._refused = []
+        if self._store is not None and self._safely(self._look_up):
+            self._safely(self._record)
 
     def _stored(self) -> list[Incident]:
         assert self._store is not None
@@ -196,8 +194,8 @@ class Monitor:
         """What waits to be sent, and what operators decided."""
         assert self._store is not None
         self._backlog = self._store.backlog()
-        known = {incident.id: incident.acknowledged for incident in self._stored()}
-        known |= {event.incident.id: False for event in self._pending}
+        known = {event.incident.id: False for event in self._pending}
+        known |= {incident.id: incident.acknowledged for incident in self._stored()}
         self.conditions.apply({
             "acknowledged": [name for name, acknowledged in known.items() if acknowledged],
             "silences": [silence.to_dict() for silence in self._store.silences()],
@@ -206,11 +204,13 @@ class Monitor:
 
     def _record(self) -> None:
         assert self._store is not None
-        events = list(self._pending)
-        self._store.record_events(events, self._service.rows(events) if self._service else [])
-        del self._pending[:len(events)]
-        with suppress(RuntimeError):  # the loop has ended
-            self._wake()
+        if events := list(self._pending):
+            self._store.record_events(
+                events, self._service.rows(events) if self._service else [])
+            del self._pending[:len(events)]
+            with suppress(RuntimeError):  # the loop has ended
+                self._wake()
+        self._refused = []
 
     def _safely(self, function: Callable[[], None]) -> bool:
         try:
@@ -224,8 +224,8 @@ class Monitor:
     # -- the thread -----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._store is not None:
-            self._safely(self.resume)
+        if self._store is not None and self._safely(self.resume):
+            self._safely(self._look_up)
         if self._service is not None:
             self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe,
                                  self._service.wake)
