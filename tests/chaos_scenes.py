@@ -180,6 +180,28 @@ def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0, how="tmpfs"):
     return faults
 
 
+def no_data(zygote, folder, server, seed=0, n=2000):
+    """Nothing arrives for a while, and then it does."""
+    plan = Plan(n, seed).fault(n - 300)
+    feed = Feed(server, f"NODATA{seed}")
+    feed.publish(plan.messages(0, n // 2))
+    rig = Rig(zygote, folder, health={**HEALTH, "no_data": 1}).fit()
+    rig.start(feed.spec())
+    until(lambda: rig.position() >= n // 2 - STEP, "the first half", rig)
+    faults = []
+    try:
+        until(lambda: not said(rig, "no_data"), "an incident", rig, 20)
+        until(lambda: rig.ask("/ready")[0] == 503, "503", rig, 20)
+    except AssertionError as error:
+        faults.append(f"without data: {str(error)[-300:]}")
+    feed.publish(plan.messages(n // 2, n))
+    try:
+        until(lambda: rig.ask("/ready")[0] == 200, "200", rig, 20)
+    except AssertionError as error:
+        faults.append(f"with data again: {str(error)[-300:]}: {rig.ask('/ready')}")
+    return faults + finish(rig, feed, n) + missed(rig, plan) + blind(rig, plan)
+
+
 def detectors(zygote, folder, server, seed=0, n=4000, how="raise"):
     """A detector raises or hangs: the others judge, it is reported, and it comes back."""
     plan = Plan(n, seed).fault(n // 2).fault(n - 400)
@@ -414,5 +436,6 @@ class Log:
 SCENES = {"storm": storm, "data": data, "signals": signals, "busy stop": busy_stop,
           "locked": locked, "disk full": disk_full,
           "write errors": partial(disk_full, how="limit"),
+          "no data": no_data,
           "detector raises": partial(detectors, how="raise"),
           "detector hangs": partial(detectors, how="hang"), "receivers": receivers}
