@@ -26,7 +26,7 @@ from pydantic import Field, SecretStr, model_validator
 from adlib.arguments import instance, listed, number, one_of, whole
 from adlib.arguments import path as as_path
 from adlib.durations import seconds
-from adlib.realtime.checkpoint import PART
+from adlib.realtime.checkpoint import change, replay
 from adlib.realtime.events import (
     Incident,
     IncidentEvent,
@@ -163,7 +163,8 @@ class AlertStore:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
-        self._parts: dict[str, tuple[bytes, list[bytes]]] = {}  # as last committed, by stream
+        # as last committed, by stream: position and generation, changes, state
+        self._last: dict[str, tuple[tuple[int, int], bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
         self._retain_at = 0.0
         if self.path.is_dir():
@@ -241,9 +242,8 @@ class AlertStore:
             [instance(item, name, kind) for item in listed(items, name)]
             for name, (items, kind) in given.items())
         with self._transaction() as db:
-            done = db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
-                              (stream,)).fetchone()
-            if done is not None and not isinstance(done[0], int):
+            done = db.execute(_DONE, (stream,)).fetchone()
+            if done is not None and not all(isinstance(cell, int) for cell in done):
                 raise self.damaged(stream, f"its position is {done[0]!r:.40}")
             if done is not None and position < done[0]:
                 raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
@@ -255,19 +255,29 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
-            *parts, end = (state[i:i + PART] for i in range(0, max(len(state), 1), PART))
-            db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-                       "SET position = excluded.position, state = excluded.state",
-                       (stream, int(position), end))
-            last, known = self._parts.get(stream, (b"", []))
-            if done is None or done[1] != last or len(known) > len(parts):  # others wrote here
-                db.execute("DELETE FROM parts WHERE stream = ?", (stream,))
-                known = []
-            db.executemany("INSERT INTO parts VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-                           "SET body = excluded.body",
-                           ((stream, n, part) for n, part in enumerate(parts)
-                            if [part] != known[n:n + 1]))
-        self._parts[stream] = (end, parts)
+            last = self._write_state(db, stream, position, state, done)
+        self._last[stream] = last
+
+    def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
+                     done: tuple[int, int] | None) -> tuple[tuple[int, int], bytes, bytes]:
+        """What changed since the last commit, or now and then the whole."""
+        at, old, before = self._last.get(stream, (None, b"", b""))
+        if done is not None and done == at:
+            same = state == before and position == done[0]
+            changes = old if same else old + change(before, state, position)
+            if len(changes) < 4 * len(state):
+                db.executemany(
+                    "INSERT INTO changes VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                    "generation = excluded.generation, position = excluded.position, "
+                    "body = excluded.body",
+                    ((stream, n, done[1], position, changes[n * _PAGE:][:_PAGE].ljust(_PAGE, b"\0"))
+                     for n in range(len(old) // _PAGE, -(-len(changes) // _PAGE))))
+                return (position, done[1]), changes, state
+        generation = 0 if done is None else done[1] + 1
+        db.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET position "
+                   "= excluded.position, state = excluded.state, generation = excluded.generation",
+                   (stream, position, state, generation))
+        return (position, generation), b"", state
 
     def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
         """Store what the process itself says (no data, say): one transaction, no checkpoint.
@@ -311,16 +321,20 @@ class AlertStore:
             When it is damaged.
         """
         rows = self._db.execute(
-            "SELECT c.position, c.state, p.body FROM checkpoints c LEFT JOIN parts p USING "
-            "(stream) WHERE c.stream = ? ORDER BY p.n", (instance(stream, "stream", str),)
-        ).fetchall()
+            "SELECT c.position, c.state, g.n, g.position, g.body FROM checkpoints c LEFT JOIN "
+            "changes g ON g.stream = c.stream AND g.generation = c.generation WHERE c.stream = ? "
+            "ORDER BY g.n", (instance(stream, "stream", str),)).fetchall()
         if not rows:
             return None
-        position, end, first = rows[0]
-        parts = [body for *_, body in rows if first is not None] + [end]
-        if not isinstance(position, int) or not all(isinstance(one, bytes) for one in parts):
+        position, state, first, *_ = rows[0]
+        pages = rows if first is not None else []
+        if not (isinstance(position, int) and isinstance(state, bytes) and all(
+                row[2] == n and isinstance(row[4], bytes) for n, row in enumerate(pages))):
             raise ValueError("a cell holds no number, or no bytes")
-        return position, b"".join(parts)
+        last, state = replay(state, b"".join(row[4] for row in pages))
+        if pages and last != pages[-1][3]:
+            raise ValueError("its last change is missing")
+        return position if last is None else last, state
 
     def damaged(self, stream: str, why: object) -> ValueError:
         """What to raise where a checkpoint cannot be read: it names the command that drops it."""
@@ -573,7 +587,7 @@ class AlertStore:
             if not db.execute(f"DELETE FROM {where} = ?", (name,)).rowcount:
                 raise KeyError(f"no {kind} {name!r} in {self.path}")
             if kind == "checkpoint":
-                db.execute("DELETE FROM parts WHERE stream = ?", (name,))
+                db.execute("DELETE FROM changes WHERE stream = ?", (name,))
 
     def remove_unreadable(self) -> int:
         """Delete every row that holds no record any more; return how many they were."""
@@ -767,6 +781,10 @@ class AlertStore:
 
 
 _COMMAND = "python -m adlib.realtime alerts"
+_PAGE = 3900  # bytes that, with their key, fill a page of the database
+_DONE = """SELECT max(c.position, ifnull(max(g.position), c.position)), c.generation
+    FROM checkpoints c LEFT JOIN changes g ON g.stream = c.stream AND g.generation = c.generation
+    WHERE c.stream = ? GROUP BY c.stream"""
 _AT_ONCE = 5_000  # rows deleted in one transaction
 _QUALITY = "stream || '|' || kind || '|' || start || '|' || end"
 _VERDICT = "stream || '|' || end"

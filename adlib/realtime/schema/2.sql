@@ -15,7 +15,9 @@ DROP TABLE decided;
 DROP TABLE was;
 -- When the receiver first refused a message.
 ALTER TABLE outbox ADD COLUMN since REAL;
--- The state of a checkpoint but for its end, which stands beside the position.
--- A part fills a page, so that a commit writes the pages that changed.
-CREATE TABLE parts (
-    stream TEXT NOT NULL, n INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (stream, n));
+-- What changed of a checkpoint since it was last written whole, one after the other in pages that
+-- keep their size: a commit then writes one page. Pages of another generation count no more.
+ALTER TABLE checkpoints ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE changes (
+    stream TEXT NOT NULL, n INTEGER NOT NULL, generation INTEGER NOT NULL,
+    position INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (stream, n));
