@@ -155,11 +155,16 @@ class Judge:
         maximum over fewer samples is conservative, an average over fewer members is not.
         """
         scored, window = ~np.isnan(S), self._config.window_size
+        if scored.all():  # nearly always
+            return np.ones((len(block.ends), len(self.members)), bool)
         gaps = scored.any(axis=1, keepdims=True) & ~scored
         return (block.share(scored, window) >= 0.5) & (block.share(gaps, window) == 0)
 
     def _alike(self, known: NDArray[np.bool_], which: NDArray[np.int64]) -> Iterator[tuple]:
         """Windows that the same members judge and that lack the same: one group, nearly always."""
+        if known.all() and not which.any():  # nearly always
+            yield (self._everybody, 0), np.arange(len(which))
+            return
         patterns = np.column_stack([known, which])
         for pattern in np.unique(patterns[known.any(axis=1)], axis=0):
             who = tuple(np.flatnonzero(pattern[:-1]).tolist())
@@ -339,6 +344,8 @@ class Judge:
         member without a say, though there are as many samples that it could score.
         """
         window = self._config.window_size
+        if known.all() and not block.left_out.any():  # nearly always
+            return {}
         past = (block.seq - block.first)[:, None] >= [member.context for member in self.members]
         could = block.share(past & block.valid[:, None], window) >= 0.5
         parts = [("member", self._fitted.names, could & ~known)]

@@ -98,8 +98,9 @@ class Member:
             raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
                              f"{np.isnan(found).sum()} NaN")
         good[:max(self.context - n_old, 0)] = False  # no past: the stream has begun
-        lost, at = np.r_[0, np.cumsum(~valid)], np.arange(n_old, len(values))
-        good &= lost[at + 1] - lost[np.maximum(at - self.context, 0)] <= self.context * _LOST
+        if self.context and not valid.all():
+            lost, at = np.append(0, np.cumsum(~valid)), np.arange(n_old, len(values))
+            good &= lost[at + 1] - lost[np.maximum(at - self.context, 0)] <= self.context * _LOST
         scores[good] = found[n_old - first:][good]
         return scores
 

@@ -109,16 +109,16 @@ class Block:
     seq: NDArray[np.int64]
     time: Rows
     values: Rows  # (n_old + n_new, d), missing ones filled
-    missing: NDArray[np.bool_]  # (n_old + n_new, d): for longer than is held
-    frozen: NDArray[np.bool_]  # (n_old + n_new, d)
+    left_out: NDArray[np.bool_]  # (n_old + n_new, d): missing for longer than is held, or frozen
+    frozen: NDArray[np.bool_]
     ends: NDArray[np.int64]  # index of each window's last sample
     events: list[QualityEvent]
     first: int = 0  # sequence number that the stream began with
 
     @property
-    def left_out(self) -> NDArray[np.bool_]:
-        """Features that are missing or frozen, by sample."""
-        return self.missing | self.frozen
+    def missing(self) -> NDArray[np.bool_]:
+        """Features that are missing, by sample."""
+        return self.left_out & ~self.frozen
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -407,7 +407,7 @@ class StreamProcessor:
         window, old = self.window_size, len(self._seq) - n
         ends = old + np.flatnonzero(real & ((seq + 1 - window) % self.stride == 0)
                                     & (seq - (self._first or 0) >= window - 1))
-        block = Block(old, self._seq, self._time, self._values, self._left_out % 2 == 1,
+        block = Block(old, self._seq, self._time, self._values, self._left_out > 0,
                       self._left_out > 1, ends, events, self._first or 0)
         keep = max(len(self._seq) - self._back, 0)
         for name in ("_seq", "_time", "_values", "_left_out"):
