@@ -325,6 +325,34 @@ def test_what_is_no_counter(name, cells):
     assert look({"heat": HEAT[: len(cells)], name: cells}) == (["heat", name], [])
 
 
+@pytest.mark.parametrize(("name", "cells", "why"), [
+    ("t", COUNT // 10, "values that rise or fall"), ("t", COUNT % 100, "values that rise and"),
+    ("t [s]", np.where(COUNT % 50 == 49, COUNT - 3, COUNT) * 0.1, "values that rise and begin"),
+    ("clock", np.cumsum(RNG.random(N) > 0.05), "values that rise or fall"),
+    ("session", COUNT // 100, "one value in each run"), ("run", COUNT // 100 % 2, "one value in"),
+    ("Session", np.array([7, 3, 12, 5, 9, 1, 2, 8, 4])[COUNT * 9 // N], "one value in each run"),
+])
+def test_a_clock_that_begins_anew_and_the_number_of_a_run_are_left_out(name, cells, why):
+    names, notes = look({"heat": HEAT, name: cells})
+    assert names == ["heat"] and notes[0].startswith(f"columns with {why}")
+    assert f"'{name}'" not in refused({"heat": HEAT, name: cells, "label": Y}).split("=[")[1]
+
+
+def test_what_may_number_runs_or_be_a_second_label_is_noted_and_in_no_proposal():
+    names, notes = look({"heat": HEAT, "level": np.array([35, 20, 50])[COUNT * 3 // N]})
+    assert names == ["heat", "level"] and notes == [
+        "['level'] may number runs, holding each value in one block of rows; if so, name the "
+        "columns to use: feature_columns=['heat']"]
+    y = np.isin(COUNT // 20, [7, 21])
+    effect = np.where(np.isin((COUNT - 4) // 20, [7, 8, 21, 22]), 1 + COUNT // (N // 2), 0)
+    names, notes = look({"heat": HEAT, "effect": effect}, y)
+    assert names == ["heat", "effect"] and "['effect'] may be a second label" in notes[0]
+    assert look({"heat": HEAT, "pump": COUNT // 25 % 2, "level": effect[::-1]}, y)[1] == []
+    assert refused({"heat": HEAT, "effect": effect, "label": y}).endswith("=['heat']")
+    assert "['effect'] may be labels" in look({"heat": HEAT, "effect": effect})[1][0]
+    assert look({"heat": HEAT, "side effect": HEAT})[1] == []
+
+
 # -- other columns --------------------------------------------------------------------------------
 
 

@@ -31,9 +31,16 @@ SCORE_WORDS = {"score", "scores", "probability", "prob"}
 #: Last words in the name of a column that numbers the rows or says when they were written.
 COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",
                  "record", "sample", "counter", "cycle", "tick", "timestamp", "ts", "time", "date",
-                 "datetime", "unix", "epoch"}
+                 "datetime", "unix", "epoch", "t", "elapsed", "sec", "secs", "seconds"}
+#: Those that count time, also where it begins anew in each run; and words that number runs.
+CLOCK_WORDS = {"t", "time", "timestamp", "ts", "elapsed", "sec", "secs", "seconds", "tick"}
+RUN_WORDS = {"session", "run", "trial", "experiment", "recording", "episode", "batch", "lot"}
+#: Words of what an anomaly does, or of what says so: a column of few values that may be a label.
+SOFT_WORDS = {"effect", "alarm", "alert", "event", "incident", "disturbance", "injected"}
 #: What is said of columns that may leak.
 HINTS = {"hint": "may encode the label, changing on labelled rows alone",
+         "near": "may be a second label, changing where rows are labelled",
+         "runs": "may number runs, holding each value in one block of rows",
          "doubt": "may be labels or results of a detector, by name"}
 #: Codes have no more values than that; a column that says more than a label not even so many.
 FEW, SOME = 20, 100
@@ -149,8 +156,8 @@ def _honest(frame: pd.DataFrame, columns: dict[str, pd.Series], used: list[str],
             y: NDArray[np.bool_] | None, note: Note) -> list[str]:
     """Features that nobody named, without those that number the rows; refused where one leaks."""
     codes = {c: _codes(columns.get(c, frame[c])) for c in used}
-    verdicts = _verdicts(codes, y)
     counters = _counters(columns, frame.get(reading.entity_column))
+    verdicts = _verdicts(codes | dict.fromkeys(counters), y)  # of those the name says enough
     good = [c for c in columns if not verdicts[c] and c not in counters]
     good = [c for c in good if _moves(codes[c], 0.99 if y is None else 1)] or good
     use = f"name the columns to use: feature_columns={good}" if good else "no other one is left"
@@ -190,6 +197,16 @@ def _codes(column: pd.Series) -> Codes | None:
     return (codes, np.asarray(found)) if len(found) <= SOME else None
 
 
+def _soft(words: set[str], codes: Codes | None) -> str:
+    """Whether a name and few values leave a "doubt" of a label, or not ("")."""
+    return "doubt" if words & SOFT_WORDS and _are_codes(codes) else ""
+
+
+def _are_codes(codes: Codes | None) -> bool:
+    """Whether the values of a column are few, and words or whole numbers."""
+    return codes is not None and len(codes[1]) <= FEW and _whole(codes[1])
+
+
 def _whole(values: NDArray, most: float = np.inf) -> bool:
     """Whether values could be codes: words, whole numbers up to that size, or nothing at all."""
     return values.dtype.kind != "f" or not (
@@ -203,7 +220,7 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
         return "" if plain == "y" and codes is None and {"x", "X"} & set(others) else "name"
     words = set(tokens(name))
     if not words & LABEL_WORDS and not re.search(LABEL_PARTS, plain):
-        return ""
+        return _soft(words, codes)
     if codes is None:
         return "doubt" if words & SCORE_WORDS else ""
     rows, values = codes[0], codes[1][~pd.isna(codes[1])]
@@ -222,7 +239,8 @@ def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> di
     if truth is None:  # presumably, in a column that reads like a label, most rows are normal
         for found in [codes[c] for c in codes if named[c] == "name"]:
             truth = truth if found is None else found[0] != np.argmax(np.bincount(found[0]))
-    told = {c: "" if truth is None else _told(found, truth) for c, found in codes.items()}
+    told = {c: "runs" if _in_blocks(found) else "" if truth is None else _told(found, truth)
+            for c, found in codes.items()}
     if y is not None:  # values say more than a name that leaves a doubt
         named |= {c: "" for c in codes if named[c] == "doubt" and codes[c] is not None}
     return {c: named[c] if named[c] == "name" else told[c] or named[c] for c in codes}
@@ -242,10 +260,26 @@ def _told(codes: Codes | None, y: NDArray[np.bool_]) -> str:
             5 * normal.sum() <= n - k and _whole(values)):
         return "same"
     usual = int(np.argmax(rows - anomalous))
-    moved, hit = n - rows[usual], k - anomalous[usual]
-    by_chance = hit * np.log(k / n) > np.log(0.005)
-    return "hint" if 2 * (len(values) - 1) <= moved and hit >= 0.95 * moved and (
-        not by_chance) else ""
+    return "" if 2 * (len(values) - 1) > n - rows[usual] else _moves_with(
+        codes, y, n - rows[usual], k - anomalous[usual])
+
+
+def _moves_with(codes: Codes, y: NDArray[np.bool_], moved: int, hit: int) -> str:
+    """Whether rows that leave a column's usual value, some of them labelled, are a "hint"."""
+    n, k = len(y), int(y.sum())
+    if hit >= 0.95 * moved and hit * np.log(k / n) <= np.log(0.005):
+        return "hint"
+    runs = 1 + np.count_nonzero(y[1:] > y[:-1])  # a mode may cover one of them by chance
+    near = hit >= 0.75 * k and 2 * moved <= n and runs * np.log(moved / n) < np.log(0.05)
+    return "near" if near and _are_codes(codes) else ""
+
+
+def _in_blocks(codes: Codes | None) -> bool:
+    """Whether each of several whole values fills one long block of rows."""
+    if codes is None or not 3 <= len(codes[1]) <= len(codes[0]) / 20:
+        return False
+    changes = np.count_nonzero(codes[0][1:] != codes[0][:-1])
+    return changes == len(codes[1]) - 1 and _whole(codes[1])
 
 
 def _moves(codes: Codes | None, share: float) -> bool:
@@ -266,8 +300,20 @@ def _counters(columns: dict[str, pd.Series], entity: pd.Series | None) -> dict[s
         reasons = [_rises(values, order, told, group) for order in orders]
         if told and column.count() >= EVEN and column.is_unique and _whole(values):
             reasons.append("another whole number in every row")
+        reasons.append(_begins_anew(values, set(tokens(name))))
         found[name] = next(filter(None, reasons), "")
     return {name: why for name, why in found.items() if why}
+
+
+def _begins_anew(values: NDArray, words: set[str]) -> str:
+    """How a column that is named like a clock or a run begins anew with some rows; else ""."""
+    steps = np.diff(values[np.isfinite(values)])
+    if len(steps) < EVEN or not steps.any():
+        return ""
+    if words & CLOCK_WORDS and (steps >= 0).mean() >= 0.95:
+        return "values that rise and begin anew"
+    return "one value in each run of rows" if words & RUN_WORDS and _whole(values) and (
+        EVEN * (np.count_nonzero(steps) + 1) <= len(values)) else ""
 
 
 def _rises(values: NDArray, order: NDArray[np.intp] | None, told: bool, group: NDArray | None
@@ -281,8 +327,9 @@ def _rises(values: NDArray, order: NDArray[np.intp] | None, told: bool, group: N
         if group is not None:
             within = np.diff(group[at][rows]) == 0
             steps, rise = steps[within], rise[within]
-        least = 0 if told else np.finfo(float).tiny
-        if not (steps >= least).all() and not (steps <= -least).all():
+        moved = np.count_nonzero(steps)  # a clock may stand still for a row
+        one_way = (steps >= 0).all() or (steps <= 0).all()
+        if not one_way or not (told or moved >= 0.9 * len(steps)):
             return ""
     if len(steps) < max((NAMED if told else EVEN) - 1, len(values) / 2 - 1) or not steps.any():
         return ""

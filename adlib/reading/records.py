@@ -293,7 +293,7 @@ class Records:
 
     def _found_time(self, rows: list[dict]) -> tuple[str, ...]:
         """Fields that are the time by their names and values, as in a file."""
-        frame = pd.DataFrame([{name: _flat(cell) for name, cell in row.items()} for row in rows])
+        frame = pd.DataFrame(list(map(_flat, rows)))
         if [*frame] == [f"x{k}" for k in range(len(self.features or ()))]:
             return ()  # no header: a value for each feature
         others = [c for c in frame if c not in (self.features or ())]
@@ -334,7 +334,7 @@ class Records:
         if not self._time:
             self._timeless += 1
             if row.keys() != self._keys or self._timeless < _TRIED or self._timeless == self._again:
-                self._again = self._timeless + min(self._timeless, _LOOK)
+                self._again = self._timeless + 1 + min(self._timeless // 2, _LOOK)
                 self._look_for_time([row])
         time = self._time_in(row)
         if self._reading.entity_column is not None:
@@ -466,11 +466,11 @@ def _typed(column: pd.Series) -> pd.Series:
     return column if (numbers.isna() & column.notna()).any() else numbers
 
 
-def _flat(cell: Any) -> Any:
-    """A cell as a table holds it: no list, and no whole number larger than any float."""
-    plain = cell is None or isinstance(cell, str | float) or (
-        isinstance(cell, int) and abs(cell) < 2**63)
-    return cell if plain else shown(str(cell))
+def _flat(row: dict) -> dict:
+    """Cells as a table holds them: no lists, and no whole numbers larger than any float."""
+    return {name: cell if cell is None or isinstance(cell, str | float) or (
+        isinstance(cell, int) and abs(cell) < 2**63) else shown(str(cell))
+        for name, cell in row.items()}
 
 
 def _is_missing(cell: Any) -> bool:
