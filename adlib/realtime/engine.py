@@ -46,6 +46,7 @@ from adlib.thresholds import CalibrationWarning
 log = logging.getLogger(__name__)
 
 GRACE = 10.0  # seconds for the batch that is under way when a stream is left, and for its source
+_ANSWERS = 1.0  # seconds in which a store that is well has answered
 _UNCOMMITTED = 5_000  # samples at most: a queue waits for their acknowledgement
 
 
@@ -120,6 +121,7 @@ class RealTimeAnomalyDetector:
         self._clock, self._stopped = time.monotonic, threading.Event()
         self._under_way: float | None = None  # since when a batch is judged
         self.store_trouble: tuple[float, str] | None = None  # since when (POSIX), and what
+        self._asked: float | None = None  # since when the store has not answered
 
     # -- fit ----------------------------------------------------------------------------------
 
@@ -376,9 +378,13 @@ class RealTimeAnomalyDetector:
             found["heartbeat"] = self._heartbeat.trouble
         told = [Condition("channel", name, f"{name}: {what}", since, of.channel)
                 for name, (since, what) in found.items()]
+        waited = self._clock() - self._asked if self._asked is not None else 0.0
         if self.store_trouble is not None:
             since, what = self.store_trouble
             told.append(Condition("store", "", what, since, of.store))
+        elif waited >= min(_ANSWERS, of.store):  # SQLite waits for a lock before it says so
+            told.append(Condition("store", "", "the alert store does not answer",
+                                  time.time() - waited, of.store))
         return told
 
     def status(self) -> dict[str, Any]:
@@ -502,7 +508,9 @@ class RealTimeAnomalyDetector:
             if self._stopped.is_set():
                 raise StoreError("the stream was left before what was judged could be kept")
             try:
+                self._asked = self._clock()
                 found = work(*args)
+                self._asked = None
                 break
             except (sqlite3.OperationalError, OSError) as error:
                 what = f"alert store {storage and storage.path}: {error}"

@@ -20,6 +20,7 @@ from adlib.realtime.counters import Tally
 from adlib.realtime.events import Incident, IncidentEvent
 from adlib.realtime.health import Condition, Conditions, StreamHealth
 from adlib.realtime.inbox import Inbox
+from adlib.realtime.members import Worker
 from adlib.realtime.notify import NotificationService
 from adlib.realtime.store import AlertStore
 
@@ -82,6 +83,7 @@ class Monitor:
         self._dropped = inbox.dropped
         self._pending: list[IncidentEvent] = []  # not stored yet
         self._refused: list[Condition] = []  # what the store says to this thread
+        self._resumed = False
         self._wake: Callable[[], object] = int  # the service, to look into the outbox
         self._stop = threading.Event()
 
@@ -166,6 +168,7 @@ class Monitor:
         for incident in self._stored():
             if incident.id not in ours:
                 self.conditions.take_over(incident, self._store.events(incident.id), self._clock())
+        self._resumed = True
 
     def tick(self) -> None:
         """Look once: remember what went on, step the incidents, store them."""
@@ -193,6 +196,8 @@ class Monitor:
     def _look_up(self) -> None:
         """What waits to be sent, and what operators decided."""
         assert self._store is not None
+        if not self._resumed:
+            self.resume()
         self._backlog = self._store.backlog()
         known = {event.incident.id: False for event in self._pending}
         known |= {incident.id: incident.acknowledged for incident in self._stored()}
@@ -224,20 +229,20 @@ class Monitor:
     # -- the thread -----------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if self._store is not None and self._safely(self.resume):
-            self._safely(self._look_up)
         if self._service is not None:
             self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe,
                                  self._service.wake)
-        self._beats = asyncio.create_task(self._beat())
-        self._thread = threading.Thread(target=self._watch, name="adlib-monitor", daemon=True)
-        self._thread.start()
+        self._beats, self._worker = asyncio.create_task(self._beat()), Worker("adlib-monitor")
+        if self._store is not None:
+            await self._worker.run(self._safely, self._look_up)
+        self._watching = self._worker.run(self._watch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.set()
+        self._worker.stop()
         self._beats.cancel()
-        await asyncio.to_thread(self._thread.join, _LEAVE)
+        await asyncio.wait([self._watching], timeout=_LEAVE)
 
     async def _beat(self) -> None:
         while True:
