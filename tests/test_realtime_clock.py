@@ -93,6 +93,19 @@ def test_a_clock_that_is_set_is_followed_after_three_stamps_that_agree(step):
     assert [k for k, _ in told] == [50, 52] and told[1][1].startswith("set: ")
 
 
+def test_a_clock_is_not_set_into_the_future_unless_the_stream_began_there():
+    stamps = T + np.arange(400.0)
+    stamps[100:300] += 2.4e9
+    for latest, wrong in ((T + 86_400, False), (math.inf, True), (T - 1, True)):
+        times, told = follow(StreamClock(latest=latest), stamps)
+        assert times[:100] == stamps[:100].tolist() and times[302:] == stamps[302:].tolist()
+        assert times[299] == (stamps[299] if wrong else T + 299)
+        assert [text[:3] for _, text in told] == (["dou", "set"] * 2 if wrong else ["dou"])
+    clock = StreamClock(latest=5.0)
+    clock.restore(StreamClock(latest=7.0).state())
+    assert clock.latest == 5.0
+
+
 @pytest.mark.parametrize("placeholder", [0.0, 4.2e9, 253_402_214_400.0, np.nan, np.inf, -1.0])
 def test_a_placeholder_never_becomes_the_clock_however_often_it_comes(placeholder):
     stamps = T + np.arange(300.0)

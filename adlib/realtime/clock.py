@@ -3,7 +3,7 @@
 No stamp is the clock by itself. One that is none, goes back, or leaps ahead is *doubted*: its
 sample takes the last believed stamp and a usual interval for each sample since, so that event time
 goes on whatever arrives. Three doubted stamps in a row that rise as a clock does mean that the
-clock was set: event time follows them, also back.
+clock was set: event time follows them, also back, but not into the future (`latest`).
 """
 
 import math
@@ -27,6 +27,7 @@ _AGREE = 3  # doubted stamps in a row that set the clock
 _KEPT = 31  # intervals whose median is the usual one
 _SAID, _GOOD = 10, 1000  # events until so many stamps in a row were believed
 _LONG = 100  # doubted stamps in a row that are always told
+_TOLD = {"period", "latest"}  # no part of the state
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
@@ -47,6 +48,8 @@ class StreamClock:
         Event time of the last sample; -inf before the first.
     run : int
         Samples in a row that ought to have brought a stamp, and brought none that is believed.
+    latest : float
+        The clock is not set to what lies behind; a stream that began there goes on there.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class StreamClock:
     good: int = 0  # stamps since the last doubted one
     said: int = 0  # events, until enough stamps were good
     told: bool = False  # that the last stamp was doubted
+    latest: float = math.inf
 
     def follow(self, seq: NDArray[np.int64], stamps: Rows, stamped: NDArray[np.bool_],
                real: NDArray[np.bool_], due: NDArray[np.bool_]
@@ -150,11 +154,11 @@ class StreamClock:
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name not in _TOLD}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another clock was."""
-        for name in {f.name for f in fields(self)} & state.keys() - {"period"}:
+        for name in {f.name for f in fields(self)} & state.keys() - _TOLD:
             setattr(self, name, state[name])
 
     def _usual(self, seq: NDArray[np.int64], stamps: Rows) -> bool:
@@ -219,7 +223,7 @@ class StreamClock:
 
     def _is_set(self, stamp: float) -> bool:
         """Whether a doubted stamp is the third that rises as a clock does."""
-        if not math.isfinite(stamp):
+        if not math.isfinite(stamp) or self.believed <= self.latest < stamp:
             return False
         rise, self.doubted = stamp - self.doubted, stamp
         self.agree = self.agree + (rise > 0) if self.agree and 0 <= rise <= self._limit() else 1

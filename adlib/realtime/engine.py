@@ -118,7 +118,8 @@ class RealTimeAnomalyDetector:
         self._monitor: Monitor | None = None
         self._heartbeat: Heartbeat | None = None
         self._live = self._broken = False
-        self._clock, self._stopped = time.monotonic, threading.Event()
+        self._clock, self._wall = time.monotonic, time.time
+        self._stopped = threading.Event()
         self._under_way: float | None = None  # since when a batch is judged
         self.store_trouble: tuple[float, str] | None = None  # since when (POSIX), and what
         self._asked: float | None = None  # since when the store has not answered
@@ -361,6 +362,7 @@ class RealTimeAnomalyDetector:
         if self._service is not None:
             await stack.enter_async_context(self._service)
         clock = self._processor.clock
+        clock.latest = self._wall() + 86_400  # nothing has happened the day after tomorrow
         self._monitor = await stack.enter_async_context(Monitor(
             self._health, self._inbox, self.tally, store=self.store, service=self._service,
             under_way=lambda: self._under_way, troubles=self._troubles,
