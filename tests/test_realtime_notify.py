@@ -143,6 +143,7 @@ def test_no_name_forges_a_line_or_steers_a_reader(name, store, clock, slack):
         assert (subject + text.replace("\n", "")).isprintable() and "\n" not in subject
         assert len(subject) < 220 and len(text.splitlines()) <= 7
         starts = [line.partition(":")[0] for line in text.splitlines()]
+        assert "Top features: flow?Acknowledge:" not in text  # a name with a colon is in quotes
         assert starts == [w for w in ("When", "How bad", "Top features", "What", "Incident",
                                       "Acknowledge", "Message")
                           if w != "Top features" or event.incident.kind == "anomaly"]

@@ -53,7 +53,8 @@ class Channel(Protocol):
     A message (`adlib.realtime.store.OutboxRow`) carries what happened, not how to word it. Its
     ``body`` is a dictionary with ``kind`` ("open", "update", "escalate", "repeat" or "close"),
     ``time`` and ``incident``, a dictionary of what `Incident` holds. Messages of one ``key``, the
-    incident, come in order, each at least once; a second time it has the same ``id``.
+    incident, come in order, each at least once; a second time it has the same ``id``. Those behind
+    a dead letter go on without it after a while.
 
     Attributes
     ----------

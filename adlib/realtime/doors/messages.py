@@ -79,7 +79,7 @@ def _listed(name: str) -> str:
     """A name in a list; one that holds what separates a list stands in quotes."""
     name = shown(name)
     quoted = name.replace('"', '\\"')
-    return f'"{quoted}"' if re.search(r'[,()"]|^\s|\s$|^$', name) else name
+    return f'"{quoted}"' if re.search(r'[,:()"]|^\s|\s$|^$', name) else name
 
 
 def _command(incident_id: str, store: str) -> str:
