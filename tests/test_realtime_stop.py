@@ -2,15 +2,22 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
-from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
+from adlib.realtime import AlertStore, Channel, Outcome, RealTimeAnomalyDetector, Sample, Source
 from adlib.realtime import engine as engine_module
+from adlib.realtime.__main__ import main
+from adlib.realtime.doors import process
 from adlib.realtime.members import Worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
@@ -236,3 +243,180 @@ def test_another_source_goes_on_behind_the_last(saved, tmp_path, caplog):
     assert "b comes after a: its first sample becomes number 500" in caplog.text
     assert run("b", 4, first=7) == (899, 206, 200)
     assert run("a", 1) == (999, -1, 100)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cancelled_at_any_moment_of_a_backfill(saved, tmp_path, seed):
+    model, source, rng = loaded(saved, tmp_path), Endless(size=400), np.random.default_rng(seed)
+
+    async def main():
+        task = asyncio.ensure_future(consume(model, source))
+        while model.position < 0:
+            await asyncio.sleep(0)
+        await asyncio.sleep(rng.uniform(0, 0.1))
+        task.cancel()
+        assert (await asyncio.wait([task], timeout=LONG))[0] and task.cancelled()
+
+    asyncio.run(main())
+    with AlertStore(tmp_path / "a.db") as store:
+        assert store.restore("stream")[0] == model.position
+    assert source.acknowledged == list(range(399, model.position + 1, 400))
+
+
+def test_cancelled_while_a_message_is_delivered(saved, tmp_path):
+    class Slow(Channel):
+        name = "slow"
+
+        async def send(self, rows):
+            begun.set()
+            await asyncio.sleep(0.05)
+            taken.extend(rows)
+            return [Outcome("sent") for _ in rows]
+
+    class Faulty(Endless):
+        async def samples(self, *, features=None, position=-1):
+            async for sample in super().samples(position=position):
+                yield Sample(sample.seq, None, sample.values + 9 * (sample.seq > 0), sample.ack)
+
+    begun, taken = threading.Event(), []
+    model = RealTimeAnomalyDetector.load(saved, {**CHEAP, "alert_config": {
+        "storage": {"path": str(tmp_path / "a.db")}}}, channels=[Slow()])
+    asyncio.run(cancelled_when(begun, threading.Event(), consume(model, Faulty())))
+    with AlertStore(tmp_path / "a.db") as store:
+        assert taken and not store.backlog()  # what was due was sent before the end
+
+
+# ------------------------------------------------------------------ the command
+
+
+@pytest.fixture(scope="module")
+def files(saved, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    for name, n in (("short", 300), ("long", 60_000)):
+        rows = np.random.default_rng(2).normal(size=(n, 3)).round(3)
+        lines = [f"{1.7e9 + i:.0f},{a},{b},{c}" for i, (a, b, c) in enumerate(rows)]
+        (folder / f"{name}.csv").write_text("\n".join(["time,x0,x1,x2", *lines]) + "\n")
+    (folder / "slow.py").write_text(
+        "import os, time, numpy as np\nfrom adlib.base import Detector\n"
+        "class Slow(Detector):\n"
+        "    def _fit(self, X): print('begun', flush=True); time.sleep(600)\n"
+        "    def _score(self, X): return np.abs(X).max(axis=1)\n"
+        "class SlowToScore(Slow):\n"
+        "    def _fit(self, X): self.n_ = 1\n"
+        "    def _score(self, X):\n"
+        "        if 'HANG' in os.environ: Slow._fit(self, X)\n"
+        "        return super()._score(X)\n")
+    return folder
+
+
+def command(*args, **pipes):
+    return subprocess.Popen([sys.executable, "-m", "adlib.realtime", *map(str, args)], text=True,
+                            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **pipes})
+
+
+@pytest.fixture
+def words(saved, files, tmp_path):
+    """The command `run` on a file, every window printed, with a store of its own."""
+    config = {**CHEAP, "alert_config": {"storage": {"path": str(tmp_path / "a.db")}}}
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    return lambda name: ["run", str(tmp_path / "c.json"), "--model", str(saved), "--all",
+                         "--source", f"csv:{files / name}.csv"]
+
+
+@pytest.fixture
+def running(words):
+    return lambda name="long", **pipes: command(*words(name), **pipes)
+
+
+def committed(folder):
+    with AlertStore(folder / "a.db") as store:
+        return store.restore("stream")[0]
+
+
+@pytest.mark.parametrize("number, lines", [(signal.SIGTERM, 1), (signal.SIGINT, 2_000)])
+def test_a_signal_ends_a_backfill(running, tmp_path, number, lines):
+    with running() as run:
+        for _ in range(lines):
+            run.stdout.readline()
+        run.send_signal(signal.SIGHUP)  # the terminal is gone, which is no reason to end
+        run.send_signal(number)
+        _, said = run.communicate(timeout=LONG)
+    assert run.returncode == 0 and "Traceback" not in said
+    position = committed(tmp_path)
+    assert lines * 5 <= position < 59_999 and f"stopped after sample {position}" in said
+
+
+def test_a_second_signal_ends_at_once(files, tmp_path):
+    config = {**CHEAP, "detectors": [f"{files}/slow.py:SlowToScore"], "detector_timeout": 600}
+    RealTimeAnomalyDetector(config).fit(X).save(tmp_path / "model")
+    (tmp_path / "c.json").write_text(json.dumps(config))
+    with command("run", tmp_path / "c.json", "--model", tmp_path / "model", "--source",
+                 f"csv:{files}/short.csv", env={**os.environ, "HANG": "1"}) as run:
+        assert run.stdout.readline() == "begun\n"
+        run.send_signal(signal.SIGTERM)  # waits for the batch
+        while run.poll() is None:  # the first one may not have been taken yet
+            run.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(0.2)
+    assert run.returncode == 128 + signal.SIGTERM
+
+
+def test_nobody_reads_what_is_printed(running, tmp_path):
+    with running() as run:
+        run.stdout.readline()
+        run.stdout.close()  # as head does
+        said = run.stderr.read()
+        run.wait(LONG)
+    assert run.returncode == 0 and committed(tmp_path) == 59_999
+    assert said.count("Broken pipe; judging goes on") == 1
+    (tmp_path / "a.db").unlink()
+    with running("short", stdout=None, stderr=None, preexec_fn=lambda: os.closerange(1, 3)) as p:
+        p.wait(LONG)
+    assert p.returncode == 0 and committed(tmp_path) == 299
+
+
+def test_a_reader_that_stands_still_holds_nobody_up(monkeypatch, caplog):
+    monkeypatch.setattr(process, "PATIENCE", 0.05)
+    reader, writer = os.pipe()
+    with open(reader) as reading, open(writer, "w") as writing:
+        monkeypatch.setattr(sys, "stdout", writing)
+        output = process.Output()
+
+        async def print_all(n):
+            for i in range(n):
+                await output.write(f"{i:03} {'x' * 996}")
+
+        asyncio.run(print_all(100))
+        lost = output.lost
+        taken = [reading.readline() for _ in range(100 - lost)]
+        asyncio.run(print_all(1))
+        assert reading.readline().startswith("000") and output.lost == lost
+    assert 0 < lost < 100 and [int(line[:3]) for line in taken] == list(range(100 - lost))
+    assert caplog.text.count("judging goes on") == 1
+
+
+@pytest.mark.parametrize("which, number", [("fit", signal.SIGTERM), ("backtest", signal.SIGINT)])
+def test_a_signal_ends_other_commands(files, tmp_path, which, number):
+    (tmp_path / "c.json").write_text(json.dumps({**CHEAP, "detectors": [f"{files}/slow.py:Slow"]}))
+    out = ["--out", tmp_path / "model"] if which == "fit" else []
+    with command(which, tmp_path / "c.json", files / "short.csv", *out) as run:
+        assert run.stdout.readline() == "begun\n"
+        run.send_signal(number)
+        _, said = run.communicate(timeout=LONG)
+    assert run.returncode == 128 + number
+    assert f"{which}: stopped before it was done" in said and "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["c.json"]
+
+
+@pytest.mark.filterwarnings("ignore::adlib.reading.options.ReadingWarning")
+def test_a_second_file_is_judged_and_the_same_one_is_not(words, files, tmp_path, capsys, caplog):
+    def run(name):
+        code, (out, said) = main(words(name)), capsys.readouterr()
+        return code, len(out.splitlines()), said
+
+    assert run("short")[:2] == (0, 57)
+    code, windows, said = run("short")
+    assert (code, windows) == (1, 0) and "300 rows came: 300 were taken before" in said
+    (files / "second.csv").write_text((files / "short.csv").read_text())
+    assert run("second")[:2] == (0, 60)
+    assert "its first sample becomes number 300" in caplog.text and committed(tmp_path) == 599

@@ -1,7 +1,8 @@
 """``python -m adlib.realtime``: fit, run, backtest, and look after alerts, outside a notebook.
 
-Exit codes: 0 done (also when asked to stop), 1 failed while running, or no window could be judged,
-2 asked for what cannot be.
+Exit codes: 0 done (also when run is asked to stop), 1 failed while running, or no window could be
+judged, 2 asked for what cannot be, 128 and the signal's number: stopped before it was done. A first
+SIGINT or SIGTERM lets run keep what is judged, a second one ends it at once; SIGHUP is ignored.
 """
 
 import argparse
@@ -9,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -20,6 +20,7 @@ from typing import Any
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
 from adlib.realtime import alerts_cli
 from adlib.realtime.doors.logs import begin, say
+from adlib.realtime.doors.process import GRACE, Output, Threads, leave, stoppable
 from adlib.realtime.events import shown
 
 #: What was told to read a history by, and holds for a stream too.
@@ -103,8 +104,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show
     args = parser().parse_args(argv)
     begin(as_json=getattr(args, "log_json", False))
+    # a terminal that is gone ends no stream
+    how = (GRACE, [signal.SIGHUP]) if args.command == "run" else (5.0, [])
+    with stoppable(*how) as args.stop:
+        return _exit_code(args)
+
+
+def _exit_code(args: argparse.Namespace) -> int:
     try:
         return _COMMANDS[args.command](args)
+    except KeyboardInterrupt:
+        say(args.command, "stopped before it was done")
+        return 0 if args.command == "run" else 128 + (args.stop.number or signal.SIGINT)
     except (FileNotFoundError, FileExistsError, ImportError, ValueError) as error:
         for line in str(error).splitlines():
             say(args.command, line)
@@ -159,14 +170,17 @@ def _run(args: argparse.Namespace) -> int:
     say("", _receivers(config.alert_config))
 
     async def judge() -> None:
-        task = asyncio.current_task()
+        loop, task, output = asyncio.get_running_loop(), asyncio.current_task(), Output()
         assert task is not None  # a coroutine runs in one
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
-        async with contextlib.aclosing(engine.process_stream(samples)) as windows:
-            async for window in windows:
-                if args.all or window["is_anomaly"]:
-                    print(json.dumps(window), flush=True)
+        loop.set_default_executor(Threads())
+        args.stop.ask = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            async with contextlib.aclosing(engine.process_stream(samples)) as windows:
+                async for window in windows:
+                    if args.all or window["is_anomaly"]:
+                        await output.write(json.dumps(window))
+        finally:
+            args.stop.ask = lambda: None  # it ends already
 
     ended = False
     shown = pages(engine)
@@ -183,7 +197,7 @@ def _run(args: argparse.Namespace) -> int:
     wanted = f" (features: {few(engine.features_)})" if tally.unreadable else ""
     say("run", f"{'' if ended else 'stopped before the end, and '}no window was judged: {account}"
         f"{wanted}")
-    return int(ended or tally.unreadable)
+    return int(ended or tally.unreadable or tally.rows >= config.warm_up + config.window_size)
 
 
 def _receivers(alerts: Any) -> str:
@@ -269,4 +283,4 @@ def _setting(text: str) -> dict[str, Any]:
 _COMMANDS = {"fit": _fit, "run": _run, "backtest": _backtest, "alerts": alerts_cli.run}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -553,6 +553,7 @@ class RealTimeAnomalyDetector:
             return
         if self.store is None:
             store = self._patiently(AlertStore, alerts.storage.path)
+            store.wait_for_locks(1.0)  # what lasts longer is a trouble, which is reported
             try:
                 saved = self._patiently(store.restore, self.config.stream)
                 if saved is not None:

@@ -52,6 +52,14 @@ class Worker:
             del job, future, function, args  # or the last batch would stay while it waits
 
 
+def in_thread(function: Any, *args: Any) -> asyncio.Future:
+    """Await what may take long, in a thread that keeps no process alive."""
+    worker = Worker(getattr(function, "__name__", "work"))
+    found = worker.run(function, *args)
+    worker.stop()
+    return found
+
+
 def cancelled() -> bool:
     """Whether the current task is told to end; another `CancelledError` is a failure like any."""
     task = asyncio.current_task()

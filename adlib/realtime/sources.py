@@ -29,6 +29,8 @@ class Source(Protocol):
     also be handed to ``process_stream`` directly. One that reads tables or messages may have a
     method ``follow(reading, recognised)``: the engine calls it before it asks for samples, with its
     options (`adlib.reading.options.Reading`) and with what it knows of how the history was written.
+    It may have an ``identity``, a text that says whose numbers its samples have: where that is not
+    the one of the last commit, they go on behind the last one's, instead of being known already.
 
     Examples
     --------

@@ -730,6 +730,10 @@ class AlertStore:
 
     # ------------------------------------------------------------------ connections
 
+    def wait_for_locks(self, seconds: float) -> None:
+        """Let this thread wait so long where another one writes; ten seconds by default."""
+        self._db.execute(f"PRAGMA busy_timeout = {round(1000 * seconds)}")
+
     @property
     def _db(self) -> sqlite3.Connection:
         if self._closed:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 import sys
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from adlib.reading.options import Note, Reading
 from adlib.reading.table import Table, about, read_table
 from adlib.realtime.doors.recorded import paced
 from adlib.realtime.doors.records import ReadingSource, grouped, noted, positive
+from adlib.realtime.members import in_thread
 from adlib.realtime.windows import Sample
 
 CHUNK = 1 << 16  # bytes read at once
@@ -31,6 +33,14 @@ class CsvSource(ReadingSource):
         if not self._path.is_file():
             raise FileNotFoundError(f"no file to read samples from: {self.rest}")
 
+    @property
+    def identity(self) -> str:
+        """Where it lies, and how it begins: a file may grow, but not become another one."""
+        with self._path.open("rb") as file:
+            begin = file.read(CHUNK).split(b"\n")[:2]
+        told = b"" if any(b"\0" in line for line in begin) else b"\n".join(begin)  # text alone
+        return f"csv:{self._path.resolve()}#{zlib.crc32(told):08x}"
+
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:
         """Rows numbered from 0; the engine skips those that are committed."""
@@ -40,7 +50,7 @@ class CsvSource(ReadingSource):
         reading = self.reading
         if features is not None:  # labels are one more column that is left alone
             reading = replace(reading, feature_columns=features, label_column=None)
-        table = await asyncio.to_thread(one_series, self._path, reading, noted, self.recognised)
+        table = await in_thread(one_series, self._path, reading, noted, self.recognised)
         X, time = table.X.to_numpy(np.float64), seconds(table)
         for at in range(0, len(X), _ROWS):
             part = slice(at, at + _ROWS)
@@ -54,6 +64,7 @@ class StdinSource(ReadingSource):
         super().__init__(spec, ())
         if self.rest != "stdin":
             raise ValueError(f"source stdin takes no path, got {spec!r}")
+        self.identity = "stdin"
 
     async def samples(self, *, features: Sequence[str] | None = None,
                       position: int = -1) -> AsyncIterator[Sample]:

@@ -50,6 +50,7 @@ class JetStreamSource(ReadingSource):
                              f"{masked(url)!r}")
         self.server, self.shown = f"{parts.scheme}://{parts.netloc}", masked(url)
         self.stream, self.subject = path[0], path[1] if len(path) == 2 else ">"
+        self.identity = f"nats:{self.stream}/{self.subject}"  # wherever the server is now
         self.durable = options.get("durable", "adlib")
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
             raise ValueError(f"durable must be a name without blanks, dots, *, > and slashes, got "

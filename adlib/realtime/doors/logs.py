@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,4 +66,5 @@ def say(kind: str, sentence: object) -> None:
     record = logging.LogRecord(kind or "run", level, "", 0, "%s", (text,), None)
     line = _lines.format(record) if _lines.as_json else shown(
         f"{kind}: {text}" if kind else text, _LONGEST)
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # nobody reads it: no reason to fail
+        print(line, file=sys.stderr, flush=True)
