@@ -161,14 +161,14 @@ def test_every_value_is_refused_or_harmless(alerts, store, words, caplog):
             "--") else alerts(*words, odd)
         assert code in (0, 1, 2) and "Traceback" not in text and "\x1b" not in text, odd
         assert code != 1 or text.count("\n") == 1, odd
-        for look in (("list",), ("silence",), ("dead",), ("quality",)):
-            code, text = alerts(*look)
-            assert code == 0 and not {"\x1b", "\u202e"} & set(text), (odd, text)
-        manager = new_manager()
-        manager.apply(store.operator_state("rig", 0))
-        for k in range(2):
-            manager.step(window(k))
-        json.dumps(manager.state(), allow_nan=False)
+    for look in (("list",), ("silence",), ("dead",), ("quality",)):
+        code, text = alerts(*look)
+        assert code == 0 and not {"\x1b", "\u202e"} & set(text), text
+    manager = new_manager()
+    manager.apply(store.operator_state("rig", 0))
+    for k in range(2):
+        manager.step(window(k))
+    json.dumps(manager.state(), allow_nan=False)
     assert not caplog.records and store.integrity_check() == []
 
 

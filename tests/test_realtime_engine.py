@@ -1,10 +1,14 @@
 """The live engine: calibrated windows, one incident for one fault, nothing lost by a restart."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 import tracemalloc
 import warnings
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -346,6 +350,34 @@ def test_saved_engine_holds_no_secret(tmp_path):
 
 
 # ------------------------------------------------------------------ detectors that fail
+
+
+def test_a_damaged_checkpoint_gives_one_sentence_and_the_command_that_drops_it(tmp_path):
+    path = tmp_path / "a.db"
+    make = partial(engine, alert_config=stored(path))
+    run(make(), feed(rows(300, 1)))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE checkpoints SET state = substr(state, 1, 400)")
+        db.commit()
+    model = make()
+    for _ in range(2):  # the second time too
+        with pytest.raises(ValueError, match=r"is damaged \(.*alerts remove checkpoint stream "
+                           rf"--store {path}` drops it"):
+            run(model, feed(rows(300, 1)))
+    with AlertStore(path) as store:
+        store.remove("checkpoint", "stream")
+    assert run(model, feed(rows(300, 1))) and model.position == 299
+
+
+def test_the_store_of_an_earlier_version_goes_on_with_what_it_holds(tmp_path, caplog):
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as db:  # a silence until null is among it
+        db.executescript((Path(__file__).parent / "data/format-1/alerts.sql").read_text())
+    windows = run(engine(alert_config=stored(path)), feed(faulty()))
+    assert any(window["is_anomaly"] for window in windows)
+    with AlertStore(path) as store:
+        assert {"stream", "rig"} <= {incident.stream for incident in store.incidents()}
+    assert caplog.text.count("'forever'") == 1 and "alerts remove unreadable" in caplog.text
 
 
 class Sick(Detector):

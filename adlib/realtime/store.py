@@ -181,22 +181,30 @@ class AlertStore:
 
     def _create(self) -> None:
         try:
-            with self._transaction() as db:
-                (version,) = db.execute("PRAGMA user_version").fetchone()
-                if version > SCHEMA_VERSION:
-                    raise ValueError(f"{self.path} has schema version {version}, this adlib reads "
-                                     f"up to {SCHEMA_VERSION}: upgrade adlib")
-                if version == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                    raise ValueError(f"{self.path} is a database of another application")
-                for number in range(version + 1, SCHEMA_VERSION + 1):
-                    for statement in (_SCHEMA / f"{number}.sql").read_text().split(";"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA user_version = {number}")
+            if not (self.path.exists() and self.path.stat().st_size):
+                self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
+            if self._version() != SCHEMA_VERSION:  # else nothing to wait for
+                self._upgrade()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, read-only, disk full
                 raise
             raise ValueError(f"{self.path} is not an alert store: {error}") from error
         self._db.execute("PRAGMA journal_mode = WAL")  # kept in the file; not in another's file
+
+    def _version(self) -> int:
+        return self._db.execute("PRAGMA user_version").fetchone()[0]
+
+    def _upgrade(self) -> None:
+        with self._transaction() as db:
+            if (version := self._version()) > SCHEMA_VERSION:
+                raise ValueError(f"{self.path} has schema version {version}, this adlib reads "
+                                 f"up to {SCHEMA_VERSION}: upgrade adlib")
+            if version == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise ValueError(f"{self.path} is a database of another application")
+            for number in range(version + 1, SCHEMA_VERSION + 1):
+                for statement in (_SCHEMA / f"{number}.sql").read_text().split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {number}")
 
     def __enter__(self) -> Self:
         return self
@@ -744,7 +752,6 @@ class AlertStore:
             db = sqlite3.connect(self.path, timeout=10.0, isolation_level=None,
                                  check_same_thread=False)  # close() comes from one thread
             db.text_factory = lambda raw: raw.decode("utf-8", "replace")  # whatever lies there
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file, before its first table
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA journal_size_limit = 8000000")
             db.execute("PRAGMA foreign_keys = ON")
