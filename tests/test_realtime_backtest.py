@@ -356,3 +356,16 @@ def test_a_running_engine_serves_its_health_and_stops_when_told(place):
     finally:
         run.kill()
     assert run.returncode == 0 and b"stopped after sample 4999" in err
+
+
+def test_times_are_read_in_any_unit_and_refused_where_they_are_none():
+    X = np.random.default_rng(0).normal(size=(3000, 2))
+    config = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
+              "window_size": 10, "stride": 5, "drift": False}
+    stamps = 1.7e9 + 60 * np.arange(3000.0)
+    days = {backtest(config, X, time=time).days for time in (
+        stamps, stamps * 1e3, stamps.astype("datetime64[s]"))}
+    assert len(days) == 1
+    stamps[7] = np.nan
+    with pytest.raises(ValueError, match="time must hold POSIX seconds or datetime64, got .*nan"):
+        backtest(config, X, time=stamps)

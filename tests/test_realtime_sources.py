@@ -152,6 +152,21 @@ def test_rows_without_number_or_time_are_paced_as_they_come():
                                   np.vstack([np.eye(3), np.ones(3)]))
 
 
+@pytest.mark.parametrize("odd", [4.2e9, np.nan, -1.0, 1e300])
+def test_a_pace_does_not_wait_for_an_odd_time_stamp(odd, monkeypatch):
+    stamps, slept = 1.7e9 + np.arange(20.0), []
+
+    async def sleep(seconds, wake=asyncio.sleep):
+        slept.append(seconds)
+        await wake(0 if seconds < 60 else seconds)
+
+    stamps[5] = odd
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    played = collect(replay(np.eye(20), stamps * 1e3, speed=1e4))
+    np.testing.assert_array_equal(np.concatenate([s.time for s in played]), stamps * 1e3)
+    assert max(slept, default=0) < 1
+
+
 def test_replay_numbers_rows_and_reads_datetimes():
     time64 = np.datetime64("1970-01-02") + np.arange(3) * np.timedelta64(500, "ms")
     (sample,) = collect(replay(np.eye(3), time64, first=5))

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from adlib.deprecation import RenamedKeys, former
 from adlib.metrics.labels import runs
 from adlib.realtime.budget import poisson_limit
+from adlib.realtime.clock import in_seconds, stamps_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
@@ -290,7 +291,11 @@ def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None)
         return np.arange(n) * config.sampling_period
     if np.shape(time) != (n,):
         raise ValueError(f"time must have shape ({n},), got {np.shape(time)}")
-    return np.asarray(time, dtype=np.float64)
+    seconds, _ = in_seconds(stamps_of(time, n))
+    if not np.isfinite(seconds).all():
+        raise ValueError(f"time must hold POSIX seconds or datetime64, got "
+                         f"{np.asarray(time)[~np.isfinite(seconds)][0]!r}")
+    return seconds
 
 
 def _labels(labels: ArrayLike, n: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adlib.arguments import floats, number, times, whole
+from adlib.realtime.clock import StreamClock, stamps_of
 from adlib.realtime.windows import Sample
 
 
@@ -65,7 +66,7 @@ def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | N
 async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIterator[Sample]:
     """Each row when its time has come; rows that are due together stay together."""
     loop = asyncio.get_running_loop()
-    zero, after = None, 0
+    zero, after, clock = None, 0, StreamClock()
     async for sample in samples:
         if speed is None:
             yield sample
@@ -74,8 +75,9 @@ async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIte
         n = 1 if rows is None else len(rows)
         first = after if sample.seq is None else sample.seq
         after = first + n
-        stamps = sample.time if sample.time is not None else np.arange(first, after)
-        due = np.broadcast_to(np.asarray(stamps, dtype=np.float64), (n,)) / speed
+        stamps = stamps_of(np.arange(first, after) if sample.time is None else sample.time, n)
+        every = np.ones(n, bool)  # a stamp in the year 2100 is not waited for
+        due = clock.follow(np.arange(first, after), stamps, every, every, every)[0] / speed
         if zero is None:
             zero = loop.time() - due[0]
         at = 0
