@@ -356,9 +356,6 @@ class RealTimeAnomalyDetector:
         self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                             self._processor.position + 1 if start is None else start,
                             self._source or {})
-        for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
-                     self._respond(responses)):
-            stack.push_async_callback(_cancel, asyncio.create_task(work))
         if self._service is not None:
             await stack.enter_async_context(self._service)
         clock = self._processor.clock
@@ -371,11 +368,14 @@ class RealTimeAnomalyDetector:
         if config.alert_config.heartbeat is not None:
             self._heartbeat = stack.enter_context(Heartbeat(
                 config.alert_config.heartbeat, lambda: self.status()["ready"]))
+        for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
+                     self._respond(responses)):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
 
     def _troubles(self) -> list[Condition]:
         """What is wrong with the store and with those who are notified."""
         of = self.config.alert_config.health
-        found = dict(getattr(self._service, "trouble", dict)())
+        found = self._service.trouble() if self._service is not None else {}
         if self._heartbeat is not None and self._heartbeat.trouble is not None:
             found["heartbeat"] = self._heartbeat.trouble
         told = [Condition("channel", name, f"{name}: {what}", since, of.channel)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Self
 
 from adlib.realtime.counters import Tally
-from adlib.realtime.events import Incident, IncidentEvent
+from adlib.realtime.events import Incident, IncidentEvent, shown
 from adlib.realtime.health import Condition, Conditions, StreamHealth
 from adlib.realtime.inbox import Inbox
 from adlib.realtime.members import Worker
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _LEAST, _MESSAGES = 60.0, 3  # "auto" of no_data: a minute, or what so many messages cover
 _SLOW = 5.0  # seconds of a batch after which the engine does not call itself ready
-_LEAVE = 2.0  # seconds that a look may take at the end, while the store is locked, say
+_LEAVE = 2.0  # seconds that a look at the end may take, and a beat of the loop that is busy
 _BLIND = {"no_data", "no_windows", "hanging", "store"}
 
 
@@ -109,8 +109,8 @@ class Monitor:
     def _stands(self) -> Iterable[tuple[str, float, float, str]]:
         """What may stand still: its condition, since when, how long it may, what that means."""
         config, inbox, rows = self._config, self._inbox, self._tally.rows - self._seen[1]
-        yield ("hanging", self._pulse, config.hanging, "the event loop does not go on: a source, "
-               "a receiver or the code around the engine blocks it")
+        yield ("hanging", self._pulse, config.hanging + _LEAVE, "the event loop does not go on: a "
+               "source, a receiver or the code around the engine blocks it")
         yield ("hanging", self._went_on, config.hanging + self._patience,
                f"a batch does not end, {inbox.rows:,} samples wait" if self._under_way()
                is not None else f"{inbox.rows:,} samples wait, and no batch begins")
@@ -265,4 +265,4 @@ def announce(events: Iterable[IncidentEvent]) -> None:
         level = logging.ERROR if incident.severity == "critical" else logging.WARNING
         if event.kind in ("open", "escalate", "close"):
             log.log(level, "stream %s, %s: %s", incident.stream, "over" if event.kind == "close"
-                    else incident.severity, incident.detail)
+                    else incident.severity, shown(incident.detail, 500))
