@@ -120,6 +120,20 @@ def test_durations_survive_a_clock_that_goes_back_and_one_that_stands():
                 for event in stands.observe([missing], 5.0, seq)) == [("missing.x1|0|open|0", True)]
 
 
+@pytest.mark.parametrize("times", [
+    [*range(99, 200), *range(30 * 86_400, 30 * 86_400 + 700)], [*range(99, 200), *(
+        1_700_000_000 + k for k in range(700))]])
+def test_a_clock_that_leaps_ahead_makes_nothing_critical(times):
+    ends = [99 + k for k in range(0, 800, STRIDE)]
+    verdicts = [window(end, k < 5, [("missing", "x1")], float(times[end - 99]))
+                for k, end in enumerate(ends)]
+    leapt = [QualityEvent("rig", "clock", 200, 200, 0.0, "set: 3 stamps agree")]
+    leapt *= times[-1] < 1e9
+    events = stream().step(verdicts, leapt, 0)
+    assert {event.incident.severity for event in events} == {"warning"}
+    assert {event.kind for event in events} <= {"open", "close", "update", "repeat"}
+
+
 def test_state_restored_anywhere_gives_the_same_events():
     def script():
         for k in range(400):

@@ -35,7 +35,7 @@ from pydantic import BeforeValidator, Field
 
 from adlib.durations import seconds
 from adlib.reading.options import few
-from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Severity, Verdict
+from adlib.realtime.events import COUNTED, Incident, IncidentEvent, QualityEvent, Severity, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.settings import Settings
 
@@ -171,6 +171,8 @@ class Conditions(AlertManager):
             Sequence number of the last sample.
         """
         before, at = self._at or (now, seq)
+        if before < COUNTED <= now:  # time stamps begin
+            before = now
         self._at = now, seq
         step, rows = now - before, max(seq - at, 0)
         for track in self._tracks.values():
@@ -186,6 +188,10 @@ class Conditions(AlertManager):
         self._tracks = {key: track for key, track in self._tracks.items()
                         if track.incident is not None or (track.cool_until or -math.inf) > now}
         return events
+
+    def leap(self, now: float) -> None:
+        """The clock was set, to this time: what lasts has not lasted for longer because of it."""
+        self._at = self._at and (now, self._at[1])
 
     @property
     def open(self) -> list[Incident]:
@@ -349,7 +355,7 @@ class StreamHealth:
         self._waiting = sorted([*self._waiting, *quality], key=lambda event: event.end)[-_KEPT:]
         events: list[IncidentEvent] = []
         for verdict in verdicts:
-            found = self._quality(verdict.end)
+            found = self._quality(verdict.end, verdict.time)
             found += self._blind(verdict, verdict.end - first < self._warm_up)
             found += self._left_out(verdict, verdict.end - first < self._warm_up)
             events += self.conditions.observe(found, verdict.time, verdict.end)
@@ -362,17 +368,19 @@ class StreamHealth:
         """Whether a window should have been judged of so many samples, and no incident says so."""
         return rows > self._least + self._warm_up and not self.conditions.knows("not_judging", "")
 
-    def _quality(self, end: int) -> list[Condition]:
-        """What data-quality events up to a sample say."""
-        found, now = [], [event for event in self._waiting if event.end <= end]
-        self._waiting = self._waiting[len(now):]
-        for event in now:
+    def _quality(self, end: int, now: float) -> list[Condition]:
+        """What data-quality events up to a sample, and its time, say."""
+        found, taken = [], [event for event in self._waiting if event.end <= end]
+        self._waiting = self._waiting[len(taken):]
+        for event in taken:
             if event.kind == "drift":
                 self._drift = "" if event.detail.endswith("as it was") else event.detail
             elif event.kind == "clock":
                 self._doubted = event.detail if event.detail.startswith("doubted") else ""
                 if event.detail.startswith("set"):
                     found.append(Condition("clock", detail=event.detail))
+                    self.conditions.leap(now)
+                    self._before = self._judged = None
             else:
                 self._fault = f"{event.kind}: {event.detail}"
         if self._doubted and not found:
