@@ -131,18 +131,26 @@ def test_of_two_clocks_that_alternate_one_is_followed_and_few_events_tell_it(apa
     assert 5 <= len(told) <= 12 and "not reported" in told[-1][1]
 
 
-def test_events_say_when_doubt_begins_and_ends_and_long_doubt_is_always_told():
-    stamps = T + np.arange(1000.0)
-    stamps[:100:2] = np.nan  # ten events, then silence
+def test_events_say_when_doubt_begins_and_ends_also_where_it_comes_and_goes():
+    stamps = T + np.arange(3000.0)
+    stamps[:100:2] = np.nan  # ten events, then silence until a thousand stamps are good
     stamps[300:600] = 0.0
+    stamps[2000:2300] = 9.0
     told = follow_all(stamps)
     assert [text.split(":")[0] for _, text in told] == ["doubted", "believed again"] * 11
-    assert [k for k, _ in told[-4:]] == [18, 19, 399, 600] and "after 300 samples" in told[-1][1]
+    assert [k for k, _ in told[-5:]] == [17, 18, 1600, 2000, 2300]
+    assert "not reported" in told[-4][1] and "after 300 samples" in told[-1][1]
 
 
 def follow_all(stamps):
     every = np.ones(len(stamps), bool)
-    return StreamClock().follow(np.arange(len(stamps)), stamps, every, every, every)[1]
+    clock, told = StreamClock(), []
+    for at in range(0, len(stamps), 130):
+        part = slice(at, at + 130)
+        found = clock.follow(np.arange(len(stamps))[part], stamps[part], *[every[part]] * 3)[1]
+        told += [(at + k, text) for k, text in found]
+    assert told == StreamClock().follow(np.arange(len(stamps)), stamps, *[every] * 3)[1]
+    return told
 
 
 def test_time_that_ran_ahead_waits_for_the_stamps():

@@ -164,7 +164,7 @@ class StreamClock:
     def _usual(self, seq: NDArray[np.int64], stamps: Rows) -> bool:
         """Take stamps that rise as those before them did, as nearly always."""
         n = len(stamps)
-        if self.run or not (self.begun and self.time == self.believed and seq[-1] - self.seq == n):
+        if self.run or self.told or self.time != self.believed or seq[-1] - self.seq != n:
             return False
         steps = np.empty(n)
         steps[0] = stamps[0] - self.time
@@ -191,9 +191,8 @@ class StreamClock:
         first, step = self.believed == -math.inf, stamp - self.believed
         ahead = max(self._limit(), min(2 * self._interval() * (seq - self.seq), _YEAR))
         if first and math.isfinite(stamp) or 0 <= step <= ahead:
-            told = f"believed again: {what}, after {self.run} samples" if self.told else (
-                "" if unit == self.unit else self._limited(
-                    f"unit: {what} and those like it count {_UNITS[unit]}, and are read so"))
+            told = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
+                f"unit: {what} and those like it count {_UNITS[unit]}, and are read so")
             if not first and step > 0:
                 self.intervals = [*self.intervals, step / max(1, seq - self.seq)][-_KEPT:]
             early = not first and stamp < self.time  # time ran ahead meanwhile: it waits
@@ -203,6 +202,7 @@ class StreamClock:
         if self._is_set(stamp):
             told = self._limited(f"set: {_AGREE} time stamps in a row agree, so event time goes "
                                  f"from {utc(self.time)} to {utc(stamp)}")
+            self.told &= self.said >= _SAID
             self._believe(seq, stamp, unit, stamp)
             return told
         counted = max(self.time, -self._interval()) + self._interval()
@@ -214,12 +214,19 @@ class StreamClock:
     def _doubt(self, sentence: str) -> str:
         """Count a doubted stamp; what is to be told of it."""
         self.run += 1
-        if self.run == 1:
-            sentence = self._limited(sentence)
-        elif self.told or self.run != _LONG:
+        if self.told or self.run not in (1, _LONG):
+            self.good = 0
             return ""
+        sentence = self._limited(sentence) if self.run == 1 else sentence
         self.told = bool(sentence)
         return sentence
+
+    def _calm(self, what: str) -> str:
+        """What is to be told of a stamp that is believed after doubted ones were told."""
+        if self.said >= _SAID and self.good < _GOOD:
+            return ""  # they come again and again
+        self.told = False
+        return f"believed again: {what}, after {self.run or 1} samples"
 
     def _is_set(self, stamp: float) -> bool:
         """Whether a doubted stamp is the third that rises as a clock does."""
@@ -233,7 +240,7 @@ class StreamClock:
 
     def _believe(self, seq: int, stamp: float, unit: int, time: float) -> None:
         self.believed, self.seq, self.since, self.unit, self.time = stamp, seq, 0, unit, time
-        self.run, self.agree, self.told = 0, 0, False
+        self.run, self.agree = 0, 0
         self.good += 1
 
     def _interval(self) -> float:
@@ -245,7 +252,7 @@ class StreamClock:
 
     def _limited(self, told: str) -> str:
         """What is told, unless that was often of late."""
-        if self.good > _GOOD:
+        if self.good >= _GOOD:
             self.said = 0
         self.good, self.said = 0, self.said + 1
         return told if self.said < _SAID else "" if self.said > _SAID else (

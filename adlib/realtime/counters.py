@@ -80,7 +80,7 @@ class Tally:
     _LOST = {"poison": "could not be read", "duplicate": "were taken before",
              "late": "came too late", "dropped": "found the queue full", "gap": "never came"}
     _OTHER = {"nan": "missing values", "stuck": "values that stood still", "drift": "drift",
-              "out_of_order": "times out of order or unreadable",
+              "out_of_order": "samples out of order", "clock": "times that are not believed",
               "detector_failed": "a detector failed",
               "detector_slow": "a detector was late"}
 
