@@ -147,17 +147,7 @@ def _silence(store: AlertStore, args: argparse.Namespace) -> int:
             raise KeyError(f"no silence {args.end!r} in {store.path}")
         store.silence(Silence(args.end, 0.0, "*", "critical", "*"))
     elif args.duration is not None or args.until is not None:
-        start = args.start
-        if start is None and (args.duration or args.every):
-            newest = [one for one in store.incidents(limit=100) if one.kind == "anomaly"]
-            if newest and newest[-1].last_at < COUNTED:
-                raise ValueError("this store's streams count seconds from 0 instead of telling the "
-                                 "time: use --until with such a number instead of --for")
-            start = time.time() if args.every else None
-        until = args.until if args.until is not None else (start or time.time()) + args.duration
-        store.silence(Silence(
-            uuid.uuid4().hex[:8], until, args.stream, args.severity, args.feature, start,
-            args.every, args.kind, args.author or _user(), args.comment))
+        store.silence(_new_silence(store, args))
     elif args.start is not None or args.every is not None:
         raise ValueError("--start and --every need --for or --until")
     _print(args, [silence for silence in store.silences() if silence.until > 0],
@@ -168,11 +158,20 @@ def _silence(store: AlertStore, args: argparse.Namespace) -> int:
     return 0
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a process without a user
-        return ""
+def _new_silence(store: AlertStore, args: argparse.Namespace) -> Silence:
+    now, start = time.time(), args.start
+    if start is None and (args.until is None or args.every is not None):
+        newest = [one for one in store.incidents(limit=100) if one.kind == "anomaly"]
+        if newest and newest[-1].last_at < COUNTED:
+            raise ValueError("this store's streams count seconds from 0 instead of telling the "
+                             "time: use --until with such a number instead of --for")
+        start = None if args.every is None else now
+    until = args.until if args.until is not None else (now if start is None else start
+                                                       ) + args.duration
+    with suppress(KeyError, OSError):  # a process without a user
+        args.author = args.author or getpass.getuser()
+    return Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity, args.feature, start,
+                   args.every, args.kind, args.author, args.comment)
 
 
 def _dead(store: AlertStore, args: argparse.Namespace) -> int:

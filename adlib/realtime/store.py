@@ -12,6 +12,7 @@ import shlex
 import sqlite3
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -250,9 +251,10 @@ class AlertStore:
             [instance(item, name, kind) for item in listed(items, name)]
             for name, (items, kind) in given.items())
         with self._transaction() as db:
-            done = db.execute(_DONE, (stream,)).fetchone()
-            if done is not None and not all(isinstance(cell, int) for cell in done):
-                raise self.damaged(stream, f"its position is {done[0]!r:.40}")
+            try:
+                done = self._saved(stream)
+            except ValueError as error:
+                raise self.damaged(stream, error) from error
             if done is not None and position < done[0]:
                 raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
                                  f"which {self.path} already holds: another engine writes to it?")
@@ -263,7 +265,7 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
-            last = self._write_state(db, stream, position, state, done)
+            last = self._write_state(db, stream, position, state, done and done[:2])
         self._last[stream] = last
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
@@ -281,11 +283,9 @@ class AlertStore:
                     ((stream, n, done[1], position, changes[n * _PAGE:][:_PAGE].ljust(_PAGE, b"\0"))
                      for n in range(len(old) // _PAGE, -(-len(changes) // _PAGE))))
                 return (position, done[1]), changes, state
-        generation = 0 if done is None else done[1] + 1
-        db.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET position "
-                   "= excluded.position, state = excluded.state, generation = excluded.generation",
-                   (stream, position, state, generation))
-        return (position, generation), b"", state
+        db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = "
+                   "excluded.position, state = excluded.state", (stream, position, state))
+        return (position, _generation(position, state)), b"", state
 
     def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
         """Store what the process itself says (no data, say): one transaction, no checkpoint.
@@ -328,21 +328,30 @@ class AlertStore:
         ValueError
             When it is damaged.
         """
-        rows = self._db.execute(
-            "SELECT c.position, c.state, g.n, g.position, g.body FROM checkpoints c LEFT JOIN "
-            "changes g ON g.stream = c.stream AND g.generation = c.generation WHERE c.stream = ? "
-            "ORDER BY g.n", (instance(stream, "stream", str),)).fetchall()
-        if not rows:
+        if (saved := self._saved(instance(stream, "stream", str))) is None:
             return None
-        position, state, first, *_ = rows[0]
-        pages = rows if first is not None else []
-        if not (isinstance(position, int) and isinstance(state, bytes) and all(
-                row[2] == n and isinstance(row[4], bytes) for n, row in enumerate(pages))):
-            raise ValueError("a cell holds no number, or no bytes")
-        last, state = replay(state, b"".join(row[4] for row in pages))
-        if pages and last != pages[-1][3]:
+        position, _, state, changes = saved
+        last, state = replay(state, changes)
+        if changes and last != position:
             raise ValueError("its last change is missing")
-        return position if last is None else last, state
+        return position, state
+
+    def _saved(self, stream: str) -> tuple[int, int, bytes, bytes] | None:
+        """Last position, generation, the state as it was written whole, what changed since then."""
+        row = self._db.execute("SELECT position, state, 0 FROM checkpoints WHERE stream = ?",
+                               (stream,)).fetchone()
+        if row is None:
+            return None
+        rows = [row]
+        if all(isinstance(cell, kind) for cell, kind in zip(row, (int, bytes), strict=False)):
+            rows += self._db.execute(
+                "SELECT position, body, n + 1 FROM changes WHERE stream = ? AND generation = ? "
+                "ORDER BY n", (stream, _generation(*row[:2]))).fetchall()
+        if not all(isinstance(at, int) and isinstance(body, bytes) and k == n
+                   for k, (at, body, n) in enumerate(rows)):
+            raise ValueError("a cell holds no number, or no bytes")
+        changes = b"".join(body for _, body, _ in rows[1:])
+        return rows[-1][0], _generation(*row[:2]), row[1], changes
 
     def damaged(self, stream: str, why: object) -> ValueError:
         """What to raise where a checkpoint cannot be read: it names the command that drops it."""
@@ -631,7 +640,7 @@ class AlertStore:
     def retain(self, stream: str, age: float | None) -> None:
         """Delete, a little at a time, what a stream has had for longer; call it after commits.
 
-        It looks once in ten minutes, or in a second while much is left. A store that is busy or
+        It looks once in ten seconds, or in a second while much is left. A store that is busy or
         full is left alone until then.
 
         Parameters
@@ -643,19 +652,24 @@ class AlertStore:
         now, begin = time.time(), time.monotonic()
         if age is None or begin < self._retain_at:
             return
-        self._retain_at = begin + 600
+        self._retain_at = begin + 10
         try:
             (newest,) = self._db.execute(
                 "SELECT max(time) FROM (SELECT max(time) AS time FROM verdicts WHERE stream = ?1 "
                 "AND time <= ?2 UNION ALL SELECT max(time) FROM quality WHERE stream = ?1 AND "
                 "time <= ?2)", (stream, now)).fetchone()
-            if newest is not None:  # a stream of today grows old by the clock, also a quiet one
-                newest = now if newest > now - age else newest
-                if any(n == _AT_ONCE for n in self._prune(newest - age, stream).values()):
-                    self._retain_at = begin + 1
+            if newest is None:
+                return
+            # a stream of today grows old by the clock, also a quiet one
+            before = (now if newest > now - age else newest) - age
+            if _AT_ONCE in self._prune(before, stream).values():
+                self._retain_at = begin + 1
+            pages, free = (self._db.execute(f"PRAGMA {name}_count").fetchone()[0]
+                           for name in ("page", "freelist"))
+            if 8 * free > pages:  # else what comes next takes its place
                 self._shrink("(1000)", "PASSIVE")
         except sqlite3.OperationalError as error:
-            log.warning("%s: nothing is deleted or shrunk now: %s", self.path, error)
+            log.warning("%s: nothing is deleted now: %s", self.path, error)
 
     def _prune(self, before: float, stream: str | None) -> dict[str, int]:
         with self._transaction() as db:
@@ -668,12 +682,15 @@ class AlertStore:
         return deleted
 
     def _shrink(self, pages: str, how: str) -> None:
-        if self._db.execute("PRAGMA auto_vacuum").fetchone() == (2,):
-            self._db.executescript(f"PRAGMA incremental_vacuum{pages}")  # execute frees one page
-        else:  # made by an earlier version: this once the whole file is written anew
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            self._db.execute("VACUUM")
-        self._db.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+        try:
+            if self._db.execute("PRAGMA auto_vacuum").fetchone() == (2,):
+                self._db.executescript(f"PRAGMA incremental_vacuum{pages}")  # execute frees one
+            else:  # made by an earlier version: this once the whole file is written anew
+                self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                self._db.execute("VACUUM")
+            self._db.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+        except sqlite3.OperationalError as error:  # busy, or no room for a second copy
+            log.warning("%s is not made smaller now: %s", self.path, error)
 
     # ------------------------------------------------------------------ the outbox worker
 
@@ -793,9 +810,6 @@ class AlertStore:
 
 _COMMAND = "python -m adlib.realtime alerts"
 _PAGE = 3900  # bytes that, with their key, fill a page of the database
-_DONE = """SELECT max(c.position, ifnull(max(g.position), c.position)), c.generation
-    FROM checkpoints c LEFT JOIN changes g ON g.stream = c.stream AND g.generation = c.generation
-    WHERE c.stream = ? GROUP BY c.stream"""
 _AT_ONCE = 5_000  # rows deleted in one transaction
 _QUALITY = "stream || '|' || kind || '|' || start || '|' || end"
 _VERDICT = "stream || '|' || end"
@@ -848,6 +862,10 @@ def _made(table: str, key: Any, body: Any, *more: Any) -> Any:
     if getattr(made, "id", key) != key:
         raise ValueError(f"it calls itself {made.id!r:.80}")
     return check(made) if table == "silences" else made
+
+
+def _generation(position: int, state: bytes) -> int:
+    return zlib.crc32(state, position & 0xFFFFFFFF)
 
 
 def _bound(record: Verdict | QualityEvent | Incident | IncidentEvent) -> dict[str, Any]:

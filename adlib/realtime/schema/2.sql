@@ -15,9 +15,11 @@ DROP TABLE decided;
 DROP TABLE was;
 -- When the receiver first refused a message.
 ALTER TABLE outbox ADD COLUMN since REAL;
+-- Deleted when they are old.
+CREATE INDEX outbox_done ON outbox (time) WHERE state IN ('sent', 'discarded');
 -- What changed of a checkpoint since it was last written whole, one after the other in pages that
--- keep their size: a commit then writes one page. Pages of another generation count no more.
-ALTER TABLE checkpoints ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+-- keep their size: a commit then writes one page. Pages of another generation (checksum of what
+-- was written whole) count no more.
 CREATE TABLE changes (
     stream TEXT NOT NULL, n INTEGER NOT NULL, generation INTEGER NOT NULL,
     position INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (stream, n));
