@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from adlib.realtime import alerts_cli
+from adlib.realtime.doors import alerts_cli
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow

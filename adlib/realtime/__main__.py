@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
-from adlib.realtime import alerts_cli
+from adlib.realtime.doors import alerts_cli
 from adlib.realtime.doors.logs import begin, say
 from adlib.realtime.doors.process import GRACE, Output, Threads, leave, stoppable
 from adlib.realtime.events import shown
