@@ -455,6 +455,19 @@ def test_what_cannot_be_stored_is_kept_and_stored_when_it_can_be(store, monkeypa
     locked.close()
 
 
+def test_a_store_whose_file_is_removed_or_replaced_is_no_store(store, tmp_path):
+    rig = Rig(store)
+    rig.run(20, rows=200, judged=1)
+    moved = store.path.rename(tmp_path / "moved.db")
+    assert rig.run(30, rows=200, judged=1) == ["store"] and rig.monitor.reasons()
+    store.path.write_bytes(b"")
+    assert rig.run(90, rows=200, judged=1) == ["store"]
+    store.path.unlink()
+    moved.rename(store.path)
+    rig.run(90, rows=200, judged=1)
+    assert rig.monitor.reasons() == [] and [i.state for i in store.incidents()] == ["closed"]
+
+
 def raises(error):
     raise error
 

@@ -79,6 +79,7 @@ class Monitor:
         self._backlog: dict[tuple[str, str], int] = {}
         self._began = self._pulse = self._went_on = self._judged_at = monotonic()
         self._batch: tuple[Any, ...] = ()
+        self._judged = tally.judged  # before this stream
         self._seen = tally.judged, tally.rows  # when a window was judged last
         self._dropped = inbox.dropped
         self._pending: list[IncidentEvent] = []  # not stored yet
@@ -131,7 +132,7 @@ class Monitor:
         says = [condition.detail for condition in found if condition.name in _BLIND]
         says += [incident.detail for incident in self._health.conditions.open
                  if "|health.not_judging|" in incident.id]
-        if not self._tally.judged:
+        if self._tally.judged == self._judged:
             says.append(f"no window was judged yet: {self._tally.account(self._health.window)}")
         if began is not None and self._monotonic() - began >= _SLOW:
             says.append(f"a batch has been under way for {self._monotonic() - began:.0f} s")
@@ -168,7 +169,7 @@ class Monitor:
         for incident in self._stored():
             if incident.id not in ours:
                 self.conditions.take_over(incident, self._store.events(incident.id), self._clock())
-        self._resumed = True
+        self._resumed, self._file = True, self._store.path.stat().st_ino
 
     def tick(self) -> None:
         """Look once: remember what went on, step the incidents, store them."""
@@ -185,8 +186,9 @@ class Monitor:
         events = self.conditions.observe(found, self._clock(), self._inbox.next - 1)
         announce(events)  # before anything that may wait for the store
         self._pending += events
-        if self._store is not None and self._safely(self._look_up):
-            self._safely(self._record)
+        if self._store is not None and all([self._safely(self._look_up),
+                                            self._safely(self._record)]):
+            self._refused = []
 
     def _stored(self) -> list[Incident]:
         assert self._store is not None
@@ -198,6 +200,8 @@ class Monitor:
         assert self._store is not None
         if not self._resumed:
             self.resume()
+        if self._store.path.stat().st_ino != self._file:  # SQLite would not say so
+            raise OSError("the file was replaced while the engine had it open")
         self._backlog = self._store.backlog()
         known = {event.incident.id: False for event in self._pending}
         known |= {incident.id: incident.acknowledged for incident in self._stored()}
@@ -215,7 +219,6 @@ class Monitor:
             del self._pending[:len(events)]
             with suppress(RuntimeError):  # the loop has ended
                 self._wake()
-        self._refused = []
 
     def _safely(self, function: Callable[[], None]) -> bool:
         try:
