@@ -91,7 +91,7 @@ class SlackServer(_Server):
     @property
     def taken(self):
         """Payloads that were accepted."""
-        return [payload for status, payload in self.received if status == 200]
+        return [payload for status, payload in self.received if 200 <= status < 300]
 
     def answer(self, method, path, headers, body):
         with self._lock:
