@@ -1,6 +1,7 @@
 """Judging what remains: features that are missing or frozen are left out, and the rest goes on."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from adlib.reading.options import Reading
 from adlib.reading.records import Records
 from adlib.realtime import RealTimeAnomalyDetector
 from adlib.realtime.doors.records import grouped
-from adlib.realtime.masks import Imputer, example, lacks, unspoken
+from adlib.realtime.masks import Imputer, Worth, before, example, lacks, unspoken
+
+pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
 CHEAP = {"deep_config": None, "stat_config": None, "window_size": 20, "stride": 5, "alpha": 0.01,
          "drift": False}
@@ -97,15 +100,18 @@ def test_share_of_flagged_windows_stays_alpha(which, how):
     assert 0.02 < np.mean(shares) < 0.08
 
 
+@pytest.mark.parametrize("rules", [{}, {"x0": {"only": "down"}, "x1": {"least": 0.7}}])
 @pytest.mark.parametrize("which", ["both", "window"])
-def test_what_is_judged_does_not_depend_on_batches_or_restarts(engines, which):
+def test_what_is_judged_does_not_depend_on_batches_or_restarts(engines, which, rules):
     X = lose(lose(rows(1500, 5), "bursts"), "scattered", 900)
     X[700:740] = np.nan
-    whole, _ = engines[which].fork().judge([X])
-    parts, model = [], engines[which].fork()
-    for part in np.split(X, [1, 50, 301, 310, 342, 715, 730, 1111]):
+    X[1100:1120, 0] += 2.0
+    whole, _ = engines[which].fork(features=rules).judge([X])
+    parts, model = [], engines[which].fork(features=rules)
+    for part in np.split(X, [1, 50, 301, 310, 342, 715, 730, 1105, 1111]):
         parts += model.judge([part])[0]
-        state, model = (model._processor.state(), model._judge.state()), engines[which].fork()
+        state = model._processor.state(), model._judge.state()
+        model = engines[which].fork(features=rules)
         model._processor.restore(state[0])
         model._judge.restore(state[1])
     assert len(parts) == len(whole)
@@ -212,3 +218,68 @@ def test_what_rows_lack_depends_on_them_and_their_context_alone():
     assert example(0.25, 4000, 3).sum(axis=1).max() == 1
     assert example(0.25, 4000, 3).mean() == pytest.approx(0.25 / 3, rel=0.2)
     assert unspoken(left_out, 4)[40:46, 2].tolist() == [True] * 4 + [False] * 2
+
+
+# ------------------------------------------------------------------ what is worth an alarm
+
+
+UP, DOWN = [(400, 420), (1000, 1020), (1600, 1620)], [(700, 720), (1300, 1320), (1900, 1920)]
+
+
+def found_with(model, X, **rules):
+    """Shares of faults upwards and downwards that are found, and of other windows flagged."""
+    verdicts, _ = model.fork(features=rules).judge(np.split(X, [150, 705, 1310]))
+
+    def share(spans):
+        return np.mean([any(v.is_anomaly for v in verdicts if v.start <= end and v.end >= start)
+                        for start, end in spans])
+
+    return share(UP), share(DOWN)
+
+
+@pytest.mark.parametrize("which", ["static", "both"])
+@pytest.mark.parametrize(("rules", "expected"), [
+    ({}, (1, 1)), ({"x0": {"only": "up"}}, (1, 0)), ({"x0": {"only": "down"}}, (0, 1)),
+    ({"x0": {"least": 1.0}}, (1, 1)), ({"x0": {"least": 3.0}}, (0, 0)),
+    ({f"x{j}": {"only": "up"} for j in range(3)}, (1, 0)),
+    ({"x1": {"least": 9.0}, "x2": {"only": "up"}}, (1, 1))])
+def test_a_rule_of_a_feature_says_which_deviation_counts(engines, which, rules, expected):
+    X = rows(2200, 3)
+    for spans, size in ((UP, 2.0), (DOWN, -2.0)):
+        for start, end in spans:
+            X[start:end, 0] += size
+    found = found_with(engines[which], X, **rules)
+    room = 0.4 if which == "both" else 0.0  # an online member learns a fault that does not count
+    assert all(wanted <= share <= wanted + room
+               for share, wanted in zip(found, expected, strict=True))
+
+
+def test_a_feature_alone_deviates_from_what_came_before_it():
+    """A rise at night lies below the median of the day."""
+    X = (5 * np.sin(np.arange(6000) / 300)
+         + 0.3 * np.random.default_rng(0).normal(size=6000))[:, None]
+    night, day = 1400, 2360
+    assert X[night] < -4 and X[day] > 4
+    X[night:night + 5] += 3
+    X[day:day + 5] -= 3
+    rule = SimpleNamespace(only="up", least=0.0)
+    worth = Worth({"t": rule}, ["t"], Imputer(X[::12], X), 20)
+    trivial = worth.trivial(X, before(X, 20))[:, 0]
+    assert trivial[day:day + 5].all() and not trivial[night:night + 5].any()
+
+
+def test_a_move_of_a_constant_feature_has_a_direction_too():
+    history, X = rows(4000, 1), rows(400, 2)
+    history[:, 1] = X[:, 1] = 5.0
+    X[300:310, 1] = 4.0
+    model = engine(history, detectors=["PCAReconstruction"])
+    for only, flagged in (("up", False), ("down", True)):
+        found, _ = model.fork(features={"x1": {"only": only}}).judge([X])
+        assert any(v.is_anomaly for v in found if v.end >= 300) == flagged
+
+
+def test_rules_of_unknown_features_are_refused(engines):
+    with pytest.raises(ValueError, match="no feature 'x9'.*it has x0, x1, x2"):
+        engines["static"].fork(features={"x9": {"only": "up"}})
+    with pytest.raises(ValueError, match=r"features\.x0\.only"):
+        engines["static"].fork(features={"x0": {"only": "sideways"}})

@@ -220,6 +220,15 @@ class ReadingConfig(Settings):
         return Reading(**{"missing": "keep", **self.told})
 
 
+class FeatureRule(Settings):
+    """Which deviations of a feature are worth an alarm."""
+
+    only: Literal["up", "down"] | None = Field(
+        None, description="Above or below what the other features suggest; default: both.")
+    least: float = Field(0.0, ge=0, description="Smallest difference from what the other features "
+                         "suggest, in the feature's unit.")
+
+
 class AlertConfig(Settings):
     """From flagged windows to people: incidents, channels, and where all of it is kept."""
 
@@ -282,6 +291,7 @@ class EngineConfig(Settings):
     drift: bool = Field(True, description="Watch the combined score for drift.")
     random_state: int | None = 0
     reading: ReadingConfig = ReadingConfig()
+    features: dict[str, FeatureRule] = Field({}, description="By feature, what is no news of it.")
     alert_config: AlertConfig = AlertConfig()
 
     @field_validator("feature_names")

@@ -26,7 +26,7 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
 from adlib.realtime.fitted import Fitted
-from adlib.realtime.masks import Imputer, Lack, Scales, cached, lacks
+from adlib.realtime.masks import Imputer, Lack, Scales, Worth, before, cached, lacks
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
 from adlib.realtime.windows import Block, Rows
@@ -71,6 +71,13 @@ class Judge:
                             self.members, fitted.before, fitted.ensemble.scales_, whole.T,
                             strict=True)]
         self._imputer = imputer
+        self._worth = None
+        if config.features:
+            self._worth = Worth(config.features, fitted.features,
+                                imputer or Imputer(fitted.background, fitted.background),
+                                config.window_size)
+            for scales in self._scales:
+                scales.looks_back = True
         if imputer is None:
             log.warning("stream %s: the engine was saved by an earlier version: samples that lack "
                         "a feature are not judged until it is fitted again", config.stream)
@@ -131,6 +138,8 @@ class Judge:
         which = which[block.ends]
         wanted = [found[k] for k in np.unique(which).tolist()]
         S = self._scores(block, wanted, quality)
+        if self._worth is not None and self._imputer is not None:
+            self._forgive(block, S, self._worth, self._imputer)
         if not len(block.ends):
             return []
         starts = block.ends - config.window_size + 1
@@ -249,6 +258,27 @@ class Judge:
             self._config.stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
             float(block.time[-1]), f"{member.name}: {detail}"[:300])
 
+    def _forgive(self, block: Block, S: Rows, worth: Worth, imputer: Imputer) -> None:
+        """Lower, in place, the surprise of new samples by features that are not worth an alarm."""
+        window, new = self._config.window_size, slice(block.n_old, None)
+        log_p = self.calibration().log_p(self._ensemble.combined(S[new]))
+        least = np.log(min(0.5, 10 * self._config.alpha_stored))  # none that could be flagged
+        rows = block.n_old + np.flatnonzero(log_p <= least)
+        values = imputer.fill(block.values, block.left_out)
+        trivial = worth.trivial(values[rows], before(values, window)[rows]) & ~block.left_out[rows]
+        rows, trivial = rows[trivial.any(axis=1)], trivial[trivial.any(axis=1)]
+        if not len(rows):
+            return
+        for j, (member, scales) in enumerate(zip(self.members, self._scales, strict=True)):
+            if member.off or member.running:
+                continue
+            job = member.submit(scales.without, values, block.left_out, block.n_old, rows, trivial)
+            if not wait([job], timeout=self._config.detector_timeout).done:
+                member.running = job  # it is late, and out of the vote until it is back
+            elif job.exception() is None:
+                S[rows, j] = np.where(job.result() < S[rows, j], job.result(), S[rows, j])
+                member.tail = S[max(len(S) - window + 1, 0):, j].copy()
+
     # -- windows --------------------------------------------------------------------------------
 
     def _lift(self, block: Block, starts: NDArray[np.int64], known: NDArray[np.bool_],
@@ -261,7 +291,7 @@ class Judge:
         it went, and is not critical; several add up. Online detectors follow such a move, and speak
         for themselves.
         """
-        away = moved(block.values, self._still) & ~block.left_out
+        away = moved(block.values, self._still) & ~self._silent(block.values, block.left_out)
         if not away.any():
             return np.zeros(len(away))
         windows = sliding_window_view(away, self._config.window_size, axis=0)[starts]
@@ -274,6 +304,10 @@ class Judge:
         log_p[which] = np.minimum(log_p[which], together)
         peak[lifted] = starts[lifted] + windows[lifted].any(axis=1).argmax(axis=1)
         return np.asarray(away, np.float64) @ each
+
+    def _silent(self, values: Rows, left_out: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Features that cannot be why a sample stands out."""
+        return left_out if self._worth is None else left_out | self._worth.trivial(values)
 
     def _combined(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple]
                   ) -> tuple[Scores, NDArray[np.int64], Scores, dict[int, Scores]]:
@@ -387,9 +421,9 @@ class Judge:
                 parts = job.result()
                 break
         # a detector that saw the sample without its moves cannot name them
-        away = moved(rows, self._still)
+        away, silent = moved(rows, self._still), self._silent(rows, left_out)
         parts = np.where(away, np.maximum(parts, parts.max(axis=1, keepdims=True)), parts)
-        parts = np.where(left_out, 0.0, parts)
+        parts = np.where(silent, 0.0, parts)
         total = np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
         order = np.argsort(-parts, axis=1, kind="stable")[:, :_TOP]
         return [tuple((fitted.features[k], float(share[k])) for k in best if share[k] > 0)

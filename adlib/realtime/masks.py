@@ -7,7 +7,7 @@ been out for a while; else, around the moments when features go and come, and wh
 are missing here and there, as many features in each row, drawn at random.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from adlib.base import Detector
 from adlib.realtime.members import Member
+from adlib.realtime.registry import nearest
 from adlib.realtime.windows import Rows
 from adlib.scaling import center_scale
 from adlib.thresholds import Calibration, Scores, above_ties
@@ -159,6 +160,65 @@ class Imputer:
         return np.where(gaps, self.fill(X, gaps) + donor - self.fill(donor, gaps), X)
 
 
+class Worth:
+    """Which deviations of which features are worth an alarm.
+
+    What a feature deviates from is what the others suggest, or its mean over the samples before:
+    whichever is nearer in normal rows.
+
+    Parameters
+    ----------
+    rules : mapping of str to object
+        By feature: ``only`` ("up", "down" or None) and ``least``.
+    features : list of str
+    imputer : Imputer
+    window : int
+        Samples before that count.
+    """
+
+    def __init__(self, rules: Mapping[str, Any], features: list[str], imputer: Imputer,
+                 window: int):
+        for name in rules:
+            if name not in features:
+                raise ValueError(f"features: the history has no feature {name!r}"
+                                 f"{nearest(name, features)}; it has {', '.join(features)}")
+        self._imputer, self._sign = imputer, np.zeros(len(features))
+        self._least, past = np.zeros(len(features)), imputer.past
+        for name, rule in rules.items():
+            self._sign[features.index(name)] = {"up": 1, "down": -1}.get(rule.only, 0)
+            self._least[features.index(name)] = rule.least
+        usual = np.nanquantile(np.abs([past - imputer.expected(past), past - before(past, window)]),
+                               0.99, axis=1)
+        self._usual = np.maximum(usual.min(axis=0), 1e-6)  # deviation that one in 100 exceeds
+        self._by_others = usual[0] <= usual[1]
+
+    def trivial(self, X: Rows, mean: Rows | float = np.nan) -> Flags:
+        """Features that make rows (n, d) unusual but need no alarm, largest deviation first.
+
+        One that does need it ends the search, and so does one that deviates as usual: if the row
+        stands out all the same, it is not for them.
+        """
+        out, at, go = np.zeros(X.shape, bool), np.arange(len(X)), np.ones(len(X), bool)
+        while go.any():
+            rest = self._imputer.fill(X, out)
+            off = np.where(self._by_others, rest - self._imputer.expected(rest), X - mean)
+            far = np.where(out, 0.0, np.nan_to_num(np.abs(off) / self._usual))
+            top = far.argmax(axis=1)
+            size = off[at, top]
+            go &= (far[at, top] > 1) & ((self._sign[top] * size < 0)
+                                        | (np.abs(size) < self._least[top]))
+            out[go, top[go]] = True
+        return out
+
+
+def before(X: Rows, window: int) -> Rows:
+    """Mean of up to window - 1 rows before each; NaN before the first."""
+    total, at = np.concatenate([np.zeros_like(X[:1]), X.cumsum(axis=0)]), np.arange(len(X))
+    first = np.maximum(at - window + 1, 0)
+    with np.errstate(invalid="ignore"):
+        return (total[at] - total[first]) / (at - first)[:, None]
+
+
 class Scales:
     """What the scores of one member mean where features are out.
 
@@ -177,6 +237,7 @@ class Scales:
                  whole: Scale):
         self.member, self._imputer, self._before, self._whole = member, imputer, before, whole
         self._made: dict[Lack, Scale] = {}
+        self.looks_back = False  # whether samples may have to be scored once more
 
     def of(self, lack: Lack) -> Scale:
         """Scale of rows that lack this, None without any; surprises of held-out rows without it."""
@@ -228,8 +289,50 @@ class Scales:
             return bool((total <= scores + 1e-6 * np.abs(scores)).all())
         return False
 
+    def without(self, values: Rows, left_out: Flags, n_old: int, rows: NDArray[np.int64],
+                trivial: Flags) -> Scores:
+        """Surprises of k of the last samples without some features; 0 where there is no other.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+            Without gaps.
+        left_out : ndarray of bool, shape (n, d)
+        n_old : int
+        rows : ndarray of int, shape (k,)
+        trivial : ndarray of bool, shape (k, d)
+            Features that go without saying.
+        """
+        assert self._imputer is not None
+        out, back = left_out[rows] | trivial, self.member.context
+        filled, never = self._imputer.fill(values[rows], out), values.size * (back + 2)
+        if self.member.online:  # it learns them as they are
+            twin, raw = Member("", deepcopy(self._earlier)), np.empty(len(rows))
+            valid = ~np.logical_and.reduce(left_out, axis=1)
+            for k, (start, row) in enumerate(zip([n_old, *rows], rows, strict=False)):
+                twin.score(values[start:row], valid[start:row], 0)
+                raw[k] = twin.model.frozen_score(filled[k:k + 1])[0]
+            found = self._measured(raw, out, 0, never)
+        else:  # each with its own past, as if it were the only one
+            at = np.maximum(rows[:, None] + np.arange(-back, 1), 0)
+            X, gaps = values[at], left_out[at]
+            X[:, -1], gaps[:, -1] = filled, out
+            X, gaps = X.reshape(-1, X.shape[2]), gaps.reshape(-1, X.shape[2])
+            found = self.surprises(X, gaps, 0, never)[back::back + 1]
+        return np.where(out.all(axis=1), 0.0, found)
+
+    def _measured(self, raw: Scores, left_out: Flags, n_old: int, settled: int) -> Scores:
+        """Surprises of the scores of new rows."""
+        which, found = lacks(left_out, self.member.context, settled)
+        S = np.full(len(raw), np.nan)
+        for k in np.unique(which[n_old:][~np.isnan(raw)]).tolist():
+            rows, scale = which[n_old:] == k, self.of(found[k])[0]
+            if scale is not None:
+                S[rows] = scale.surprise(raw[rows])
+        return S
+
     def surprises(self, values: Rows, left_out: Flags, n_old: int, settled: int,
-                  wanted: list[Lack]) -> Scores:
+                  wanted: Iterable[Lack] = ()) -> Scores:
         """Of the samples after the first ``n_old``; NaN where there is no score.
 
         Parameters
@@ -239,16 +342,12 @@ class Scales:
         left_out : ndarray of bool, shape (n, d)
         n_old, settled : int
             See `lacks`.
-        wanted : list
+        wanted : iterable
             Further scales, which will be asked for.
         """
+        if self.member.online and self.looks_back:
+            self._earlier = deepcopy(self.member.model)
         raw = self._scores(self.member, values, left_out, n_old)
-        which, found = lacks(left_out, self.member.context, settled)
-        S = np.full(len(raw), np.nan)
-        for k in np.unique(which[n_old:][~np.isnan(raw)]).tolist():
-            rows, scale = which[n_old:] == k, self.of(found[k])[0]
-            if scale is not None:
-                S[rows] = scale.surprise(raw[rows])
         for lack in wanted:
             self.of(lack)
-        return S
+        return self._measured(raw, left_out, n_old, settled)
