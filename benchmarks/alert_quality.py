@@ -36,15 +36,23 @@ import importlib.util
 import os
 import time
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adlib.datasets import load_nab, load_skab, make_telemetry
+from adlib.detectors import Ensemble
+from adlib.metrics import average_precision
+from adlib.metrics.labels import runs as labelled
 from adlib.realtime import fitted
+from adlib.realtime.backtest import Backtest
+from adlib.realtime.budget import largest_alpha, poisson_limit, windows_of
+from adlib.realtime.calibration import WindowCalibration
 from adlib.realtime.config import EngineConfig
+from adlib.realtime.events import Verdict
 from adlib.realtime.members import Member
 
 HERE = Path(__file__).resolve().parents[1]
@@ -62,6 +70,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "seasonal": {"detector": "SeasonalZScore"},
     "knn": {"detector": "KNN"},
 }
+CONTEXT = {"forecast": 16, "pca10": 9}  # rows before one that its score uses
 #: Written down before the first run.
 CANDIDATES = ("vae vote", "pca", "forecast", "rfae", "pca rfae", "pca forecast", "rfae forecast",
               "pca rfae forecast", "pca forecast seasonal", "pca rfae forecast seasonal",
@@ -81,20 +90,24 @@ def generator() -> Any:
     return module
 
 
-def runs(collection: str, seeds: range) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray],
-                                                           dict[str, Any]]]:
-    """History, live rows by scenario, and window and stride, by the name of the run."""
-    def small(data: Any, window: int) -> tuple:
-        return (data.X[:data.train_end], {"live": data.X[data.train_end:]},
-                {"window_size": window, "stride": max(window // 10, 1)})
+class Run(NamedTuple):
+    """A history, what follows it, and which of its rows are faults, by scenario."""
+
+    history: np.ndarray
+    live: dict[str, np.ndarray]
+    faulty: dict[str, np.ndarray]
+    cut: dict[str, Any]  # window and stride, where they are not the engine's own
+
+
+def runs(collection: str, seeds: Iterable[int]) -> dict[str, Run]:
+    """The runs of a collection by name."""
+    def small(data: Any, window: int) -> Run:
+        n = data.train_end
+        return Run(data.X[:n], {"live": data.X[n:]}, {"live": np.asarray(data.y[n:], bool)},
+                   {"window_size": window, "stride": max(window // 10, 1), "sampling_period": 60})
 
     if collection == "generator":
-        own = generator()
-        return {f"generator-{seed}": (
-            own.history(DAYS, seed),
-            {name: own.live(LIVE, DAYS, seed, name == "faults",
-                            None if name in SCENARIOS[:2] else name)[0] for name in SCENARIOS},
-            {}) for seed in seeds}
+        return {f"generator-{seed}": simulated(seed) for seed in seeds}
     if collection == "telemetry":
         return {f"telemetry-{seed}": small(telemetry(seed), 60) for seed in range(8)}
     load = load_skab if collection == "skab" else load_nab
@@ -103,27 +116,39 @@ def runs(collection: str, seeds: range) -> dict[str, tuple[np.ndarray, dict[str,
             if data.y[data.train_end:].any() and not data.y[:data.train_end].any()}
 
 
+def simulated(seed: int) -> Run:
+    """The generator's scenarios."""
+    own, live, faulty = generator(), {}, {}
+    for name in SCENARIOS:
+        X, faults, _ = own.live(LIVE, DAYS, seed, name == "faults",
+                                None if name in SCENARIOS[:2] else name)
+        live[name], faulty[name] = X, np.zeros(len(X), bool)
+        for _, start, stop in faults:
+            faulty[name][start:stop] = True
+    return Run(own.history(DAYS, seed), live, faulty, {"sampling_period": 60})
+
+
 def telemetry(seed: int) -> Any:
     """28 days at five minutes, the first 14 of them history."""
     return make_telemetry(8_064, 8, n_events=20, train_fraction=0.5,
                           random_state=seed)
 
 
-def score(members: list[str], collections: list[str], seeds: range) -> None:
+def score(members: list[str], collections: list[str], seeds: Iterable[int]) -> None:
     """Held-out and live scores of each member on each run, kept; what is there stays."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for collection in collections:
-        for run, (history, live, cut) in runs(collection, seeds).items():
+        for run, data in runs(collection, seeds).items():
             for name in members:
                 if not (path := FOLDER / f"{run}-{name}.npz").exists():
                     began = time.perf_counter()
-                    np.savez_compressed(path, **scores_of(name, history, live, cut),
+                    np.savez_compressed(path, **scores_of(name, *data),
                                         seconds=time.perf_counter() - began)
                     print(f"{run} {name} {time.perf_counter() - began:.1f} s", flush=True)
 
 
-def scores_of(name: str, history: np.ndarray, live: dict[str, np.ndarray], cut: dict[str, Any]
-              ) -> dict[str, np.ndarray]:
+def scores_of(name: str, history: np.ndarray, live: dict[str, np.ndarray], _: Any,
+              cut: dict[str, Any]) -> dict[str, np.ndarray]:
     """A member's scores of the calibration rows and of live rows that follow the history."""
     config = EngineConfig.model_validate({"deep_config": None, "stat_config": None,
                                           "detectors": [MEMBERS[name]], **cut})
@@ -134,6 +159,105 @@ def scores_of(name: str, history: np.ndarray, live: dict[str, np.ndarray], cut: 
         filled = np.where(np.isfinite(X), X, np.nanmedian(history, axis=0))
         found[scenario] = member.score(filled, np.isfinite(X).all(axis=1), 0)
     return found
+
+
+# -- choice -------------------------------------------------------------------------------------
+
+
+class Scored(NamedTuple):
+    """A run as one candidate sees it."""
+
+    alpha: float
+    tests: dict[str, Backtest]
+
+
+def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, int],
+           per_week: float | None) -> Scored:
+    """Verdicts of a candidate on a run, and the largest alpha that keeps the budget."""
+    files = [np.load(FOLDER / f"{run}-{name}.npz") for name in names]
+    ensemble = assembled(np.column_stack([file["held_out"] for file in files]), combine)
+    config = EngineConfig.model_validate({**data.cut, "alert_config": {"incidents": rule}})
+    held = ensemble.combined(ensemble.surprises_of(
+        np.column_stack([file["held_out"] for file in files])))
+    calibration = WindowCalibration().fit(held, config.window_size)
+    context = max(CONTEXT.get(name, 0) for name in names)
+
+    def verdicts(rows: np.ndarray) -> list[Verdict]:
+        return windows_of(rows, calibration, config.stride, 60.0, context)
+
+    weeks = len(held) / (7 * 1440)
+    allowed = poisson_limit(0) if per_week is None else per_week * weeks
+    alpha = largest_alpha(verdicts(held), allowed, config.alert_config.incidents, context)
+    tests = {}
+    for name, faulty in data.faulty.items():
+        S = ensemble.surprises_of(np.column_stack([file[name] for file in files]))
+        rows = np.where(np.isnan(S).any(axis=1), np.nan, ensemble.combined(S))
+        starts, stops = labelled(faulty)
+        tests[name] = Backtest(config, verdicts(rows), [], len(rows) / 1440, 0,
+                               60.0 * np.arange(len(rows)),
+                               list(zip(starts.tolist(), (stops - 1).tolist(), strict=True)),
+                               context)
+    return Scored(alpha, tests)
+
+
+def assembled(held_out: np.ndarray, combine: str) -> Ensemble:
+    """An ensemble of members that have scored already."""
+    k = held_out.shape[1]
+    ensemble = Ensemble(calibration=None, threshold=np.inf, combine=combine)
+    ensemble.members_, ensemble.names_ = [None] * k, [str(j) for j in range(k)]
+    ensemble.weights_, ensemble.seed_ = np.full(k, 1 / k), 0
+    return ensemble.calibrate_scores(held_out)
+
+
+def precision(test: Backtest, faulty: np.ndarray) -> float:
+    """Average precision of windows."""
+    size = test.config.window_size
+    p = np.array([verdict.p_value for verdict in test.verdicts])
+    y = np.array([faulty[v.start:v.start + size].any() for v in test.verdicts])
+    known = np.isfinite(p)
+    return average_precision(y[known], -np.log(p[known]))
+
+
+def figures(names: str, combine: str, rule: dict[str, int], collections: Iterable[str]
+            ) -> dict[str, Any]:
+    """What the rule of choice reads of a candidate: a figure for each run, and false incidents."""
+    found: dict[str, Any] = {"names": names, "combine": combine, "rule": rule, "false": 0,
+                             "weeks": 0.0, "kinds": {}}
+    for collection in collections:
+        values = []
+        for run, data in runs(collection, CHOSEN_ON).items():
+            own = collection == "generator"
+            one = scored(run, data, names.split(), combine, rule, 1.0 if own else None)
+            if collection in ("skab", "nab"):
+                values.append(precision(one.tests["live"], data.faulty["live"]))
+                continue
+            told = {name: test.replay(alpha=one.alpha).summary.both()
+                    for name, test in one.tests.items()}
+            first = told["faults" if own else "live"]
+            values.append(first["found"] / first["faults"])
+            for name in ("clean", "holiday") if own else ():
+                found["false"] += told[name]["false_incidents"]
+                found["weeks"] += one.tests[name].days / 7
+        found[collection] = values
+    return found
+
+
+def choose() -> None:
+    collections = ("generator", "telemetry", "skab", "nab")
+    table = [figures(names, combine, {}, collections) for names in CANDIDATES
+             for combine in (("weighted", "max") if " " in names else ("weighted",))]
+    for row in table:
+        row["mean"] = float(np.mean([np.mean(row[name]) for name in collections]))
+    admitted = [row for row in table if row["false"] <= row["weeks"]]
+    best = max(admitted, key=lambda row: row["mean"])
+    for row in sorted(table, key=lambda row: -row["mean"]):
+        spread = np.sqrt(sum(np.var(np.subtract(row[name], best[name]), ddof=1)
+                             / len(row[name]) for name in collections)) / len(collections)
+        print(f"{row['names']:28} {row['combine']:8} "
+              + " ".join(f"{np.mean(row[name]):.3f}" for name in collections)
+              + f"  mean {row['mean']:.3f} ({row['mean'] - best['mean']:+.3f} +- {spread:.3f})  "
+              f"false {row['false']} in {row['weeks']:.0f} weeks"
+              f"{'' if row in admitted else ': not admitted'}", flush=True)
 
 
 def main() -> None:
@@ -147,6 +271,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     if args.what == "score":
         score(args.members, args.collections, args.seeds)
+    if args.what == "choose":
+        choose()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ verdicts. It is how to choose them before going live.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,19 @@ from numpy.typing import ArrayLike
 
 from adlib.deprecation import RenamedKeys, former
 from adlib.metrics.labels import runs
-from adlib.realtime.budget import poisson_limit
+from adlib.realtime.budget import EVIDENT, flagged, poisson_limit
 from adlib.realtime.clock import in_seconds, stamps_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
-from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, severity_of
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Sample
-from adlib.thresholds import decide
 
 #: Of a flagged window: first sample, last piece of evidence, time.
 _Evidence = tuple[int, int, float]
 _ROWS = 4096  # judged at once; the windows are the same
 _DAY = 86_400.0
 _FORMERLY = {"wakes_per_day": "pages_per_day", "false_wakes_per_day": "false_pages_per_day"}
-_EVIDENT = 0.1  # p-value up to which evidence is kept, for larger budgets that are replayed
 _NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 
 
@@ -141,17 +139,12 @@ class Backtest:
         chosen = {key: value for key, value in settings.items() if key != "alpha"}
         manager = AlertManager(IncidentConfig(**{**incidents, **chosen}), alpha=alpha,
                                context=self._context)
-        p = np.array([verdict.p_value for verdict in self.verdicts])
-        score, flagged = decide(np.log(np.maximum(p, _NEVER)), alpha)
         events, ended = [], {}
         evidence: dict[str, list[_Evidence]] = {}
         loose: list[_Evidence] = []  # of flagged windows that belong to no incident so far
-        for verdict, value, flag in zip(self.verdicts, score.tolist(), flagged.tolist(),
-                                        strict=True):
-            anomaly = True if flag else verdict.is_anomaly
-            events += manager.step(replace(verdict, score=value, is_anomaly=anomaly,
-                                           severity=severity_of(value)))
-            if flag:
+        for verdict in (verdicts := flagged(self.verdicts, alpha)):
+            events += manager.step(verdict)
+            if verdict.is_anomaly:
                 loose.append((verdict.start, max((seq for seq, p in verdict.peaks if p <= alpha),
                                                  default=verdict.end), verdict.time))
             if (incident := manager.incident(verdict.stream)) is not None:
@@ -165,7 +158,8 @@ class Backtest:
         pages = [event for event in events if event.notify and event.kind != "close"]
         faults, more = self._against_labels(evidence, pages)
         summary = {
-            "flagged": float(flagged.sum() / max((~np.isnan(p)).sum(), 1)),
+            "flagged": sum(bool(verdict.is_anomaly) for verdict in verdicts) / max(sum(
+                verdict.p_value == verdict.p_value for verdict in verdicts), 1),
             "incidents": len(ended), "pages_per_day": len(pages) / self.days,
             "messages_per_day": sum(event.notify for event in events) / self.days, **more}
         return Outcome(settings, list(ended.values()), events, pages, faults,
@@ -312,7 +306,7 @@ def _judged(fitted: RealTimeAnomalyDetector, config: EngineConfig, X: np.ndarray
     """Verdicts on all windows from row ``first`` on, with nothing flagged."""
     engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
                             if name != "alert_config"} | {
-        "alpha": _NEVER, "alpha_info": max(config.alpha_stored, _EVIDENT)})
+        "alpha": _NEVER, "alpha_info": max(config.alpha_stored, EVIDENT)})
     verdicts: list[Verdict] = []
     quality: list[QualityEvent] = []
     for at in range(first, len(X), _ROWS):
