@@ -33,6 +33,7 @@ is. That makes 27 settings in all.
 import argparse
 import copy
 import importlib.util
+import json
 import os
 import time
 import warnings
@@ -99,7 +100,8 @@ class Run(NamedTuple):
     cut: dict[str, Any]  # window and stride, where they are not the engine's own
 
 
-def runs(collection: str, seeds: Iterable[int]) -> dict[str, Run]:
+@cache
+def runs(collection: str, seeds: tuple[int, ...]) -> dict[str, Run]:
     """The runs of a collection by name."""
     def small(data: Any, window: int) -> Run:
         n = data.train_end
@@ -138,7 +140,7 @@ def score(members: list[str], collections: list[str], seeds: Iterable[int]) -> N
     """Held-out and live scores of each member on each run, kept; what is there stays."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for collection in collections:
-        for run, data in runs(collection, seeds).items():
+        for run, data in runs(collection, tuple(seeds)).items():
             for name in members:
                 if not (path := FOLDER / f"{run}-{name}.npz").exists():
                     began = time.perf_counter()
@@ -172,7 +174,7 @@ class Scored(NamedTuple):
 
 
 def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, int],
-           per_week: float | None) -> Scored:
+           per_week: float | None, scenarios: Iterable[str]) -> Scored:
     """Verdicts of a candidate on a run, and the largest alpha that keeps the budget."""
     files = [np.load(FOLDER / f"{run}-{name}.npz") for name in names]
     ensemble = assembled(np.column_stack([file["held_out"] for file in files]), combine)
@@ -189,7 +191,8 @@ def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, 
     allowed = poisson_limit(0) if per_week is None else per_week * weeks
     alpha = largest_alpha(verdicts(held), allowed, config.alert_config.incidents, context)
     tests = {}
-    for name, faulty in data.faulty.items():
+    for name in scenarios:
+        faulty = data.faulty[name]
         S = ensemble.surprises_of(np.column_stack([file[name] for file in files]))
         rows = np.where(np.isnan(S).any(axis=1), np.nan, ensemble.combined(S))
         starts, stops = labelled(faulty)
@@ -225,9 +228,10 @@ def figures(names: str, combine: str, rule: dict[str, int], collections: Iterabl
                              "weeks": 0.0, "kinds": {}}
     for collection in collections:
         values = []
-        for run, data in runs(collection, CHOSEN_ON).items():
+        for run, data in runs(collection, tuple(CHOSEN_ON)).items():
             own = collection == "generator"
-            one = scored(run, data, names.split(), combine, rule, 1.0 if own else None)
+            one = scored(run, data, names.split(), combine, rule, 1.0 if own else None,
+                         SCENARIOS[:3] if own else ("live",))
             if collection in ("skab", "nab"):
                 values.append(precision(one.tests["live"], data.faulty["live"]))
                 continue
@@ -242,9 +246,19 @@ def figures(names: str, combine: str, rule: dict[str, int], collections: Iterabl
     return found
 
 
+def kept(names: str, combine: str, rule: dict[str, int], collections: Iterable[str]
+         ) -> dict[str, Any]:
+    """`figures`, made once."""
+    path = FOLDER / f"figures-{names}-{combine}-{'-'.join(map(str, rule.values()))}.json"
+    if not path.exists():
+        path.write_text(json.dumps(figures(names, combine, rule, collections)))
+        print(path.stem, flush=True)
+    return json.loads(path.read_text())
+
+
 def choose() -> None:
     collections = ("generator", "telemetry", "skab", "nab")
-    table = [figures(names, combine, {}, collections) for names in CANDIDATES
+    table = [kept(names, combine, {}, collections) for names in CANDIDATES
              for combine in (("weighted", "max") if " " in names else ("weighted",))]
     for row in table:
         row["mean"] = float(np.mean([np.mean(row[name]) for name in collections]))

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adlib.realtime import EngineConfig
-from adlib.realtime.config import ConfigError, DetectorConfig, find_class
+from adlib.realtime.config import DEFAULT_MEMBERS, ConfigError, DetectorConfig, find_class
 
 SECRET = "https://hooks.example.org/services/T0P/S3CRET"
 PASSWORD = "hunter2-S3CRET"
@@ -80,8 +80,22 @@ def test_nested_example_from_dict_yaml_and_json(tmp_path):
 
 def test_defaults_alone_are_a_configuration():
     config = EngineConfig.from_any({})
-    assert list(config.groups()) == ["deep", "statistical"]
+    assert list(config.groups()) == [
+        entry.detector for entry in DEFAULT_MEMBERS] and not config.names_members
     assert EngineConfig.from_any(config) is config
+    # beside others the network and the vote take part as they did
+    assert list(EngineConfig.from_any({"detectors": ["KNN"]}).groups()) == [
+        "deep", "statistical", "KNN"]
+    assert list(EngineConfig.from_any({"stat_config": {}}).groups()) == ["deep", "statistical"]
+    assert list(EngineConfig.from_any({"deep_config": {}}).groups()) == ["deep", "statistical"]
+
+
+def test_alpha_and_per_are_one_budget():
+    assert EngineConfig(per="1/week").changed(alpha=0.02).per is None
+    assert EngineConfig(alpha=0.02).changed(per="2/day").per == "2/day"
+    for bad in ({"per": "1/week", "alpha": 0.01}, {"per": "1/fortnight"}, {"per": "0/day"}):
+        with pytest.raises(ConfigError, match="per"):
+            EngineConfig.from_any(bad)
 
 
 def test_detectors_by_name_by_module_and_with_parameters():

@@ -1,6 +1,7 @@
 """The live engine: calibrated windows, one incident for one fault, nothing lost by a restart."""
 
 import asyncio
+import json
 import sqlite3
 import threading
 import time
@@ -127,9 +128,29 @@ def test_calibration_counts_effective_windows():
     assert np.isfinite(far).all() and (np.diff(far) < 0).all()
 
 
-def test_short_calibration_warns():
-    with pytest.warns(CalibrationWarning, match="effective calibration windows"):
+def test_an_alpha_beyond_the_history_is_refused_unless_asked_for(tmp_path):
+    with pytest.raises(ValueError, match=r"alpha=0.001 lies beyond what 7 effective calibration "
+                                         r"windows can show, which is 0.12; .*set extrapolate"):
         engine(rows(400, 0), alpha=0.001)
+    asked = engine(rows(400, 0), alpha=0.001, extrapolate=True)
+    assert asked.config.alpha == 0.001
+    with pytest.raises(ValueError, match="extrapolate"):
+        asked.fork(extrapolate=False)
+    # nobody named the default: what can be shown is taken, and said
+    default = {key: value for key, value in CHEAP.items() if key != "alpha"}
+    with pytest.warns(CalibrationWarning, match="alpha=0.01 .* 0.12 and is taken instead"):
+        model = RealTimeAnomalyDetector(default).fit(rows(400, 0))
+    assert 0.11 < model.config.alpha < 0.13
+    assert RealTimeAnomalyDetector.load(model.save(tmp_path / "m")).config == model.config
+    # another alpha at load is another question; one that an earlier version took goes on
+    with pytest.raises(ValueError, match="beyond"):
+        RealTimeAnomalyDetector.load(tmp_path / "m", {**CHEAP, "alpha": 1e-6})
+    saved = json.loads((tmp_path / "m" / "engine.json").read_text())
+    del saved["config"]["extrapolate"]
+    saved["config"]["alpha"] = 0.01
+    (tmp_path / "m" / "engine.json").write_text(json.dumps(saved))
+    with pytest.warns(CalibrationWarning, match="extrapolated tail"):
+        assert RealTimeAnomalyDetector.load(tmp_path / "m").config.alpha == 0.01
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1200])
@@ -649,9 +670,7 @@ def test_fit_leaves_history_alone_and_knows_frames():
     X = rows(1000, 0)
     X[5, 1] = np.nan
     frame, before = pd.DataFrame(X, columns=["a", "b", "c"]), X.copy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        assert engine(frame).features_ == ["a", "b", "c"]
+    assert engine(frame, alpha=0.05).features_ == ["a", "b", "c"]
     np.testing.assert_array_equal(frame.to_numpy(), before)
 
 
@@ -660,12 +679,12 @@ def test_a_move_of_a_feature_that_stood_still_warns_and_is_named(detector):
     def with_flags(n, seed):
         return np.hstack([rows(n, seed), np.zeros((n, 1)), np.full((n, 1), 5.0)])
 
-    model = engine(with_flags(2_000, 0), detectors=[detector])
+    model = engine(with_flags(2_000, 0), detectors=[detector], extrapolate=True)
     quiet = run(model, feed(with_flags(200, 1), 50))
     for move in (1e-9, 0.05, 1e6):
         live = with_flags(200, 1)
         live[100:, 3] = move
-        model = engine(with_flags(2_000, 0), detectors=[detector])
+        model = engine(with_flags(2_000, 0), detectors=[detector], extrapolate=True)
         windows = run(model, feed(live, 7))
         after = [w for w in windows if w["end"] >= 100]
         assert [w["severity"] for w in windows[:len(quiet) - len(after)]] == [
@@ -673,5 +692,6 @@ def test_a_move_of_a_feature_that_stood_still_warns_and_is_named(detector):
         assert {w["severity"] for w in after} == {"warning"}
         assert all("x3" in str(w["top_features"]) for w in after)
     live[100:, 4] = 5.1
-    both = run(engine(with_flags(2_000, 0), detectors=[detector]), feed(live, 50))
+    both = run(engine(with_flags(2_000, 0), detectors=[detector], extrapolate=True),
+               feed(live, 50))
     assert both[-1]["severity"] == "critical"  # several add up

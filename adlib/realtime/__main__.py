@@ -145,10 +145,11 @@ def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: An
 
 def _fit(args: argparse.Namespace) -> int:
     from adlib.realtime import RealTimeAnomalyDetector
+    from adlib.realtime.doors.files import seconds
 
     config, notes = _told(args), list[str]()
     table = _history(args, config, notes)
-    engine = RealTimeAnomalyDetector(config).fit(table.X)
+    engine = RealTimeAnomalyDetector(config).fit(table.X, seconds(table))
     told = config.reading.told
     engine.recognised = {**table.recognised, "notes": notes,
                          "time_column": list(config.reading.options().time_columns),

@@ -258,10 +258,12 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
             raise ValueError(f"train_share must lie in (0, 1), got {train_share!r}")
         first = int(len(X) * train_share)
         past = history.iloc[:first] if hasattr(history, "iloc") else X[:first]
-        fitted = RealTimeAnomalyDetector(config).fit(past)
+        fitted = RealTimeAnomalyDetector(config).fit(past, seconds[:first])
     if first >= len(X):
         raise ValueError(f"no row is left to judge of {len(X)}")
-    verdicts, quality = _judged(fitted, config, X, seconds, first)
+    engine = fitted.fork(config)
+    config = config.model_copy(update={"alpha": engine.config.alpha})
+    verdicts, quality = _judged(engine, X, seconds, first)
     days = max(float(seconds[-1] - seconds[first]), config.sampling_period) / _DAY
     return Backtest(config, verdicts, quality, days, first, seconds[first:],
                     None if faulty is None else _events(faulty, first), fitted.context)
@@ -301,12 +303,11 @@ def _labels(labels: ArrayLike, n: int) -> np.ndarray:
     return faulty
 
 
-def _judged(fitted: RealTimeAnomalyDetector, config: EngineConfig, X: np.ndarray,
-            seconds: np.ndarray, first: int) -> tuple[list[Verdict], list[QualityEvent]]:
+def _judged(fitted: RealTimeAnomalyDetector, X: np.ndarray, seconds: np.ndarray, first: int
+            ) -> tuple[list[Verdict], list[QualityEvent]]:
     """Verdicts on all windows from row ``first`` on, with nothing flagged."""
-    engine = fitted.fork(**{name: getattr(config, name) for name in EngineConfig.model_fields
-                            if name != "alert_config"} | {
-        "alpha": _NEVER, "alpha_info": max(config.alpha_stored, EVIDENT)})
+    engine = fitted.fork(alpha=_NEVER, extrapolate=True,
+                         alpha_info=max(fitted.config.alpha_stored, EVIDENT))
     verdicts: list[Verdict] = []
     quality: list[QualityEvent] = []
     for at in range(first, len(X), _ROWS):

@@ -5,19 +5,24 @@ incidents that would have been reported are counted. A count of k in T leaves an
 to Poisson's upper limit (Garwood 1936): that is held against the budget, not k / T.
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 from scipy.stats import chi2
 
 from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
+from adlib.realtime.config import EngineConfig
 from adlib.realtime.events import Verdict, severity_of
+from adlib.realtime.fitted import Fitted
 from adlib.realtime.incidents import AlertManager, IncidentConfig
-from adlib.thresholds import Scores, decide
+from adlib.realtime.members import Member
+from adlib.thresholds import CalibrationWarning, Scores, allowed_incidents, decide
 
 EVIDENT = 0.2  # p-value up to which evidence is kept for a replay: the largest alpha of a budget
 _NEVER = 1e-300
 _STEP = 1.1  # from one alpha that is tried to the next
+_TOLERANCE = 2  # windows that share rows show more than those that share none, and count as those
 
 
 def poisson_limit(count: int, confidence: float = 0.95) -> float:
@@ -116,3 +121,60 @@ def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfi
             reported(verdicts, alpha * _STEP, config, context)) <= allowed:
         alpha *= _STEP
     return alpha
+
+
+def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) -> EngineConfig:
+    """The configuration with the alpha that it stands for, once a history is known.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    found : Fitted
+    accepted : float, optional
+        An alpha that an earlier version has taken with a warning.
+
+    Returns
+    -------
+    EngineConfig
+
+    Raises
+    ------
+    ValueError
+        Where the history is too short for ``per``, or for ``alpha`` without ``extrapolate``.
+    """
+    rows = found.ensemble.combined(found.ensemble.surprises_of(found.held_out))
+    size = config.window_size
+    calibration = WindowCalibration().fit(rows, size)
+    if config.per is not None:
+        return config.model_copy(update={"alpha": _by_budget(config, found, rows, calibration)})
+    least = min(1 / (calibration.n_windows_ + 1), size / (calibration.n_rows_ + 1))
+    if config.alpha >= least or config.extrapolate:
+        return config
+    beyond = (f"alpha={config.alpha:g} lies beyond what {calibration.n_windows_:.0f} effective "
+              f"calibration windows can show, which is {least:.2g}")
+    longer = f"a history {least / config.alpha:.1f} times as long"
+    given = "alpha" in config.model_fields_set
+    if given and config.alpha < least / _TOLERANCE and config.alpha != accepted:
+        raise ValueError(f"{beyond}; give {longer}, raise alpha, or set extrapolate: true to rest "
+                         f"on an extrapolated tail")
+    warnings.warn(f"{beyond}: it rests on an extrapolated tail; give {longer} or raise alpha"
+                  if given else f"{beyond} and is taken instead; give {longer}",
+                  CalibrationWarning, stacklevel=4)
+    return config if given else config.model_copy(update={"alpha": least})
+
+
+def _by_budget(config: EngineConfig, found: Fitted, rows: Scores, calibration: WindowCalibration
+               ) -> float:
+    context = max(Member(name, model).context for name, model in zip(
+        found.names, found.ensemble.members_, strict=True))
+    verdicts = windows_of(rows, calibration, config.stride, found.interval, context)
+    n_rows = config.stride * sum(verdict.is_anomaly is not None for verdict in verdicts)
+    allowed = allowed_incidents(str(config.per), found.interval, n_rows)
+    if allowed < (needed := poisson_limit(0)):
+        days, longer = n_rows * found.interval / 86_400, needed / allowed
+        raise ValueError(
+            f"per={config.per!r} needs {longer * days:.3g} days of held-out rows, all without an "
+            f"incident, and the history leaves {days:.3g} ({config.calibration_share:g} of it, "
+            f"rows {found.interval:g} s apart): give a history {longer:.1f} times as long, or "
+            f"allow more")
+    return largest_alpha(verdicts, allowed, config.alert_config.incidents, context)

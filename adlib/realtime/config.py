@@ -30,6 +30,7 @@ from adlib.realtime.registry import nearest
 from adlib.realtime.settings import ConfigError, Settings
 from adlib.realtime.store import StorageConfig
 from adlib.signs import family
+from adlib.thresholds import allowed_incidents
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -245,6 +246,13 @@ class AlertConfig(Settings):
         return self
 
 
+#: Keys that say which detectors take part.
+MEMBER_KEYS = ("deep_config", "stat_config", "detectors")
+DEFAULT_MEMBERS = (
+    DetectorConfig(detector="PCAReconstruction"), DetectorConfig(detector="RandomFeatureAE"),
+    DetectorConfig(detector="LinearForecast", parameters={"smoothing": None}))
+
+
 class EngineConfig(Settings):
     """Everything that `RealTimeAnomalyDetector` needs to know.
 
@@ -253,6 +261,8 @@ class EngineConfig(Settings):
     >>> config = EngineConfig.from_any({"deep_config": {"latent_dim": 20}, "window_size": 100})
     >>> config.stride, config.deep_config.model_extra
     (10, {'latent_dim': 20})
+    >>> [entry.detector for entry in EngineConfig().detectors]
+    ['PCAReconstruction', 'RandomFeatureAE', 'LinearForecast']
     >>> EngineConfig.from_any({"deep_config": {"latent_dmi": 20}})
     Traceback (most recent call last):
     ...
@@ -261,12 +271,20 @@ class EngineConfig(Settings):
 
     stream: str = Field("stream", pattern=r"^[^|\s\p{C}]+$", max_length=500,
                         description="Name; part of every id. Printable, without blanks.")
-    deep_config: DeepConfig | None = Field(default_factory=DeepConfig)  # torch only where used
-    stat_config: StatConfig | None = Field(default_factory=StatConfig)
-    detectors: tuple[DetectorConfig, ...] = Field((), description="Further ones, also online.")
+    deep_config: DeepConfig | None = Field(
+        None, description="Default: a VAE where stat_config or detectors are named, else none.")
+    stat_config: StatConfig | None = Field(
+        None, description="Default: a vote where deep_config or detectors are named, else none.")
+    detectors: tuple[DetectorConfig, ...] = Field(
+        (), description="Further ones, also online. Default: where none of the three keys stands, "
+        "PCAReconstruction, RandomFeatureAE and LinearForecast.")
     window_size: Count = Field(100, description="Samples per window.")
     stride: Count = Field(10, description="Samples from one window to the next.")
-    alpha: Share = Field(0.01, description="Share of normal windows that may be flagged.")
+    alpha: Share = Field(0.01, description="Share of normal windows that may be flagged. Where it "
+                         "does not stand: that, or the least that the history can show.")
+    per: str | None = Field(None, description="Budget of reported incidents in place of alpha, "
+                            "such as '1/week'; estimated on the held-out part of the history.")
+    extrapolate: bool = Field(False, description="Take an alpha beyond what the history can show.")
     alpha_info: Share | None = Field(None, description="Windows up to this p-value are stored; "
                                      "default 3 alpha.")
     calibration_share: Share = Field(0.4, description="Last part of the history, for calibration.")
@@ -301,12 +319,42 @@ class EngineConfig(Settings):
             raise ValueError("names must be distinct")
         return names
 
+    @field_validator("per")
+    @classmethod
+    def _a_budget(cls, per: str | None) -> str | None:
+        if per is not None:
+            allowed_incidents(per, 1.0, 1)
+        return per
+
+    @model_validator(mode="after")
+    def _members(self) -> Self:
+        """What takes part where it does not stand: these, or beside others those of before."""
+        usual: dict[str, Any] = {"deep_config": DeepConfig(), "stat_config": StatConfig()} if (
+            self.names_members) else {"detectors": DEFAULT_MEMBERS}
+        self.__dict__.update({key: value for key, value in usual.items()
+                              if key not in self.model_fields_set})
+        return self
+
+    @property
+    def names_members(self) -> bool:
+        """Whether any key stands that says which detectors take part."""
+        return not self.model_fields_set.isdisjoint(MEMBER_KEYS)
+
+    def changed(self, **changes: Any) -> Self:
+        """This configuration with other values; ``alpha`` and ``per`` replace each other."""
+        dropped = "per" if "alpha" in changes else "alpha" if (
+            self.per or changes.get("per")) else None
+        return self.model_validate({**{name: getattr(self, name) for name in self.model_fields_set
+                                       if name != dropped}, **changes})
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if self.per is not None and "alpha" in self.model_fields_set:
+            raise ValueError("per and alpha are two budgets: give one")
         if not any(group.weight > 0 for group in self.groups().values()):
             raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
                              "weight above 0")
-        if self.alpha_info is not None and self.alpha_info < self.alpha:
+        if self.per is None and self.alpha_info is not None and self.alpha_info < self.alpha:
             raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
                              f"{self.alpha_info:g}")
         wanted = self.reading.options().feature_columns
@@ -322,7 +370,7 @@ class EngineConfig(Settings):
     @property
     def alpha_stored(self) -> float:
         """Windows up to this p-value are stored, with the features behind them."""
-        return self.alpha_info or 3 * self.alpha
+        return max(self.alpha_info or 3 * self.alpha, self.alpha)
 
     def groups(self) -> dict[str, DeepConfig | StatConfig | DetectorConfig]:
         """Detectors by name: "deep", "statistical", then the further ones by their class."""

@@ -10,7 +10,6 @@ import logging
 import sqlite3
 import threading
 import time
-import warnings
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +24,10 @@ from adlib.arguments import instance, listed, whole
 from adlib.arguments import path as as_path
 from adlib.reading.options import Reading
 from adlib.realtime import fitted
+from adlib.realtime.budget import settled
 from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
-from adlib.realtime.config import EngineConfig, ReadingConfig
+from adlib.realtime.config import MEMBER_KEYS, AlertConfig, EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
@@ -41,7 +41,6 @@ from adlib.realtime.notify import NotificationConfig, NotificationService, open_
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore
 from adlib.realtime.windows import Sample, StreamProcessor
-from adlib.thresholds import CalibrationWarning
 
 log = logging.getLogger(__name__)
 
@@ -127,28 +126,23 @@ class RealTimeAnomalyDetector:
     # -- fit ----------------------------------------------------------------------------------
 
     @np.errstate(over="ignore", invalid="ignore")
-    def fit(self, X_history: ArrayLike) -> Self:
+    def fit(self, X_history: ArrayLike, time: ArrayLike | None = None) -> Self:
         """Train on the first part of a normal history, calibrate on what follows it in time.
 
         Parameters
         ----------
         X_history : array-like of shape (n_samples, n_features)
             In time order, one row per sample. Rows with missing values are left out.
+        time : array-like of shape (n_samples,), optional
+            POSIX seconds, for ``per``. Default: a DatetimeIndex, else the sampling period.
 
         Raises
         ------
         ValueError
-            When it does not fit the configuration, or is too short for the window.
+            When it does not fit the configuration, is too short for the window, for ``per``, or for
+            ``alpha`` without ``extrapolate``.
         """
-        config = self.config
-        self._take(fitted.fit(config, X_history))
-        shared = self._judge.calibration()
-        if config.alpha < min(1 / (shared.n_windows_ + 1),
-                              config.window_size / (shared.n_rows_ + 1)):
-            warnings.warn(
-                f"alpha={config.alpha:g} lies beyond what {shared.n_windows_:.0f} effective "
-                f"calibration windows can show: it rests on an extrapolated tail; give a longer "
-                f"history or raise alpha", CalibrationWarning, stacklevel=3)
+        self._take(fitted.fit(self.config, X_history, time))
         return self
 
     def reset(self) -> None:
@@ -175,11 +169,13 @@ class RealTimeAnomalyDetector:
         self._committed, self._due = -1, 0.0
         self._acks: list[tuple[int, Any]] = []
 
-    def fork(self, **changes: Any) -> Self:
+    def fork(self, config: EngineConfig | None = None, **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
 
         Parameters
         ----------
+        config : EngineConfig, optional
+            In place of this one's.
         **changes
             Of the configuration: budgets, alerts and the like; detectors and window stay.
 
@@ -193,16 +189,17 @@ class RealTimeAnomalyDetector:
             When a change would need another fit, or is no valid configuration.
         """
         self._check_fitted()
-        plain = {"alert_config": {"incidents": self.config.alert_config.incidents}}
-        twin = type(self)(EngineConfig.model_validate({
-            **{name: getattr(self.config, name) for name in EngineConfig.model_fields},
-            **plain, **changes}))
+        base = self.config if config is None else config
+        base = base.model_copy(update={"alert_config": AlertConfig(
+            incidents=base.alert_config.incidents)})
+        twin = type(self)(base.changed(**changes) if changes else base)
         fitted.check_same(self.config.model_dump(mode="json"), twin.config)
         twin._take(self._fitted.copy())
         return twin
 
-    def _take(self, found: fitted.Fitted) -> None:
+    def _take(self, found: fitted.Fitted, accepted: float | None = None) -> None:
         """Be fitted, at the start of a stream."""
+        self.config = settled(self.config, found, accepted)
         self._fitted, self.features_ = found, found.features
         self._judge = Judge(self.config, found, self._metrics)
         self.reset()
@@ -642,10 +639,14 @@ class RealTimeAnomalyDetector:
         if config is None and foreign:
             raise ValueError(f"{folder} names the detector {foreign[0]!r}, and a file must not "
                              f"make Python import it: hand in config= with it")
-        engine = cls(saved["config"] if config is None else config, channels=channels)
+        given = EngineConfig.from_any(saved["config"] if config is None else config)
+        if not given.names_members and not foreign:  # those of the model, whatever is the default
+            given = given.changed(**{key: saved["config"].get(key) for key in MEMBER_KEYS})
+        engine = cls(given, channels=channels)
         fitted.check_same(saved["config"], engine.config)
         engine.recognised = dict(saved.get("reading") or {})
-        engine._take(fitted.load(folder, saved, arrays, engine.config))
+        engine._take(fitted.load(folder, saved, arrays, engine.config),
+                     None if "extrapolate" in saved["config"] else saved["config"].get("alpha"))
         return engine
 
     def metrics_text(self) -> str:

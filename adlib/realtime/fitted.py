@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from safetensors import numpy as safetensors
 
 from adlib import persist
-from adlib.arguments import floats
+from adlib.arguments import floats, number
 from adlib.detectors.ensemble import Ensemble, MemberWarning
 from adlib.drift import longest_runs
 from adlib.files import replaced_folder
@@ -53,6 +53,8 @@ class Fitted:
         earlier version saved.
     before : list
         Online members as they were before ``rows``; None for others.
+    interval : float
+        Seconds between the rows of the history.
     """
 
     features: list[str]
@@ -65,6 +67,7 @@ class Fitted:
     background: Rows
     rows: Rows
     before: list[Any]
+    interval: float = 1.0
 
     def copy(self) -> Self:
         """One whose members can go on without this one's."""
@@ -74,7 +77,7 @@ class Fitted:
 # -- fit ----------------------------------------------------------------------------------------
 
 
-def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
+def fit(config: EngineConfig, X_history: ArrayLike, time: ArrayLike | None = None) -> Fitted:
     """Train the ensemble on the first part of a normal history, calibrate it on the rest."""
     X = floats(X_history, "X_history", "(n_samples, n_features)")
     features = _features(config, X, getattr(X_history, "columns", ()))
@@ -94,7 +97,18 @@ def fit(config: EngineConfig, X_history: ArrayLike) -> Fitted:
     background = past[np.linspace(0, len(past) - 1, min(_BACKGROUND, len(past))).astype(int)]
     return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
                   *center_scale(filled, robust=True), longest_runs(X), background,
-                  np.where(np.isfinite(held), held, np.nan)[begin:], before)
+                  np.where(np.isfinite(held), held, np.nan)[begin:], before,
+                  _interval(config, X_history, time))
+
+
+def _interval(config: EngineConfig, X_history: Any, time: ArrayLike | None) -> float:
+    """Typical seconds between rows: of their times, where they have some."""
+    index: Any = getattr(X_history, "index", None)
+    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
+        time = index.as_unit("ns").asi8 / 1e9
+    steps = np.diff([] if time is None else floats(time, "time", "(n_samples,)"))
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if len(steps) else config.sampling_period
 
 
 def _features(config: EngineConfig, X: Rows, columns: Any) -> list[str]:
@@ -185,8 +199,9 @@ def save(path: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str,
                                for name in _ARRAYS}, folder / "arrays.safetensors")
         (folder / "engine.json").write_text(json.dumps(
             {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
-             "config": config.model_dump(mode="json", exclude={"alert_config"}),
-             "reading": reading},
+             "config": config.model_dump(mode="json", exclude={
+                 "alert_config", "alpha" if config.per else "per"}),
+             "reading": reading, "interval": fitted.interval},
             indent=1), encoding="utf-8")
 
 
@@ -225,7 +240,8 @@ def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
         _check_arrays(arrays, len(names), width)
         ensemble = _assembled(models, weights, width)
         ensemble.calibrate_scores(arrays["held_out"])
-        return Fitted(saved["features"], names, ensemble, before=before, **arrays)
+        return Fitted(saved["features"], names, ensemble, before=before, **arrays, interval=number(
+            saved.get("interval", config.sampling_period), "interval", above=0))
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
 

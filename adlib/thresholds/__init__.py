@@ -38,6 +38,7 @@ from adlib.thresholds.rules import (
     Sigma,
     Threshold,
     above_ties,
+    allowed_incidents,
     as_scores,
     check_alpha,
     effective_size,

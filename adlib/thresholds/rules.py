@@ -288,7 +288,7 @@ class Conformal(Threshold):
         self.n_effective_ = float(n)
         alpha = check_alpha(0.05 if self.alpha is None else self.alpha)
         if self.per is not None:
-            allowed = _allowed_incidents(self.per, self.interval, n)
+            allowed = allowed_incidents(self.per, self.interval, n)
             if allowed < 1:
                 raise ValueError(
                     f"per={self.per!r} cannot be estimated from {n} held-out rows: less than one "
@@ -385,7 +385,7 @@ class POT(Threshold):
                 return np.quantile(scores, 1 - alpha)
             ratio = alpha * len(scores) / max(len(peaks), 1)
         else:
-            allowed = _allowed_incidents(self.per, self.interval, len(scores))
+            allowed = allowed_incidents(self.per, self.interval, len(scores))
             peaks = _peaks(scores, self.refractory)
             # most stretches of `refractory` rows hold one above the rows' quantile: that is no tail
             last = min(max(MIN_EXCEEDANCES, int(self.tail * len(peaks))), len(peaks) - 1)
@@ -543,8 +543,26 @@ def effective_size(scores: ArrayLike, alpha: float, block: int | str = "auto") -
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 
 
-def _allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> float:
-    """Incidents that ``per`` allows in ``n_rows`` rows."""
+def allowed_incidents(per: str, interval: float | str | None, n_rows: int) -> float:
+    """Incidents that ``per`` allows in ``n_rows`` rows.
+
+    Parameters
+    ----------
+    per : str
+        Such as ``"1/day"``.
+    interval : float, str or None
+        Time between rows.
+    n_rows : int
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        When ``per`` or ``interval`` is not of that kind.
+    """
     match = re.fullmatch(rf"\s*(\d+(?:\.\d+)?)\s*/\s*({'|'.join(_SECONDS)})s?\s*", str(per))
     if not match or float(match[1]) <= 0:
         raise ValueError(f"per must look like '1/day' or '3/week' (units: {', '.join(_SECONDS)}), "
