@@ -1001,7 +1001,8 @@ def realtime():
     from adlib.realtime.incidents import IncidentConfig
 
     plain = {"stream": "rig", "deep_config": None, "stat_config": None,
-             "detectors": ["PCAReconstruction"], "window_size": 10, "stride": 5, "alpha": 0.01}
+             "detectors": ["PCAReconstruction"], "window_size": 10, "stride": 5, "alpha": 0.01,
+             "extrapolate": True}
     folder = Path(tempfile.mkdtemp(prefix="adlib-fuzz-"))
     (folder / "good.yaml").write_text(json.dumps(plain))
     (folder / "broken.yaml").write_text("a: [1,\n b: {")
@@ -1023,6 +1024,7 @@ def realtime():
             "stuck": "auto", "reorder": 2, "warm_up": 1, "queue_size": 10, "overflow": "block",
             "batch_windows": 4, "batch_seconds": 0.1, "detector_timeout": 1.0, "max_failures": 2,
             "drift": True, "random_state": 0, "detectors": ["KNN"], "deep_config": {},
+            "extrapolate": False,
             "stat_config": {}, "alert_config": {"incidents": {"open_after": 2}}}.items():
         yield Target(f"EngineConfig.{key}", lambda value, key=key: r.EngineConfig.from_any(
             {**plain, key: value}), {"value": fixed(lambda _, v=valid: v, unknown={"whatever": 1},

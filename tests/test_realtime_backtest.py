@@ -24,7 +24,8 @@ from adlib.realtime.members import Member
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
 CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
-          "window_size": 20, "stride": 5, "alpha": 0.005, "sampling_period": 60, "drift": False,
+          "window_size": 20, "stride": 5, "alpha": 0.005, "extrapolate": True,
+          "sampling_period": 60, "drift": False,
           "alert_config": {"incidents": {"open_after": 2, "open_within": 3, "close_after": 3}}}
 FAULTS = [(6500, 6600), (7500, 7540), (9000, 9300)]
 

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 import time
 import tracemalloc
-import warnings
 from contextlib import closing
 from functools import partial
 from pathlib import Path

@@ -249,7 +249,7 @@ class AlertConfig(Settings):
 #: Keys that say which detectors take part.
 MEMBER_KEYS = ("deep_config", "stat_config", "detectors")
 DEFAULT_MEMBERS = (
-    DetectorConfig(detector="PCAReconstruction"), DetectorConfig(detector="RandomFeatureAE"),
+    DetectorConfig(detector="PCAReconstruction"),
     DetectorConfig(detector="LinearForecast", parameters={"smoothing": None}))
 
 
@@ -262,7 +262,7 @@ class EngineConfig(Settings):
     >>> config.stride, config.deep_config.model_extra
     (10, {'latent_dim': 20})
     >>> [entry.detector for entry in EngineConfig().detectors]
-    ['PCAReconstruction', 'RandomFeatureAE', 'LinearForecast']
+    ['PCAReconstruction', 'LinearForecast']
     >>> EngineConfig.from_any({"deep_config": {"latent_dmi": 20}})
     Traceback (most recent call last):
     ...
@@ -277,7 +277,10 @@ class EngineConfig(Settings):
         None, description="Default: a vote where deep_config or detectors are named, else none.")
     detectors: tuple[DetectorConfig, ...] = Field(
         (), description="Further ones, also online. Default: where none of the three keys stands, "
-        "PCAReconstruction, RandomFeatureAE and LinearForecast.")
+        "PCAReconstruction and LinearForecast.")
+    combine: Literal["weighted", "max"] | None = Field(
+        None, description="What counts of the detectors' surprises: their weighted mean, or the "
+        "highest. Default: max where no key says which detectors take part, else weighted.")
     window_size: Count = Field(100, description="Samples per window.")
     stride: Count = Field(10, description="Samples from one window to the next.")
     alpha: Share = Field(0.01, description="Share of normal windows that may be flagged. Where it "
@@ -329,10 +332,12 @@ class EngineConfig(Settings):
     @model_validator(mode="after")
     def _members(self) -> Self:
         """What takes part where it does not stand: these, or beside others those of before."""
-        usual: dict[str, Any] = {"deep_config": DeepConfig(), "stat_config": StatConfig()} if (
-            self.names_members) else {"detectors": DEFAULT_MEMBERS}
-        self.__dict__.update({key: value for key, value in usual.items()
-                              if key not in self.model_fields_set})
+        usual: dict[str, Any] = {"deep_config": DeepConfig, "stat_config": StatConfig,
+                                 "combine": lambda: "weighted"}
+        if not self.names_members:
+            usual = {"detectors": lambda: DEFAULT_MEMBERS, "combine": lambda: "max"}
+        self.__dict__.update({key: make() for key, make in usual.items()
+                              if key not in self.model_fields_set})  # torch only where used
         return self
 
     @property

@@ -641,7 +641,8 @@ class RealTimeAnomalyDetector:
                              f"make Python import it: hand in config= with it")
         given = EngineConfig.from_any(saved["config"] if config is None else config)
         if not given.names_members and not foreign:  # those of the model, whatever is the default
-            given = given.changed(**{key: saved["config"].get(key) for key in MEMBER_KEYS})
+            given = given.changed(combine=saved["config"].get("combine", "weighted"), **{
+                key: saved["config"].get(key) for key in MEMBER_KEYS})
         engine = cls(given, channels=channels)
         fitted.check_same(saved["config"], engine.config)
         engine.recognised = dict(saved.get("reading") or {})

@@ -145,9 +145,10 @@ def _held(config: EngineConfig, X: Rows) -> Rows:
 def _trained(config: EngineConfig, past: Rows) -> tuple[list[str], Ensemble]:
     groups = {name: group for name, group in config.groups().items() if group.weight}
     models = [group.build(config.random_state) for group in groups.values()]
+    # windows are judged, not rows: no threshold
     ensemble = Ensemble(members=[(model, group.weight) for model, group in zip(
         models, groups.values(), strict=True)], calibration=None, threshold=np.inf,
-        random_state=config.random_state)  # windows are judged, not rows: no threshold
+        random_state=config.random_state, combine=config.combine or "weighted")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MemberWarning)  # an engine does not begin without one
         try:
