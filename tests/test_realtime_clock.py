@@ -69,6 +69,21 @@ def test_gaps_of_an_irregular_stream_up_to_an_hour_are_believed_and_longer_ones_
     wrong = [k for k in range(100) if times[k] != stamps[k]]
     assert wrong == [50, 51] and [k for k, _ in told] == [50, 52]
     assert times[48:53] == [T + 48, T + 49, T + 50, T + 51, T + 43_252]
+    assert told[1][1].startswith("gap: ")
+    nights = T + np.concatenate([k * 86_400 + np.arange(0, 36_000, 60) for k in range(8)])
+    times, told = follow(StreamClock(), nights)
+    assert [k for k, _ in told] == [600, 602] and times[1200:] == nights[1200:].tolist()
+
+
+def test_samples_a_little_out_of_order_keep_the_clock_and_are_told_once():
+    stamps = T + np.arange(1000.0)
+    jitter = stamps - np.where(np.arange(1000) % 3 == 1, 4.5, 0.0)
+    times, told = follow(StreamClock(), np.r_[T - np.arange(9.0, 0, -1), jitter])
+    assert np.abs(np.array(times[9:]) - stamps).max() <= 1
+    assert [k for k, _ in told] == [10] and told[0][1].startswith("late: ")
+    stamps[500:] -= 5  # set back by less than ten intervals: time waits
+    times, told = follow(StreamClock(), stamps)
+    assert times[505:] == stamps[505:].tolist() and times[500:505] == [T + 499] * 5
 
 
 def test_after_many_samples_without_a_stamp_the_next_one_is_believed():
@@ -82,11 +97,9 @@ def test_after_many_samples_without_a_stamp_the_next_one_is_believed():
 # ------------------------------------------------------------------ stamps that are not
 
 
-@pytest.mark.parametrize("step", [-3600.0, 3600.0 + 60, 31 * 86_400.0, -31 * 86_400.0, -1.7e9])
+@pytest.mark.parametrize("step", [-3600.0, 31 * 86_400.0, -31 * 86_400.0, -1.7e9])
 def test_a_clock_that_is_set_is_followed_after_three_stamps_that_agree(step):
     stamps = T + 60 * np.arange(100) + np.where(np.arange(100) < 50, 0, step)
-    if 0 < step < 6000:
-        stamps[50:] += 6000
     times, told = follow(StreamClock(), stamps)
     assert times[:50] == stamps[:50].tolist() and times[52:] == stamps[52:].tolist()
     assert times[50:52] == [T + 3000, T + 3060]

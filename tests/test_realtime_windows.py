@@ -208,7 +208,7 @@ def test_gaps_and_poison_of_a_stream_with_stamps_take_the_usual_interval(begin):
 
 
 def test_time_that_goes_back_is_doubted():
-    times = [100.0, 110.0, 90.0, np.nan, 120.0]
+    times = [100.0, 110.0, -90.0, np.nan, 120.0]
     windows, events = feed(StreamProcessor(1, 1), Sample(0, np.array(times), rows(5)))
     assert [w.time for w in windows] == [100.0, 110.0, 120.0, 130.0, 130.0]
     assert spans(events) == [("clock", 2, 2), ("clock", 4, 4)]

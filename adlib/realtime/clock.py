@@ -1,9 +1,10 @@
 """Event time: the stamps that samples bring, as far as they can be believed.
 
-No stamp is the clock by itself. One that is none, goes back, or leaps ahead is *doubted*: its
-sample takes the last believed stamp and a usual interval for each sample since, so that event time
-goes on whatever arrives. Three doubted stamps in a row that rise as a clock does mean that the
-clock was set: event time follows them, also back, but not into the future (`latest`).
+No stamp is the clock by itself. One that is none, goes back by more than ten usual intervals (by
+less, samples are out of order), or leaps ahead is *doubted*: its sample takes the last believed
+stamp and a usual interval for each sample since, so that event time goes on whatever arrives. Three
+doubted stamps in a row that rise as a clock does mean that the clock was set: event time follows
+them, also back, but not into the future (`latest`).
 """
 
 import math
@@ -23,6 +24,7 @@ Rows = NDArray[np.float64]
 _LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
 _LEAST, _INTERVALS = 3600.0, 100  # a step ahead is believed up to an hour, or so many intervals
 _YEAR = 366 * 86_400.0  # where no interval is known, and after many samples without a stamp
+_LATE, _WEEK = 10, 7 * 86_400.0  # intervals that a sample may be late; the longest usual gap
 _AGREE = 3  # doubted stamps in a row that set the clock
 _KEPT = 31  # intervals whose median is the usual one
 _SAID, _GOOD = 10, 1000  # events until so many stamps in a row were believed
@@ -73,6 +75,8 @@ class StreamClock:
     agree: int = 0  # doubted stamps in a row that rise as a clock does
     good: int = 0  # stamps since the last doubted one
     said: int = 0  # events, until enough stamps were good
+    late: int = -(2**62)  # the last sample that was out of order
+    leap: float = 0.0  # longest gap between stamps, a week at most
     told: bool = False  # that the last stamp was doubted
     latest: float = math.inf
 
@@ -98,8 +102,8 @@ class StreamClock:
         time : ndarray of shape (n,)
             Finite.
         events : list of (int, str)
-            Places and what is to be told: "doubted: ...", "believed again: ...", "set: ..." or
-            "unit: ...".
+            Places and what is to be told: "doubted: ...", "believed again: ...", "set: ...",
+            "gap: ..." (set ahead by a week at most), "late: ..." or "unit: ...".
         """
         whole = bool(stamped.all())
         if whole and self.unit == 1 and self._usual(seq, stamps):
@@ -189,27 +193,38 @@ class StreamClock:
         self.begun = True
         self.since += 1
         first, step = self.believed == -math.inf, stamp - self.believed
-        ahead = max(self._limit(), min(2 * self._interval() * (seq - self.seq), _YEAR))
+        ahead = max(self._limit(), 2 * self.leap,
+                    min(2 * self._interval() * (seq - self.seq), _YEAR))
         if first and math.isfinite(stamp) or 0 <= step <= ahead:
-            told = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
-                f"unit: {what} and those like it count {_UNITS[unit]}, and are read so")
-            if not first and step > 0:
-                self.intervals = [*self.intervals, step / max(1, seq - self.seq)][-_KEPT:]
-            early = not first and stamp < self.time  # time ran ahead meanwhile: it waits
-            waits = early and self.time - stamp <= _INTERVALS * self._interval()
-            self._believe(seq, stamp, unit, self.time if waits else stamp)
-            return told
+            return self._take(seq, stamp, unit, what)
+        if self._is_late(step):
+            news, self.late = seq - self.late > _GOOD, seq
+            return f"late: {what}{_fault(step)}: the sample takes the time before (not told " \
+                   f"again until {_GOOD:,} are in order)" if news else ""
         if self._is_set(stamp):
-            told = self._limited(f"set: {_AGREE} time stamps in a row agree, so event time goes "
-                                 f"from {utc(self.time)} to {utc(stamp)}")
-            self.told &= self.said >= _SAID
-            self._believe(seq, stamp, unit, stamp)
-            return told
+            return self._set(seq, stamp, unit)
         counted = max(self.time, -self._interval()) + self._interval()
         self.time = counted if first else max(
             self.time, self.believed + self.since * self._interval())
         return self._doubt(f"doubted: {what}{_fault(step)}, so the sample is taken to be of "
                            f"{utc(self.time)}") if due else ""
+
+    def _take(self, seq: int, stamp: float, unit: int, what: str) -> str:
+        """Believe a stamp; what is to be told."""
+        told = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
+            f"unit: {what} and those like it count {_UNITS[unit]}, and are read so")
+        if 0 < stamp - self.believed < math.inf:
+            rise = (stamp - self.believed) / max(1, seq - self.seq)
+            self.intervals = [*self.intervals, rise][-_KEPT:]
+        lead = self.time - stamp  # time ran ahead meanwhile: it waits
+        waits = self.believed > -math.inf and 0 < lead <= _INTERVALS * self._interval()
+        self._believe(seq, stamp, unit, self.time if waits else stamp)
+        return told
+
+    def _is_late(self, step: float) -> bool:
+        """Whether a stamp is a little too early, as those of samples out of order are."""
+        return (not self.run and self.since <= _LATE <= 2 * len(self.intervals)
+                and 0 < -step <= _LATE * self._interval())
 
     def _doubt(self, sentence: str) -> str:
         """Count a doubted stamp; what is to be told of it."""
@@ -227,6 +242,16 @@ class StreamClock:
             return ""  # they come again and again
         self.told = False
         return f"believed again: {what}, after {self.run or 1} samples"
+
+    def _set(self, seq: int, stamp: float, unit: int) -> str:
+        """Follow stamps that agree; what is to be told."""
+        gap = 0 < stamp - self.believed <= _WEEK  # one as long is believed the next time
+        self.leap = max(self.leap, stamp - self.believed) if gap else self.leap
+        told = self._limited(f"{'gap' if gap else 'set'}: {_AGREE} time stamps in a row agree, so "
+                             f"event time goes from {utc(self.time)} to {utc(stamp)}")
+        self.told &= self.said >= _SAID
+        self._believe(seq, stamp, unit, stamp)
+        return told
 
     def _is_set(self, stamp: float) -> bool:
         """Whether a doubted stamp is the third that rises as a clock does."""
