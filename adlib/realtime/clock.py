@@ -199,8 +199,8 @@ class StreamClock:
             return self._take(seq, stamp, unit, what)
         if self._is_late(step):
             news, self.late = seq - self.late > _GOOD, seq
-            return f"late: {what}{_fault(step)}: the sample takes the time before (not told " \
-                   f"again until {_GOOD:,} are in order)" if news else ""
+            return f"late: {what}{_fault(step)}: the sample takes the time before (more of this " \
+                   f"is not reported until {_GOOD:,} are in order)" if news else ""
         if self._is_set(stamp):
             return self._set(seq, stamp, unit)
         counted = max(self.time, -self._interval()) + self._interval()
