@@ -1,5 +1,6 @@
 """Event time: no stamp is the clock by itself, and nothing that a clock does blinds the engine."""
 
+import asyncio
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -245,6 +246,24 @@ def test_a_fault_after_bad_stamps_opens_an_incident(odd, at_first):
     found = [e for v in verdicts for e in manager.step(v)]
     assert [e.kind for e in found][:1] == ["open"] and found[0].notify
     assert all(math.isfinite(e.time) for e in found)
+
+
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+@pytest.mark.parametrize("odd", [
+    [[1], [1, 2]], "yesterday", [], np.arange(3.0), np.array([1j]), 10**400, object(), None])
+def test_a_stream_goes_on_whatever_stands_for_the_times_of_a_block(odd):
+    X = np.random.default_rng(1).normal(size=(100, 2))
+
+    async def source():
+        for at in range(0, 100, 25):
+            yield Sample(at, odd if at == 50 else T + np.arange(at, at + 25), X[at:at + 25])
+
+    async def run(live):
+        return [window async for window in live.process_stream(source())]
+
+    windows = asyncio.run(run(engine().fork(batch_windows=2)))
+    assert [w["end"] for w in windows] == list(range(9, 100, 5))
+    assert [w["time"] for w in windows] == [T + w["end"] for w in windows]
 
 
 def test_a_date_of_another_kind_is_read_or_doubted_and_never_poison():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from adlib.realtime.clock import stamps_of
 from adlib.realtime.counters import Counters
 from adlib.realtime.members import cancelled
 from adlib.realtime.windows import Sample
@@ -65,8 +66,8 @@ class Inbox:
             return (sample if sample.seq == seq else
                     Sample(seq, sample.time, sample.values, sample.ack),)
         rows: Any = sample.values
-        stamps = sample.time if np.ndim(sample.time) else [sample.time] * n
-        return [Sample(seq + at, None if sample.time is None else stamps[at:at + most],
+        stamps = None if sample.time is None else stamps_of(sample.time, n)
+        return [Sample(seq + at, None if stamps is None else stamps[at:at + most],
                        rows[at:at + most], sample.ack if at + most >= n else None)
                 for at in range(0, n, most)]
 
