@@ -136,6 +136,16 @@ def test_a_frozen_sensor_of_sixty_samples_is_found_and_named(engines):
     assert not quality and not any(v.left_out for v in found)
 
 
+def test_a_state_may_rest_for_longer_than_a_sensor():
+    X = rows(4000, 1)
+    X[:, 1] = np.arange(4000) // 20 % 2  # a state: runs of 20
+    model = engine(X, detectors=["PCAReconstruction"])
+    later = rows(600, 2)
+    later[:, 1] = 1.0
+    _, quality = model.judge([later])
+    assert [(q.kind, q.start, q.end) for q in quality] == [("stuck", 0, 210)]
+
+
 def test_many_features_with_scattered_gaps_are_judged_in_bounded_memory():
     rng, mixing = np.random.default_rng(0), np.random.default_rng(1).normal(size=(5, 60))
     X = rng.normal(size=(5000, 5)) @ mixing + 0.3 * rng.normal(size=(5000, 60))

@@ -298,7 +298,8 @@ class EngineConfig(Settings):
     hold: int = Field(0, ge=0, description="Samples in a row that a missing value is repaired for.")
     stuck: Count | Literal["auto", "never"] = Field(
         "auto", description="Samples a feature may stay the same before it is left out as frozen; "
-        "auto: ten more than twice its longest run in the history.")
+        "auto: ten more than twice its longest run in the history, ten times where it rests more "
+        "often than it moves.")
     reorder: int = Field(0, ge=0, description="Samples that wait for missing predecessors.")
     warm_up: int = Field(0, ge=0, description="First samples, whose windows raise no alert.")
     queue_size: Count = Field(10_000, description="Samples that may wait to be judged.")
