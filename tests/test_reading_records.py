@@ -208,3 +208,11 @@ def test_a_cell_that_no_table_holds_spoils_no_other(odd, where):
     good = [k for k in range(30) if k != 7 or where == "extra"]
     assert [found[k].values for k in good] == [[k, 2.0] for k in good]
     assert all(found[k].time == 1704067200 + 60 * k for k in good)
+
+
+def test_names_of_records_are_those_of_a_table():
+    """With blanks around them or on two lines, as a JSON history's are read."""
+    _, values, _ = messages(['{" temp\\t": 1, "b\\nc": 2}'], ["temp", "b c"])
+    assert values == [[1, 2]]
+    _, values, _ = messages(['{" temp": 1}'], [" temp", "b"])  # a name of an array's own
+    np.testing.assert_array_equal(values, [[1, NAN]])

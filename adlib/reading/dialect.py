@@ -245,9 +245,14 @@ def _numbered(width: int) -> list[str]:
     return [f"x{k}" for k in range(width)]
 
 
+def column_name(cell: str) -> str:
+    """The name of a column as a table has it: on one line, without blanks around it."""
+    return cell.strip().replace("\n", " ")
+
+
 def _named(cells: Sequence[str]) -> list[str]:
-    """Column names, distinct and without blanks around them."""
-    names = [cell.strip().replace("\n", " ") or f"Unnamed: {k}" for k, cell in enumerate(cells)]
+    """Column names, distinct."""
+    names = [column_name(cell) or f"Unnamed: {k}" for k, cell in enumerate(cells)]
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise ValueError(f"column names are repeated: {repeated}; give each column its own name")
     return names

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from adlib.reading.dialect import Lines
+from adlib.reading.dialect import Lines, column_name
 from adlib.reading.numbers import Numbers
 from adlib.reading.options import Note, Reading, few
 from adlib.reading.table import entity_text, named_times
@@ -208,6 +208,10 @@ class Records:
         """
         if not rows:
             return []
+        wanted = {*(self.features or [""])}  # a table's names have no blanks around them
+        rows = [row if not isinstance(row, dict) or wanted <= row.keys() else
+                {name if name in wanted else column_name(name): cell for name, cell in row.items()}
+                for row in rows]
         if self._rows < _LOOK:
             self._look([row for row in rows if not isinstance(row, str)], separator)
         self._rows += len(rows)
