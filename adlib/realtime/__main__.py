@@ -20,7 +20,7 @@ from typing import Any
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
 from adlib.realtime.doors import alerts_cli
 from adlib.realtime.doors.logs import begin, say
-from adlib.realtime.doors.process import GRACE, Output, Threads, leave, stoppable
+from adlib.realtime.doors.process import GRACE, Output, Stopped, Threads, leave, stoppable
 from adlib.realtime.events import shown
 
 #: What was told to read a history by, and holds for a stream too.
@@ -113,9 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_code(args: argparse.Namespace) -> int:
     try:
         return _COMMANDS[args.command](args)
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         say(args.command, "stopped before it was done")
-        return 0 if args.command == "run" else 128 + (args.stop.number or signal.SIGINT)
+        return 0 if args.command == "run" else stopped.code
     except (FileNotFoundError, FileExistsError, ImportError, ValueError) as error:
         for line in str(error).splitlines():
             say(args.command, line)

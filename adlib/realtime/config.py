@@ -360,6 +360,10 @@ class EngineConfig(Settings):
         if not any(group.weight > 0 for group in self.groups().values()):
             raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
                              "weight above 0")
+        if self.stride > self.window_size:
+            raise ValueError(f"stride={self.stride} is more than window_size={self.window_size}, "
+                             f"so samples between two windows would never be judged; give at most "
+                             f"{self.window_size}")
         if self.per is None and self.alpha_info is not None and self.alpha_info < self.alpha:
             raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
                              f"{self.alpha_info:g}")

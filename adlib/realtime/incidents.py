@@ -26,6 +26,7 @@ from adlib.realtime.events import (
     Verdict,
     severity_of,
 )
+from adlib.realtime.members import in_thread
 from adlib.realtime.settings import Settings
 from adlib.realtime.silences import silenced
 from adlib.thresholds import check_alpha, decide
@@ -440,7 +441,7 @@ class Responses:
                 if inspect.iscoroutinefunction(handler):
                     await handler(event)
                 else:
-                    result = await asyncio.to_thread(handler, event)
+                    result = await in_thread(handler, event)
                     if inspect.isawaitable(result):
                         await result
         except Exception as error:

@@ -21,17 +21,24 @@ GRACE = 20.0  # seconds from a signal to the end
 PATIENCE = 10.0  # seconds in which somebody must read what is printed
 
 
-class Stop:
-    """Handles a signal: ``ask`` is called, `KeyboardInterrupt` raised while there is none."""
+class Stopped(KeyboardInterrupt):
+    """A signal came; Python ends by a plain `KeyboardInterrupt` that went through ``exec`` even
+    where it was caught.
+    """
 
-    def __init__(self) -> None:
-        self.number = 0
-        self.ask: Callable[[], Any] | None = None
+    def __init__(self, number: int):
+        super().__init__()
+        self.code = 128 + number
+
+
+class Stop:
+    """Handles a signal: ``ask`` is called, `Stopped` raised while there is none."""
+
+    ask: Callable[[], Any] | None = None
 
     def __call__(self, number: int, frame: Any) -> None:
-        self.number = number
         if self.ask is None:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         self.ask()
 
 
