@@ -244,13 +244,14 @@ def test_a_checkpoint_is_as_it_was_and_only_what_changed_is_written(store):
     written = []
     for last in range(5, 900, 7):
         tree = state_of(np.arange(max(last - 98, 0), last + 1), rng, range(last))
-        before = store._db.execute("SELECT n, generation, body FROM changes").fetchall()
+        before = store._db.execute("SELECT n, body FROM pages").fetchall()
         store.commit("rig", last, pack(tree), [], [], [], [])
-        pages = store._db.execute("SELECT n, generation, body FROM changes").fetchall()
-        written.append(len(set(pages) - set(before)) or 4)  # the whole
+        pages = store._db.execute("SELECT n, body FROM pages").fetchall()
+        written.append(len(set(pages) - set(before)))
         position, state = store.restore("rig")
         assert position == last and same(unpack(state), tree)
-    assert len(pages) > 5 and np.mean(written) < 1.6  # pages of 4 kB; the state has 10 kB
+    assert len(pages) > 9 and np.mean(written) < 0.7  # beside one; the state has three and more
+    assert store._db.execute("SELECT position FROM checkpoints").fetchone() == (last,)
     with AlertStore(store.path) as other:  # which does not know what was written
         assert same(unpack(other.restore("rig")[1]), tree)
         other.commit("rig", 1000, pack(tree | {"tail": []}), [], [], [], [])
@@ -287,6 +288,26 @@ def test_any_damaged_byte_of_a_checkpoint_is_noticed():
     for other in (b"", whole[:-1], whole[:40], b"garbage" * 9):
         with pytest.raises(ValueError, match="no state of an engine"):
             unpack(other)
+
+
+@pytest.mark.parametrize("change", [
+    "UPDATE checkpoints SET state = substr(state, 1, 8)", "DELETE FROM pages WHERE n = 1",
+    "UPDATE checkpoints SET state = substr(state, 1, 16)", "UPDATE pages SET body = zeroblob(3900)",
+    "UPDATE checkpoints SET state = substr(state, 1, 16) || zeroblob(3900)",
+    "UPDATE checkpoints SET position = 7", "UPDATE checkpoints SET state = 'text'",
+    "UPDATE pages SET n = n + 9", "UPDATE pages SET stream = 'other'"])
+@pytest.mark.parametrize("commits", [1, 2, 30])
+def test_a_damaged_checkpoint_is_never_taken_for_a_state(store, commits, change):
+    rng = np.random.default_rng(0).normal(size=(300, 10))
+    for last in range(98, 98 + 5 * commits, 5):
+        store.commit("rig", last, pack(state_of(np.arange(last - 98, last), rng)), [], [], [], [])
+    assert store.restore("rig")[0] == last
+    store._db.execute(change)
+    with pytest.raises(ValueError):
+        unpack(store.restore("rig")[1])
+    store.remove("checkpoint", "rig")
+    commit(store)
+    assert store.restore("rig") == (999, b"state")
 
 
 def test_a_commit_that_fails_leaves_the_checkpoint_before_it(store):
@@ -383,7 +404,7 @@ def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
                     store.commit(stream, position + 1, b"x", [verdict(9, stream=stream)],
                                  [], [], [])
                 except ValueError as error:  # which the engine turns into one sentence
-                    assert case[0] in ("checkpoints", "changes"), case
+                    assert case[0] in ("checkpoints", "pages"), case
                     assert "remove checkpoint" in str(store.damaged(stream, error))
                     store.remove("checkpoint", stream)
                     assert store.restore(stream) is None

@@ -10,6 +10,7 @@ import json
 import logging
 import shlex
 import sqlite3
+import struct
 import threading
 import time
 import zlib
@@ -164,8 +165,9 @@ class AlertStore:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
-        # as last committed, by stream: position and generation, changes, state
-        self._last: dict[str, tuple[tuple[int, int], bytes, bytes]] = {}
+        # of the last commit, by stream: what stands in the table, length of the state when it was
+        # written whole, what changed since then, the state
+        self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
         self._retain_at = 0.0
         if self.path.is_dir():
@@ -251,10 +253,10 @@ class AlertStore:
             [instance(item, name, kind) for item in listed(items, name)]
             for name, (items, kind) in given.items())
         with self._transaction() as db:
-            try:
-                done = self._saved(stream)
-            except ValueError as error:
-                raise self.damaged(stream, error) from error
+            done = db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
+                              (stream,)).fetchone()
+            if done is not None and not isinstance(done[0], int):
+                raise self.damaged(stream, f"its position is {done[0]!r:.40}")
             if done is not None and position < done[0]:
                 raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
                                  f"which {self.path} already holds: another engine writes to it?")
@@ -265,27 +267,34 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
-            last = self._write_state(db, stream, position, state, done and done[:2])
+            last = self._write_state(db, stream, position, state, done)
         self._last[stream] = last
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
-                     done: tuple[int, int] | None) -> tuple[tuple[int, int], bytes, bytes]:
-        """What changed since the last commit, or now and then the whole."""
-        at, old, before = self._last.get(stream, (None, b"", b""))
-        if done is not None and done == at:
-            same = state == before and position == done[0]
-            changes = old if same else old + change(before, state, position)
-            if len(changes) < 4 * len(state):
-                db.executemany(
-                    "INSERT INTO changes VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                    "generation = excluded.generation, position = excluded.position, "
-                    "body = excluded.body",
-                    ((stream, n, done[1], position, changes[n * _PAGE:][:_PAGE].ljust(_PAGE, b"\0"))
-                     for n in range(len(old) // _PAGE, -(-len(changes) // _PAGE))))
-                return (position, done[1]), changes, state
+                     done: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], int, bytes, bytes]:
+        """What changed since the last commit, or now and then the whole.
+
+        It goes beside the position; pages that are full go to a table of their own. A page that
+        keeps its size is written alone, without the rest of the file's tree.
+        """
+        at, length, changes, before = self._last.get(stream, (None, 0, b"", b""))
+        if known := done is not None and done == at:
+            full = len(changes) // _PAGE
+            if state != before or position != at[0]:
+                changes += change(before, state, position)
+            first, pages = -(-length // _PAGE) + full, changes[full * _PAGE:]
+        if not known or len(changes) > 4 * len(state):
+            length, changes, first, pages = len(state), b"", 0, state.ljust(
+                -(-len(state) // _PAGE) * _PAGE, b"\0")
+        count = first + len(pages) // _PAGE
+        db.executemany("INSERT INTO pages VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
+                       "body = excluded.body", ((stream, n, pages[(n - first) * _PAGE:][:_PAGE])
+                                                for n in range(first, count)))
+        rest = pages[(count - first) * _PAGE:].ljust(_PAGE, b"\0")
+        row = position, _HEAD.pack(_MARK, zlib.crc32(rest, position & _WORD), count, length) + rest
         db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = "
-                   "excluded.position, state = excluded.state", (stream, position, state))
-        return (position, _generation(position, state)), b"", state
+                   "excluded.position, state = excluded.state", (stream, *row))
+        return row, length, changes, state
 
     def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
         """Store what the process itself says (no data, say): one transaction, no checkpoint.
@@ -328,30 +337,28 @@ class AlertStore:
         ValueError
             When it is damaged.
         """
-        if (saved := self._saved(instance(stream, "stream", str))) is None:
-            return None
-        position, _, state, changes = saved
-        last, state = replay(state, changes)
-        if changes and last != position:
-            raise ValueError("its last change is missing")
-        return position, state
-
-    def _saved(self, stream: str) -> tuple[int, int, bytes, bytes] | None:
-        """Last position, generation, the state as it was written whole, what changed since then."""
-        row = self._db.execute("SELECT position, state, 0 FROM checkpoints WHERE stream = ?",
-                               (stream,)).fetchone()
+        row = self._db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
+                               (instance(stream, "stream", str),)).fetchone()
         if row is None:
             return None
-        rows = [row]
-        if all(isinstance(cell, kind) for cell, kind in zip(row, (int, bytes), strict=False)):
-            rows += self._db.execute(
-                "SELECT position, body, n + 1 FROM changes WHERE stream = ? AND generation = ? "
-                "ORDER BY n", (stream, _generation(*row[:2]))).fetchall()
-        if not all(isinstance(at, int) and isinstance(body, bytes) and k == n
-                   for k, (at, body, n) in enumerate(rows)):
+        position, state = row
+        if not (isinstance(position, int) and isinstance(state, bytes)):
             raise ValueError("a cell holds no number, or no bytes")
-        changes = b"".join(body for _, body, _ in rows[1:])
-        return rows[-1][0], _generation(*row[:2]), row[1], changes
+        if state[:4] != _MARK:  # whole, by an earlier version
+            return position, state
+        rest = state[_HEAD.size:]
+        _, checksum, count, length = _HEAD.unpack_from(state.ljust(_HEAD.size))
+        if zlib.crc32(rest, position & _WORD) != checksum:
+            raise ValueError("its checksum does not agree")
+        bodies = [body for (body,) in self._db.execute(
+            "SELECT body FROM pages WHERE stream = ? AND n < ? ORDER BY n", (stream, count))]
+        if len(bodies) != count or {len(body) for body in bodies} - {_PAGE}:
+            raise ValueError("a page is missing")
+        pages = b"".join(bodies) + rest
+        last, state = replay(pages[:length], pages[-(-length // _PAGE) * _PAGE:])
+        if last not in (None, position):
+            raise ValueError("its last change is missing")
+        return position, state
 
     def damaged(self, stream: str, why: object) -> ValueError:
         """What to raise where a checkpoint cannot be read: it names the command that drops it."""
@@ -604,7 +611,7 @@ class AlertStore:
             if not db.execute(f"DELETE FROM {where} = ?", (name,)).rowcount:
                 raise KeyError(f"no {kind} {name!r} in {self.path}")
             if kind == "checkpoint":
-                db.execute("DELETE FROM changes WHERE stream = ?", (name,))
+                db.execute("DELETE FROM pages WHERE stream = ?", (name,))
 
     def remove_unreadable(self) -> int:
         """Delete every row that holds no record any more; return how many they were."""
@@ -810,6 +817,9 @@ class AlertStore:
 
 _COMMAND = "python -m adlib.realtime alerts"
 _PAGE = 3900  # bytes that, with their key, fill a page of the database
+# mark, checksum of position and page, full pages, bytes of the state that was written whole
+_HEAD = struct.Struct("<4sIII")
+_MARK, _WORD = b"\0adl", 0xFFFFFFFF
 _AT_ONCE = 5_000  # rows deleted in one transaction
 _QUALITY = "stream || '|' || kind || '|' || start || '|' || end"
 _VERDICT = "stream || '|' || end"
@@ -862,10 +872,6 @@ def _made(table: str, key: Any, body: Any, *more: Any) -> Any:
     if getattr(made, "id", key) != key:
         raise ValueError(f"it calls itself {made.id!r:.80}")
     return check(made) if table == "silences" else made
-
-
-def _generation(position: int, state: bytes) -> int:
-    return zlib.crc32(state, position & 0xFFFFFFFF)
 
 
 def _bound(record: Verdict | QualityEvent | Incident | IncidentEvent) -> dict[str, Any]:

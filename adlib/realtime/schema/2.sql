@@ -17,9 +17,7 @@ DROP TABLE was;
 ALTER TABLE outbox ADD COLUMN since REAL;
 -- Deleted when they are old.
 CREATE INDEX outbox_done ON outbox (time) WHERE state IN ('sent', 'discarded');
--- What changed of a checkpoint since it was last written whole, one after the other in pages that
--- keep their size: a commit then writes one page. Pages of another generation (checksum of what
--- was written whole) count no more.
-CREATE TABLE changes (
-    stream TEXT NOT NULL, n INTEGER NOT NULL, generation INTEGER NOT NULL,
-    position INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (stream, n));
+-- A checkpoint as it was last written whole, and what changed since then, in pages that keep
+-- their size. The last page stands beside the position: a commit then writes this one.
+CREATE TABLE pages (
+    stream TEXT NOT NULL, n INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (stream, n));
