@@ -143,10 +143,12 @@ class Commands:
         seen: list[Any] = []
         fit = RealTimeAnomalyDetector.fit
 
-        def spy(engine: Any, X: Any) -> Any:
+        def spy(engine: Any, X: Any, time: Any = None) -> Any:
             seen.append(X)
             noise = np.random.default_rng(0).normal(size=(ENOUGH, X.shape[1]))
-            return fit(engine, pd.DataFrame(noise, columns=X.columns) if len(X) < ENOUGH else X)
+            if len(X) < ENOUGH:
+                return fit(engine, pd.DataFrame(noise, columns=X.columns))
+            return fit(engine, X, time)
 
         with self._patch.context() as patch:
             patch.setattr(RealTimeAnomalyDetector, "fit", spy)
