@@ -21,6 +21,9 @@ from adlib.reading.times import PER, SINCE, UNTIL
 from adlib.realtime.events import utc
 
 Rows = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Told = list[tuple[int, str]]  # places, and what is to be told
 _LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
 _LEAST, _INTERVALS = 3600.0, 100  # a step ahead is believed up to an hour, or so many intervals
 _YEAR = 366 * 86_400.0  # where no interval is known, and after many samples without a stamp
@@ -28,7 +31,6 @@ _LATE, _WEEK = 10, 7 * 86_400.0  # intervals that a sample may be late; the long
 _AGREE = 3  # doubted stamps in a row that set the clock
 _KEPT = 31  # intervals whose median is the usual one
 _SAID, _GOOD = 10, 1000  # events until so many stamps in a row were believed
-_LONG = 100  # doubted stamps in a row that are always told
 _TOLD = {"period", "latest"}  # no part of the state
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
@@ -80,9 +82,8 @@ class StreamClock:
     told: bool = False  # that the last stamp was doubted
     latest: float = math.inf
 
-    def follow(self, seq: NDArray[np.int64], stamps: Rows, stamped: NDArray[np.bool_],
-               real: NDArray[np.bool_], due: NDArray[np.bool_]
-               ) -> tuple[Rows, list[tuple[int, str]]]:
+    def follow(self, seq: Numbers, stamps: Rows, stamped: Flags, real: Flags, due: Flags
+               ) -> tuple[Rows, Told]:
         """Event times of the samples that come next.
 
         Parameters
@@ -108,36 +109,29 @@ class StreamClock:
         whole = bool(stamped.all())
         if whole and self.unit == 1 and self._usual(seq, stamps):
             return stamps, []
-        if whole and not self.begun and len(stamps) > 1:  # the first one cannot be usual
-            begin, early = self.follow(seq[:1], stamps[:1], stamped[:1], real[:1], due[:1])
-            rest, late = self.follow(seq[1:], stamps[1:], stamped[1:], real[1:], due[1:])
-            return np.concatenate([begin, rest]), early + [(k + 1, said) for k, said in late]
         if not self.begun and not stamped.any():
             self.time = float(stamps[-1])
             return stamps, []
         seconds, units = in_seconds(stamps)
         if whole and (units == self.unit).all() and self._usual(seq, seconds):
             return seconds, []
-        return self._each(seq, stamps, stamped, real, due, seconds, units)
+        seconds = np.where(stamped, seconds, np.nan)
+        return self._each(seq, stamps, seconds, units, stamped, real, due)
 
-    def _each(self, seq: NDArray[np.int64], stamps: Rows, stamped: NDArray[np.bool_],
-              real: NDArray[np.bool_], due: NDArray[np.bool_], *read: NDArray
-              ) -> tuple[Rows, list[tuple[int, str]]]:
+    def _each(self, *arrays: NDArray) -> tuple[Rows, Told]:
         """Follow stamps one by one."""
-        time, events = np.empty(len(stamps)), list[tuple[int, str]]()
-        arrays = (seq, stamps, stamped, real, due, *read)
-        for k, (number, given, has, came, wanted, stamp, unit) in enumerate(
+        times, events = list[float](), Told()
+        for k, (seq, given, stamp, unit, stamped, real, due) in enumerate(
                 zip(*(array.tolist() for array in arrays), strict=True)):
-            if not has and not self.begun:
+            if not stamped and not self.begun:
                 self.time = given
-            elif not came:
+            elif not real:
                 self.since += 1
-            elif told := self._next(number, stamp if has else math.nan, unit, wanted,
-                                    f"time stamp {given:.15g}" if given == given and has else
-                                    "no time stamp that can be read" if has else "no time stamp"):
+            elif told := self._next(seq, stamp, unit, due, "no time stamp" if not stamped else
+                                    f"time stamp {given:.15g}"):
                 events.append((k, told))
-            time[k] = self.time
-        return time, events
+            times.append(self.time)
+        return np.array(times), events
 
     def moment(self, time: Any) -> float:
         """When something happened: its stamp if that may be believed, else the time that is known.
@@ -165,27 +159,26 @@ class StreamClock:
         for name in {f.name for f in fields(self)} & state.keys() - _TOLD:
             setattr(self, name, state[name])
 
-    def _usual(self, seq: NDArray[np.int64], stamps: Rows) -> bool:
+    def _usual(self, seq: Numbers, stamps: Rows) -> bool:
         """Take stamps that rise as those before them did, as nearly always."""
-        n = len(stamps)
-        if self.run or self.told or self.time != self.believed or seq[-1] - self.seq != n:
+        n, before = len(stamps), self.seq if self.begun else seq[0] - 1
+        if self.told or self.begun and self.time != self.believed or seq[-1] - before != n:
             return False
         steps = np.empty(n)
-        steps[0] = stamps[0] - self.time
+        steps[0] = stamps[0] - self.time if self.begun else 0.0
         with np.errstate(invalid="ignore"):
             np.subtract(stamps[1:], stamps[:-1], out=steps[1:])
         low, high = float(steps.min()), float(steps.max())
-        if not (low >= 0 and stamps[-1] < _LATEST):  # NaN is neither
+        if not (low >= 0 and stamps[0] > -_LATEST and stamps[-1] < _LATEST):  # NaN is neither
             return False
         rises = steps if low > 0 else steps[steps > 0]
         if high > _LEAST and not (self.intervals and high <= _INTERVALS * min(
                 float(rises.min()), *self.intervals)):  # whatever the median was at each of them
             return False
+        self.begun = True
         self.intervals = [*self.intervals, *rises[-_KEPT:].tolist()][-_KEPT:]
-        self.time = self.believed = float(stamps[-1])
-        self.seq = int(seq[-1])
-        self.agree = 0
-        self.good += n
+        self.good += n - 1
+        self._believe(int(seq[-1]), float(stamps[-1]), self.unit, float(stamps[-1]))
         return True
 
     def _next(self, seq: int, stamp: float, unit: int, due: bool, what: str) -> str:
@@ -203,9 +196,9 @@ class StreamClock:
                    f"is not reported until {_GOOD:,} are in order)" if news else ""
         if self._is_set(stamp):
             return self._set(seq, stamp, unit)
-        counted = max(self.time, -self._interval()) + self._interval()
-        self.time = counted if first else max(
-            self.time, self.believed + self.since * self._interval())
+        usual = self._interval()
+        self.time = max(self.time, max(self.time, -usual) + usual if first else
+                        self.believed + self.since * usual)
         return self._doubt(f"doubted: {what}{_fault(step)}, so the sample is taken to be of "
                            f"{utc(self.time)}") if due else ""
 
@@ -228,16 +221,13 @@ class StreamClock:
 
     def _doubt(self, sentence: str) -> str:
         """Count a doubted stamp; what is to be told of it."""
-        self.run += 1
-        if self.told or self.run not in (1, _LONG):
-            self.good = 0
-            return ""
-        sentence = self._limited(sentence) if self.run == 1 else sentence
-        self.told = bool(sentence)
-        return sentence
+        if not self.run:
+            self._limited(sentence)
+        self.run, news, self.told = self.run + 1, not self.told, True
+        return sentence if news else ""
 
     def _calm(self, what: str) -> str:
-        """What is to be told of a stamp that is believed after doubted ones were told."""
+        """What is to be told of a stamp that is believed after doubted ones."""
         if self.said >= _SAID and self.good < _GOOD:
             return ""  # they come again and again
         self.told = False
@@ -259,8 +249,7 @@ class StreamClock:
             return False
         rise, self.doubted = stamp - self.doubted, stamp
         self.agree = self.agree + (rise > 0) if self.agree and 0 <= rise <= self._limit() else 1
-        if self.agree == _AGREE:
-            self.intervals = [rise]
+        self.intervals = [rise] if self.agree == _AGREE else self.intervals
         return self.agree == _AGREE
 
     def _believe(self, seq: int, stamp: float, unit: int, time: float) -> None:
@@ -277,11 +266,9 @@ class StreamClock:
 
     def _limited(self, told: str) -> str:
         """What is told, unless that was often of late."""
-        if self.good >= _GOOD:
-            self.said = 0
-        self.good, self.said = 0, self.said + 1
-        return told if self.said < _SAID else "" if self.said > _SAID else (
-            f"{told} (more of this is not reported until {_GOOD:,} stamps in a row are good)")
+        self.said = 1 if self.good >= _GOOD else self.said + 1
+        self.good = 0
+        return told if self.said <= _SAID else ""
 
 
 def _fault(step: float) -> str:
@@ -320,7 +307,7 @@ def stamps_of(time: Any, n: int | None) -> Rows:
     return found
 
 
-def in_seconds(stamps: Rows) -> tuple[Rows, NDArray[np.int64]]:
+def in_seconds(stamps: Rows) -> tuple[Rows, Numbers]:
     """Stamps in seconds, and parts of a second that each counts.
 
     Dates of 1980 to 2100 in milliseconds, microseconds and nanoseconds are known by their size. NaN
@@ -341,8 +328,7 @@ def in_seconds(stamps: Rows) -> tuple[Rows, NDArray[np.int64]]:
     [[1700000000.0, 1700000000.0, nan], [1, 1000, 1]]
     """
     units = np.ones(len(stamps), np.int64)
-    size = np.abs(stamps)
-    if not (size < _LATEST).all():
+    if not (np.abs(stamps) < _LATEST).all():
         for per in sorted(PER.values())[1:]:
             units[(stamps >= SINCE * per) & (stamps <= UNTIL * per)] = per
         stamps = stamps / units
