@@ -37,6 +37,7 @@ import json
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -48,12 +49,13 @@ from adlib.datasets import load_nab, load_skab, make_telemetry
 from adlib.detectors import Ensemble
 from adlib.metrics import average_precision
 from adlib.metrics.labels import runs as labelled
-from adlib.realtime import fitted
-from adlib.realtime.backtest import Backtest
-from adlib.realtime.budget import largest_alpha, poisson_limit, windows_of
+from adlib.realtime import RealTimeAnomalyDetector, fitted
+from adlib.realtime.backtest import Backtest, backtest
+from adlib.realtime.budget import flagged, largest_alpha, poisson_limit, unseen, windows_of
 from adlib.realtime.calibration import WindowCalibration
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.events import Verdict
+from adlib.realtime.events import IncidentEvent, Verdict
+from adlib.realtime.health import StreamHealth
 from adlib.realtime.members import Member
 
 HERE = Path(__file__).resolve().parents[1]
@@ -71,6 +73,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "seasonal": {"detector": "SeasonalZScore"},
     "knn": {"detector": "KNN"},
 }
+FINALISTS = ("default", "pca", "pca rfae", "vae vote")
 CONTEXT = {"forecast": 16, "pca10": 9}  # rows before one that its score uses
 #: Written down before the first run.
 CANDIDATES = ("vae vote", "pca", "forecast", "rfae", "pca rfae", "pca forecast", "rfae forecast",
@@ -177,10 +180,10 @@ def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, 
            per_week: float | None, scenarios: Iterable[str]) -> Scored:
     """Verdicts of a candidate on a run, and the largest alpha that keeps the budget."""
     files = [np.load(FOLDER / f"{run}-{name}.npz") for name in names]
-    ensemble = assembled(np.column_stack([file["held_out"] for file in files]), combine)
+    raw = np.column_stack([file["held_out"] for file in files])
+    ensemble = assembled(raw, combine)
     config = EngineConfig.model_validate({**data.cut, "alert_config": {"incidents": rule}})
-    held = ensemble.combined(ensemble.surprises_of(
-        np.column_stack([file["held_out"] for file in files])))
+    held = ensemble.combined(ensemble.surprises_of(raw))
     calibration = WindowCalibration().fit(held, config.window_size)
     context = max(CONTEXT.get(name, 0) for name in names)
 
@@ -189,7 +192,8 @@ def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, 
 
     weeks = len(held) / (7 * 1440)
     allowed = poisson_limit(0) if per_week is None else per_week * weeks
-    alpha = largest_alpha(verdicts(held), allowed, config.alert_config.incidents, context)
+    alpha = largest_alpha(verdicts(unseen(ensemble, raw)), allowed,
+                          config.alert_config.incidents, context)
     tests = {}
     for name in scenarios:
         faulty = data.faulty[name]
@@ -264,6 +268,11 @@ def choose() -> None:
         row["mean"] = float(np.mean([np.mean(row[name]) for name in collections]))
     admitted = [row for row in table if row["false"] <= row["weeks"]]
     best = max(admitted, key=lambda row: row["mean"])
+    rules = [kept("pca forecast", "max", {"open_after": m, "open_within": n}, ("generator",))
+             for m, n in ((3, 5), (2, 5), (2, 3), (1, 1))]
+    for row in rules:
+        print(f"{row['rule']}: found {np.mean(row['generator']):.3f}, false {row['false']} in "
+              f"{row['weeks']:.0f} weeks")
     for row in sorted(table, key=lambda row: -row["mean"]):
         spread = np.sqrt(sum(np.var(np.subtract(row[name], best[name]), ddof=1)
                              / len(row[name]) for name in collections)) / len(collections)
@@ -272,6 +281,76 @@ def choose() -> None:
               + f"  mean {row['mean']:.3f} ({row['mean'] - best['mean']:+.3f} +- {spread:.3f})  "
               f"false {row['false']} in {row['weeks']:.0f} weeks"
               f"{'' if row in admitted else ': not admitted'}", flush=True)
+
+
+# -- final figures ------------------------------------------------------------------------------
+
+
+def met_by(outcome: Any, health: list[IncidentEvent], faults: list[tuple[str, int, int]]
+           ) -> list[tuple[str, float | None, bool]]:
+    """Kind and delay in minutes of each fault, and whether a frozen sensor was reported."""
+    stuck = {event.incident.id: (event.incident.start, event.time) for event in health
+             if ".frozen" in event.incident.id and event.kind == "open"}
+    over = {event.incident.id: event.incident.end for event in health}
+    found = []
+    for (kind, start, stop), fault in zip(faults, outcome.faults, strict=True):
+        delays = [] if fault.delay is None else [fault.delay]
+        reports = [time - 60.0 * start for name, (first, time) in stuck.items()
+                   if kind == "frozen" and first < stop and over[name] >= start]
+        found.append((kind, min([*delays, *reports]) / 60 if delays or reports else None,
+                      bool(reports)))
+    return found
+
+
+def health_of(engine: RealTimeAnomalyDetector, test: Backtest) -> list[IncidentEvent]:
+    """Health incidents that the engine would have raised over a backtest."""
+    config = engine.config
+    health = StreamHealth(
+        config.stream, engine.features_, config.alert_config.health,
+        config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
+        context=engine.context, period=config.sampling_period)
+    return health.step(flagged(test.verdicts, config.alpha), test.quality, 0)
+
+
+def final(name: str, seeds: Iterable[int]) -> None:
+    """One engine on runs that nothing was chosen on."""
+    met: list[tuple[str, float | None, bool]] = []
+    false, weeks, others, alphas = Counter[str](), 0.0, Counter[str](), []
+    for seed in seeds:
+        data = runs("generator", (seed,))[f"generator-{seed}"]
+        data.faulty["maintenance"][:] = generator().live(LIVE, DAYS, seed, False, "maintenance")[2]
+        faults = generator().live(LIVE, DAYS, seed)[1]
+        health: dict[str, list[IncidentEvent]] = {}
+        if name == "default":
+            engine = RealTimeAnomalyDetector({"per": "1/week", "sampling_period": 60}).fit(
+                data.history)
+            tests = {scenario: backtest(engine.config, X, data.faulty[scenario], fitted=engine)
+                     for scenario, X in data.live.items()}
+            health = {scenario: health_of(engine, test) for scenario, test in tests.items()}
+            alpha = engine.config.alpha
+        else:
+            alpha, tests = scored(f"generator-{seed}", data, name.split(), "weighted", {}, 1.0,
+                                  SCENARIOS)
+        outcomes = {scenario: test.replay(alpha=alpha) for scenario, test in tests.items()}
+        faults = [fault for fault in faults if fault[2] <= len(data.live["faults"])]
+        met += met_by(outcomes["faults"], health.get("faults", []), faults)
+        weeks, alphas = weeks + LIVE / 7, [*alphas, alpha]
+        for scenario, outcome in outcomes.items():
+            false[scenario] += outcome.summary["false_incidents"]
+        others.update(f"{scenario} {event.incident.id.split('|')[1]}"
+                      for scenario, events in health.items() for event in events
+                      if event.kind == "open")
+    kinds = sorted({kind for kind, *_ in met})
+    found = [delay for _, delay, _ in met if delay is not None]
+    print(f"{name}: alpha {min(alphas):.3f} to {max(alphas):.3f}; found {len(found)} of "
+          f"{len(met)}, median delay {np.median(found):.0f} minutes; " + ", ".join(
+              f"{kind} {sum(k == kind and d is not None for k, d, _ in met)} of "
+              f"{sum(k == kind for k, *_ in met)}" for kind in kinds), flush=True)
+    for scenario in SCENARIOS:
+        print(f"    {scenario:12} {false[scenario] / weeks:5.2f} false incidents a week, at most "
+              f"{poisson_limit(false[scenario]) / weeks:.2f}", flush=True)
+    for what, n in sorted(others.items()):
+        print(f"    health incidents: {what} {n}", flush=True)
 
 
 def main() -> None:
@@ -287,6 +366,9 @@ def main() -> None:
         score(args.members, args.collections, args.seeds)
     if args.what == "choose":
         choose()
+    if args.what == "final":
+        for name in args.members if args.members != list(MEMBERS) else FINALISTS:
+            final(name, args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)
 
 
 if __name__ == "__main__":

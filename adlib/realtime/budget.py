@@ -11,13 +11,22 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import chi2
 
+from adlib.detectors.ensemble import Ensemble
 from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.events import Verdict, severity_of
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.members import Member
-from adlib.thresholds import CalibrationWarning, Scores, allowed_incidents, decide
+from adlib.realtime.windows import Rows
+from adlib.thresholds import (
+    Calibration,
+    CalibrationWarning,
+    Scores,
+    above_ties,
+    allowed_incidents,
+    decide,
+)
 
 EVIDENT = 0.2  # p-value up to which evidence is kept for a replay: the largest alpha of a budget
 _NEVER = 1e-300
@@ -53,6 +62,32 @@ def flagged(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
                     severity=severity_of(score))
             for verdict, score, flag in zip(verdicts, scores.tolist(), flags.tolist(),
                                             strict=True)]
+
+
+def unseen(ensemble: Ensemble, held_out: Rows) -> Scores:
+    """Combined surprises of held-out rows, each fifth on scales of the other four.
+
+    As live rows are, which the scales have not seen either. On scales of their own the highest
+    scores of all members tie, and where the highest surprise counts, each member would then add an
+    incident to those that the budget expects.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    held_out : ndarray of shape (n, n_members)
+        Raw scores in time order; NaN where there is none.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    surprises = ensemble.surprises_of(held_out)
+    for fold in np.array_split(np.arange(len(held_out)), 5):
+        for j, column in enumerate(np.delete(held_out, fold, axis=0).T):
+            if len(known := column[~np.isnan(column)]):
+                surprises[fold, j] = Calibration().fit(above_ties(known)).surprise(
+                    held_out[fold, j])
+    return ensemble.combined(surprises)
 
 
 def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, interval: float,
@@ -146,7 +181,7 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
     size = config.window_size
     calibration = WindowCalibration().fit(rows, size)
     if config.per is not None:
-        return config.model_copy(update={"alpha": _by_budget(config, found, rows, calibration)})
+        return config.model_copy(update={"alpha": _by_budget(config, found, calibration)})
     least = min(1 / (calibration.n_windows_ + 1), size / (calibration.n_rows_ + 1))
     if config.alpha >= least or config.extrapolate:
         return config
@@ -163,11 +198,11 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
     return config if given else config.model_copy(update={"alpha": least})
 
 
-def _by_budget(config: EngineConfig, found: Fitted, rows: Scores, calibration: WindowCalibration
-               ) -> float:
+def _by_budget(config: EngineConfig, found: Fitted, calibration: WindowCalibration) -> float:
     context = max(Member(name, model).context for name, model in zip(
         found.names, found.ensemble.members_, strict=True))
-    verdicts = windows_of(rows, calibration, config.stride, found.interval, context)
+    verdicts = windows_of(unseen(found.ensemble, found.held_out), calibration, config.stride,
+                          found.interval, context)
     n_rows = config.stride * sum(verdict.is_anomaly is not None for verdict in verdicts)
     allowed = allowed_incidents(str(config.per), found.interval, n_rows)
     if allowed < (needed := poisson_limit(0)):
