@@ -247,7 +247,7 @@ def test_clock_trouble_that_lasts_or_a_clock_that_was_set():
 
     odd = [clock(205, "doubted"), clock(206, "believed again"), clock(300, "unit")]
     assert stream().step(windows(99, 600), odd, 0) == []
-    lasting = [clock(205, "doubted"), clock(401, "believed again")]
+    lasting = [clock(205, "doubted"), clock(300, "late"), clock(401, "gap")]
     assert told(stream().step(windows(99, 600), lasting, 0)) == [
         ("clock|209|open|0", True), ("clock|209|close|1", True)]
     was_set = stream().step(windows(99, 600), [clock(205, "set")], 0)

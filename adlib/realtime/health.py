@@ -376,8 +376,10 @@ class StreamHealth:
             if event.kind == "drift":
                 self._drift = "" if event.detail.endswith("as it was") else event.detail
             elif event.kind == "clock":
-                self._doubted = event.detail if event.detail.startswith("doubted") else ""
-                if event.detail.startswith("set"):
+                says = event.detail.partition(":")[0]
+                if says in ("doubted", "believed again", "set", "gap"):
+                    self._doubted = event.detail if says == "doubted" else ""
+                if says == "set":
                     found.append(Condition("clock", detail=event.detail))
                     self.conditions.leap(now)
                     self._before = self._judged = None
