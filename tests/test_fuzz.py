@@ -1102,7 +1102,15 @@ def realtime():
         says=("time",))
     yield Target("AlertStore.events", store.events, {"incident_id": fixed(lambda _: "a")},
                  _instance(list), says=("incident",))
-    for name in ("incident", "acknowledge"):
+    yield Target("AlertStore.record_events", lambda events: store.record_events(events, []), {
+        "events": fixed(lambda _: [event], odd=["a"])}, _anything)
+    yield Target("AlertStore.retain", store.retain, {"stream": fixed(lambda _: "rig"),
+                                                     "age": number(9.0)}, _anything)
+    yield Target("AlertStore.remove", lambda kind, name: (
+        store.silence(Silence("a", 5.0)), store.remove(kind, name)), {
+        "kind": fixed(lambda _: "silence", other="table"), "name": fixed(lambda _: "a")},
+        _anything, says=("silence", "checkpoint"))
+    for name in ("incident", "acknowledge", "end"):
         yield Target(f"AlertStore.{name}", getattr(store, name),
                      {"incident_id": fixed(lambda _: event.incident.id)}, _anything,
                      says=("incident",))

@@ -656,8 +656,9 @@ class AlertStore:
         age : float or None
             Seconds of event time; None: everything is kept.
         """
+        instance(stream, "stream", str)
         now, begin = time.time(), time.monotonic()
-        if age is None or begin < self._retain_at:
+        if age is None or number(age, "age", above=0) and begin < self._retain_at:
             return
         self._retain_at = begin + 10
         try:
