@@ -334,7 +334,9 @@ class Rig:
 
     def position(self):
         """Last committed sample; -1 before the first."""
-        return self._read("SELECT max(position) FROM checkpoints", -1)
+        return self._read("SELECT max(max(c.position, ifnull(g.position, -1))) FROM checkpoints c "
+                          "LEFT JOIN changes g ON g.stream = c.stream AND "
+                          "g.generation = c.generation", -1)
 
     def health(self):
         """Health incidents as dictionaries."""
@@ -653,11 +655,13 @@ def told(rig, slack):
         rows = store.outbox()
         health = [i.id for i in store.incidents() if getattr(i, "kind", "anomaly") == "health"]
         wanted = {event.id: event.incident.id for event in store.events() if event.notify}
-    texts = [payload["blocks"][-1]["text"]["text"] for payload in slack.taken
-             if payload.get("blocks")]
+    texts = [payload["blocks"][-1]["text"]["text"] for status, payload in slack.received
+             if 200 <= status < 300]
     ids = [text.rpartition("Message: ")[2].split()[0] for text in texts if "Message: " in text]
-    faults = [f"{name} has no message" for name in wanted if name not in {r.id for r in rows}
-              and name not in {r.id.partition("#")[0] for r in rows} and name not in ids]
+    states = {row.id.rpartition("|")[0]: f"{row.state}, {row.error}"
+              for row in rows}
+    faults = [f"{name} did not arrive: {states.get(name, 'no message')}" for name in wanted
+              if name not in ids and not states.get(name, "").startswith("dead")]
     faults += [f"{row.id}: {row.state} {row.error}" for row in rows if row.state == "pending"]
     dead = [row for row in rows if row.state in ("dead", "discarded")]
     if dead and not any("channel" in name for name in health):

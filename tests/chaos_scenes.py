@@ -266,7 +266,7 @@ def busy_stop(zygote, folder, server, seed=0, how=signal.SIGTERM):
     return faults + kept(rig, feed, None)
 
 
-def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
+def storm(zygote, folder, server, seed=0, seconds=60.0, rate=200):
     """Everything at once, at random, while records come at a steady rate of wall time."""
     rng = random.Random(seed)
     n = int(seconds * rate)
@@ -299,7 +299,7 @@ def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
         while publisher.left() > 3:
             what = rng.choice(["SIGTERM", "SIGINT", "SIGKILL", "lock", "full", "raise", "hang",
                                "answers", "pause", "calm"])
-            length = rng.uniform(0.2, 4)
+            length = rng.uniform(0.2, 8)
             tally.append(what)
             log.note(what, length)
             if what.startswith("SIG"):
@@ -343,7 +343,7 @@ def storm(zygote, folder, server, seed=0, seconds=40.0, rate=250):
 
 
 QUICK = None  # health conditions that open after a second of wall time
-QUIET = 3.0  # seconds without a window that need an incident, start and slack included
+QUIET = 6.0  # seconds without a window that need an incident, start and slack included
 
 
 class Publisher:
