@@ -67,7 +67,7 @@ _ZYGOTE = '''
 import json, os, select, signal, sys
 import adlib.realtime.__main__ as command, adlib.realtime.engine, adlib.realtime.sources
 import adlib.detectors, adlib.realtime.doors.files, adlib.realtime.doors.http
-import adlib.realtime.doors.slack
+import adlib.realtime.doors.slack, adlib.detectors.zscore, prometheus_client, pyarrow, river.drift
 try:
     import nats, adlib.realtime.doors.jetstream
 except ImportError:
@@ -334,9 +334,10 @@ class Rig:
 
     def position(self):
         """Last committed sample; -1 before the first."""
-        return self._read("SELECT max(max(c.position, ifnull(g.position, -1))) FROM checkpoints c "
-                          "LEFT JOIN changes g ON g.stream = c.stream AND "
-                          "g.generation = c.generation", -1)
+        with suppress(FileNotFoundError, ValueError, sqlite3.Error), \
+                AlertStore(self.store, create=False) as store:
+            return (store.restore("rig") or [-1])[0]
+        return -1
 
     def health(self):
         """Health incidents as dictionaries."""
@@ -451,7 +452,7 @@ def until(condition, what, rig=None, seconds=PATIENCE):
             code = None if rig is None else rig.zygote.ended.get(rig.pid)
             raise AssertionError(f"{what} did not come (exit code {code})"
                                  + ("" if rig is None else f"\n{rig.errors()[-3000:]}"))
-        time.sleep(0.01)
+        time.sleep(0.02)
     return found
 
 

@@ -102,7 +102,7 @@ def undisturbed(rig, feed, n, durable="calm"):
     rig.stop()
 
 
-def locked(zygote, folder, server, seed=0, n=3000, seconds=2.0):
+def locked(zygote, folder, server, seed=0, n=3000, seconds=0.0):
     """Another process holds the store: nothing is acknowledged meanwhile, and all is judged."""
     with SlackServer() as slack:
         plan = Plan(n, seed).fault(n // 2).fault(n - 300)
@@ -113,24 +113,30 @@ def locked(zygote, folder, server, seed=0, n=3000, seconds=2.0):
         until(lambda: rig.position() >= n // 3 - STEP, "the first third", rig)
         with rig.locked():
             feed.publish(plan.messages(n // 3, n))
-            blind_now(rig, seconds)
-        faults = finish(rig, feed, n)
+            faults = store_trouble(rig, seconds)
+        faults += finish(rig, feed, n)
         faults += told(rig, slack) + missed(rig, plan) + blind(rig, plan)
         faults += said(rig, "store")
     return faults
 
 
 STEP = 400  # samples that may wait for a lazy commit
-HEALTH = None  # faster than by default: see `tests/test_realtime_chaos.py`
+HEALTH = {"store": 0.5, "hanging": 2, "no_data": 5, "channel": 1}  # seconds: sooner than usual
 
 
-def blind_now(rig, seconds):
-    """Until the engine says that it is not ready, or so long where it has no such page."""
+def store_trouble(rig, seconds):
+    """Until the engine itself reports that it cannot commit, at least so long; what it gets wrong.
+
+    The incident can be stored only once the store is back, so the engine's own page is asked.
+    """
     limit = time.monotonic() + seconds
-    with suppress(AssertionError):
-        until(lambda: rig.ask("/ready")[0] == 503 or time.monotonic() > limit, "503", rig,
-              2 * seconds)
+    try:
+        until(lambda: "|health.store|" in rig.ask("/health")[1], "an incident", rig, 30)
+    except AssertionError as error:
+        return [f"while nothing could be committed: {str(error)[-300:]}"]
+    ready = rig.ask("/ready")
     time.sleep(max(limit - time.monotonic(), 0))
+    return [] if ready[0] == 503 else [f"ready while nothing can be committed: {ready}"]
 
 
 def said(rig, word):
@@ -155,7 +161,7 @@ def finish(rig, feed, n):
     return faults + kept(rig, feed, n)
 
 
-def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0, how="tmpfs"):
+def disk_full(zygote, folder, server, seed=0, n=3000, seconds=0.0, how="tmpfs"):
     """No byte is left for the store: held, not lost.
 
     ``how``: "tmpfs", a small disk that is filled (PermissionError where none may be mounted), or
@@ -173,8 +179,8 @@ def disk_full(zygote, folder, server, seed=0, n=3000, seconds=2.0, how="tmpfs"):
         until(lambda: rig.position() >= n // 3 - STEP, "the first third", rig)
         with full(disk) if how == "tmpfs" else rig.no_writing():
             feed.publish(plan.messages(n // 3, n))
-            blind_now(rig, seconds)
-        faults = finish(rig, feed, n)
+            faults = store_trouble(rig, seconds)
+        faults += finish(rig, feed, n)
         faults += told(rig, slack) + missed(rig, plan) + blind(rig, plan)
         faults += said(rig, "store")
     return faults
@@ -185,7 +191,7 @@ def no_data(zygote, folder, server, seed=0, n=2000):
     plan = Plan(n, seed).fault(n - 300)
     feed = Feed(server, f"NODATA{seed}")
     feed.publish(plan.messages(0, n // 2))
-    rig = Rig(zygote, folder, health={**HEALTH, "no_data": 1}).fit()
+    rig = Rig(zygote, folder, health=QUICK).fit()
     rig.start(feed.spec())
     until(lambda: rig.position() >= n // 2 - STEP, "the first half", rig)
     faults = []
@@ -342,7 +348,7 @@ def storm(zygote, folder, server, seed=0, seconds=60.0, rate=200):
     return faults
 
 
-QUICK = None  # health conditions that open after a second of wall time
+QUICK = {**HEALTH, "no_data": 1, "hanging": 1}
 QUIET = 6.0  # seconds without a window that need an incident, start and slack included
 
 

@@ -1,11 +1,13 @@
 """Mistakes that the checks of chapter 09 must tell from an answer."""
 
 import numpy as np
+from scipy.stats import chi2
 
 from exercises.chapter_09 import (
     a_budget_chosen_before_it_is_judged,
     flags_become_incidents,
     severity_from_a_p_value,
+    what_a_history_can_show,
 )
 
 
@@ -102,3 +104,23 @@ def _():
 @a_budget_chosen_before_it_is_judged.mistake("more flags wanted than windows are counted")
 def _():
     return {"alpha": 0.01, "open_after": 9, "open_within": 3}
+
+
+@what_a_history_can_show.mistake("the rate that was seen")
+def _():
+    return lambda incidents, weeks: incidents / weeks
+
+
+@what_a_history_can_show.mistake("a normal approximation")
+def _():
+    return lambda incidents, weeks: (incidents + 1.645 * np.sqrt(incidents) + 1e-9) / weeks
+
+
+@what_a_history_can_show.mistake("the upper end of a two-sided interval")
+def _():
+    return lambda incidents, weeks: chi2.ppf(0.975, 2 * (incidents + 1)) / 2 / weeks
+
+
+@what_a_history_can_show.mistake("the time is forgotten")
+def _():
+    return lambda incidents, weeks: chi2.ppf(0.95, 2 * (incidents + 1)) / 2
