@@ -34,7 +34,7 @@ def test_bad_records_of_every_kind(zygote, tmp_path, seed):
 @needs_nats
 @pytest.mark.parametrize("seed", [0, 1])
 def test_signals_at_random_moments(zygote, server, tmp_path, seed):
-    assert scenes.signals(zygote, tmp_path / "rig", server, seed, n=3000, lives=3) == []
+    assert scenes.signals(zygote, tmp_path / "rig", server, seed, n=2000, lives=2) == []
 
 
 @needs_nats

@@ -259,6 +259,8 @@ class Monitor:
             except Exception as error:  # whoever watches goes on
                 log.exception("the monitor of stream %s: %s", self.conditions.stream,
                               type(error).__name__)
+        if self._store is not None:
+            self._safely(self._record)  # what was found while nothing could be committed
 
 
 def announce(events: Iterable[IncidentEvent]) -> None:
