@@ -431,7 +431,7 @@ def test_dead_letters_are_an_incident_until_they_are_dealt_with(store):
     store.commit("rig", 0, b"", [], [], [], [row])
     (claimed,) = store.claim("slack", 0.0, lease=1.0)
     store.settle([(claimed.seq, "dead", 0.0, "HTTP 413")])
-    assert rig.run(20, rows=200, judged=1) == ["dead_letters.slack"]
+    assert rig.run(60, rows=200, judged=1) == ["dead_letters.slack"]
     store.replay_dead(discard=True)
     assert rig.run(70, rows=200, judged=1) == []
 
@@ -459,7 +459,7 @@ def test_a_store_whose_file_is_removed_or_replaced_is_no_store(store, tmp_path):
     rig = Rig(store)
     rig.run(20, rows=200, judged=1)
     moved = store.path.rename(tmp_path / "moved.db")
-    assert rig.run(30, rows=200, judged=1) == ["store"] and rig.monitor.reasons()
+    assert rig.run(60, rows=200, judged=1) == ["store"] and rig.monitor.reasons()
     store.path.write_bytes(b"")
     assert rig.run(90, rows=200, judged=1) == ["store"]
     store.path.unlink()

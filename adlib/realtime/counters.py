@@ -33,21 +33,23 @@ class Counters:
         self.off = make(Gauge, "detector_off", "Switched off", "stream", "detector")
         self.outbox = make(Gauge, "outbox_messages", "Not delivered", "channel", "state")
         self.ready = make(Gauge, "ready", "1: windows are judged", "stream").labels(stream)
-        self.conditions = make(Gauge, "health", "What is wrong now", "stream", "condition")
+        self.conditions = make(Gauge, "health", "Open incidents of kind health", "stream",
+                               "condition")
         self.batch = make(Histogram, "batch_seconds", "From samples to the commit", "stream")
         self.latency = make(Histogram, "latency_seconds",
                             "From a batch's first arrival to its verdicts", "stream", buckets=(
                                 .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10)).labels(stream)
 
-    def text(self, ready: bool, conditions: Iterable[Mapping[str, Any]],
+    def text(self, ready: bool, incidents: Iterable[Mapping[str, Any]],
              backlog: Mapping[tuple[str, str], int], off: Mapping[str, bool]) -> str:
         """All of them in Prometheus' text format, with what stands at this moment."""
         with self._lock:
             self.ready.set(ready)
             self.outbox.clear()
             self.conditions.clear()
-            for condition in conditions:
-                self.conditions.labels(self.stream, condition["name"]).inc()
+            for incident in incidents:
+                name = incident["id"].split("|")[1].removeprefix("health.")
+                self.conditions.labels(self.stream, name).inc()
             for (channel, state), n in backlog.items():
                 self.outbox.labels(channel, state).set(n)
             for name, out in off.items():

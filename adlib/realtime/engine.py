@@ -655,7 +655,7 @@ class RealTimeAnomalyDetector:
         live, said = self._live and self._monitor, self.status()
         backlog = (live or self.store).backlog() if self.store is not None else {}
         off = {m.name: m.off for m in self.members} if hasattr(self, "_fitted") else {}
-        return self._metrics.text(said["ready"], said.get("conditions", ()), backlog, off)
+        return self._metrics.text(said["ready"], said.get("incidents", ()), backlog, off)
 
 
 async def _cancel(task: asyncio.Task) -> None:

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _LEAST, _MESSAGES = 60.0, 3  # "auto" of no_data: a minute, or what so many messages cover
 _SLOW = 5.0  # seconds of a batch after which the engine does not call itself ready
 _LEAVE = 2.0  # seconds that a look at the end may take, and a beat of the loop that is busy
+_SELDOM = 5  # looks of which one asks the store, while all is well
 _BLIND = {"no_data", "no_windows", "hanging", "store"}
 
 
@@ -84,7 +85,7 @@ class Monitor:
         self._dropped = inbox.dropped
         self._pending: list[IncidentEvent] = []  # not stored yet
         self._refused: list[Condition] = []  # what the store says to this thread
-        self._resumed = False
+        self._resumed, self._looks = False, 0
         self._wake: Callable[[], object] = int  # the service, to look into the outbox
         self._stop = threading.Event()
 
@@ -186,8 +187,10 @@ class Monitor:
         events = self.conditions.observe(found, self._clock(), self._inbox.next - 1)
         announce(events)  # before anything that may wait for the store
         self._pending += events
-        if self._store is not None and all([self._safely(self._look_up),
-                                            self._safely(self._record)]):
+        self._looks += 1
+        if self._store is not None and (
+                self._looks % _SELDOM == 0 or self._pending or self.conditions.open) and all(
+                    [self._safely(self._look_up), self._safely(self._record)]):
             self._refused = []
 
     def _stored(self) -> list[Incident]:
