@@ -158,7 +158,7 @@ def test_environment_fills_in_secrets(monkeypatch, tmp_path):
     ("detectors", ["json:dumps"], "detectors[0]: detector 'json:dumps': json has no class 'dumps'"),
     ("deep_config.detector", "VEA", "unknown detector 'VEA', did you mean 'VAE'?"),
     ("stride", 0, "stride: Input should be greater than or equal to 1, got 0"),
-    ("stride", 101, "stride=101 is more than window_size=100"),
+    ("stride", 101, "stride: must be at most window_size=100, or samples"),
     ("alpha", 1.5, "alpha: Input should be less than 1, got 1.5"),
     ("alpha_info", 0.001, "alpha_info must be at least alpha=0.01"),
     ("window_size", "many", "window_size: Input should be a valid integer"),

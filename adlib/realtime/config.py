@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -282,7 +283,8 @@ class EngineConfig(Settings):
         None, description="What counts of the detectors' surprises: their weighted mean, or the "
         "highest. Default: max where no key says which detectors take part, else weighted.")
     window_size: Count = Field(100, description="Samples per window.")
-    stride: Count = Field(10, description="Samples from one window to the next.")
+    stride: Count = Field(10, description="Samples from one window to the next.",
+                          validate_default=True)
     alpha: Share = Field(0.01, description="Share of normal windows that may be flagged. Where it "
                          "does not stand: that, or the least that the history can show.")
     per: str | None = Field(None, description="Budget of reported incidents in place of alpha, "
@@ -315,6 +317,15 @@ class EngineConfig(Settings):
     reading: ReadingConfig = ReadingConfig()
     features: dict[str, FeatureRule] = Field({}, description="By feature, what is no news of it.")
     alert_config: AlertConfig = AlertConfig()
+
+    @field_validator("stride")
+    @classmethod
+    def _within(cls, stride: int, info: ValidationInfo) -> int:
+        window = info.data.get("window_size", stride)
+        if stride > window:
+            raise ValueError(f"must be at most window_size={window}, or samples between two "
+                             f"windows are never judged")
+        return stride
 
     @field_validator("feature_names")
     @classmethod
@@ -360,10 +371,6 @@ class EngineConfig(Settings):
         if not any(group.weight > 0 for group in self.groups().values()):
             raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
                              "weight above 0")
-        if self.stride > self.window_size:
-            raise ValueError(f"stride={self.stride} is more than window_size={self.window_size}, "
-                             f"so samples between two windows would never be judged; give at most "
-                             f"{self.window_size}")
         if self.per is None and self.alpha_info is not None and self.alpha_info < self.alpha:
             raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
                              f"{self.alpha_info:g}")

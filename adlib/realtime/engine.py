@@ -7,6 +7,7 @@ How samples become verdicts is in `adlib.realtime.judge`, how verdicts become in
 import asyncio
 import contextlib
 import logging
+import re
 import sqlite3
 import threading
 import time
@@ -35,11 +36,11 @@ from adlib.realtime.health import Condition, StreamHealth
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
-from adlib.realtime.members import Member, Worker, cancelled
+from adlib.realtime.members import Member, Worker, forgiven
 from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
-from adlib.realtime.store import AlertStore
+from adlib.realtime.store import AlertStore, StorageConfig
 from adlib.realtime.windows import Sample, StreamProcessor
 
 log = logging.getLogger(__name__)
@@ -405,32 +406,21 @@ class RealTimeAnomalyDetector:
         """Wait for the batch that is under way, commit what is judged, acknowledge it."""
         if self._stopped.is_set():
             return
-        end = worker.run(self._keep, [], [], [], True)
         try:
-            await asyncio.wait([end], timeout=GRACE)
+            async with forgiven(f"stream {self.config.stream}: the last batch is left, and its "
+                                f"samples come again", GRACE):
+                await worker.run(self._keep, [], [], [], True)
+                await self._acknowledge()
         finally:
             self._stopped.set()
-        if not end.done():
-            log.error("stream %s: a batch did not end within %g s and is left: its samples come "
-                      "again", self.config.stream, GRACE)
-        elif error := end.exception():
-            log.error("stream %s: the last commit failed: %s", self.config.stream, error)
-        else:
-            await self._acknowledge()
 
     async def _acknowledge(self) -> None:
         """Tell the source what is committed; where that fails, the samples come again."""
         ready = [entry for entry in self._acks if entry[0] <= self._committed]
         self._acks = [entry for entry in self._acks if entry[0] > self._committed]
         for seq, ack in ready:
-            try:
-                async with asyncio.timeout(GRACE):
-                    await ack()
-            except (Exception, asyncio.CancelledError) as error:
-                if cancelled():
-                    raise
-                log.warning("stream %s: acknowledging sample %d failed: %s: %s",
-                            self.config.stream, seq, type(error).__name__, error)
+            async with forgiven(f"stream {self.config.stream}: acknowledging {seq}", GRACE):
+                await ack()
 
     def close(self) -> None:
         """End the detectors' threads; they begin again when they are needed."""
@@ -441,12 +431,8 @@ class RealTimeAnomalyDetector:
     async def _respond(self, events: asyncio.Queue) -> None:
         while True:
             event = await events.get()
-            try:
+            async with forgiven(f"response to {event.id}"):
                 await self.responses.run([event])
-            except asyncio.CancelledError:
-                if cancelled():
-                    raise
-                log.warning("a response to %s was cancelled", event.id)
             events.task_done()
 
     def _step(self, items: list[Sample], lost: list[Sample], flush: bool
@@ -501,34 +487,30 @@ class RealTimeAnomalyDetector:
 
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
         """Ask the store again where its fault may pass (locked, disk full), for a stated time."""
-        storage = self.config.alert_config.storage
-        began, pause, longest = self._clock(), 0.05, storage.patience if storage else 0.0
-        while True:
-            if self._stopped.is_set():
-                raise StoreError("the stream was left before what was judged could be kept")
+        storage = self.config.alert_config.storage or StorageConfig()
+        began, pause = self._clock(), 0.05
+        while not self._stopped.is_set():
             try:
                 self._asked = self._clock()
                 found = work(*args)
                 self._asked = None
-                break
+                if self.store_trouble is not None:
+                    log.warning("alert store %s is back", storage.path)
+                    self.store_trouble = None
+                return found
             except (sqlite3.OperationalError, OSError) as error:
-                what = f"alert store {storage and storage.path}: {error}"
-                if self.store is None and not any(
-                        word in str(error) for word in ("locked", "full", "disk I/O")):
+                what = f"alert store {storage.path}: {error}"
+                if self.store is None and not re.search("locked|full|disk I/O", str(error)):
                     raise  # wrongly named, or not ours: no fault that passes
-                if self._clock() - began >= longest:
-                    raise StoreError(f"{what}, for {longest:g} s: see to the disk and to who holds "
-                                     f"the file, and start again after sample {self._committed}"
-                                     ) from error
+                if self._clock() - began >= storage.patience:
+                    raise StoreError(f"{what}, for {storage.patience:g} s: see to the disk and to "
+                                     f"who holds the file, and start again") from error
                 if self.store_trouble is None:
-                    log.error("%s: trying again for %g s", what, longest)
+                    log.error("%s: trying again for %g s", what, storage.patience)
                     self.store_trouble = time.time() - (self._clock() - began), what
             self._stopped.wait(pause)
             pause = min(2 * pause, 10.0)
-        if self.store_trouble is not None:
-            log.warning("alert store %s is back", storage and storage.path)
-            self.store_trouble = None
-        return found
+        raise StoreError("the stream was left before what was judged could be kept")
 
     def _window(self, verdict: Verdict) -> dict[str, Any]:
         incident = self._manager.incident(verdict.stream)
@@ -665,11 +647,8 @@ async def _cancel(task: asyncio.Task) -> None:
 
 
 async def _close(samples: Any) -> None:
-    try:
-        async with asyncio.timeout(GRACE):
-            await samples.aclose()
-    except Exception as error:
-        log.warning("closing the source: %s: %s", type(error).__name__, error)
+    async with forgiven("closing the source", GRACE):
+        await samples.aclose()
 
 
 def _receiver(channel: Any) -> Channel:

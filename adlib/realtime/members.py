@@ -1,9 +1,12 @@
 """A detector at work in the engine: its own thread, its scores, its failures, its state."""
 
 import asyncio
+import logging
 import queue
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,8 @@ from numpy.typing import NDArray
 from adlib.base import Detector, OnlineDetector, anomaly_score, is_stateful
 from adlib.realtime.windows import Rows
 from adlib.thresholds import Scores
+
+log = logging.getLogger(__name__)
 
 _LOST = 1 / 32  # share of a row's predecessors that may have no value at all
 
@@ -64,6 +69,18 @@ def cancelled() -> bool:
     """Whether the current task is told to end; another `CancelledError` is a failure like any."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+@asynccontextmanager
+async def forgiven(what: str, seconds: float | None = None) -> AsyncIterator[None]:
+    """Log what fails, or takes longer; a cancellation counts where it is not the current task's."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and cancelled():
+            raise
+        log.warning("%s: %s: %s", what, type(error).__name__, error)
 
 
 class Member:
