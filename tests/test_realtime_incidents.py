@@ -124,6 +124,12 @@ def test_evidence_is_counted_at_least_a_context_apart():
     assert [e.kind for e in over({**rows, 168: 0.009, 190: 0.009}, context=16)][:1] == ["open"]
 
 
+def test_a_long_context_leaves_room_for_its_evidence():
+    rows = dict.fromkeys((150, 260, 370), 0.005)
+    assert over(rows, open_within=3) == []
+    assert over(rows, open_within=3, context=99, n=600)[0].kind == "open"
+
+
 def test_evidence_above_alpha_and_evidence_far_apart_open_nothing():
     assert over({150: 0.005, 170: 0.02, 190: 0.02}) == []
     assert over({100: 0.005, 200: 0.005, 300: 0.005}) == []

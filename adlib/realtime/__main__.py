@@ -155,8 +155,9 @@ def _fit(args: argparse.Namespace) -> int:
                          "time_column": list(config.reading.options().time_columns),
                          "options": {name: told[name] for name in _LASTING if name in told}}
     gaps = int(table.X.isna().any(axis=1).sum())
+    budget = f"; alpha={engine.config.alpha:.3g} keeps per={config.per}" if config.per else ""
     print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features"
-          f"{f' ({gaps} rows lack values)' if gaps else ''}: {engine.save(args.out)}")
+          f"{f' ({gaps} rows lack values)' if gaps else ''}{budget}: {engine.save(args.out)}")
     return 0
 
 

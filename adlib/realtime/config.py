@@ -291,7 +291,7 @@ class EngineConfig(Settings):
                             "such as '1/week'; estimated on the held-out part of the history.")
     extrapolate: bool = Field(False, description="Take an alpha beyond what the history can show.")
     alpha_info: Share | None = Field(None, description="Windows up to this p-value are stored; "
-                                     "default 3 alpha.")
+                                     "default 3 alpha, with per alpha.")
     calibration_share: Share = Field(0.4, description="Last part of the history, for calibration.")
     sampling_period: Annotated[float, BeforeValidator(
         lambda value: seconds(value, "sampling_period"))] = Field(
@@ -387,7 +387,7 @@ class EngineConfig(Settings):
     @property
     def alpha_stored(self) -> float:
         """Windows up to this p-value are stored, with the features behind them."""
-        return max(self.alpha_info or 3 * self.alpha, self.alpha)
+        return max(self.alpha_info or (1 if self.per else 3) * self.alpha, self.alpha)
 
     def groups(self) -> dict[str, DeepConfig | StatConfig | DetectorConfig]:
         """Detectors by name: "deep", "statistical", then the further ones by their class."""

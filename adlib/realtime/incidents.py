@@ -114,10 +114,11 @@ class AlertManager:
     **Evidence** is what a flagged window's ``peaks`` name: samples whose score alone would flag it,
     more than ``context`` apart, each counted once however many windows share it. (A flagged window
     that names none is one piece of evidence.) An incident **opens** when ``open_after`` pieces lie
-    in the last ``open_within`` judged windows of its stream, at a critical one at once; it starts
-    with the first window that holds them. It **ends** with its last piece, and **closes** after
-    ``close_after`` judged windows in a row without a new one (not counted while ``context`` may
-    hide one). Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
+    in the last ``open_within`` judged windows of its stream, or, where ``context`` leaves them no
+    room there, in twice the samples that they need; at a critical one at once. It starts with the
+    first window that holds them. It **ends** with its last piece, and **closes** after
+    ``close_after`` judged windows in a row without a new one (later while ``context`` may hide
+    one). Windows that were not judged (``is_anomaly`` None) neither open nor close anything.
 
     A window that brings evidence to an open incident gives at most one event: ``escalate`` when the
     severity rises; else ``repeat`` when people ought to be notified (again); else ``update``. An
@@ -188,10 +189,10 @@ class AlertManager:
             return self._grow(track, track.incident, verdict, max(fresh))
         if verdict.is_anomaly:
             track.incident = replace(track.incident, n_windows=track.incident.n_windows + 1)
+        track.quiet += 1
         # in the shadow of the last piece another one may not show
-        if not verdict.is_anomaly or verdict.end > track.last + 2 * self.context:
-            track.quiet += 1
-        if track.quiet < self.config.close_after:
+        hidden = bool(verdict.is_anomaly) and verdict.end <= track.last + 2 * self.context
+        if track.quiet < self.config.close_after or hidden:
             return []
         return self._close(track, track.incident, verdict.time)
 
@@ -287,7 +288,8 @@ class AlertManager:
 
     def _debounce(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
         track.recent.append(verdict)
-        begin = track.recent[0].start
+        begin = min(track.recent[0].start,  # pieces far apart need room
+                    verdict.end - 2 * self.config.open_after * (self.context + 1))
         track.evidence = [piece for piece in track.evidence if piece[0] >= begin]
         score = max((piece[1] for piece in track.evidence), default=0.0)
         at_once = bool(verdict.peaks) and severity_of(score) == "critical"
