@@ -682,6 +682,25 @@ def test_a_source_that_blocks_the_event_loop_is_reported_all_the_same(fitted, tm
     model.store.close()
 
 
+def test_an_engine_that_dies_of_its_source_again_and_again_is_one_incident(fitted, tmp_path):
+    async def source():
+        yield Sample(0, 1.7e9 + np.arange(200), blinded(200))
+        raise ConnectionError("nats://ada:s3cret@broker")
+
+    for _ in range(2):
+        model = engine(fitted, tmp_path / "alerts.db", [Pager("slack")])
+        with pytest.raises(ConnectionError):
+            drain(model, source())
+        model.store.close()
+    with AlertStore(tmp_path / "alerts.db") as store:
+        (incident,) = store.incidents(state="open")
+        assert "health.stopped" in incident.id and "ConnectionError" in incident.detail
+        assert "s3cret" not in incident.detail
+        assert [row.body["kind"] for row in store.outbox(state="sent")] == ["open"]
+        drain(engine(fitted, store.path), feed(blinded(200)))  # told to end: nothing new
+        assert len(store.events(incident.id)) == 1
+
+
 def test_a_heartbeat_is_sent_by_a_running_engine_once_it_judges(fitted, tmp_path):
     came = threading.Event()
 

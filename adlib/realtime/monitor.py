@@ -85,6 +85,7 @@ class Monitor:
         self._dropped = inbox.dropped
         self._pending: list[IncidentEvent] = []  # not stored yet
         self._refused: list[Condition] = []  # what the store says to this thread
+        self._failed: list[Condition] = []  # what the engine died of
         self._resumed, self._looks = False, 0
         self._wake: Callable[[], object] = int  # the service, to look into the outbox
         self._stop = threading.Event()
@@ -106,7 +107,7 @@ class Monitor:
             for (name, state), count in self._backlog.items() if state == "dead" and count]
 
     def _reported(self) -> list[Condition]:
-        return [*self._refused, *self._troubles()]
+        return [*self._failed, *self._refused, *self._troubles()]
 
     def _stands(self) -> Iterable[tuple[str, float, float, str]]:
         """What may stand still: its condition, since when, how long it may, what that means."""
@@ -244,7 +245,11 @@ class Monitor:
         self._watching = self._worker.run(self._watch)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, _: object, error: BaseException | None, *more: object) -> None:
+        if isinstance(error, Exception):  # its text may hold a secret, of a source's address say
+            self._failed.append(Condition("stopped", "", f"the engine stopped after sample "
+                                          f"{self._inbox.next - 1}: {type(error).__name__}, of "
+                                          f"which its log says more"))
         self._stop.set()
         self._worker.stop()
         self._beats.cancel()
@@ -256,14 +261,14 @@ class Monitor:
             await asyncio.sleep(1.0)
 
     def _watch(self) -> None:
-        while not self._stop.wait(1.0):
+        ended = False
+        while not ended:
+            ended = self._stop.wait(1.0)  # a last look stores what is left
             try:
                 self.tick()
             except Exception as error:  # whoever watches goes on
                 log.exception("the monitor of stream %s: %s", self.conditions.stream,
                               type(error).__name__)
-        if self._store is not None:
-            self._safely(self._record)  # what was found while nothing could be committed
 
 
 def announce(events: Iterable[IncidentEvent]) -> None:
