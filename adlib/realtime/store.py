@@ -169,7 +169,7 @@ class AlertStore:
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
-        self._retain_at = 0.0
+        self._retain_at, self._retained = 0.0, dict[str, float]()
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
         if create and not self.path.parent.is_dir():
@@ -647,8 +647,8 @@ class AlertStore:
     def retain(self, stream: str, age: float | None) -> None:
         """Delete, a little at a time, what a stream has had for longer; call it after commits.
 
-        It looks once in ten seconds, or in a second while much is left. A store that is busy or
-        full is left alone until then.
+        It looks once in a second, and deletes when a twentieth of ``age`` has passed since it last
+        did. A store that is busy or full is left alone until then.
 
         Parameters
         ----------
@@ -660,18 +660,18 @@ class AlertStore:
         now, begin = time.time(), time.monotonic()
         if age is None or number(age, "age", above=0) and begin < self._retain_at:
             return
-        self._retain_at = begin + 10
+        self._retain_at = begin + 1
         try:
             (newest,) = self._db.execute(
                 "SELECT max(time) FROM (SELECT max(time) AS time FROM verdicts WHERE stream = ?1 "
                 "AND time <= ?2 UNION ALL SELECT max(time) FROM quality WHERE stream = ?1 AND "
                 "time <= ?2)", (stream, now)).fetchone()
-            if newest is None:
-                return
             # a stream of today grows old by the clock, also a quiet one
-            before = (now if newest > now - age else newest) - age
-            if _AT_ONCE in self._prune(before, stream).values():
-                self._retain_at = begin + 1
+            newest = now if newest is not None and newest > now - age else newest
+            if newest is None or newest < self._retained.get(stream, -np.inf) + age / 20:
+                return
+            if _AT_ONCE not in self._prune(newest - age, stream).values():
+                self._retained[stream] = newest
             pages, free = (self._db.execute(f"PRAGMA {name}_count").fetchone()[0]
                            for name in ("page", "freelist"))
             if 8 * free > pages:  # else what comes next takes its place
