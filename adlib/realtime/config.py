@@ -365,15 +365,19 @@ class EngineConfig(Settings):
                                        if name != dropped}, **changes})
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _one_budget(self) -> Self:
         if self.per is not None and "alpha" in self.model_fields_set:
             raise ValueError("per and alpha are two budgets: give one")
-        if not any(group.weight > 0 for group in self.groups().values()):
-            raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
-                             "weight above 0")
         if self.per is None and self.alpha_info is not None and self.alpha_info < self.alpha:
             raise ValueError(f"alpha_info must be at least alpha={self.alpha:g}, got "
                              f"{self.alpha_info:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if not any(group.weight > 0 for group in self.groups().values()):
+            raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
+                             "weight above 0")
         wanted = self.reading.options().feature_columns
         if wanted and self.feature_names and wanted != self.feature_names:
             raise ValueError("feature_names and reading.feature_columns name different columns; "
