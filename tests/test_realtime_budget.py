@@ -6,9 +6,15 @@ import pytest
 
 from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
 from adlib.realtime.backtest import backtest
-from adlib.realtime.budget import largest_alpha, poisson_limit, reported, windows_of
+from adlib.realtime.budget import (
+    flagged,
+    largest_alpha,
+    poisson_limit,
+    reported,
+    windows_of,
+)
 from adlib.realtime.calibration import WindowCalibration
-from adlib.realtime.incidents import IncidentConfig
+from adlib.realtime.incidents import AlertManager, IncidentConfig
 
 CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
           "window_size": 10, "stride": 5, "sampling_period": 60, "drift": False}
@@ -40,6 +46,12 @@ def test_a_budget_becomes_the_largest_alpha_that_keeps_it(fitted):
         assert poisson_limit(reported(verdicts, chosen, rule, 0)) <= allowed
         assert poisson_limit(reported(verdicts, chosen * 1.1, rule, 0)) > allowed
     assert largest_alpha(verdicts, 1e9, rule, 0) == pytest.approx(0.2, rel=0.1)
+    for context in (0, 7):  # what is left out of the replay changes nothing
+        for alpha in (0.15, 0.05, 0.01):
+            manager = AlertManager(rule, alpha=alpha, context=context)
+            assert reported(verdicts, alpha, rule, context) == len({
+                event.incident.id for verdict in flagged(verdicts, alpha)
+                for event in manager.step(verdict) if event.notify})
 
 
 def test_the_budget_is_kept_on_days_to_come():

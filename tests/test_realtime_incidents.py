@@ -124,6 +124,16 @@ def test_evidence_is_counted_at_least_a_context_apart():
     assert [e.kind for e in over({**rows, 168: 0.009, 190: 0.009}, context=16)][:1] == ["open"]
 
 
+def test_other_settings_after_a_restart_open_nothing_without_evidence():
+    first = AlertManager(IncidentConfig(), alpha=0.01)
+    for end in (159, 169):
+        assert first.step(seen(end, {150: 0.005, 155: 0.005}, 0.01, {})) == []
+    second = AlertManager(IncidentConfig(open_after=1, open_within=1), alpha=0.001)
+    second.restore(json.loads(json.dumps(first.state())))
+    assert second.step(seen(179, {}, 0.001, {})) == []
+    assert second.step(seen(289, {285: 0.0009}, 0.001, {}))[0].incident.n_windows == 1
+
+
 def test_a_long_context_leaves_room_for_its_evidence():
     rows = dict.fromkeys((150, 260, 370), 0.005)
     assert over(rows, open_within=3) == []

@@ -30,7 +30,7 @@ from adlib.thresholds import (
 
 EVIDENT = 0.2  # p-value up to which evidence is kept for a replay: the largest alpha of a budget
 _NEVER = 1e-300
-_STEP = 1.1  # from one alpha that is tried to the next
+_STEP = 1.3  # from one alpha that is tried to the next, before it is halved
 _TOLERANCE = 2  # windows that share rows show more than those that share none, and count as those
 
 
@@ -128,7 +128,12 @@ def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, inte
 def reported(verdicts: list[Verdict], alpha: float, config: IncidentConfig, context: int) -> int:
     """Incidents that people would have been notified of."""
     manager = AlertManager(config, alpha=alpha, context=context)
-    return len({event.incident.id for verdict in flagged(verdicts, alpha)
+    # windows that are far from all flagged ones change nothing: most, in a long history
+    p = np.array([verdict.p_value for verdict in verdicts])
+    around = np.arange(-config.open_within, config.close_after + 2 * context + 2)
+    near = np.unique(np.clip(np.flatnonzero(p <= alpha * (1 + 1e-9))[:, None] + around, 0,
+                             len(verdicts) - 1))
+    return len({event.incident.id for verdict in flagged([verdicts[i] for i in near], alpha)
                 for event in manager.step(verdict) if event.notify})
 
 
@@ -150,12 +155,18 @@ def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfi
     float
         At most 0.2.
     """
+    def keeps(alpha: float) -> bool:
+        return poisson_limit(reported(verdicts, alpha, config, context)) <= allowed
+
     alpha = min((verdict.p_value for verdict in verdicts if verdict.p_value <= EVIDENT),
                 default=EVIDENT) / _STEP
-    while alpha * _STEP <= EVIDENT and poisson_limit(
-            reported(verdicts, alpha * _STEP, config, context)) <= allowed:
-        alpha *= _STEP
-    return alpha
+    while alpha < EVIDENT and keeps(min(alpha * _STEP, EVIDENT)):
+        alpha = min(alpha * _STEP, EVIDENT)
+    step = _STEP
+    for _ in range(4 if alpha < EVIDENT else 0):
+        step **= 0.5
+        alpha *= step if keeps(min(alpha * step, EVIDENT)) else 1.0
+    return min(alpha, EVIDENT)
 
 
 def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) -> EngineConfig:

@@ -184,7 +184,7 @@ class AlertManager:
         fresh = self._fresh(track, verdict)
         track.seen = max(track.seen, verdict.end)
         if track.incident is None:
-            return self._debounce(track, verdict)
+            return self._debounce(track, verdict, bool(fresh))
         if fresh:
             return self._grow(track, track.incident, verdict, max(fresh))
         if verdict.is_anomaly:
@@ -286,14 +286,14 @@ class AlertManager:
             fresh.append(score)
         return fresh
 
-    def _debounce(self, track: _Track, verdict: Verdict) -> list[IncidentEvent]:
+    def _debounce(self, track: _Track, verdict: Verdict, news: bool) -> list[IncidentEvent]:
         track.recent.append(verdict)
         begin = min(track.recent[0].start,  # pieces far apart need room
                     verdict.end - 2 * self.config.open_after * (self.context + 1))
         track.evidence = [piece for piece in track.evidence if piece[0] >= begin]
         score = max((piece[1] for piece in track.evidence), default=0.0)
         at_once = bool(verdict.peaks) and severity_of(score) == "critical"
-        if len(track.evidence) < self.config.open_after and not at_once:
+        if not news or len(track.evidence) < self.config.open_after and not at_once:
             return []
         flagged = [window for window in track.recent
                    if window.is_anomaly and window.end >= track.evidence[0][0]]
