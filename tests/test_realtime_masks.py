@@ -16,7 +16,7 @@ from adlib.realtime.masks import Imputer, Worth, before, example, lacks, unspoke
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
 CHEAP = {"deep_config": None, "stat_config": None, "window_size": 20, "stride": 5, "alpha": 0.01,
-         "drift": False}
+         "drift": False, "extrapolate": True}
 FORECAST = {"detector": "LinearForecast", "parameters": {"smoothing": None}}
 ENSEMBLES = {"static": ["PCAReconstruction", "KNN"], "window": [FORECAST],
              "online": ["OnlineMahalanobis", "RollingZScore"],
@@ -118,6 +118,16 @@ def test_what_is_judged_does_not_depend_on_batches_or_restarts(engines, which, r
     for a, b in zip(parts, whole, strict=True):
         assert (a.start, a.is_anomaly, a.left_out) == (b.start, b.is_anomaly, b.left_out)
         assert a.p_value == pytest.approx(b.p_value, rel=1e-6, nan_ok=True)
+
+
+def test_lost_samples_cost_a_look_back_but_neither_the_window_nor_the_detector():
+    X = rows(3000, 3)
+    X[2000:2015, 1] += 2.0
+    X[50::100] = np.nan  # each is missed by 16 forecasts, too
+    found, _ = engine(detectors=["PCAReconstruction", FORECAST], window_size=40).judge([X])
+    assert all(v.is_anomaly is not None and not v.left_out for v in found if v.start >= 40)
+    assert any(v.is_anomaly for v in found if v.start <= 2015 and v.end >= 2000)
+    assert sum(v.is_anomaly for v in found) < 0.06 * len(found)
 
 
 def test_a_frozen_sensor_of_sixty_samples_is_found_and_named(engines):

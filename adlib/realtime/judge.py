@@ -12,7 +12,6 @@ median where faults are short: average precision .41, .32 and .22 on the recorde
 
 import logging
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -72,10 +71,10 @@ class Judge:
                             strict=True)]
         self._imputer = imputer
         self._worth = None
-        if config.features:
-            self._worth = Worth(config.features, fitted.features,
-                                imputer or Imputer(fitted.background, fitted.background),
-                                config.window_size)
+        if config.features and imputer is None:
+            raise ValueError("features: fit the engine again, which an earlier version saved")
+        if config.features and imputer is not None:
+            self._worth = Worth(config.features, fitted.features, imputer, config.window_size)
             for scales in self._scales:
                 scales.looks_back = True
         if imputer is None:
@@ -143,41 +142,26 @@ class Judge:
         if not len(block.ends):
             return []
         starts = block.ends - config.window_size + 1
-        known = self._known(block, S) & warm[:, None]
-        groups = [(who, found[k], rows) for (who, k), rows in self._alike(known, which)]
+        scored, window = ~np.isnan(S), config.window_size
+        anybody = np.logical_or.reduce(scored, axis=1, keepdims=True)
+        # a maximum over fewer samples is conservative
+        share = np.where(warm[:, None], block.share(np.hstack([scored, anybody]), window), 0.0)
+        judged, known = share[:, -1] >= 0.5, share[:, :-1] >= 0.5
+        groups = [(found[k], np.flatnonzero(judged & (which == k)))
+                  for k in np.unique(which[judged]).tolist()]
         combined, peak, log_p, of_rows = self._combined(S, starts, groups)
         moves = self._lift(block, starts, known, peak, log_p)
         quality += self._drift.update(block, combined, known.all(axis=1) & (which == 0))
         score, flagged = decide(log_p, config.alpha)
         p = np.exp(log_p)
         causes = self._causes_of(block, peak, p)
-        own = self._own_severities(S, starts, groups)
         without = self._left_out(block, known | ~warm[:, None])
+        if not scored.all():
+            known &= block.share(anybody & ~scored, window) == 0  # these left the vote for a while
+        own = self._own_severities(S, starts, known, groups)
         peaks = self._peaks(block, starts, peak, log_p, of_rows, moves)
         return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()),
                               peaks.get(i, ()), without.get(i, ())) for i in range(len(starts))]
-
-    def _known(self, block: Block, S: Rows) -> NDArray[np.bool_]:
-        """Who has a say in which windows, (n_windows, n_members).
-
-        Those with a score for at least half of the samples, and for all that anybody scored: a
-        maximum over fewer samples is conservative, an average over fewer members is not.
-        """
-        scored, window = ~np.isnan(S), self._config.window_size
-        if scored.all():  # nearly always
-            return np.ones((len(block.ends), len(self.members)), bool)
-        gaps = scored.any(axis=1, keepdims=True) & ~scored
-        return (block.share(scored, window) >= 0.5) & (block.share(gaps, window) == 0)
-
-    def _alike(self, known: NDArray[np.bool_], which: NDArray[np.int64]) -> Iterator[tuple]:
-        """Windows that the same members judge and that lack the same: one group, nearly always."""
-        if known.all() and not which.any():  # nearly always
-            yield (self._everybody, 0), np.arange(len(which))
-            return
-        patterns = np.column_stack([known, which])
-        for pattern in np.unique(patterns[known.any(axis=1)], axis=0):
-            who = tuple(np.flatnonzero(pattern[:-1]).tolist())
-            yield (who, pattern[-1]), np.flatnonzero((patterns == pattern).all(axis=1))
 
     # -- scores ---------------------------------------------------------------------------------
 
@@ -317,15 +301,22 @@ class Judge:
         """
         combined, log_p = np.full(len(starts), np.nan), np.full(len(starts), np.nan)
         peak, of_rows = np.zeros(len(starts), np.int64), dict[int, Scores]()
-        for who, lack, which in groups:
-            rows = self._ensemble.combined(S, who)
-            view = sliding_window_view(np.nan_to_num(rows, nan=-np.inf), self._config.window_size)[
-                starts[which]]
-            combined[which], peak[which] = view.max(axis=1), starts[which] + view.argmax(axis=1)
-            log_p[which] = self.calibration(who, lack).log_p(combined[which])
-            if len(notable := which[self._notable(log_p[which])]):
-                alone = np.where(np.isnan(rows), np.nan, self.calibration(who, lack).log_p(rows))
-                of_rows.update(dict.fromkeys(notable.tolist(), alone))
+        scored = ~np.isnan(S)
+        patterns, whose = (scored[:1], np.zeros(len(S))) if scored.all() else np.unique(
+            scored, axis=0, return_inverse=True)
+        for lack, which in groups:
+            score, alone = np.full(len(S), -np.inf), np.full(len(S), np.inf)
+            for k in range(len(patterns)):  # one, unless a detector is out
+                who, rows = tuple(np.flatnonzero(patterns[k]).tolist()), whose.ravel() == k
+                if who:
+                    score[rows] = self._ensemble.combined(S[rows], who)
+                    alone[rows] = self.calibration(who, lack).log_p(score[rows])
+            scores, each = (sliding_window_view(rows, self._config.window_size)[starts[which]]
+                            for rows in (score, alone))
+            log_p[which] = each.min(axis=1)
+            first = np.where(each == log_p[which, None], scores, -np.inf).argmax(axis=1)
+            peak[which], combined[which] = starts[which] + first, score[starts[which] + first]
+            of_rows.update(dict.fromkeys(which[self._notable(log_p[which])].tolist(), alone))
         return combined, peak, log_p, of_rows
 
     def _notable(self, log_p: Scores) -> NDArray[np.bool_]:
@@ -348,16 +339,17 @@ class Judge:
                                  strict=True))
         return found
 
-    def _own_severities(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple]
-                        ) -> list[list[float | None]]:
+    def _own_severities(self, S: Rows, starts: NDArray[np.int64], known: NDArray[np.bool_],
+                        groups: list[tuple]) -> list[list[float | None]]:
         """Severity of each window by each member alone, None where it has no say."""
         own = np.full((len(starts), S.shape[1]), None, dtype=object)
         view = sliding_window_view(np.nan_to_num(S, nan=-np.inf), self._config.window_size, axis=0)
         highest = view[starts].max(axis=2)
-        for who, lack, which in groups:
-            for j in who:
-                own[which, j] = decide(self.calibration((j,), lack).log_p(highest[which, j]),
-                                       self._config.alpha)[0]
+        for lack, which in groups:
+            for j in self._everybody:
+                rows = which[known[which, j]]
+                own[rows, j] = decide(self.calibration((j,), lack).log_p(highest[rows, j]),
+                                      self._config.alpha)[0]
         return own.tolist()
 
     def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,
@@ -375,7 +367,7 @@ class Judge:
         """What each window was judged without, by its place in the block.
 
         A feature that is missing in at least half of the samples, or frozen in the last one; a
-        member without a say, though there are as many samples that it could score.
+        member that scored less than half of them, and could have scored as many.
         """
         window = self._config.window_size
         if known.all() and not block.left_out.any():  # nearly always
