@@ -352,6 +352,12 @@ def test_a_source_of_rare_or_long_messages_may_be_silent_for_longer():
     rig = Rig()
     rig.inbox.message = 300  # five minutes of samples at once
     assert rig.run(890) == [] and rig.run(10) == ["no_data"]
+    seldom = Rig()
+    seldom.inbox.gap = 300.0  # without time stamps, by experience
+    assert seldom.run(890) == [] and seldom.run(10) == ["no_data"]
+    seldom.inbox.gap = 86_400.0  # which an outage does not spoil
+    seldom.run(60, rows=200, judged=1)
+    assert seldom.run(3590) == [] and seldom.run(10) == ["no_data"]
     assert Rig(no_data="20min").run(1190) == [] and Rig(no_data="never").run(9000) == []
     ended = Rig()
     ended.inbox.closed = True

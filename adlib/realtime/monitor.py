@@ -27,6 +27,7 @@ from adlib.realtime.store import AlertStore
 log = logging.getLogger(__name__)
 
 _LEAST, _MESSAGES = 60.0, 3  # "auto" of no_data: a minute, or what so many messages cover
+_LEARNED = 3600.0  # seconds at most that earlier waits allow: an outage must not hide the next
 _SLOW = 5.0  # seconds of a batch after which the engine does not call itself ready
 _LEAVE = 2.0  # seconds that a look at the end may take, and a beat of the loop that is busy
 _SELDOM = 5  # looks of which one asks the store, while all is well
@@ -102,8 +103,7 @@ class Monitor:
         if (dropped := self._inbox.dropped) > self._dropped:
             found.append(Condition("dropped", "", f"{dropped:,} samples found the queue full"))
         return found + [
-            Condition("dead_letters", name, f"{name} refused {count:,} messages for good; see "
-                      f"them by: alerts dead")
+            Condition("dead_letters", name, f"{name} refused messages for good: see alerts dead")
             for (name, state), count in self._backlog.items() if state == "dead" and count]
 
     def _reported(self) -> list[Condition]:
@@ -118,7 +118,8 @@ class Monitor:
                f"a batch does not end, {inbox.rows:,} samples wait" if self._under_way()
                is not None else f"{inbox.rows:,} samples wait, and no batch begins")
         if config.no_data != "never" and not self._works() and not inbox.closed:
-            limit = max(_LEAST, _MESSAGES * max(self._interval() * inbox.message, inbox.gap))
+            limit = max(_LEAST, _MESSAGES * self._interval() * inbox.message,
+                        min(_MESSAGES * inbox.gap, _LEARNED))
             yield ("no_data", max(inbox.arrived, self._began),
                    limit if config.no_data == "auto" else config.no_data, "no sample arrives")
         if self._tally.judged == self._seen[0] and self._health.overdue(rows):
