@@ -259,9 +259,11 @@ def test_events_do_not_depend_on_the_borders_of_batches_or_on_restarts():
                 *windows(1209, 2000, True, [("frozen", "x2")]), *windows(2009, 2500)]
     quality = [QualityEvent("rig", "drift", 700, 799, 799.0, "no longer distributed"),
                QualityEvent("rig", "poison", 650, 660, 650.0, "?"),
-               QualityEvent("rig", "drift", 2000, 2205, 2205.0, "is as it was")]
+               QualityEvent("rig", "drift", 2000, 2205, 2205.0, "is as it was"),
+               QualityEvent("rig", "clock", 300, 300, 300.0, "set: back")]
+    quality += [QualityEvent("rig", "nan", k, k, float(k), "missing") for k in range(301, 900)]
     wanted = stream().step(verdicts, quality, 0)
-    assert len(wanted) > 6
+    assert len(wanted) > 6 and any("health.clock" in event.id for event in wanted)
     for size in (1, 7):
         health, events = stream(), []
         for at in range(0, len(verdicts), size):
@@ -648,6 +650,25 @@ def test_an_engine_shows_whether_it_is_ready(fitted, tmp_path):
     assert said["reasons"] == ["no sample arrives"] and said["position"] == 199
     assert [i["id"].split("|")[1] for i in said["incidents"]] == ["health.no_data"]
     assert shown["/ready"]()[0] == 503 and model.status()["reasons"] == ["no stream is processed"]
+    model.store.close()
+
+
+def test_an_engine_that_is_used_again_keeps_no_connection_and_no_word_of_before(fitted, tmp_path):
+    model = engine(fitted, tmp_path / "alerts.db", health={"after": 600})
+    assert model.fork(alpha=0.02).config.alert_config.health.after == 600
+    for k in range(4):
+        drain(model, feed(np.random.default_rng(k).normal(size=(60, 3)), 60 * k))
+    assert len(model.store._connections) <= 6  # of threads that may not have ended yet
+
+    async def begin():
+        stream = model.process_stream(feed(np.zeros((60, 3)), 240))
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        assert model.status()["reasons"] == ["no stream is processed"]
+        await task
+        await stream.aclose()
+
+    asyncio.run(begin())
     model.store.close()
 
 

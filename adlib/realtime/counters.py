@@ -97,8 +97,9 @@ class Tally:
         self.rows += rows
         self.judged += sum(verdict.is_anomaly is not None for verdict in verdicts)
         for event in quality:
-            self.lost[event.kind] += event.end - event.start + 1
+            # the first one first: other threads ask for it where something was lost
             self._first.setdefault(event.kind, event.detail.removeprefix("ValueError: "))
+            self.lost[event.kind] += event.end - event.start + 1
 
     @property
     def unreadable(self) -> bool:

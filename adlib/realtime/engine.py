@@ -192,7 +192,7 @@ class RealTimeAnomalyDetector:
         self._check_fitted()
         base = self.config if config is None else config
         base = base.model_copy(update={"alert_config": AlertConfig(
-            incidents=base.alert_config.incidents)})
+            incidents=base.alert_config.incidents, health=base.alert_config.health)})
         twin = type(self)(base.changed(**changes) if changes else base)
         fitted.check_same(self.config.model_dump(mode="json"), twin.config)
         twin._take(self._fitted.copy())
@@ -310,7 +310,7 @@ class RealTimeAnomalyDetector:
             raise RuntimeError("this engine stopped in the middle of a batch: load it again, to go "
                                "on after its last commit" if self._broken else
                                "this engine already processes a stream: fork it for another")
-        self._live = True
+        self._live, self._monitor = True, None
         self._stopped.clear()
         config, worker = self.config, Worker(f"engine-{self.config.stream}")
         responses: asyncio.Queue = asyncio.Queue()
@@ -530,9 +530,9 @@ class RealTimeAnomalyDetector:
         alerts = self.config.alert_config
         if alerts.storage is None:
             return
+        store = self.store or self._patiently(AlertStore, alerts.storage.path)
+        store.wait_for_locks(1.0)  # what lasts longer is a trouble, which is reported
         if self.store is None:
-            store = self._patiently(AlertStore, alerts.storage.path)
-            store.wait_for_locks(1.0)  # what lasts longer is a trouble, which is reported
             try:
                 saved = self._patiently(store.restore, self.config.stream)
                 if saved is not None:

@@ -353,7 +353,7 @@ class StreamHealth:
         -------
         list of IncidentEvent
         """
-        self._waiting = sorted([*self._waiting, *quality], key=lambda event: event.end)[-_KEPT:]
+        self._waiting = sorted([*self._waiting, *quality], key=lambda event: event.end)
         events: list[IncidentEvent] = []
         for verdict in verdicts:
             found = self._quality(verdict.end, verdict.time)
@@ -363,6 +363,7 @@ class StreamHealth:
             self._before = verdict.time, verdict.end
             if verdict.is_anomaly is not None:
                 self._judged = verdict.time
+        del self._waiting[:-_KEPT]
         return events
 
     def overdue(self, rows: int) -> bool:

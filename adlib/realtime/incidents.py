@@ -333,8 +333,8 @@ class AlertManager:
         if (track.news or leading not in track.leading) and may and (
                 since is not None and now - since >= rest):
             track.leading.append(leading)
-            return self._event(track, replace(incident, detail=f"new evidence, led by {leading}"),
-                               "update", now, True)
+            return self._event(track, replace(incident, detail=f"new evidence, led by {leading}"
+                                              if leading else "new evidence"), "update", now, True)
         if now - track.stored_at >= rest:
             return self._event(track, incident, "update", now, False)
         return []
@@ -357,7 +357,7 @@ class AlertManager:
         track.stored_at = now
         if notify:
             track.notified_at, track.news = now, False
-            track.leading.append(_leading(incident))
+            track.leading = sorted({*track.leading, _leading(incident)})
         return [event]
 
     def _may_notify(self, track: _Track, incident: Incident, now: float) -> bool:

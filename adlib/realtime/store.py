@@ -133,7 +133,8 @@ class AlertStore:
     """Alerts, messages to be sent and the engine's checkpoint in one SQLite file.
 
     Write-ahead log with ``synchronous=FULL``: what `commit` returned from survives ``kill -9`` and
-    a power cut (as far as the disk keeps its promises). Threads get a connection each; several
+    a power cut (as far as the disk keeps its promises). Threads get a connection each, which is
+    closed some time after they end; several
     processes may use the file at once, on a local disk: not on a network file system, whose locks
     SQLite cannot rely on. One engine per stream.
 
@@ -163,7 +164,7 @@ class AlertStore:
         self.path = as_path(path, "path")
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._closed = False
         # of the last commit, by stream: what stands in the table, length of the state when it was
         # written whole, what changed since then, the state
@@ -220,7 +221,7 @@ class AlertStore:
         with self._lock:
             self._closed = True
             while self._connections:
-                self._connections.pop().close()
+                self._connections.pop()[1].close()
 
     # ------------------------------------------------------------------ the engine
 
@@ -782,7 +783,10 @@ class AlertStore:
             db.execute("PRAGMA foreign_keys = ON")
             self._local.db = db
             with self._lock:
-                self._connections.append(db)
+                for entry in [entry for entry in self._connections if not entry[0].is_alive()]:
+                    self._connections.remove(entry)
+                    entry[1].close()
+                self._connections.append((threading.current_thread(), db))
         return db
 
     @contextmanager
