@@ -191,6 +191,13 @@ def test_all_windows_unjudged_from_the_first_and_what_is_left_out_is_named():
     assert not any("missing" in event.id for event in events)  # one message, not thirteen
 
 
+def test_a_missing_feature_is_still_missing_when_all_are():
+    one, every = [("missing", "x3")], [("missing", name) for name in NAMES]
+    events = stream().step([*windows(99, 300, True, one), *windows(309, 600, False, every),
+                            *windows(609, 900, True, one)], [], 0)
+    assert [event.kind for event in events if "missing" in event.id] == ["open"]
+
+
 def test_warm_up_is_not_blindness():
     health = stream(warm_up=1000, context=64)
     assert health.step(windows(99, 1000, False, [("member", "PCA")]), [], 0) == []
@@ -384,6 +391,16 @@ def test_one_blindness_is_one_incident():
     assert rig.monitor.conditions.open == []
     (reason, _) = rig.monitor.reasons()
     assert reason.startswith("no window is judged")
+
+
+def test_event_time_that_hardly_moves_hides_no_blindness():
+    rig = Rig()
+    opened = []
+    for k in range(20):
+        end = 199 + 100 * k
+        rig.health.step([window(end, False, time=1e-6 * end)], [], 0)
+        opened += rig.run(10, rows=100)
+    assert set(opened) == {"no_windows"}
 
 
 def test_a_batch_that_hangs_and_a_loop_that_stands():

@@ -368,7 +368,8 @@ class StreamHealth:
 
     def overdue(self, rows: int) -> bool:
         """Whether a window should have been judged of so many samples, and no incident says so."""
-        return rows > self._least + self._warm_up and not self.conditions.knows("not_judging", "")
+        return rows > self._least + self._warm_up and not any(
+            "|health.not_judging|" in incident.id for incident in self.conditions.open)
 
     def _quality(self, end: int, now: float) -> list[Condition]:
         """What data-quality events up to a sample, and its time, say."""
@@ -420,9 +421,10 @@ class StreamHealth:
         said = {"missing": "has no values", "frozen": "does not change", "member": "gives no score"}
         for reason, says in said.items():
             names = [name for why, name in verdict.left_out if why == reason]
-            if reason == "member" and warming or reason == "missing" and (
-                    len(names) >= self._features):  # then no window is judged, which says it all
+            if reason == "member" and warming:
                 continue
+            if reason == "missing" and len(names) >= self._features:  # not judged: that says it all
+                names = [name for name in names if self.conditions.knows(reason, name)]
             after = 0.0 if reason == "frozen" else self._config.after
             rows = {"missing": self.window, "member": self._reach}.get(reason, 0)
             several = len(names) > _ALONE

@@ -123,7 +123,8 @@ class Monitor:
             yield ("no_data", max(inbox.arrived, self._began),
                    limit if config.no_data == "auto" else config.no_data, "no sample arrives")
         if self._tally.judged == self._seen[0] and self._health.overdue(rows):
-            yield ("no_windows", self._judged_at, config.hanging,
+            soon = self._health.conditions.knows("not_judging", "")  # if its time goes on
+            yield ("no_windows", self._judged_at, (3 if soon else 1) * config.hanging,
                    f"no window was judged: {self._tally.account(self._health.window)}")
 
     def _works(self) -> bool:
