@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import chi2, poisson
 
 from adlib.datasets import load_telemetry
 from adlib.realtime import RealTimeAnomalyDetector
@@ -13,6 +14,7 @@ from adlib.realtime.incidents import AlertManager, IncidentConfig
 from exercises import exercise, require
 
 AN_HOUR = 2  # false pages that are accepted
+_APART = 100  # samples from one window to the next
 
 
 @exercise("09.1")
@@ -48,13 +50,17 @@ def _():
 
 
 def _engine(flags, m, n, k):
-    """First and last flagged window of each incident, from the live engine's own state machine."""
+    """First and last flagged window of each incident, from the live engine's own state machine.
+
+    The windows share no sample, and so each flagged one is a piece of evidence.
+    """
     manager = AlertManager(IncidentConfig(open_after=m, open_within=n, close_after=k))
     found = {}
     for i, flag in enumerate(flags):
-        manager.step(Verdict("rig", i, i, float(i), 0.5, 0.8, "warning", bool(flag), {}, ()))
+        at = i * _APART
+        manager.step(Verdict("rig", at, at, float(i), 0.5, 0.8, "warning", bool(flag), {}, ()))
         if (incident := manager.incident("rig")) is not None:
-            found[incident.id] = (incident.start, incident.end)
+            found[incident.id] = (incident.start // _APART, incident.end // _APART)
     return list(found.values())
 
 
@@ -142,3 +148,26 @@ def a_budget_chosen_before_it_is_judged(settings):
 @a_budget_chosen_before_it_is_judged.solution
 def _():
     return {"alpha": 0.01, "open_after": 7, "open_within": 9}
+
+
+@exercise("09.4")
+def what_a_history_can_show(limit):
+    """The 95 % upper limit of a Poisson rate: what so few incidents do not rule out."""
+    require(callable(limit), "the answer is a function: answer = limit")
+    for weeks in (1.0, 3.0, 12.0):
+        for incidents in (0, 1, 2, 5, 20):
+            rate = float(limit(incidents, weeks))
+            require(rate > 0, f"{incidents} incidents in {weeks:g} weeks: a limit of {rate:g} a "
+                    "week; with a true rate of 0 nothing would ever be seen")
+            share = poisson.cdf(incidents, rate * weeks)
+            require(abs(share - 0.05) < 0.003,
+                    f"{incidents} incidents in {weeks:g} weeks: at your limit of {rate:.2f} a week "
+                    f"{share:.1%} of such histories would have {incidents} incidents or fewer, and "
+                    f"it should be 5 %")
+    return (f"No incident in a week leaves up to {limit(0, 1.0):.1f} a week possible: for a budget "
+            "of one a week it takes three weeks without any.")
+
+
+@what_a_history_can_show.solution
+def _():
+    return lambda incidents, weeks: chi2.ppf(0.95, 2 * (incidents + 1)) / 2 / weeks

@@ -93,7 +93,7 @@ def _():
 
 @a_budget_chosen_before_it_is_judged.mistake("the most faults found on sessions 2 to 4")
 def _():
-    return {"alpha": 0.03, "open_after": 7, "open_within": 9}
+    return {"alpha": 0.1, "open_after": 4, "open_within": 6}
 
 
 @a_budget_chosen_before_it_is_judged.mistake("a budget at which nobody is ever paged")
