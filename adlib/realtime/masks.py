@@ -114,7 +114,7 @@ class Imputer:
 
     def __init__(self, background: Rows, past: Rows):
         self._center, scale = center_scale(background, robust=True)
-        self._scale = np.where(scale > 0, scale, 1.0)
+        self.scale = np.where(scale > 0, scale, 1.0)
         Z, (n, d) = self._standardised(background), background.shape
         R = Z.T @ Z / n
         self._precision = np.linalg.inv(R + np.diag(R.diagonal() * d / n + 1e-9))
@@ -122,12 +122,13 @@ class Imputer:
         self.past = np.where(self.gaps, self._center, past)
 
     def _standardised(self, X: Rows) -> Rows:
-        return np.clip((X - self._center) / self._scale, -_FAR, _FAR)
+        with np.errstate(over="ignore"):
+            return np.clip((X - self._center) / self.scale, -_FAR, _FAR)
 
     def expected(self, X: Rows) -> Rows:
         """Of each value, by the others of its row, (n, d)."""
         Z = self._standardised(X)
-        return self._center + self._scale * (
+        return self._center + self.scale * (
             Z - Z @ self._precision / self._precision.diagonal())
 
     def fill(self, X: Rows, gaps: Flags) -> Rows:
@@ -143,7 +144,7 @@ class Imputer:
             P = self._precision[mask]
             z = np.clip(-np.linalg.solve(P[:, mask], P[:, ~mask] @ Z[rows][:, ~mask].T).T,
                         -_FAR, _FAR)
-            found[np.ix_(rows, mask)] = self._center[mask] + self._scale[mask] * z
+            found[np.ix_(rows, mask)] = self._center[mask] + self.scale[mask] * z
         return found
 
     def fill_alive(self, X: Rows, gaps: Flags, at: NDArray[np.int64]) -> Rows:
@@ -189,7 +190,8 @@ class Worth:
             self._least[features.index(name)] = rule.least
         usual = np.nanquantile(np.abs([past - imputer.expected(past), past - before(past, window)]),
                                0.99, axis=1)
-        self._usual = np.maximum(usual.min(axis=0), 1e-6)  # deviation that one in 100 exceeds
+        # deviation that one in 100 exceeds
+        self._usual = np.maximum(usual.min(axis=0), 1e-6 * imputer.scale)
         self._by_others = usual[0] <= usual[1]
 
     def trivial(self, X: Rows, mean: Rows | float = np.nan) -> Flags:
@@ -201,7 +203,8 @@ class Worth:
         out, at, go = np.zeros(X.shape, bool), np.arange(len(X)), np.ones(len(X), bool)
         while go.any():
             rest = self._imputer.fill(X, out)
-            off = np.where(self._by_others, rest - self._imputer.expected(rest), X - mean)
+            with np.errstate(over="ignore"):
+                off = np.where(self._by_others, rest - self._imputer.expected(rest), X - mean)
             far = np.where(out, 0.0, np.nan_to_num(np.abs(off) / self._usual))
             top = far.argmax(axis=1)
             size = off[at, top]
@@ -213,9 +216,10 @@ class Worth:
 
 def before(X: Rows, window: int) -> Rows:
     """Mean of up to window - 1 rows before each; NaN before the first."""
-    total, at = np.concatenate([np.zeros_like(X[:1]), X.cumsum(axis=0)]), np.arange(len(X))
+    at = np.arange(len(X))
     first = np.maximum(at - window + 1, 0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.concatenate([np.zeros_like(X[:1]), X.cumsum(axis=0)])
         return (total[at] - total[first]) / (at - first)[:, None]
 
 
