@@ -18,6 +18,7 @@ from adlib.base import Detector
 from adlib.explain import explain
 from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample
 from adlib.realtime.calibration import WindowCalibration
+from adlib.realtime.events import SEVERITIES
 from adlib.thresholds import CalibrationWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
@@ -150,6 +151,23 @@ def test_an_alpha_beyond_the_history_is_refused_unless_asked_for(tmp_path):
     (tmp_path / "m" / "engine.json").write_text(json.dumps(saved))
     with pytest.warns(CalibrationWarning, match="extrapolated tail"):
         assert RealTimeAnomalyDetector.load(tmp_path / "m").config.alpha == 0.01
+
+
+@pytest.mark.parametrize("rule", [(3, 5), (4, 6)])
+def test_one_odd_sample_is_no_incident_unless_it_is_critical(tmp_path, rule):
+    found = {}
+    for size in (1.8, 1.9, 6.0):
+        X = rows(300, 7)[:260]
+        X[150] += size * np.array([1, -1, 1])
+        model = engine(alert_config={"incidents": {"open_after": rule[0], "open_within": rule[1]},
+                                     "storage": {"path": str(tmp_path / f"{rule}{size}.db")}})
+        own = [w for w in run(model, feed(X, 50)) if w["start"] <= 150 <= w["end"]]
+        severity = max((w["severity"] for w in own), key=SEVERITIES.index)
+        found[severity] = (sum(w["is_anomaly"] for w in own), model.store.incidents())
+    flagged, incidents = found["warning"]
+    assert flagged == 4 and incidents == []  # in every window that holds it
+    (incident,) = found["critical"][1]
+    assert incident.end == 150 and incident.state == "closed"
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1200])

@@ -410,7 +410,8 @@ class Judge:
             if not wait([job], timeout=self._config.detector_timeout).done:
                 member.running = job  # it is late, and out of the vote until it is back
             elif job.exception() is None:  # an explanation is no reason to lose an alarm
-                parts = job.result()
+                shares = job.result()  # of features that are nearly collinear there may be none
+                parts = np.where(shares.any(axis=1, keepdims=True), shares, parts)
                 break
         # a detector that saw the sample without its moves cannot name them
         away, silent = moved(rows, self._still), self._silent(rows, left_out)
