@@ -249,6 +249,7 @@ class AlertConfig(Settings):
 
 #: Keys that say which detectors take part.
 MEMBER_KEYS = ("deep_config", "stat_config", "detectors")
+#: Chosen by a rule that was written down first: benchmarks/alert_quality.py.
 DEFAULT_MEMBERS = (
     DetectorConfig(detector="PCAReconstruction"),
     DetectorConfig(detector="LinearForecast", parameters={"smoothing": None}))
