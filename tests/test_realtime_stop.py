@@ -152,6 +152,29 @@ def test_a_full_disk_is_waited_for(saved, tmp_path, monkeypatch, caplog):
     assert "trying again" in caplog.text and "is back" in caplog.text
 
 
+def test_a_locked_store_is_waited_for(saved, tmp_path, monkeypatch):
+    wait = AlertStore.wait_for_locks
+    monkeypatch.setattr(AlertStore, "wait_for_locks", lambda self, _: wait(self, 0.01))
+    model, seen = loaded(saved, tmp_path), []
+
+    class Locking(Endless):
+        async def samples(self, *, features=None, position=-1):
+            with contextlib.closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as db:
+                db.execute("BEGIN EXCLUSIVE")
+                async for sample in super().samples():
+                    yield sample
+                while model.store_trouble is None:
+                    await asyncio.sleep(0)
+                seen.append((list(self.acknowledged), model.store_trouble[1]))
+                db.execute("ROLLBACK")
+
+    source = Locking(2)
+    asyncio.run(consume(model, source))
+    (acknowledged, trouble), = seen
+    assert acknowledged == [] and "database is locked" in trouble
+    assert source.acknowledged == [1599, 3199] and model.store_trouble is None
+
+
 def test_patience_with_a_store_ends(saved, tmp_path, monkeypatch):
     model, source = loaded(saved, tmp_path, patience=5), Endless()
     ticks = iter(range(10**6))

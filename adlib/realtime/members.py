@@ -80,7 +80,7 @@ async def forgiven(what: str, seconds: float | None = None) -> AsyncIterator[Non
     except (Exception, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and cancelled():
             raise
-        log.warning("%s: %s: %s", what, type(error).__name__, error)
+        log.warning("%s: %s", what, f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 class Member:
