@@ -35,7 +35,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from adlib.durations import seconds
-from adlib.reading.options import few
 from adlib.realtime.events import COUNTED, Incident, IncidentEvent, QualityEvent, Severity, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.settings import Settings
@@ -44,6 +43,7 @@ Seconds = Annotated[float, BeforeValidator(lambda value: seconds(value, "a durat
 _PEAKS: dict[Severity, float] = {"warning": 0.8, "critical": 1.0}  # a health incident has no score
 _ALONE = 8  # features or detectors with the same trouble that have incidents of their own
 _SEVERAL = "several"  # where they are more
+_NAMED = 20  # names in a sentence
 _KEPT = 200  # data-quality events that wait for a verdict
 
 
@@ -120,6 +120,11 @@ def slug(name: str) -> str:
         return name
     digest = hashlib.blake2s(name.encode(errors="replace"), digest_size=4).hexdigest()
     return f"{plain[:31]}-{digest}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 class Conditions(AlertManager):
@@ -401,7 +406,7 @@ class StreamHealth:
         hole = (last is not None and verdict.end - last[1] > self._least
                 and verdict.time - last[0] >= self._config.after)
         if verdict.is_anomaly is None and not warming:
-            left = {reason: few([name for why, name in verdict.left_out if why == reason])
+            left = {reason: _listed([name for why, name in verdict.left_out if why == reason])
                     for reason, _ in verdict.left_out}
             says = [f"{reason}: {names}" for reason, names in left.items()]
             if not says and self._fault:
@@ -429,7 +434,7 @@ class StreamHealth:
             rows = {"missing": self.window, "member": self._reach}.get(reason, 0)
             several = len(names) > _ALONE
             found += [Condition(reason, name, f"{which} {says}", None, after, rows)
-                      for name, which in ([(_SEVERAL, few(names))] if several else
+                      for name, which in ([(_SEVERAL, _listed(names))] if several else
                                           zip(names, names, strict=True))]
         return found
 
