@@ -423,26 +423,23 @@ class AlertStore:
         -------
         list of Incident
         """
-        rows = self._select(f"SELECT {_COLUMNS['incidents']} FROM incidents",
-                            "opened_at DESC, id DESC", limit, ("stream = ?", stream),
-                            ("state = ?", state))
-        return self._read("incidents", reversed(rows))
+        return self._records("incidents", "opened_at DESC, id DESC", limit, ("stream = ?", stream),
+                             ("state = ?", state))[::-1]
 
     def incident(self, incident_id: str) -> Incident:
         """One incident; KeyError for an unknown id."""
-        rows = self._db.execute(f"SELECT {_COLUMNS['incidents']} FROM incidents WHERE id = ?",
-                                (instance(incident_id, "incident_id", str),)).fetchall()
-        if not rows:
+        found, odd = _sorted("incidents", self._db.execute(
+            f"SELECT {_COLUMNS['incidents']} FROM incidents WHERE id = ?",
+            (instance(incident_id, "incident_id", str),)))
+        if odd:
+            raise ValueError(f"incident {incident_id!r} {self._unreadable(odd[0][2])}")
+        if not found:
             raise KeyError(f"no incident {incident_id!r} in {self.path}")
-        for *_, why in _sorted("incidents", rows)[1]:
-            raise ValueError(f"incident {incident_id!r} {self._unreadable(why)}")
-        return self._read("incidents", rows)[0]
+        return found[0]
 
     def events(self, incident_id: str | None = None) -> list[IncidentEvent]:
         """The steps of one incident, or of all, in the order of their time."""
-        return self._read("events", self._select(
-            f"SELECT {_COLUMNS['events']} FROM events", "time, incident, n", None,
-            ("incident = ?", incident_id)))
+        return self._records("events", "time, incident, n", None, ("incident = ?", incident_id))
 
     def verdicts(self, *, stream: str | None = None, since: float | None = None,
                  until: float | None = None) -> list[Verdict]:
@@ -459,9 +456,8 @@ class AlertStore:
         -------
         list of Verdict
         """
-        return self._read("verdicts", self._select(
-            f"SELECT {_COLUMNS['verdicts']} FROM verdicts", "time, end", None,
-            ("stream = ?", stream), ("time >= ?", since), ("time < ?", until)))
+        return self._records("verdicts", "time, end", None, ("stream = ?", stream),
+                             ("time >= ?", since), ("time < ?", until))
 
     def quality(self, *, stream: str | None = None, kind: str | None = None,
                 limit: int | None = None) -> list[QualityEvent]:
@@ -480,9 +476,8 @@ class AlertStore:
         -------
         list of QualityEvent
         """
-        rows = self._select(f"SELECT {_COLUMNS['quality']} FROM quality", "time DESC, start DESC",
-                            limit, ("stream = ?", stream), ("kind = ?", kind))
-        return self._read("quality", reversed(rows))
+        return self._records("quality", "time DESC, start DESC", limit, ("stream = ?", stream),
+                             ("kind = ?", kind))[::-1]
 
     def outbox(self, *, state: str | None = None, channel: str | None = None) -> list[OutboxRow]:
         """Messages in the order in which they were stored.
@@ -498,15 +493,18 @@ class AlertStore:
         -------
         list of OutboxRow
         """
-        return self._read("outbox", self._select(
-            f"SELECT {_COLUMNS['outbox']} FROM outbox", "seq", None, ("state = ?", state),
-            ("channel = ?", channel)))
+        return self._records("outbox", "seq", None, ("state = ?", state), ("channel = ?", channel))
 
     def silences(self) -> list[Silence]:
         """The last version of every silence, ended ones too."""
         rows = self._db.execute("SELECT target, body FROM operator WHERE kind = 'silence' "
                                 "ORDER BY seq")
         return self._read("silences", dict(rows).items())
+
+    def _records(self, table: str, order: str, limit: int | None, *conditions: tuple[str, Any]
+                 ) -> list[Any]:
+        return self._read(table, self._select(f"SELECT {_COLUMNS[table]} FROM {table}", order,
+                                              limit, *conditions))
 
     def _read(self, table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
         """Records of those rows that hold one; of the others, each is reported once."""
