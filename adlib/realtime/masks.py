@@ -115,11 +115,25 @@ class Imputer:
     def __init__(self, background: Rows, past: Rows):
         self._center, scale = center_scale(background, robust=True)
         self.scale = np.where(scale > 0, scale, 1.0)
-        Z, (n, d) = self._standardised(background), background.shape
+        self._background, self._past = background, past
+
+    # most streams lack nothing, and a process may judge a thousand
+
+    @cached_property
+    def _precision(self) -> Rows:
+        Z, (n, d) = self._standardised(self._background), self._background.shape
         R = Z.T @ Z / n
-        self._precision = np.linalg.inv(R + np.diag(R.diagonal() * d / n + 1e-9))
-        self.gaps = np.isnan(past)
-        self.past = np.where(self.gaps, self._center, past)
+        return np.linalg.inv(R + np.diag(R.diagonal() * d / n + 1e-9))
+
+    @cached_property
+    def gaps(self) -> Flags:
+        """Where a value of the past is missing."""
+        return np.isnan(self._past)
+
+    @cached_property
+    def past(self) -> Rows:
+        """The past, with medians in its gaps."""
+        return np.where(self.gaps, self._center, self._past)
 
     def _standardised(self, X: Rows) -> Rows:
         with np.errstate(over="ignore"):
