@@ -65,6 +65,15 @@ def test_the_budget_is_kept_on_days_to_come():
     assert poisson_limit(found) / days <= 1
 
 
+def test_rows_without_a_score_are_no_time_and_no_evidence():
+    scores = np.repeat([1.0, 2.0], 100)  # without a tail, nothing is extrapolated
+    calibration = WindowCalibration().fit(scores, 10)
+    scores[50:70] = np.nan
+    verdicts = windows_of(scores, calibration, 5, 60.0, 0)
+    unknown = [v for v in verdicts if v.is_anomaly is None]
+    assert len(unknown) == 5 and all(np.isnan(v.p_value) and v.peaks == () for v in unknown)
+
+
 def test_the_debounce_counts(fitted):
     """Where more evidence is asked for, each piece may be weaker."""
     strict = {"incidents": {"open_after": 6, "open_within": 8}}

@@ -9,7 +9,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from adlib.detectors.ensemble import Ensemble
 from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
@@ -51,7 +51,7 @@ def poisson_limit(count: int, confidence: float = 0.95) -> float:
     >>> [round(poisson_limit(k), 2) for k in (0, 1, 2)]
     [3.0, 4.74, 6.3]
     """
-    return float(chi2.ppf(confidence, 2 * count + 2) / 2)
+    return float(gammaincinv(count + 1, confidence))
 
 
 def flagged(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
@@ -110,8 +110,9 @@ def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, inte
     list of Verdict
     """
     size = calibration.window
-    log_p = calibration.log_p(window_maxima(scores, size)[::stride])
-    of_rows = calibration.log_p(scores)
+    highest = window_maxima(scores, size)[::stride]
+    log_p, of_rows = (np.where(np.isnan(of), np.nan, calibration.log_p(of))
+                      for of in (highest, scores))
     found = []
     for start, p in zip(range(0, len(scores) - size + 1, stride), np.exp(log_p).tolist(),
                         strict=True):
