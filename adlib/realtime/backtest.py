@@ -43,8 +43,8 @@ class Fault:
     start, end : int
         First and last row.
     delay : float or None
-        Seconds from the first row until people are notified of the incident, or of news in it that
-        the fault brings (0 where they knew already, and there is no news); None: missed.
+        Seconds from the first row until people are notified of the incident, or of news in one that
+        they know; until it shows there, where it is no news. None: missed.
     """
 
     start: int
@@ -179,19 +179,19 @@ class Backtest:
                         ) -> tuple[list[Fault] | None, dict[str, Any]]:
         if self._faults is None:
             return None, {}
-        reported: dict[str, list[float]] = {}
+        reported: dict[str, list[IncidentEvent]] = {}
         for page in pages:
-            reported.setdefault(page.incident.id, []).append(page.time)
+            reported.setdefault(page.incident.id, []).append(page)
         met = dict.fromkeys(reported, np.inf)  # since when a reported incident meets a fault
         faults = []
         for start, end in self._faults:
             known = np.inf
-            for name, times in reported.items():
-                since, told = _meeting(evidence[name], times, start, end)
+            for name, own in reported.items():
+                since, told = _meeting(evidence[name], own, start, end)
                 met[name], known = min(met[name], since), min(known, told)
             delay = max(known - float(self._time[start - self.first]), 0.0)
             faults.append(Fault(start, end, delay if known < np.inf else None))
-        false = sum(time < met[name] for name, times in reported.items() for time in times)
+        false = sum(page.time < met[page.incident.id] for page in pages)
         wrong = sum(since == np.inf for since in met.values())
         delays = [fault.delay for fault in faults if fault.delay is not None]
         return faults, {
@@ -269,13 +269,14 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
                     None if faulty is None else _events(faulty, first), fitted.context)
 
 
-def _meeting(evidence: list[_Evidence], pages: list[float], start: int, end: int
+def _meeting(evidence: list[_Evidence], pages: list[IncidentEvent], start: int, end: int
              ) -> tuple[float, float]:
     """When an incident first shows a fault, and when people knew; inf where it does not."""
     since = min((time for first, last, time in evidence if first <= end and last >= start),
                 default=np.inf)
-    # no page after it: it is no news in an incident that was reported
-    return since, min((time for time in pages if time >= since), default=since)
+    known = pages[0].time < since  # of the incident: a repeat then says nothing new
+    return since, min((page.time for page in pages if page.time >= since
+                       and not (known and page.kind == "repeat")), default=since)
 
 
 def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None) -> np.ndarray:
