@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 import zlib
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -169,6 +170,7 @@ class RealTimeAnomalyDetector:
         self._source: dict[str, Any] | None = None
         self._committed, self._due = -1, 0.0
         self._acks: list[tuple[int, Any]] = []
+        self._ready: deque[Any] = deque()  # acknowledgements of what is committed
 
     def fork(self, config: EngineConfig | None = None, **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
@@ -346,6 +348,7 @@ class RealTimeAnomalyDetector:
         """Start what works beside the judge; ``stack`` ends it, the last one first."""
         config, samples = self.config, source
         self._committed, self._acks = self._processor.position, []
+        self._ready.clear()
         if isinstance(source, Source):
             samples = self._opened(source)
             stack.push_async_callback(_close, samples)
@@ -416,11 +419,12 @@ class RealTimeAnomalyDetector:
 
     async def _acknowledge(self) -> None:
         """Tell the source what is committed; where that fails, the samples come again."""
-        ready = [entry for entry in self._acks if entry[0] <= self._committed]
+        self._ready += [ack for seq, ack in self._acks if seq <= self._committed]
         self._acks = [entry for entry in self._acks if entry[0] > self._committed]
-        for seq, ack in ready:
-            async with forgiven(f"stream {self.config.stream}: acknowledging {seq}", GRACE):
-                await ack()
+        while self._ready:
+            async with forgiven(f"stream {self.config.stream}: acknowledging a sample", GRACE):
+                while self._ready:
+                    await self._ready.popleft()()
 
     def close(self) -> None:
         """End the detectors' threads; they begin again when they are needed."""
