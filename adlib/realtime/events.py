@@ -220,10 +220,12 @@ class Incident(Record):
         ``stream|group|start``: the same for every replay of the same data.
     stream : str
     start, end : int
-        Sequence numbers of the first flagged window's first and the last one's last sample.
+        Sequence numbers of the first sample of the first window that holds evidence, and of the
+        last piece of evidence (the last sample of a flagged window that names none).
     opened_at, last_at : float
-        Time of the first and the last flagged window, POSIX seconds. (The notification came up to
-        the debounce later: see the time of the ``open`` event.)
+        Time of the first window that holds evidence and of the last that brought some, POSIX
+        seconds. (The notification came up to the debounce later: see the time of the ``open``
+        event.)
     closed_at : float or None
     severity : {"info", "warning", "critical"}
         The highest so far; it never falls within an incident.
@@ -239,7 +241,8 @@ class Incident(Record):
     kind : {"anomaly", "health"}
         What the data show, or what keeps the engine from judging them.
     detail : str
-        Of a health incident: what is wrong, in words. Never a secret.
+        What is wrong, in words, of a health incident; what is new, where an update is sent. Never a
+        secret.
     """
 
     id: str
