@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+_LONGEST = 9.2e9  # seconds, 291 years: no duration in use is longer, and sums with dates are dates
+
 
 def seconds(interval: Any, name: str = "interval") -> float:
     """Read a duration: a number of seconds, text with a unit, or any timedelta.
@@ -17,18 +19,23 @@ def seconds(interval: Any, name: str = "interval") -> float:
     Raises
     ------
     ValueError
-        When it cannot be read, or is not above 0.
+        When it cannot be read, is not above 0, or is longer than 291 years.
 
     Examples
     --------
     >>> seconds("5min"), seconds("1w"), seconds(0.5)
     (300.0, 604800.0, 0.5)
     """
-    wanted = f"{name} must be a number of seconds or a duration such as '5min', got {interval!r}"
+    wanted = (f"{name} must be a number of seconds or a duration such as '5min', "
+              f"got {interval!r:.80}")
     try:
         value = float(interval) if isinstance(interval, (int, float)) else None
-        if isinstance(interval, str) and not interval.strip().replace(".", "").isdigit():
+        if isinstance(interval, str):
             import pandas as pd
+
+            if interval.strip().replace(".", "").isdigit():  # seconds, minutes?
+                wanted = f"{name} must have a unit, such as '5min', got {interval!r:.80}"
+                raise ValueError(wanted)
 
             unit = r"(?<=[\d\s])[dw](?![a-z])"  # pandas wants D and W
             plain = re.sub(unit, lambda found: found[0].upper(), interval)
@@ -39,10 +46,11 @@ def seconds(interval: Any, name: str = "interval") -> float:
             kind = interval.dtype.kind
             value = float(interval.astype("timedelta64[ns]").astype(float) * 1e-9 if kind == "m"
                           else interval)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         value = None
     if value is None or isinstance(interval, bool):
         raise ValueError(wanted)
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be above 0 seconds, got {interval!r}")
+    if not 0 < value <= _LONGEST:
+        raise ValueError(f"{name} must be above 0 seconds and at most 291 years, got "
+                         f"{interval!r:.80}")
     return value

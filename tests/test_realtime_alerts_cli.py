@@ -194,10 +194,13 @@ def test_a_store_that_is_locked_or_no_database_gives_one_sentence(alerts, store,
 
 
 @pytest.mark.parametrize("words", [("--for", "soon"), ("--until", "tomorrow"),
+                                   ("--for", "2"), ("--for", "1h", "--every", "nan"),
                                    ("--for", "1h", "--until", "5"), ("--severity", "fatal")])
 def test_silence_refuses_what_it_cannot_read(alerts, store, words):
     code, text = alerts("silence", *words)
     assert code == 2 and words[-2].lstrip("-") in text and store.silences() == []
+    assert alerts("silence", "--until", "0") == (
+        1, "alerts silence: --until must lie after 0\n")
 
 
 def test_dead_letters(alerts, store):

@@ -140,6 +140,13 @@ def test_bad_arguments_are_named(how, message):
         backtest(CONFIG, history()[0], **how)
 
 
+@pytest.mark.parametrize("setting", [{"cooldown": -1}, {"open_after": 9}, {"cooldown": np.inf}])
+def test_a_bad_setting_is_refused_in_one_line(scored, setting):
+    with pytest.raises(ValueError, match=next(iter(setting))) as caught:
+        scored.replay(**setting)
+    assert "\n" not in str(caught.value)
+
+
 # ------------------------------------------------------------------ command line
 
 

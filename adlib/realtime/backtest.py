@@ -137,7 +137,7 @@ class Backtest:
             raise ValueError(f"settings are alpha, {', '.join(incidents)}; got {min(unknown)!r}")
         alpha = settings.get("alpha", self.config.alpha)
         chosen = {key: value for key, value in settings.items() if key != "alpha"}
-        manager = AlertManager(IncidentConfig(**{**incidents, **chosen}), alpha=alpha,
+        manager = AlertManager(IncidentConfig.from_any({**incidents, **chosen}), alpha=alpha,
                                context=self._context)
         events, ended = [], {}
         evidence: dict[str, list[_Evidence]] = {}

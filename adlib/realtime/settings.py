@@ -27,7 +27,7 @@ class Settings(BaseModel):
     """A group of settings; what is refused is not printed, since it may be a secret."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True,
-                              populate_by_name=True, validate_default=True)
+                              populate_by_name=True, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def key_types(cls) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def _new_silence(store: AlertStore, args: argparse.Namespace) -> Silence:
         start = None if args.every is None else now
     until = args.until if args.until is not None else (now if start is None else start
                                                        ) + args.duration
+    if until <= 0:  # means that a silence is ended
+        raise ValueError("--until must lie after 0")
     with suppress(KeyError, OSError):  # a process without a user
         args.author = args.author or getpass.getuser()
     return Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity, args.feature, start,
@@ -238,7 +240,7 @@ def _print(args: argparse.Namespace, records: Iterable[Any], header: Sequence[st
 
 def _duration(text: str) -> float:
     try:
-        return seconds(text, "--for")
+        return seconds(text, "it")
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
