@@ -13,7 +13,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -384,7 +383,7 @@ def tampered(path):
 
 def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
     path, told = tmp_path / "a.db", 0
-    for case in islice(tampered(path), 0, None, 3):  # all of them hold, and take a minute
+    for case in tampered(path):
         caplog.clear()
         with AlertStore(path) as store:
             store._db.execute("PRAGMA synchronous = OFF")
@@ -418,7 +417,7 @@ def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
             store.retain("rig", 1.0)
             assert "cannot be read" not in caplog.text, case
             assert store.integrity_check() == [], case
-    assert told > 50
+    assert told > 100
 
 
 # ------------------------------------------------------------------ operators

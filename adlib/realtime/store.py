@@ -353,7 +353,8 @@ class AlertStore:
             raise ValueError("its checksum does not agree")
         bodies = [body for (body,) in self._db.execute(
             "SELECT body FROM pages WHERE stream = ? AND n < ? ORDER BY n", (stream, count))]
-        if len(bodies) != count or {len(body) for body in bodies} - {_PAGE}:
+        if len(bodies) != count or not all(
+                isinstance(body, bytes) and len(body) == _PAGE for body in bodies):
             raise ValueError("a page is missing")
         pages = b"".join(bodies) + rest
         last, state = replay(pages[:length], pages[-(-length // _PAGE) * _PAGE:])
