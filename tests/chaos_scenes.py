@@ -210,7 +210,8 @@ def no_data(zygote, folder, server, seed=0, n=2000):
 
 def detectors(zygote, folder, server, seed=0, n=4000, how="raise"):
     """A detector raises or hangs: the others judge, it is reported, and it comes back."""
-    plan = Plan(n, seed).fault(n // 2).fault(n - 400)
+    # a sensor fails meanwhile: what it is judged without must not need the detector
+    plan = Plan(n, seed).spoil("nan", n // 3, n // 2 - 100, 1).fault(n // 2).fault(n - 400)
     feed = Feed(server, f"DETECTOR{how.upper()}{seed}")
     rig = Rig(zygote, folder, health=HEALTH).fit()
     rig.start(feed.spec())

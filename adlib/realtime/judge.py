@@ -137,6 +137,9 @@ class Judge:
         which = which[block.ends]
         wanted = [found[k] for k in np.unique(which).tolist()]
         S = self._scores(block, wanted, quality)
+        for j, scales in enumerate(self._scales):
+            if not all(map(scales.knows, wanted)):  # it failed before it could say what they mean
+                S[:, j] = np.nan
         if self._worth is not None and self._imputer is not None:
             self._forgive(block, S, self._worth, self._imputer)
         if not len(block.ends):
@@ -348,8 +351,9 @@ class Judge:
         for lack, which in groups:
             for j in self._everybody:
                 rows = which[known[which, j]]
-                own[rows, j] = decide(self.calibration((j,), lack).log_p(highest[rows, j]),
-                                      self._config.alpha)[0]
+                if len(rows):  # else it may not know what it means, and fail when asked
+                    own[rows, j] = decide(self.calibration((j,), lack).log_p(highest[rows, j]),
+                                          self._config.alpha)[0]
         return own.tolist()
 
     def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,

@@ -261,6 +261,10 @@ class Scales:
         """Scale of rows that lack this, None without any; surprises of held-out rows without it."""
         return self._whole if lack is None else cached(self._made, lack, lambda: self._make(lack))
 
+    def knows(self, lack: Lack) -> bool:
+        """Whether `of` needs the detector no more, which may fail."""
+        return lack is None or self._imputer is None or lack in self._made
+
     def of_whole(self, raw: Scores) -> Scores:
         """Surprises of scores of rows that lack nothing."""
         return np.full(len(raw), np.nan) if (
