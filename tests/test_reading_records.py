@@ -129,6 +129,8 @@ def test_times_are_found_beside_broken_ones_and_those_that_are_none_are_told():
     known = {"time_column": ["time"], "clock": {"kind": "dates"}}
     row = '{"date": "2024-04-03", "time": "10:00", "x": 1}'
     assert messages([row], ["x"], recognised=known)[0] == [1712138400.0]
+    rows = ['{"time": null, "x": 1}', '{"x": 2}', '{"time": "10:00", "x": 3}']
+    assert np.isnan(messages(rows, ["x"], recognised=known)[0]).all()  # doubted, not counted
     assert read(["20,1;3", "20,2;3"], ["x", "y"])[:2] == ([None] * 2, [[20.1, 3], [20.2, 3]])
 
 

@@ -352,8 +352,10 @@ class Records:
         return Record(time, self._values(cells))
 
     def _time_in(self, row: dict) -> float | None:
-        if not self._time or (stamp := self._stamp(row)) is None:
+        if not self._time:
             return None
+        if (stamp := self._stamp(row)) is None:  # the history had a time there
+            return math.nan if self._known.get("time_column") else None
         assert self._clock is not None
         time = self._clock.moment(stamp)
         if math.isnan(time) and stamp != "":

@@ -183,11 +183,11 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     return Table(X=values, time=_at(keep, time), y=y[keep], kind=kind[keep],
                  entity=_at(keep, entity), labelled=labelled,
                  texts=frame.loc[keep, [c for c in names if c not in values]], names=names,
-                 recognised=_plain(numbers, found))
+                 recognised=_plain(numbers, found, columns))
 
 
-def _plain(numbers: Numbers, clock: Clock | None) -> dict[str, Any]:
-    return {"decimal": numbers.decimal, "thousands": numbers.grouped,
+def _plain(numbers: Numbers, clock: Clock | None, columns: list[str]) -> dict[str, Any]:
+    return {"decimal": numbers.decimal, "thousands": numbers.grouped, "time_column": columns,
             "clock": None if clock is None else clock.to_dict()}
 
 

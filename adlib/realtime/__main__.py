@@ -152,7 +152,6 @@ def _fit(args: argparse.Namespace) -> int:
     engine = RealTimeAnomalyDetector(config).fit(table.X, seconds(table))
     told = config.reading.told
     engine.recognised = {**table.recognised, "notes": notes,
-                         "time_column": list(config.reading.options().time_columns),
                          "options": {name: told[name] for name in _LASTING if name in told}}
     gaps = int(table.X.isna().any(axis=1).sum())
     budget = f"; alpha={engine.config.alpha:.3g} keeps per={config.per}" if config.per else ""

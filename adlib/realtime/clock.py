@@ -127,8 +127,8 @@ class StreamClock:
                 self.time = given
             elif not real:
                 self.since += 1
-            elif told := self._next(seq, stamp, unit, due, "no time stamp" if not stamped else
-                                    f"time stamp {given:.15g}"):
+            elif told := self._next(seq, stamp, unit, due, f"time stamp {given:.15g}"
+                                    if stamped and given == given else "no time stamp"):
                 events.append((k, told))
             times.append(self.time)
         return np.array(times), events

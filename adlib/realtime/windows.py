@@ -27,7 +27,7 @@ what            becomes of it
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -379,6 +379,12 @@ class StreamProcessor:
               self.clock.moment(time))
         return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
 
+    @staticmethod
+    def _placed(event: QualityEvent, seq: NDArray[np.int64], time: Rows) -> QualityEvent:
+        """An event of what brought no time that could be read, at that of its place."""
+        at = min(int(np.searchsorted(seq, event.start)), len(seq) - 1)
+        return replace(event, time=float(time[at])) if event.kind == "poison" else event
+
     # -- windows out --------------------------------------------------------------------------
 
     def _assemble(self, parts: list[tuple], events: list[QualityEvent]) -> Block:
@@ -395,6 +401,7 @@ class StreamProcessor:
             real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
         if n:
             time, said = self.clock.follow(seq, time, stamped, real, news)
+            events[:] = [self._placed(event, seq, time) for event in events]
             events += [QualityEvent(self.stream, "clock", int(seq[k]), int(seq[k]), float(time[k]),
                                     detail) for k, detail in said]
             known, before = np.isfinite(values), self._filled
