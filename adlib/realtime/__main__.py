@@ -21,7 +21,7 @@ from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions
 from adlib.realtime.doors import alerts_cli
 from adlib.realtime.doors.logs import begin, say
 from adlib.realtime.doors.process import GRACE, Output, Stopped, Threads, leave, stoppable
-from adlib.realtime.events import shown
+from adlib.realtime.events import leading, shown, utc
 
 #: What was told to read a history by, and holds for a stream too.
 _LASTING = ("time_unit", "time_zone", "na_values", "decimal")
@@ -258,17 +258,11 @@ def _print_summary(outcome: Any) -> None:
 def _print_pages(pages: Sequence[Any]) -> None:
     print("\nwould have paged you, as configured:")
     for page in pages:
-        top = shown(page.incident.top_features[0][0]) if page.incident.top_features else "-"
-        print(f"  {_utc(page.time)}  {page.kind:8}  {page.incident.severity:8}  {top}  "
+        top = shown(leading(page.incident)) or "-"
+        print(f"  {utc(page.time)}  {page.kind:8}  {page.incident.severity:8}  {top}  "
               f"{page.incident.id}")
     if not pages:
         print("  (nothing)")
-
-
-def _utc(seconds: float) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _setting(text: str) -> dict[str, Any]:

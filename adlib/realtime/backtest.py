@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from adlib.deprecation import RenamedKeys, former
 from adlib.metrics.labels import runs
-from adlib.realtime.budget import EVIDENT, flagged, poisson_limit
-from adlib.realtime.clock import in_seconds, stamps_of
+from adlib.realtime.budget import EVIDENT, NEVER, flagged, poisson_limit
+from adlib.realtime.clock import times_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict
@@ -28,7 +28,6 @@ _Evidence = tuple[int, int, float]
 _ROWS = 4096  # judged at once; the windows are the same
 _DAY = 86_400.0
 _FORMERLY = {"wakes_per_day": "pages_per_day", "false_wakes_per_day": "false_pages_per_day"}
-_NEVER = 1e-300  # a budget at which nothing is flagged: settings flag later
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +249,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     """
     config = EngineConfig.from_any(config)
     X = np.asarray(history, dtype=np.float64)
-    seconds = _seconds(config, history, len(X), time)
+    seconds = times_of(history, time, config.sampling_period)
     faulty = None if labels is None else _labels(labels, len(X))
     first = 0
     if fitted is None:
@@ -279,22 +278,6 @@ def _meeting(evidence: list[_Evidence], pages: list[IncidentEvent], start: int, 
                        and not (known and page.kind == "repeat")), default=since)
 
 
-def _seconds(config: EngineConfig, history: Any, n: int, time: ArrayLike | None) -> np.ndarray:
-    """Time of each row, POSIX seconds."""
-    index: Any = getattr(history, "index", None)
-    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
-        return index.as_unit("ns").asi8 / 1e9
-    if time is None:
-        return np.arange(n) * config.sampling_period
-    if np.shape(time) != (n,):
-        raise ValueError(f"time must have shape ({n},), got {np.shape(time)}")
-    seconds, _ = in_seconds(stamps_of(time, n))
-    if not np.isfinite(seconds).all():
-        raise ValueError(f"time must hold POSIX seconds or datetime64, got "
-                         f"{np.asarray(time)[~np.isfinite(seconds)][0]!r}")
-    return seconds
-
-
 def _labels(labels: ArrayLike, n: int) -> np.ndarray:
     if np.shape(labels) != (n,):
         raise ValueError(f"labels must have shape ({n},), got {np.shape(labels)}")
@@ -307,7 +290,7 @@ def _labels(labels: ArrayLike, n: int) -> np.ndarray:
 def _judged(fitted: RealTimeAnomalyDetector, X: np.ndarray, seconds: np.ndarray, first: int
             ) -> tuple[list[Verdict], list[QualityEvent]]:
     """Verdicts on all windows from row ``first`` on, with nothing flagged."""
-    engine = fitted.fork(alpha=_NEVER, extrapolate=True,
+    engine = fitted.fork(alpha=NEVER, extrapolate=True,
                          alpha_info=max(fitted.config.alpha_stored, EVIDENT))
     verdicts: list[Verdict] = []
     quality: list[QualityEvent] = []

@@ -17,7 +17,6 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.events import Verdict, severity_of
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.incidents import AlertManager, IncidentConfig
-from adlib.realtime.members import Member
 from adlib.realtime.windows import Rows
 from adlib.thresholds import (
     Calibration,
@@ -29,7 +28,7 @@ from adlib.thresholds import (
 )
 
 EVIDENT = 0.2  # p-value up to which evidence is kept for a replay: the largest alpha of a budget
-_NEVER = 1e-300
+NEVER = 1e-300  # a budget at which nothing is flagged
 _STEP = 1.3  # from one alpha that is tried to the next, before it is halved
 _TOLERANCE = 2  # windows that share rows show more than those that share none, and count as those
 
@@ -57,7 +56,7 @@ def poisson_limit(count: int, confidence: float = 0.95) -> float:
 def flagged(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
     """Verdicts as they would be with this budget."""
     p = np.array([verdict.p_value for verdict in verdicts])
-    scores, flags = decide(np.log(np.maximum(p, _NEVER)), alpha)
+    scores, flags = decide(np.log(np.maximum(p, NEVER)), alpha)
     return [replace(verdict, score=score, is_anomaly=flag or verdict.is_anomaly,
                     severity=severity_of(score))
             for verdict, score, flag in zip(verdicts, scores.tolist(), flags.tolist(),
@@ -211,10 +210,8 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
 
 
 def _by_budget(config: EngineConfig, found: Fitted, calibration: WindowCalibration) -> float:
-    context = max(Member(name, model).context for name, model in zip(
-        found.names, found.ensemble.members_, strict=True))
     verdicts = windows_of(unseen(found.ensemble, found.held_out), calibration, config.stride,
-                          found.interval, context)
+                          found.interval, found.context)
     n_rows = config.stride * sum(verdict.is_anomaly is not None for verdict in verdicts)
     allowed = allowed_incidents(str(config.per), found.interval, n_rows)
     if allowed < (needed := poisson_limit(0)):
@@ -224,4 +221,4 @@ def _by_budget(config: EngineConfig, found: Fitted, calibration: WindowCalibrati
             f"incident, and the history leaves {days:.3g} ({config.calibration_share:g} of it, "
             f"rows {found.interval:g} s apart): give a history {longer:.1f} times as long, or "
             f"allow more")
-    return largest_alpha(verdicts, allowed, config.alert_config.incidents, context)
+    return largest_alpha(verdicts, allowed, config.alert_config.incidents, found.context)

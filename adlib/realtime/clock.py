@@ -307,6 +307,35 @@ def stamps_of(time: Any, n: int | None) -> Rows:
     return found
 
 
+def times_of(history: Any, time: Any, period: float) -> Rows:
+    """Time of each row of a history, POSIX seconds.
+
+    Parameters
+    ----------
+    history : array-like or DataFrame of shape (n, d)
+    time : array-like of shape (n,) or None
+        Default: a DatetimeIndex, else row times period.
+    period : float
+
+    Raises
+    ------
+    ValueError
+        When the shape differs, or a time cannot be read.
+    """
+    index, n = getattr(history, "index", None), len(history)
+    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
+        return index.as_unit("ns").asi8 / 1e9  # type: ignore[union-attr]
+    if time is None:
+        return period * np.arange(n, dtype=np.float64)
+    if np.shape(time) != (n,):
+        raise ValueError(f"time must have shape ({n},), got {np.shape(time)}")
+    seconds, _ = in_seconds(stamps_of(time, n))
+    if not np.isfinite(seconds).all():
+        raise ValueError(f"time must hold POSIX seconds or datetime64, got "
+                         f"{np.asarray(time)[~np.isfinite(seconds)][0]!r}")
+    return seconds
+
+
 def in_seconds(stamps: Rows) -> tuple[Rows, Numbers]:
     """Stamps in seconds, and parts of a second that each counts.
 

@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -20,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from adlib import detectors
 from adlib.base import Detector
-from adlib.durations import seconds
 from adlib.foreign import wrap
 from adlib.reading.options import Reading
 from adlib.realtime.doors.heartbeat import HeartbeatConfig
@@ -28,7 +26,7 @@ from adlib.realtime.health import HealthConfig
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
 from adlib.realtime.registry import nearest
-from adlib.realtime.settings import ConfigError, Settings
+from adlib.realtime.settings import ConfigError, Seconds, Settings
 from adlib.realtime.store import StorageConfig
 from adlib.signs import family
 from adlib.thresholds import allowed_incidents
@@ -294,9 +292,7 @@ class EngineConfig(Settings):
     alpha_info: Share | None = Field(None, description="Windows up to this p-value are stored; "
                                      "default 3 alpha, with per alpha.")
     calibration_share: Share = Field(0.4, description="Last part of the history, for calibration.")
-    sampling_period: Annotated[float, BeforeValidator(
-        lambda value: seconds(value, "sampling_period"))] = Field(
-        1.0, description="Between samples that bring no time: seconds, or '5min'.")
+    sampling_period: Seconds = Field(1.0, description="Between samples that bring no time.")
     feature_names: tuple[str, ...] | None = None
     hold: int = Field(0, ge=0, description="Samples in a row that a missing value is repaired for.")
     stuck: Count | Literal["auto", "never"] = Field(

@@ -31,6 +31,7 @@ from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import MEMBER_KEYS, AlertConfig, EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
+from adlib.realtime.doors import model
 from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.health import Condition, StreamHealth
@@ -215,7 +216,8 @@ class RealTimeAnomalyDetector:
     @property
     def context(self) -> int:
         """Samples before a new one that its score uses, at most."""
-        return max(member.context for member in self.members)
+        self._check_fitted()
+        return self._fitted.context
 
     @property
     def position(self) -> int:
@@ -591,7 +593,7 @@ class RealTimeAnomalyDetector:
         """
         self._check_fitted()
         path = as_path(path, "path")
-        fitted.save(path, self._fitted, self.config, self.recognised)
+        model.save(path, self._fitted, self.config, self.recognised)
         return path
 
     @classmethod
@@ -619,8 +621,8 @@ class RealTimeAnomalyDetector:
             When ``path`` is no saved engine, is damaged, or does not go with ``config``.
         """
         folder = as_path(path, "path")
-        saved, arrays = fitted.read(folder)
-        foreign = [name for name in fitted.detectors_in(saved["config"]) if ":" in str(name)
+        saved, arrays = model.read(folder)
+        foreign = [name for name in model.detectors_in(saved["config"]) if ":" in str(name)
                    and not str(name).startswith(("adlib.", "sklearn."))]
         if config is None and foreign:
             raise ValueError(f"{folder} names the detector {foreign[0]!r}, and a file must not "
@@ -632,7 +634,7 @@ class RealTimeAnomalyDetector:
         engine = cls(given, channels=channels)
         fitted.check_same(saved["config"], engine.config)
         engine.recognised = dict(saved.get("reading") or {})
-        engine._take(fitted.load(folder, saved, arrays, engine.config),
+        engine._take(model.load(folder, saved, arrays, engine.config),
                      None if "extrapolate" in saved["config"] else saved["config"].get("alpha"))
         return engine
 

@@ -102,6 +102,11 @@ def _features(pairs: Any) -> tuple[tuple[str, float], ...]:
     return tuple((name, _number(value)) for name, value in pairs)
 
 
+def leading(of: "Verdict | Incident") -> str:
+    """The feature that contributes most, "" where none is known."""
+    return of.top_features[0][0] if of.top_features else ""
+
+
 def _check_record(record: Any, cls: type) -> None:
     wanted = {field.name for field in fields(cls) if field.default is MISSING}
     if missing := sorted(wanted - set(instance(record, "record", Mapping))):

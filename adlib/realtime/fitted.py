@@ -1,33 +1,27 @@
-"""What an engine learns from a normal history, and the folder in which it is kept."""
+"""What an engine learns from a normal history."""
 
-import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from safetensors import numpy as safetensors
 
-from adlib import persist
-from adlib.arguments import floats, number
+from adlib.arguments import floats
 from adlib.detectors.ensemble import Ensemble, MemberWarning
 from adlib.drift import longest_runs
-from adlib.files import replaced_folder
 from adlib.realtime.calibration import window_maxima
-from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.clock import times_of
+from adlib.realtime.config import EngineConfig
 from adlib.realtime.members import Member
 from adlib.realtime.windows import Rows, StreamProcessor
 from adlib.scaling import center_scale
 from adlib.thresholds import Scores
 
-FORMAT = 1
 _BACKGROUND = 512  # normal samples that explanations compare with
 _KEPT = 5_000  # calibration rows that are kept, to be scored again without some features
-_ARRAYS = ("held_out", "center", "scale", "longest", "background", "rows")
 # what a fitted engine depends on; the rest of the configuration may change without a new fit
 _DEPENDS_ON = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
                "calibration_share")
@@ -70,6 +64,12 @@ class Fitted:
     before: list[Any]
     interval: float = 1.0
 
+    @property
+    def context(self) -> int:
+        """Samples before a new one that its score uses, at most."""
+        return max(Member(name, model).context for name, model in zip(
+            self.names, self.ensemble.members_, strict=True))
+
     def copy(self) -> Self:
         """One whose members can go on without this one's."""
         return replace(self, ensemble=deepcopy(self.ensemble))
@@ -82,6 +82,8 @@ def fit(config: EngineConfig, X_history: ArrayLike, time: ArrayLike | None = Non
     """Train the ensemble on the first part of a normal history, calibrate it on the rest."""
     X = floats(X_history, "X_history", "(n_samples, n_features)")
     features = _features(config, X, getattr(X_history, "columns", ()))
+    steps = np.diff(times_of(X_history, time, config.sampling_period))
+    steps = steps[steps > 0]
     held = _held(config, X)
     cut = _cut(config, held)
     valid = np.asarray(np.isfinite(held).all(axis=1))
@@ -99,17 +101,7 @@ def fit(config: EngineConfig, X_history: ArrayLike, time: ArrayLike | None = Non
     return Fitted(features, names, ensemble.calibrate_scores(held_out), held_out,
                   *center_scale(filled, robust=True), _longest(X), background,
                   np.where(np.isfinite(held), held, np.nan)[begin:], before,
-                  _interval(config, X_history, time))
-
-
-def _interval(config: EngineConfig, X_history: Any, time: ArrayLike | None) -> float:
-    """Typical seconds between rows: of their times, where they have some."""
-    index: Any = getattr(X_history, "index", None)
-    if time is None and getattr(getattr(index, "dtype", None), "kind", "") == "M":
-        time = index.as_unit("ns").asi8 / 1e9
-    steps = np.diff([] if time is None else floats(time, "time", "(n_samples,)"))
-    steps = steps[steps > 0]
-    return float(np.median(steps)) if len(steps) else config.sampling_period
+                  float(np.median(steps)) if len(steps) else config.sampling_period)
 
 
 def _features(config: EngineConfig, X: Rows, columns: Any) -> list[str]:
@@ -196,103 +188,6 @@ def _held_out(names: list[str], ensemble: Ensemble, filled: Rows, valid: Any,
         except Exception as error:
             raise ValueError(_unfit(name, model, f"{type(error).__name__}: {error}")) from error
     return np.column_stack(found), before
-
-
-# -- the folder ---------------------------------------------------------------------------------
-
-
-def save(path: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str, Any]) -> None:
-    """Write a folder, whole or not at all; alerts, which may hold secrets, stay out of it."""
-    with replaced_folder(path, "engine.json") as folder:
-        for i, model in enumerate(fitted.ensemble.members_):
-            persist.save(model, folder / f"detector-{i}")
-            if fitted.before[i] is not None:
-                persist.save(fitted.before[i], folder / f"before-{i}")
-        safetensors.save_file({name: np.ascontiguousarray(getattr(fitted, name))
-                               for name in _ARRAYS}, folder / "arrays.safetensors")
-        (folder / "engine.json").write_text(json.dumps(
-            {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
-             "config": config.model_dump(mode="json", exclude={
-                 "alert_config", "alpha" if config.per else "per"}),
-             "reading": reading, "interval": fitted.interval},
-            indent=1), encoding="utf-8")
-
-
-def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``engine.json`` says, and the arrays beside it."""
-    if not (folder / "engine.json").is_file():
-        raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
-                                "fit an engine and save it there first")
-    try:
-        saved = json.loads((folder / "engine.json").read_bytes())
-        fmt, _ = saved["format"], (saved["detectors"], saved["features"], saved["config"])
-        if not (folder / "arrays.safetensors").is_file():  # a pipe or device would never end
-            raise FileNotFoundError("it has no file 'arrays.safetensors'")
-        arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
-    except Exception as error:  # whatever a damaged file may cause in what reads it
-        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-    if fmt != FORMAT:
-        raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads format "
-                         f"{FORMAT}")
-    return saved, arrays
-
-
-def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
-         config: EngineConfig) -> Fitted:
-    """What `save` wrote, with the configuration that it was fitted with."""
-    groups = config.groups()
-    try:
-        names, width = saved["detectors"], len(saved["features"])
-        classes = [[find_class(groups[name].detector)] for name in names]
-        models = [persist.load(folder / f"detector-{i}", classes=kind)
-                  for i, kind in enumerate(classes)]
-        before = [persist.load(path, classes=kind) if (path := folder / f"before-{i}").exists()
-                  else None for i, kind in enumerate(classes)]
-        weights = [groups[name].weight for name in names]
-        arrays = {"rows": np.empty((0, width)), **arrays}
-        _check_arrays(arrays, len(names), width)
-        ensemble = _assembled(models, weights, width)
-        ensemble.calibrate_scores(arrays["held_out"])
-        return Fitted(saved["features"], names, ensemble, before=before, **arrays, interval=number(
-            saved.get("interval", config.sampling_period), "interval", above=0))
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _check_arrays(arrays: Mapping[str, Any], n_members: int, width: int) -> None:
-    """Refuse arrays that are not those of so many members and features."""
-    for name in _ARRAYS:
-        array, missing = arrays[name], name in ("held_out", "rows")
-        wanted = (n_members if name == "held_out" else width,)
-        plain = array.dtype == np.float64 and array.shape[-1:] == wanted and array.ndim == (
-            2 if missing or name == "background" else 1)
-        if not plain or not (missing or name == "longest" or np.isfinite(array).all()):
-            raise TypeError(f"{name} is of shape {array.shape} and {array.dtype}, or not finite; "
-                            f"{width} features were wanted")
-
-
-def _assembled(models: list[Any], weights: list[float], width: int) -> Ensemble:
-    """An ensemble of members that are fitted already."""
-    ensemble = Ensemble(members=list(zip(models, weights, strict=True)), calibration=None,
-                        threshold=np.inf)
-    ensemble.members_, ensemble.names_ = models, [type(model).__name__ for model in models]
-    ensemble.weights_, ensemble.seed_ = np.array(weights) / sum(weights), 0
-    ensemble.n_features_in_ = width
-    return ensemble
-
-
-def detectors_in(config: Any) -> Iterator[Any]:
-    """Every detector that a saved configuration names, however deep."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            if key == "detector":
-                yield value
-            elif key in ("detectors", "members") and isinstance(value, list):
-                yield from (name for name in value if isinstance(name, str))
-            yield from detectors_in(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from detectors_in(value)
 
 
 def check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:

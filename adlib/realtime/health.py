@@ -30,16 +30,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from adlib.durations import seconds
 from adlib.realtime.events import COUNTED, Incident, IncidentEvent, QualityEvent, Severity, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
-from adlib.realtime.settings import Settings
+from adlib.realtime.settings import Seconds, Settings
 
-Seconds = Annotated[float, BeforeValidator(lambda value: seconds(value, "a duration"))]
 _PEAKS: dict[Severity, float] = {"warning": 0.8, "critical": 1.0}  # a health incident has no score
 _ALONE = 8  # features or detectors with the same trouble that have incidents of their own
 _SEVERAL = "several"  # where they are more

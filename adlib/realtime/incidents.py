@@ -24,6 +24,7 @@ from adlib.realtime.events import (
     Severity,
     Silence,
     Verdict,
+    leading,
     severity_of,
 )
 from adlib.realtime.members import in_thread
@@ -101,11 +102,6 @@ class _Track:
 
 def _level(severity: Severity) -> int:
     return SEVERITIES.index(severity)
-
-
-def _leading(of: Verdict | Incident) -> str:
-    """The feature that contributes most, "" where none is known."""
-    return of.top_features[0][0] if of.top_features else ""
 
 
 class AlertManager:
@@ -329,12 +325,12 @@ class AlertManager:
         due = since is None or (every is not None and now - since >= every)
         if due and may and not incident.acknowledged:
             return self._event(track, incident, "repeat", now, True)
-        rest, leading = self.config.update_interval, _leading(verdict)
-        if (track.news or leading not in track.leading) and may and (
+        rest, cause = self.config.update_interval, leading(verdict)
+        if (track.news or cause not in track.leading) and may and (
                 since is not None and now - since >= rest):
-            track.leading.append(leading)
-            return self._event(track, replace(incident, detail=f"new evidence, led by {leading}"
-                                              if leading else "new evidence"), "update", now, True)
+            track.leading.append(cause)
+            return self._event(track, replace(incident, detail=f"new evidence, led by {cause}"
+                                              if cause else "new evidence"), "update", now, True)
         if now - track.stored_at >= rest:
             return self._event(track, incident, "update", now, False)
         return []
@@ -357,7 +353,7 @@ class AlertManager:
         track.stored_at = now
         if notify:
             track.notified_at, track.news = now, False
-            track.leading = sorted({*track.leading, _leading(incident)})
+            track.leading = sorted({*track.leading, leading(incident)})
         return [event]
 
     def _may_notify(self, track: _Track, incident: Incident, now: float) -> bool:

@@ -18,17 +18,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import ConfigDict, Field, create_model, model_validator
 
 from adlib.deprecation import moved
-from adlib.durations import seconds
 from adlib.realtime.channels import Channel, Outcome
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.members import Worker, cancelled
 from adlib.realtime.registry import BUILT_IN, CHANNELS, find, registered
-from adlib.realtime.settings import Settings
+from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
 
 log = logging.getLogger(__name__)
@@ -51,10 +50,9 @@ class NotificationConfig(Settings):
                               "seconds; it doubles with every try.")
     retry_cap: float = Field(300.0, gt=0, description="Longest pause, seconds; so long do messages "
                              "wait behind a dead letter of their incident.")
-    give_up_after: Annotated[float, BeforeValidator(
-        lambda value: seconds(value, "give_up_after"))] = Field(
-        86_400.0, description="Seconds, or '1d', until a message that is refused for a reason that "
-        "somebody may put right (login, address) becomes a dead letter.")
+    give_up_after: Seconds = Field(86_400.0, description="Time until a message that is refused for "
+                                   "a reason that somebody may put right (login, address) becomes "
+                                   "a dead letter.")
 
     @classmethod
     def key_types(cls) -> dict[str, Any]:

@@ -10,13 +10,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 
 from adlib.arguments import path as as_path
+from adlib.durations import seconds
 from adlib.realtime.doors.configuration import check_size, read
 from adlib.realtime.registry import nearest
+
+#: A duration in seconds, also as text such as "5min".
+Seconds = Annotated[float, BeforeValidator(lambda value, info: seconds(value, info.field_name))]
 
 
 class ConfigError(ValueError):

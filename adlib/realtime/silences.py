@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import get_args
 
 from adlib.arguments import instance, number, one_of
-from adlib.realtime.events import SEVERITIES, Incident, IncidentKind, Silence
+from adlib.realtime.events import SEVERITIES, Incident, IncidentKind, Silence, leading
 
 LATEST = 253_402_300_799.0  # the last second of the year 9999
 _LONGEST = 500  # characters of a text
@@ -84,9 +84,9 @@ def silenced(silences: Iterable[Silence], incident: Incident, now: float) -> boo
     -------
     bool
     """
-    leading = incident.top_features[0][0] if incident.top_features else ""
     return any(
         holds(silence, now) and silence.kind in ("*", incident.kind)
-        and fnmatchcase(incident.stream, silence.stream) and fnmatchcase(leading, silence.feature)
+        and fnmatchcase(incident.stream, silence.stream)
+        and fnmatchcase(leading(incident), silence.feature)
         and SEVERITIES.index(incident.severity) <= SEVERITIES.index(silence.severity)
         for silence in silences)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -27,7 +27,6 @@ from pydantic import Field, SecretStr, model_validator
 
 from adlib.arguments import instance, listed, number, one_of, whole
 from adlib.arguments import path as as_path
-from adlib.durations import seconds
 from adlib.realtime.checkpoint import change, replay
 from adlib.realtime.events import (
     Incident,
@@ -37,7 +36,7 @@ from adlib.realtime.events import (
     Silence,
     Verdict,
 )
-from adlib.realtime.settings import Settings
+from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.silences import check
 
 log = logging.getLogger(__name__)
@@ -50,10 +49,6 @@ _DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND
     (due <= ?2 OR typeof(due) = 'text') AND NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key AND e.seq < o.seq
     AND (e.state = 'pending' OR (e.state = 'dead' AND e.due > ?2)))"""
-
-
-_Seconds = Annotated[float, pydantic.BeforeValidator(
-    lambda value: None if value is None else seconds(value, "the duration"))]
 
 
 class StorageConfig(Settings):
@@ -75,12 +70,12 @@ class StorageConfig(Settings):
     password: SecretStr | None = Field(None, description="Its password.")
     api_key: SecretStr | None = Field(None, description="Instead of username and password.")
     index: str = Field("adlib-alerts", pattern=r"^[a-z][a-z0-9._-]*$", description="Index name.")
-    retention: _Seconds | None = Field(
+    retention: Seconds | None = Field(
         None, description="Delete what ended longer ago than this in stream time, such as '90d', "
         "and shrink the file; null: keep all.")
-    commit_seconds: _Seconds = Field(10.0, description="Longest time that judged samples wait for "
+    commit_seconds: Seconds = Field(10.0, description="Longest time that judged samples wait for "
                                      "their commit where there is nothing else to keep.")
-    patience: _Seconds = Field(3600.0, description="How long a commit that fails (locked, disk "
+    patience: Seconds = Field(3600.0, description="How long a commit that fails (locked, disk "
                                "full) is tried again before the engine ends.")
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from typing import Any
 
 from adlib.arguments import number
 from adlib.durations import seconds
-from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, shown, utc
+from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.silences import LATEST
 from adlib.realtime.store import AlertStore
 
@@ -107,7 +107,7 @@ def _incidents(incidents: Iterable[Incident], args: argparse.Namespace) -> None:
                              "peak", "top feature"),
            lambda i: (i.id, i.severity, i.state + (", ack" if i.acknowledged else ""),
                       utc(i.opened_at), utc(i.last_at), i.n_windows, f"{i.peak_score:.2f}",
-                      shown(i.top_features[0][0]) if i.top_features else ""))
+                      shown(leading(i))))
 
 
 def _show(store: AlertStore, args: argparse.Namespace) -> int:

@@ -3,12 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from adlib.durations import seconds
-from adlib.realtime.settings import Settings
+from adlib.realtime.settings import Seconds, Settings
 
 _TIMEOUT = 10.0  # seconds for an answer
 
@@ -23,8 +22,7 @@ class HeartbeatConfig(Settings):
     """
 
     url: SecretStr = Field(description="Asked for by GET while the engine is ready.")
-    every: Annotated[float, BeforeValidator(lambda value: seconds(value, "every"))] = Field(
-        60.0, description="From one ping to the next: seconds, or '5min'.")
+    every: Seconds = Field(60.0, description="From one ping to the next.")
 
     @field_validator("url")
     @classmethod
