@@ -407,6 +407,34 @@ def test_a_damaged_checkpoint_gives_one_sentence_and_the_command_that_drops_it(t
     assert run(model, feed(rows(300, 1))) and model.position == 299
 
 
+@pytest.mark.parametrize("how", [{}, {"start": 0}, {"start": None}])
+def test_after_a_removed_checkpoint_no_incident_hides_behind_an_earlier_one(tmp_path, how):
+    path = tmp_path / "a.db"
+    make = partial(engine, alert_config=stored(path))
+
+    def source(X, after=0.0):  # with numbers of its own, or as rows alone
+        for i, row in enumerate(X):
+            yield Sample(None if how else i, 1.7e9 + after + i, row)
+
+    async def asynchronous(*args):
+        for sample in source(*args):
+            yield sample
+
+    run(make(), asynchronous(faulty(330)), **how)
+    with AlertStore(path) as store:
+        before = store.incidents()
+        assert [incident.state for incident in before] == ["open"]
+        store.remove("checkpoint", "stream")
+        assert store.incidents(state="open") == []  # nobody would ever close it
+    for part in (faulty(330), faulty(1200)):  # the second time after a restart
+        run(make(), asynchronous(part, 86_400.0), **how)
+    with AlertStore(path) as store:
+        later = [incident for incident in store.incidents()
+                 if incident.kind == "anomaly" and incident.opened_at > before[0].opened_at + 9999]
+        assert len(later) >= 2 and not {i.id for i in later} & {i.id for i in before}
+        assert [e.notify for e in store.events(later[0].id)][0]
+
+
 def test_the_store_of_an_earlier_version_goes_on_with_what_it_holds(tmp_path, caplog):
     path = tmp_path / "a.db"
     with closing(sqlite3.connect(path)) as db:  # a silence until null is among it

@@ -241,7 +241,7 @@ class RealTimeAnomalyDetector:
         position, identity = self._processor.position, getattr(source, "identity", None)
         known = self._source or {"identity": identity, "offset": 0}
         offset = known["offset"]
-        if known["identity"] != identity and position >= 0:
+        if known["identity"] != identity and position >= 0 and offset is not None:
             log.warning("stream %s: %s comes after %s: its first sample becomes number %d",
                         self.config.stream, identity or "a source without an identity",
                         known["identity"] or "one without an identity", position + 1)
@@ -355,7 +355,12 @@ class RealTimeAnomalyDetector:
             samples = self._opened(source)
             stack.push_async_callback(_close, samples)
         else:
-            self._source = {"identity": None, "offset": 0}
+            known = self._source or {"identity": None, "offset": 0}
+            offset = known["offset"] if known["identity"] is None else 0
+            if start is not None:
+                offset = self._processor.position + 1 - start if offset is None else offset
+                start += offset
+            self._source = {"identity": None, "offset": offset}
         self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                             self._processor.position + 1 if start is None else start,
                             self._source or {})
@@ -543,6 +548,12 @@ class RealTimeAnomalyDetector:
                 saved = self._patiently(store.restore, self.config.stream)
                 if saved is not None:
                     self._restore(*saved)
+                elif self._processor.position < 0 <= (
+                        last := self._patiently(store.last_sample, self.config.stream)):
+                    log.warning("stream %s has no checkpoint and begins anew: its first sample "
+                                "becomes number %d", self.config.stream, last + 1)
+                    self._processor.skip(last)
+                    self._source = {"identity": None, "offset": None}
             except (LookupError, TypeError, ValueError) as error:
                 store.close()
                 raise store.damaged(self.config.stream, error) from error

@@ -607,6 +607,22 @@ class AlertStore:
                 raise KeyError(f"no {kind} {name!r} in {self.path}")
             if kind == "checkpoint":
                 db.execute("DELETE FROM pages WHERE stream = ?", (name,))
+        if kind == "checkpoint":  # nobody follows them any more
+            for incident in self.incidents(stream=name, state="open"):
+                self.end(incident.id)
+
+    def last_sample(self, stream: str) -> int:
+        """The highest number of a sample that is kept; -1 where none is.
+
+        A stream without a checkpoint goes on behind it, since a number that comes again would
+        name an earlier incident, whose messages are not sent again.
+        """
+        (last,) = self._db.execute(
+            "SELECT max(last) FROM (SELECT max(end) AS last FROM verdicts WHERE stream = ?1 UNION "
+            "ALL SELECT max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
+            "WHERE stream = ?1 AND json_valid(body) AND id LIKE '%|' || json_extract(body, "
+            "'$.start'))", (stream,)).fetchone()  # others are named after the wall clock
+        return -1 if last is None else last
 
     def remove_unreadable(self) -> int:
         """Delete every row that holds no record any more; return how many they were."""
