@@ -476,7 +476,7 @@ class Feed:
         await client.jetstream().add_stream(name=self.name, subjects=[f"{self.name.lower()}.x"])
         await client.close()
 
-    def spec(self, durable="adlib", ack_wait=2):
+    def spec(self, durable="adlib", ack_wait=1):
         return (f"{self.server.url}/{self.name}/{self.name.lower()}.x?durable={durable}"
                 f"&ack_wait={ack_wait}")
 
