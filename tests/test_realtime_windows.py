@@ -307,3 +307,16 @@ def test_state_goes_on_as_if_nothing_had_happened(cut):
 def test_sizes_are_checked(bad):
     with pytest.raises(ValueError, match="must be a whole number"):
         StreamProcessor(**bad)
+
+
+@pytest.mark.parametrize("size", [1, 4, 40])
+def test_times_of_events_do_not_depend_on_the_borders_of_batches(size):
+    stamps = 1.7e9 + np.arange(40.0)
+    stamps[15:] += 9e4  # behind the gap, and doubted
+    samples = [Sample(k, stamps[k], "?" if k in (7, 30) else [1.0]) for k in range(40)
+               if not 12 <= k < 15]
+    cutter = StreamProcessor(4, 1, n_features=1)
+    blocks = [cutter.push(samples[at:at + size]) for at in range(0, len(samples), size)]
+    found = [(e.kind, e.time - 1.7e9) for block in blocks for e in block.events
+             if e.kind != "clock"]
+    assert found == [("poison", 7.0), ("gap", 15.0), ("poison", 30.0 + 9e4)]

@@ -381,9 +381,12 @@ class StreamProcessor:
 
     @staticmethod
     def _placed(event: QualityEvent, seq: NDArray[np.int64], time: Rows) -> QualityEvent:
-        """An event of what brought no time that could be read, at that of its place."""
-        at = min(int(np.searchsorted(seq, event.start)), len(seq) - 1)
-        return replace(event, time=float(time[at])) if event.kind == "poison" else event
+        """An event of what brought no time of its own, at that of its place, or behind it."""
+        which = {"poison": event.start, "gap": event.end + 1}.get(event.kind)
+        if which is None:
+            return event
+        at = min(int(np.searchsorted(seq, which)), len(seq) - 1)
+        return replace(event, time=float(time[at]))
 
     # -- windows out --------------------------------------------------------------------------
 

@@ -58,9 +58,9 @@ class Heartbeat:
         """Ping if the engine is ready; whether the ping arrived."""
         import httpx
 
-        if not self._ready():
-            return False
         try:
+            if not self._ready():
+                return False
             status = httpx.get(self._config.url.get_secret_value(), timeout=_TIMEOUT).status_code
             fault = "" if status < 300 else f"HTTP {status}"
         except Exception as error:  # its text may hold the URL, which is a secret
