@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -673,3 +674,17 @@ def test_storage_configuration():
         StorageConfig(ca_certs="ca.pem")
     with pytest.raises(ValidationError, match="sqlite"):
         StorageConfig(backend="mongo")
+
+
+def test_a_store_whose_file_is_gone_or_another_one_takes_nothing(tmp_path):
+    with AlertStore(tmp_path / "a.db") as store:
+        commit = partial(store.commit, "rig", 9, b"", [], [], [], [])
+        commit()
+        moved = store.path.rename(tmp_path / "moved.db")
+        with pytest.raises(OSError, match="was removed or replaced while it was open"):
+            commit()
+        store.path.write_bytes(b"")
+        with pytest.raises(OSError, match="was removed or replaced while it was open"):
+            commit()
+        moved.replace(store.path)
+        commit()

@@ -173,7 +173,7 @@ class Monitor:
         for incident in self._stored():
             if incident.id not in ours:
                 self.conditions.take_over(incident, self._store.events(incident.id), self._clock())
-        self._resumed, self._file = True, self._store.path.stat().st_ino
+        self._resumed = True
 
     def tick(self) -> None:
         """Look once: remember what went on, step the incidents, store them."""
@@ -206,8 +206,7 @@ class Monitor:
         assert self._store is not None
         if not self._resumed:
             self.resume()
-        if self._store.path.stat().st_ino != self._file:  # SQLite would not say so
-            raise OSError("the file was replaced while the engine had it open")
+        self._store.check_file()
         self._backlog = self._store.backlog()
         known = {event.incident.id: False for event in self._pending}
         known |= {incident.id: incident.acknowledged for incident in self._stored()}

@@ -161,6 +161,7 @@ class AlertStore:
         self._lock = threading.Lock()
         self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._closed = False
+        self._file: tuple[Path, int] | None = None  # where it is made, it has no number yet
         # of the last commit, by stream: what stands in the table, length of the state when it was
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
@@ -177,6 +178,7 @@ class AlertStore:
         except BaseException:
             self.close()
             raise
+        self._file = self.path.resolve(), self.path.stat().st_ino
 
     def _create(self) -> None:
         try:
@@ -799,9 +801,16 @@ class AlertStore:
                 self._connections.append((threading.current_thread(), db))
         return db
 
+    def check_file(self) -> None:
+        """OSError where the file is gone or is another one: SQLite goes on writing, to nothing."""
+        if self._file and not (self._file[0].exists()
+                               and self._file[0].stat().st_ino == self._file[1]):
+            raise OSError(f"{self.path} was removed or replaced while it was open: start again")
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._db
+        self.check_file()
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
