@@ -511,6 +511,38 @@ def test_a_restart_goes_on_with_what_is_open_and_closes_what_nobody_knows(store)
                              ("no_data", "close", 1), ("no_data", "open", 0)]
 
 
+def test_what_the_stream_opens_while_the_monitor_begins_is_the_streams(store, monkeypatch):
+    rig, kept = Rig(store), store.incidents
+
+    def commits(**how):
+        opened = rig.health.conditions.observe([Condition("drift", "", "other")], 1.7e9, 9)
+        store.record_events(opened, [])
+        return kept(**how)
+
+    monkeypatch.setattr(store, "incidents", commits)
+    rig.monitor.resume()
+    assert not rig.monitor.conditions.open and rig.health.conditions.open
+
+
+def test_a_monitor_that_is_cancelled_while_it_begins_leaves_nothing(store, monkeypatch):
+    rig, free = Rig(store), threading.Event()
+    monkeypatch.setattr(store, "incidents", lambda **how: free.wait(10.0) and [])
+
+    async def begin():
+        task = asyncio.create_task(rig.monitor.__aenter__())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() and asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(begin())
+    free.set()
+    for thread in threading.enumerate():
+        if thread.name == "adlib-monitor":
+            thread.join(10.0)
+            assert not thread.is_alive()
+
+
 def test_operators_reach_incidents_of_the_process(store):
     rig = Rig(store, [Pager("slack")])
     rig.run(70)

@@ -169,8 +169,9 @@ class Monitor:
     def resume(self) -> None:
         """Take over what an earlier process left open."""
         assert self._store is not None  # who has none left nothing
+        stored = self._stored()  # first: what the stream opens meanwhile is its own
         ours = {incident.id for incident in self._health.conditions.open}
-        for incident in self._stored():
+        for incident in stored:
             if incident.id not in ours:
                 self.conditions.take_over(incident, self._store.events(incident.id), self._clock())
         self._resumed = True
@@ -240,10 +241,15 @@ class Monitor:
         if self._service is not None:
             self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe,
                                  self._service.wake)
-        self._beats, self._worker = asyncio.create_task(self._beat()), Worker("adlib-monitor")
-        if self._store is not None:
-            await self._worker.run(self._safely, self._look_up)
-        self._watching = self._worker.run(self._watch)
+        self._worker = Worker("adlib-monitor")
+        try:
+            if self._store is not None:
+                await self._worker.run(self._safely, self._look_up)
+        except BaseException:  # cancelled: nobody will end it
+            self._worker.stop()
+            raise
+        self._beats, self._watching = asyncio.create_task(self._beat()), self._worker.run(
+            self._watch)
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, *more: object) -> None:
