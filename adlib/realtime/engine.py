@@ -14,6 +14,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -38,7 +39,7 @@ from adlib.realtime.health import Condition, StreamHealth
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
-from adlib.realtime.members import Member, Worker, forgiven
+from adlib.realtime.members import Member, Worker, back_off, forgiven
 from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
@@ -499,7 +500,7 @@ class RealTimeAnomalyDetector:
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
         """Ask the store again where its fault may pass (locked, disk full), for a stated time."""
         storage = self.config.alert_config.storage or StorageConfig()
-        began, pause = self._clock(), 0.05
+        began, tries = self._clock(), count()
         while not self._stopped.is_set():
             try:
                 self._asked = self._clock()
@@ -519,8 +520,7 @@ class RealTimeAnomalyDetector:
                 if self.store_trouble is None:
                     log.error("%s: trying again for %g s", what, storage.patience)
                     self.store_trouble = time.time() - (self._clock() - began), what
-            self._stopped.wait(pause)
-            pause = min(2 * pause, 10.0)
+            self._stopped.wait(back_off(next(tries), 0.05, 10.0))
         raise StoreError("the stream was left before what was judged could be kept")
 
     def _window(self, verdict: Verdict) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.masks import Imputer, Lack, Scales, Worth, before, cached, lacks
-from adlib.realtime.members import Member
+from adlib.realtime.members import Member, back_off
 from adlib.realtime.watch import DriftWatch
 from adlib.realtime.windows import Block, Rows
 from adlib.scaling import log_p_of_moves, moved, standardise
@@ -200,7 +200,7 @@ class Judge:
         jobs, left_out, now = {}, block.left_out, self.clock()
         values, alive = block.values, block.values
         if self._imputer is not None and left_out.any():
-            new = slice(max(block.n_old - max(member.context for member in self.members), 0), None)
+            new = slice(max(block.n_old - self._fitted.context, 0), None)
             values, alive = values.copy(), alive.copy()
             values[new] = self._imputer.fill(values[new], left_out[new])
             if any(member.online for member in self.members):
@@ -224,7 +224,7 @@ class Judge:
         detail = fault if isinstance(fault, str) else f"{type(fault).__name__}: {fault}"
         doublings = member.failures - self._config.max_failures
         if doublings >= 0:  # by the wall clock: batches may be 20 ms apart
-            pause = min(2.0 ** min(doublings, 60), _LONGEST_PAUSE)
+            pause = back_off(doublings, 1.0, _LONGEST_PAUSE)
             member.off, member.retry_at = True, self.clock() + pause
             detail += f"; off after {member.failures} failures in a row, next try in {pause:g} s"
         self._metrics.failures.labels(stream, member.name, kind).inc()
@@ -259,12 +259,22 @@ class Judge:
         for j, (member, scales) in enumerate(zip(self.members, self._scales, strict=True)):
             if member.off or member.running:
                 continue
-            job = member.submit(scales.without, values, block.left_out, block.n_old, rows, trivial)
-            if not wait([job], timeout=self._config.detector_timeout).done:
-                member.running = job  # it is late, and out of the vote until it is back
-            elif job.exception() is None:
-                S[rows, j] = np.where(job.result() < S[rows, j], job.result(), S[rows, j])
+            found = self._ask(member, scales.without, values, block.left_out, block.n_old, rows,
+                              trivial)
+            if found is not None:
+                S[rows, j] = np.where(found < S[rows, j], found, S[rows, j])
                 member.tail = S[max(len(S) - window + 1, 0):, j].copy()
+
+    def _ask(self, member: Member, function: Any, *args: Any) -> Any:
+        """What a detector says beside its scores; None where it fails, which costs no alarm."""
+        job = member.submit(function, *args)
+        if not wait([job], timeout=self._config.detector_timeout).done:
+            member.running = job  # it is late, and out of the vote until it is back
+        elif error := job.exception():
+            log.debug("detector %s of stream %s: %r", member.name, self._config.stream, error)
+        else:
+            return job.result()
+        return None
 
     # -- windows --------------------------------------------------------------------------------
 
@@ -331,13 +341,12 @@ class Judge:
                ) -> dict[int, Peaks]:
         """Evidence in each window that is worth storing, by its place in the block."""
         found = {}
-        apart = max(member.context for member in self.members)
         for i in np.flatnonzero(self._notable(log_p)).tolist():
             window = slice(starts[i], starts[i] + self._config.window_size)
             rows = np.fmin(of_rows[i][window] if i in of_rows else np.nan, moves[window])
             rows = np.maximum(rows, log_p[i])
             rows[peak[i] - starts[i]] = log_p[i]  # several moves may add up
-            which = evidence(rows, np.log(self._config.alpha_stored), apart)
+            which = evidence(rows, np.log(self._config.alpha_stored), self._fitted.context)
             found[i] = tuple(zip(block.seq[window][which].tolist(), np.exp(rows[which]).tolist(),
                                  strict=True))
         return found
@@ -410,11 +419,8 @@ class Judge:
         for member in self.members:
             if member.context or member.online or member.off or member.running:
                 continue
-            job = member.submit(self._shares, member.model, rows)
-            if not wait([job], timeout=self._config.detector_timeout).done:
-                member.running = job  # it is late, and out of the vote until it is back
-            elif job.exception() is None:  # an explanation is no reason to lose an alarm
-                shares = job.result()  # of features that are nearly collinear there may be none
+            shares = self._ask(member, self._shares, member.model, rows)
+            if shares is not None:  # of features that are nearly collinear there may be none
                 parts = np.where(shares.any(axis=1, keepdims=True), shares, parts)
                 break
         # a detector that saw the sample without its moves cannot name them

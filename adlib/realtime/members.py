@@ -71,6 +71,11 @@ def cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def back_off(doublings: int, first: float, longest: float) -> float:
+    """Seconds until something that has failed is tried again."""
+    return min(longest, first * 2.0 ** min(doublings, 60))  # weeks of an outage would overflow
+
+
 @asynccontextmanager
 async def forgiven(what: str, seconds: float | None = None) -> AsyncIterator[None]:
     """Log what fails, or takes longer; a cancellation counts where it is not the current task's."""

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 from adlib.deprecation import moved
 from adlib.realtime.channels import Channel, Outcome
 from adlib.realtime.events import IncidentEvent, Verdict
-from adlib.realtime.members import Worker, cancelled
+from adlib.realtime.members import Worker, back_off, cancelled
 from adlib.realtime.registry import BUILT_IN, CHANNELS, find, registered
 from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
@@ -292,8 +292,8 @@ class NotificationService:
         # the pauses, so that no account is locked by their tries.
         shared = outcome.expires and self._refused[channel] > 3
         tries = max(row.attempts, self._refused[channel] if shared else 0)
-        pause = self._rng.uniform(0.0, min(  # 2.0 ** 1024 would overflow after weeks of an outage
-            self.config.retry_cap, self.config.retry_base * 2.0 ** min(tries - 1, 60)))
+        pause = self._rng.uniform(0.0, back_off(
+            tries - 1, self.config.retry_base, self.config.retry_cap))
         pause += outcome.retry_after or 0.0
         rest = pause if shared else outcome.retry_after
         if rest is not None:  # the receiver means everybody, not this message
