@@ -184,6 +184,21 @@ def test_fit_run_and_alerts(place, capsys):
     assert [i["id"] for i in json.loads(capsys.readouterr().out)] == [i.id for i in incidents]
 
 
+def test_run_says_which_messages_have_not_arrived(place, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}/hook"
+    config = yaml.safe_load((place / "config.yaml").read_text())
+    config["alert_config"]["notification"] = {"slack": {"webhook_url": url}}
+    (place / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
+    assert main(["run", "config.yaml", "--source", "csv:live.csv"]) == 0
+    said = capsys.readouterr().err
+    with AlertStore("alerts.db") as store:
+        (waiting,) = store.backlog().items()
+    assert waiting[0] == ("slack", "pending") and waiting[1] > 1
+    assert f"run: messages that have not arrived: {waiting[1]} for slack; the next run" in said
+
+
 def test_run_says_who_is_told_and_which_port_is_taken(place, capsys):
     assert main(["fit", "config.yaml", "history.csv", "--labels", "fault"]) == 0
     run = ["run", "config.yaml", "--source", "csv:live.csv"]

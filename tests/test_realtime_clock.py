@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 
@@ -271,7 +271,7 @@ def test_a_date_of_another_kind_is_read_or_doubted_and_never_poison():
     processor = StreamProcessor(1)
     block = processor.push([Sample(0, day, np.zeros((3, 1)))])
     assert np.diff(block.time).tolist() == [1.5, 1.5] and not block.events
-    begin = datetime(2023, 11, 14) + timedelta(seconds=9)
+    begin = "2023-11-14 00:00:09"
     (event,) = processor.push([Sample(3, begin, np.zeros((1, 1)))]).events
     assert event.kind == "clock" and event.time == block.time[2] + 1.5
 

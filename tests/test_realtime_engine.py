@@ -407,6 +407,11 @@ def test_a_damaged_checkpoint_gives_one_sentence_and_the_command_that_drops_it(t
     assert run(model, feed(rows(300, 1))) and model.position == 299
 
 
+def test_a_number_below_0_is_refused_by_its_name():
+    with pytest.raises(ValueError, match="seq must be at least 0, .*got -5"):
+        run(engine(), feed(rows(30, 1), start=-5))
+
+
 @pytest.mark.parametrize("how", [{}, {"start": 0}, {"start": None}])
 def test_after_a_removed_checkpoint_no_incident_hides_behind_an_earlier_one(tmp_path, how):
     path = tmp_path / "a.db"

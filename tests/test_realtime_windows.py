@@ -1,8 +1,10 @@
 """Streams cut into windows: one grid whatever the batches, and a name for every bad sample."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -279,6 +281,27 @@ def test_poison_takes_its_place_and_no_more(poison):
     assert blind(windows) == [10, 11, 12]
     assert windows[-1].end == 20
     np.testing.assert_array_equal(windows[-1].values, X[-3:])
+
+
+@pytest.mark.parametrize("row", [[None, 2.0], (None, 2), np.array([None, 2.0], object),
+                                 [[None, True]]], ids=str)
+def test_none_is_a_missing_value_and_no_poison(row):
+    windows, events = feed(StreamProcessor(1, 1, n_features=2), rows(1), row, rows(1))
+    assert spans(events) == [("nan", 1, 1)] and all(w.valid for w in windows)
+    assert windows[1].left_out.tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("of", [
+    np.datetime64, datetime.fromisoformat, lambda text: datetime.fromisoformat(f"{text}+00:00"),
+    pd.Timestamp, lambda text: pd.Timestamp(text, tz="UTC").tz_convert("Europe/Berlin")])
+def test_times_may_be_dates(of):
+    at = "2026-01-01T00:00:0"
+    windows, events = feed(StreamProcessor(1, 1), *(
+        Sample(k, of(f"{at}{k}"), rows(1)) for k in range(3)),
+        Sample(3, [of(f"{at}3"), of(f"{at}4")], rows(2)), Sample(5, pd.NaT, rows(1)))
+    start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert [w.time - start for w in windows] == [0, 1, 2, 3, 4, 5]
+    assert spans(events) == [("clock", 5, 5)]
 
 
 def test_poison_before_the_first_sample():

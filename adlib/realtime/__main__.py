@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sqlite3
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -190,6 +191,7 @@ def _run(args: argparse.Namespace) -> int:
         asyncio.run(judge())
         ended = True
     say("", f"stopped after sample {engine.position}")
+    _say_undelivered(engine)
     tally, account = engine.tally, engine.tally.account(config.window_size)
     if tally.judged:
         if tally.lost:
@@ -199,6 +201,18 @@ def _run(args: argparse.Namespace) -> int:
     say("run", f"{'' if ended else 'stopped before the end, and '}no window was judged: {account}"
         f"{wanted}")
     return int(ended or tally.unreadable or tally.rows >= config.warm_up + config.window_size)
+
+
+def _say_undelivered(engine: Any) -> None:
+    """What was to be sent and has not arrived, so that an end without a fault is none."""
+    left: dict[str, int] = {}
+    with contextlib.suppress(sqlite3.Error):  # of which more was said
+        for (channel, _), count in (engine.store.backlog() if engine.store else {}).items():
+            left[channel] = left.get(channel, 0) + count
+    if left:
+        say("run", "messages that have not arrived: "
+            + ", ".join(f"{count:,} for {channel}" for channel, count in sorted(left.items()))
+            + "; the next run sends them, but for dead letters (see: alerts dead)")
 
 
 def _receivers(alerts: Any) -> str:

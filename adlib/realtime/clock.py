@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from statistics import median_low
 from typing import Any
 
@@ -294,10 +295,14 @@ def stamps_of(time: Any, n: int | None) -> Rows:
     --------
     >>> stamps_of(np.datetime64("1970-01-02"), 2).tolist(), stamps_of("yesterday", 1).tolist()
     ([86400.0, 86400.0], [nan])
+    >>> stamps_of(datetime(1970, 1, 2), 1).tolist()  # of UTC, where it does not say
+    [86400.0]
     """
     found = np.full(n or 1, np.nan)
     with suppress(OverflowError, TypeError, ValueError):
         array = np.asarray(time)
+        if array.dtype.kind == "O":
+            array = np.reshape([_posix(stamp) for stamp in array.flat], array.shape)
         if array.dtype.kind == "M":
             array = np.where(np.isnat(array), np.nan, (
                 array.astype("datetime64[us]").astype(np.int64) / 1e6))
@@ -305,6 +310,13 @@ def stamps_of(time: Any, n: int | None) -> Rows:
             array = array.astype(np.float64)
             found = array if n is None else np.broadcast_to(array, (n,))
     return found
+
+
+def _posix(stamp: Any) -> Any:
+    """A datetime, which is of UTC unless it says otherwise, in seconds from 1970; else the same."""
+    if not isinstance(stamp, datetime):
+        return stamp
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
 
 
 def times_of(history: Any, time: Any, period: float) -> Rows:

@@ -61,6 +61,9 @@ class Inbox:
             if self.source["offset"] is None:
                 self.source["offset"] = seq - int(sample.seq)
             seq = int(sample.seq) + self.source["offset"]
+        if seq < 0:
+            raise ValueError(f"seq must be at least 0, the number of a stream's first sample, got "
+                             f"{sample.seq}")
         self.next = seq + n
         if n <= most:
             return (sample if sample.seq == seq else

@@ -29,6 +29,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,12 @@ class Sample:
     ----------
     seq : int or None
         Sequence number of the first row. None: the next one.
-    time : float, array of shape (k,) or None
+    time : float, datetime, datetime64, array of shape (k,) or None
         POSIX seconds; dates in milliseconds to nanoseconds are known by their size. None: sequence
         number times sampling period, or where others have stamps the usual interval after the
         sample before, as NaN does.
     values : array-like of shape (d,) or (k, d)
+        Numbers; NaN and None are missing.
     ack : coroutine function or None
         Called without arguments and awaited once the effects of the sample are committed, so that
         its source may forget it. See `Source` for an example.
@@ -312,12 +314,15 @@ class StreamProcessor:
             rows = np.asarray(sample.values)
             if isinstance(sample.values, str):
                 raise ValueError(f"not numbers: {sample.values!r}")
+            if rows.ndim and rows.dtype.kind == "O" and all(
+                    value is None or isinstance(value, Real) for value in rows.flat):
+                rows = rows.astype(np.float64)  # None is a missing value
             if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
                 raise ValueError(f"not numbers: dtype {rows.dtype}")
             rows = np.atleast_2d(rows.astype(np.float64, copy=False))
             if sample.time is not None:
                 time = stamps_of(sample.time, len(rows))
-        except (TypeError, ValueError) as error:
+        except (OverflowError, TypeError, ValueError) as error:
             rows, fault = np.empty((1, 0)), f"{type(error).__name__}: {error}"[:200]
         if not fault and (rows.ndim != 2 or rows.shape[1] < 1):
             fault = f"shape {np.shape(sample.values)}"
