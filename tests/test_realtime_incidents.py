@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,18 @@ def run(config, scores, **kwargs):
 
 def kinds(events):
     return [(event.kind, event.notify) for event in events]
+
+
+def test_an_incident_is_no_longer_open_because_the_clock_was_set_back():
+    manager = AlertManager(IncidentConfig(open_after=1, close_after=2, update_interval=0))
+    verdicts = [window(k, 0.8 * (1 <= k < 5)) for k in range(10)]
+    verdicts = [replace(v, time=v.time - 3600 * (k >= 3)) for k, v in enumerate(verdicts)]
+    events = [event for verdict in verdicts for event in manager.step(verdict)]
+    assert [event.kind for event in events] == ["open", "update", "update", "update", "close"]
+    last = events[-1].incident
+    lengths = [event.incident.last_at - event.incident.opened_at for event in events]
+    assert last.id == events[0].incident.id and lengths == [0, 10, 10, 20, 20]
+    assert last.opened_at <= last.last_at <= last.closed_at
 
 
 EAGER = {"open_after": 1, "open_within": 1, "close_after": 1, "cooldown": 0}

@@ -92,6 +92,9 @@ class _Track:
             self.stored_at += step
             self.notified_at = None if self.notified_at is None else self.notified_at + step
             self.cool_until = None if self.cool_until is None else self.cool_until + step
+            self.incident = self.incident and replace(
+                self.incident, opened_at=self.incident.opened_at + step,
+                last_at=self.incident.last_at + step)
         self.now = now
 
     def to_dict(self) -> dict[str, Any]:
