@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from adlib.realtime.checkpoint import change, pack, replay, unpack
+from adlib.realtime.doors.checkpoint import change, pack, replay, unpack
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig

@@ -29,10 +29,10 @@ from adlib.reading.options import Reading
 from adlib.realtime import fitted
 from adlib.realtime.budget import settled
 from adlib.realtime.channels import Channel, attribute_faults
-from adlib.realtime.checkpoint import pack, unpack
 from adlib.realtime.config import MEMBER_KEYS, AlertConfig, EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.doors import model
+from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
 from adlib.realtime.health import Condition, StreamHealth

@@ -27,7 +27,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from adlib.arguments import instance, listed, number, one_of, whole
 from adlib.arguments import path as as_path
-from adlib.realtime.checkpoint import change, replay
+from adlib.realtime.doors.checkpoint import change, replay
 from adlib.realtime.events import (
     Incident,
     IncidentEvent,
