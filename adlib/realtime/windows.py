@@ -311,15 +311,7 @@ class StreamProcessor:
         """Rows (k, d), their time, and what is wrong with them."""
         fault, time = "", None
         try:
-            rows = np.asarray(sample.values)
-            if isinstance(sample.values, str):
-                raise ValueError(f"not numbers: {sample.values!r}")
-            if rows.ndim and rows.dtype.kind == "O" and all(
-                    value is None or isinstance(value, Real) for value in rows.flat):
-                rows = rows.astype(np.float64)  # None is a missing value
-            if rows.dtype.kind not in "fiub":  # text that reads as a number is no measurement
-                raise ValueError(f"not numbers: dtype {rows.dtype}")
-            rows = np.atleast_2d(rows.astype(np.float64, copy=False))
+            rows = np.atleast_2d(_numbers(sample.values))
             if sample.time is not None:
                 time = stamps_of(sample.time, len(rows))
         except (OverflowError, TypeError, ValueError) as error:
@@ -494,6 +486,19 @@ class StreamProcessor:
                     self.n_features, axis=1).astype(np.uint8)}
             for name in _ARRAYS:
                 setattr(self, f"_{name}", state[name])
+
+
+def _numbers(values: Any) -> Rows:
+    """Values as numbers, NaN for None; ValueError or the like where they are none."""
+    found = np.asarray(values)
+    if isinstance(values, str):
+        raise ValueError(f"not numbers: {values!r}")
+    if found.ndim and found.dtype.kind == "O" and all(
+            value is None or isinstance(value, Real) for value in found.flat):
+        found = found.astype(np.float64)
+    if found.dtype.kind not in "fiub":  # text that reads as a number is no measurement
+        raise ValueError(f"not numbers: dtype {found.dtype}")
+    return found.astype(np.float64, copy=False)
 
 
 def _follows(sample: Sample, run: list[Sample]) -> bool:
