@@ -188,7 +188,7 @@ def test_incident_budget_refuses_what_the_data_cannot_show():
                        ({"per": "1/day"}, "needs interval"),
                        ({"per": "1/day", "interval": "soon"}, "interval must be"),
                        ({"per": "1/day", "interval": -1}, "interval must be above 0"),
-                       ({"per": "1/day", "interval": "60"}, "interval must be a number"),
+                       ({"per": "1/day", "interval": "60"}, "interval must have a unit"),
                        ({"per": "1/hour", "interval": 60, "refractory": 1.5},
                         "refractory must be"),
                        ({"per": "1/day", "interval": 60, "alpha": 7}, "alpha must be")):
