@@ -301,7 +301,8 @@ class RealTimeAnomalyDetector:
         dict
             ``is_anomaly`` (None: not judged, which is not normal), ``score`` (calibrated severity
             in [0, 1]), ``severity``, ``p_value``, ``detectors`` (each one's own severity, None
-            where it left the vote), ``start``, ``end``, ``time``, ``top_features``,
+            where it left the vote), ``left_out`` (what the window was judged without, as pairs:
+            ("frozen", "temperature")), ``start``, ``end``, ``time``, ``top_features``,
             ``incident_id`` of the open incident, ``warm_up``, ``stream``.
 
         Raises
@@ -529,9 +530,9 @@ class RealTimeAnomalyDetector:
         return {
             "is_anomaly": verdict.is_anomaly, "score": None if unknown else verdict.score,
             "severity": verdict.severity, "p_value": None if unknown else verdict.p_value,
-            "detectors": verdict.detectors, "start": verdict.start, "end": verdict.end,
-            "time": verdict.time, "top_features": verdict.top_features,
-            "incident_id": incident and incident.id,
+            "detectors": verdict.detectors, "left_out": verdict.left_out,
+            "start": verdict.start, "end": verdict.end, "time": verdict.time,
+            "top_features": verdict.top_features, "incident_id": incident and incident.id,
             "warm_up": verdict.end - (self._processor.first or 0) < self.config.warm_up,
             "stream": verdict.stream}
 
