@@ -43,7 +43,7 @@ from adlib.realtime.members import Member, Worker, back_off, forgiven
 from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
-from adlib.realtime.store import AlertStore, StorageConfig
+from adlib.realtime.store import AlertStore, StorageConfig, StoreGone
 from adlib.realtime.windows import Sample, StreamProcessor
 
 log = logging.getLogger(__name__)
@@ -515,6 +515,8 @@ class RealTimeAnomalyDetector:
                 what = f"alert store {storage.path}: {error}"
                 if self.store is None and not re.search("locked|full|disk I/O", str(error)):
                     raise  # wrongly named, or not ours: no fault that passes
+                if isinstance(error, StoreGone):
+                    raise StoreError(str(error)) from error
                 if self._clock() - began >= storage.patience:
                     raise StoreError(f"{what}, for {storage.patience:g} s: see to the disk and to "
                                      f"who holds the file, and start again") from error

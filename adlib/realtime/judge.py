@@ -35,6 +35,7 @@ from adlib.thresholds import Scores, decide
 log = logging.getLogger(__name__)
 
 _TOP = 5  # features that a verdict names
+_PASSING = 1.0  # seconds in which a detector may fail in batch after batch, and is asked each time
 _LONGEST_PAUSE = 300.0  # seconds until a detector that fails is asked again
 Causes = tuple[tuple[str, float], ...]
 LeftOut = tuple[tuple[str, str], ...]  # reasons and names
@@ -219,17 +220,22 @@ class Judge:
     def _failed(self, member: Member, fault: BaseException | str, block: Block,
                 quality: list[QualityEvent]) -> None:
         stream = self._config.stream
+        now = self.clock()
+        member.failing_since = member.failing_since if member.failures else now
         member.failures += 1
         kind: QualityKind = "detector_slow" if isinstance(fault, str) else "detector_failed"
         detail = fault if isinstance(fault, str) else f"{type(fault).__name__}: {fault}"
-        doublings = member.failures - self._config.max_failures
-        if doublings >= 0:  # by the wall clock: batches may be 20 ms apart
-            pause = back_off(doublings, 1.0, _LONGEST_PAUSE)
-            member.off, member.retry_at = True, self.clock() + pause
+        # by the wall clock: batches may be 20 ms apart
+        paused = (member.failures >= self._config.max_failures
+                  and now - member.failing_since >= _PASSING)
+        if paused:
+            pause = back_off(member.pauses, 1.0, _LONGEST_PAUSE)
+            member.off, member.retry_at, member.pauses = True, now + pause, member.pauses + 1
             detail += f"; off after {member.failures} failures in a row, next try in {pause:g} s"
         self._metrics.failures.labels(stream, member.name, kind).inc()
-        log.warning("detector %s of stream %s: %s", member.name, stream, detail)
-        if member.failures == 1 or doublings == 0:
+        if member.failures == 1 or paused:
+            log.warning("detector %s of stream %s: %s", member.name, stream, detail)
+        if member.failures == 1 or paused and member.pauses == 1:
             quality.append(self._told(member, kind, detail, block))
 
     def _back(self, member: Member, block: Block, quality: list[QualityEvent]) -> None:
@@ -238,7 +244,7 @@ class Judge:
             detail = f"scores again after {member.failures} failures in a row"
             log.warning("detector %s of stream %s: %s", member.name, self._config.stream, detail)
             quality.append(self._told(member, "detector_back", detail, block))
-        member.failures, member.off = 0, False
+        member.failures, member.pauses, member.off = 0, 0, False
 
     def _told(self, member: Member, kind: QualityKind, detail: str, block: Block) -> QualityEvent:
         return QualityEvent(

@@ -96,8 +96,8 @@ class Member:
         self.online = isinstance(model, OnlineDetector)
         self.context = 0 if self.online or not isinstance(model, Detector) else model.context_
         self.tail = np.empty(0)
-        self.failures, self.off = 0, False  # in a row; whether it is given pauses
-        self.retry_at = 0.0  # of the judge's clock
+        self.failures, self.pauses, self.off = 0, 0, False  # in a row; whether it has pauses
+        self.failing_since = self.retry_at = 0.0  # of the judge's clock
         self.running: Future | None = None
         self._worker: Worker | None = None
         self._state: dict[str, Any] | None = None

@@ -124,6 +124,10 @@ class OutboxRow(Record):
     since: float | None = None
 
 
+class StoreGone(OSError):
+    """The file of an open store was removed or replaced."""
+
+
 class AlertStore:
     """Alerts, messages to be sent and the engine's checkpoint in one SQLite file.
 
@@ -803,10 +807,10 @@ class AlertStore:
         return db
 
     def check_file(self) -> None:
-        """OSError where the file is gone or is another one: SQLite goes on writing, to nothing."""
+        """StoreGone where the file is gone or is another one: SQLite would write to nothing."""
         if self._file and not (self._file[0].exists()
                                and self._file[0].stat().st_ino == self._file[1]):
-            raise OSError(f"{self.path} was removed or replaced while it was open: start again")
+            raise StoreGone(f"{self.path} was removed or replaced while it was open: start again")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
