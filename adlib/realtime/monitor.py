@@ -282,7 +282,8 @@ def announce(events: Iterable[IncidentEvent]) -> None:
     """Say on the log what became of health incidents, whoever else is notified."""
     for event in events:
         incident = event.incident
-        level = logging.ERROR if incident.severity == "critical" else logging.WARNING
+        over = event.kind == "close"
+        level = logging.ERROR if incident.severity == "critical" and not over else logging.WARNING
         if event.kind in ("open", "escalate", "close"):
-            log.log(level, "stream %s, %s: %s", incident.stream, "over" if event.kind == "close"
-                    else incident.severity, shown(incident.detail, 500))
+            log.log(level, "stream %s, %s: %s", incident.stream,
+                    "over" if over else incident.severity, shown(incident.detail, 500))
