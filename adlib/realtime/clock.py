@@ -24,7 +24,7 @@ from adlib.realtime.events import utc
 Rows = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Told = list[tuple[int, str]]  # places, and what is to be told
+Told = list[tuple[int, str]]  # places, and what is to be reported
 _LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
 _LEAST, _INTERVALS = 3600.0, 100  # a step ahead is believed up to an hour, or so many intervals
 _YEAR = 366 * 86_400.0  # where no interval is known, and after many samples without a stamp
@@ -104,7 +104,7 @@ class StreamClock:
         time : ndarray of shape (n,)
             Finite.
         events : list of (int, str)
-            Places and what is to be told: "doubted: ...", "believed again: ...", "set: ...",
+            Places and what is to be reported: "doubted: ...", "believed again: ...", "set: ...",
             "gap: ..." (set ahead by a week at most), "late: ..." or "unit: ...".
         """
         whole = bool(stamped.all())
@@ -183,7 +183,7 @@ class StreamClock:
         return True
 
     def _next(self, seq: int, stamp: float, unit: int, due: bool, what: str) -> str:
-        """Take one sample; what is to be told of it."""
+        """Take one sample; what is to be reported of it."""
         self.begun = True
         self.since += 1
         first, step = self.believed == -math.inf, stamp - self.believed
@@ -204,7 +204,7 @@ class StreamClock:
                            f"{utc(self.time)}") if due else ""
 
     def _take(self, seq: int, stamp: float, unit: int, what: str) -> str:
-        """Believe a stamp; what is to be told."""
+        """Believe a stamp; what is to be reported."""
         told = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
             f"unit: {what} and those like it count {_UNITS[unit]}, and are read so")
         if 0 < stamp - self.believed < math.inf:
@@ -221,21 +221,21 @@ class StreamClock:
                 and 0 < -step <= _LATE * self._interval())
 
     def _doubt(self, sentence: str) -> str:
-        """Count a doubted stamp; what is to be told of it."""
+        """Count a doubted stamp; what is to be reported of it."""
         if not self.run:
             self._limited(sentence)
         self.run, news, self.told = self.run + 1, not self.told, True
         return sentence if news else ""
 
     def _calm(self, what: str) -> str:
-        """What is to be told of a stamp that is believed after doubted ones."""
+        """What is to be reported of a stamp that is believed after doubted ones."""
         if self.said >= _SAID and self.good < _GOOD:
             return ""  # they come again and again
         self.told = False
         return f"believed again: {what}, after {self.run or 1} samples"
 
     def _set(self, seq: int, stamp: float, unit: int) -> str:
-        """Follow stamps that agree; what is to be told."""
+        """Follow stamps that agree; what is to be reported."""
         gap = 0 < stamp - self.believed <= _WEEK  # one as long is believed the next time
         self.leap = max(self.leap, stamp - self.believed) if gap else self.leap
         told = self._limited(f"{'gap' if gap else 'set'}: {_AGREE} time stamps in a row agree, so "
@@ -266,7 +266,7 @@ class StreamClock:
         return max(_LEAST, _INTERVALS * self._interval()) if self.intervals else _YEAR
 
     def _limited(self, told: str) -> str:
-        """What is told, unless that was often of late."""
+        """What is reported, unless that was often of late."""
         self.said = 1 if self.good >= _GOOD else self.said + 1
         self.good = 0
         return told if self.said <= _SAID else ""

@@ -518,8 +518,8 @@ class RealTimeAnomalyDetector:
                 if isinstance(error, StoreGone):
                     raise StoreError(str(error)) from error
                 if self._clock() - began >= storage.patience:
-                    raise StoreError(f"{what}, for {storage.patience:g} s: see to the disk and to "
-                                     f"who holds the file, and start again") from error
+                    raise StoreError(f"{what}, for {storage.patience:g} s: check the disk "
+                                     f"and who holds the file, then start again") from error
                 if self.store_trouble is None:
                     log.error("%s: trying again for %g s", what, storage.patience)
                     self.store_trouble = time.time() - (self._clock() - began), what

@@ -1,13 +1,15 @@
 """From samples to verdicts: one calibrated ensemble, each member in a thread of its own.
 
-Every member scores samples, each once. Scores are put on one scale, that of rows after the training
-rows in time, and averaged as surprises (Fisher's combination); a window's score is the highest
-average of its samples, calibrated again, so that p-values keep their meaning, whoever takes part.
+Every member scores samples, not windows. Scores are put on one scale, that of rows after the
+training rows in time, as surprises. Their weighted mean (Fisher's combination) or the largest of
+them is a sample's combined score, as ``combine`` says; the highest one in a window is calibrated
+again, so that p-values keep their meaning, whoever takes part. Where features are missing or
+frozen, the scales are those of rows that lack the same (`adlib.realtime.masks`).
 To score samples and not windows is what makes the engine fast (with a window of 100 and a stride of
 10, each sample lies in ten windows) and lets detectors of any kind sit side by side: on rows, with
 a look-back of their own, or online. The highest score ranks windows better than their mean or
 median where faults are short: average precision .41, .32 and .22 on the recorded telemetry
-(`adlib.datasets.load_telemetry`, window 30, default detectors).
+(`adlib.datasets.load_telemetry`, window 30, a VAE and the vote of three classical detectors).
 """
 
 import logging
@@ -43,7 +45,7 @@ Peaks = tuple[tuple[int, float], ...]
 
 
 class Judge:
-    """Verdicts on the windows of a stream, without a clock.
+    """Verdicts on the windows of a stream; the clock is for detectors that fail, and nothing else.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ class Judge:
         return tuple(range(len(self.members)))
 
     def _held_out(self, who: tuple[int, ...], lack: Lack) -> Scores:
-        """Averages of these members, of held-out rows that lack features."""
+        """Combined scores by these members, of held-out rows that lack features."""
         own = {j: self._scales[j].of(lack)[1] for j in who}
         nobody = np.full(len(own[who[0]]), np.nan)
         return self._ensemble.combined(np.column_stack([
@@ -106,7 +108,7 @@ class Judge:
 
     def calibration(self, who: tuple[int, ...] | None = None, lack: Lack = None
                     ) -> WindowCalibration:
-        """Held-out scale of the average of some members, made when it is first needed.
+        """Held-out scale of the combined score of some members, made when it is first needed.
 
         Parameters
         ----------

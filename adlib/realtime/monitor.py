@@ -1,4 +1,4 @@
-"""Watches a running engine on the wall clock: data that stay away, a batch that hangs, dead doors.
+"""Watches a running engine on the wall clock: missing data, hanging batches, failing receivers.
 
 It has a thread and a connection of its own, so that it sees what blocks the event loop or the
 engine's worker. What it finds becomes an incident of kind "health" (`adlib.realtime.health`) in a

@@ -1,4 +1,4 @@
-"""Where alerts are kept: one SQLite file, one transaction per batch.
+"""Where alerts are kept: one SQLite file, one transaction for all that belongs together.
 
 What a batch of windows causes (stored verdicts, incidents, messages to be sent, data-quality
 events) and the engine's own state are committed together or not at all. After a crash the engine
