@@ -380,6 +380,7 @@ def final(name: str, seeds: Iterable[int]) -> None:
             health = {scenario: health_of(engine, test) for scenario, test in tests.items()}
             alpha = engine.config.alpha
         else:
+            score(name.split(), ["generator"], [seed])
             alpha, tests = scored(f"generator-{seed}", data, name.split(), "weighted", {}, 1.0,
                                   SCENARIOS)
         outcomes = {scenario: test.replay(alpha=alpha) for scenario, test in tests.items()}
