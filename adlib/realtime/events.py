@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 from adlib.arguments import instance
 
@@ -50,6 +51,30 @@ def utc(seconds: float) -> str:
         with suppress(OverflowError, ValueError, OSError):  # milliseconds, say
             return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return f"{seconds:.0f} s"
+
+
+def stream_of(stream: str, entity: str | None = None) -> str:
+    """Name of the stream of one entity of a fleet: part of every id, without blanks and bars.
+
+    Different entities have different names, whatever characters they hold.
+
+    Parameters
+    ----------
+    stream : str
+        Name of the fleet.
+    entity : str, optional
+        None: the name of the fleet itself.
+
+    Examples
+    --------
+    >>> stream_of("plant", "pump-3"), stream_of("plant", "hall 2/Öl|7"), stream_of("rig")
+    ('plant/pump-3', 'plant/hall%202%2FÖl%7C7', 'rig')
+    """
+    if entity is None:
+        return stream
+    return f"{stream}/" + "".join(
+        c if c.isalnum() or c in "-_.:+@" else quote(c, safe="", errors="surrogatepass")
+        for c in str(entity))
 
 
 # Unicode calls these printable, and yet they show nothing.

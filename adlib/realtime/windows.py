@@ -26,7 +26,7 @@ what            becomes of it
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from numbers import Real
@@ -63,12 +63,15 @@ class Sample:
     ack : coroutine function or None
         Called without arguments and awaited once the effects of the sample are committed, so that
         its source may forget it. See `Source` for an example.
+    entity : str, sequence of str of length k, or None
+        Machine, patient or account that each row is of, where a stream holds several.
     """
 
     seq: int | None
     time: Any
     values: ArrayLike
     ack: Callable[[], Awaitable[Any]] | None = None
+    entity: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
