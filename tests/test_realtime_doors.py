@@ -176,3 +176,72 @@ def test_an_online_detector_goes_on_from_a_checkpoint(tmp_path, caplog):
     later = RealTimeAnomalyDetector.load(model, settings)
     later._restore(299, state)
     assert later.position == 299 and "another model" in caplog.text
+
+
+def test_a_bookmark_is_kept_with_the_commit_and_given_back_to_the_same_source(tmp_path):
+    """A source that cannot find a number by itself: it remembers where each began."""
+    class Book(Source):
+        identity = "book"
+
+        def __init__(self):
+            self.marks, self.given = {}, None
+
+        async def samples(self, *, features=None, position=-1):
+            for seq in range(0 if self.given is None else self.given["next"], 300):
+                self.marks[seq] = {"next": seq + 1}
+                yield Sample(seq, None, [float(seq % 7), 1.0])
+
+        def bookmark(self, position):
+            return self.marks.get(position, self.given)
+
+        def resume(self, mark):
+            self.given = mark
+
+    check_source(Book)
+    model = fitted(config(tmp_path)).save(tmp_path / "m")
+    first, second, other = Book(), Book(), Book()
+
+    def run(source):
+        return asyncio.run(judged(RealTimeAnomalyDetector.load(model, config(tmp_path)), source))
+
+    assert run(first)[-1]["end"] == 299
+    assert run(second) == [] and second.given == {"next": 300}
+    other.identity = "another"
+    assert run(other)[-1]["end"] == 599 and other.given is None
+
+
+def test_a_source_that_is_blocked_is_committed_sooner(tmp_path):
+    """A queue that gives ten samples, and further ones once they are acknowledged."""
+    class Narrow(Source):
+        commit_within = 0.01
+
+        async def samples(self, *, features=None, position=-1):
+            room = asyncio.Semaphore(10)
+
+            async def release():
+                room.release()
+
+            for seq in range(60):
+                await room.acquire()
+                yield Sample(seq, None, [0.0, 1.0], release)
+
+    settings = config(tmp_path)
+    settings["alert_config"]["storage"]["commit_seconds"] = "1h"
+    assert asyncio.run(asyncio.wait_for(judged(fitted(settings), Narrow()), 30))[-1]["end"] == 59
+
+
+def test_what_a_bookmark_and_an_entity_may_be():
+    class Odd(Source):
+        mark, entity = {1, 2}, None
+
+        async def samples(self, *, features=None, position=-1):
+            yield Sample(0, None, [[1.0], [2.0]], entity=self.entity)
+
+        def bookmark(self, position):
+            return self.mark
+
+    assert "bookmark is plain JSON" in broken(check_source, Odd)
+    Odd.mark, Odd.entity = None, ["a"]
+    assert "entity is None, a text or one" in broken(check_source, Odd)
+    Odd.entity = ["a", "b"]
+    check_source(Odd)

@@ -173,6 +173,7 @@ class RealTimeAnomalyDetector:
         self._committed, self._due = -1, 0.0
         self._acks: list[tuple[int, Any]] = []
         self._ready: deque[Any] = deque()  # acknowledgements of what is committed
+        self._reads: Any = None  # the source, while a stream is processed
 
     def fork(self, config: EngineConfig | None = None, **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
@@ -247,9 +248,19 @@ class RealTimeAnomalyDetector:
                         self.config.stream, identity or "a source without an identity",
                         known["identity"] or "one without an identity", position + 1)
             offset = None  # as soon as its first number is known
+        elif known.get("mark") is not None and hasattr(source, "resume"):
+            source.resume(known["mark"])
         self._source = {"identity": identity, "offset": offset}
         return opened(source, self.features_,
                       -1 if offset is None else max(position - offset, -1))
+
+    def _marked(self) -> dict[str, Any] | None:
+        """Whose numbers the stream's are, and what the source needs to go on after the last one."""
+        if self._source is not None and hasattr(self._reads, "bookmark"):
+            offset = self._source["offset"]
+            self._source["mark"] = self._reads.bookmark(
+                -1 if offset is None else self._processor.position - offset)
+        return self._source
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "_fitted"):
@@ -350,7 +361,7 @@ class RealTimeAnomalyDetector:
     async def _begin(self, stack: contextlib.AsyncExitStack, source: Any, start: int | None,
                      responses: asyncio.Queue) -> None:
         """Start what works beside the judge; ``stack`` ends it, the last one first."""
-        config, samples = self.config, source
+        config, samples, self._reads = self.config, source, source
         self._committed, self._acks = self._processor.position, []
         self._ready.clear()
         if isinstance(source, Source):
@@ -495,7 +506,8 @@ class RealTimeAnomalyDetector:
         self._patiently(self.store.commit, self.config.stream, position, self._state(), stored,
                         events, quality, rows)
         self._broken = False
-        self._committed, self._due = position, self._clock() + storage.commit_seconds
+        self._committed, self._due = position, self._clock() + min(
+            storage.commit_seconds, getattr(self._reads, "commit_within", storage.commit_seconds))
         self.store.retain(self.config.stream, storage.retention)
 
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -574,7 +586,7 @@ class RealTimeAnomalyDetector:
         """All that later verdicts and incidents depend on."""
         return pack({"model": self._fingerprint(), "processor": self._processor.state(),
                      "manager": self._manager.state(), "health": self._health.state(),
-                     "source": self._source, **self._judge.state()})
+                     "source": self._marked(), **self._judge.state()})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)

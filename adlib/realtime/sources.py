@@ -32,6 +32,12 @@ class Source(Protocol):
     It may have an ``identity``, a text that says whose numbers its samples have: where that is not
     the one of the last commit, they go on behind the last one's, instead of being known already.
 
+    One whose numbers do not say where to go on has two more methods: ``bookmark(position)`` gives
+    plain JSON values, kept with each commit, by which what follows ``position`` can be found (it is
+    asked from another thread), and ``resume(mark)`` takes them before ``samples`` is called, where
+    the identity is still the same. A source that is blocked until its samples are acknowledged says
+    in ``commit_within`` how many seconds a commit may wait.
+
     Examples
     --------
     >>> from adlib.realtime import check_source

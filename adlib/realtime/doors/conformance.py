@@ -76,26 +76,41 @@ def check_source(source_factory: Callable[[], Source], *, rows: int = 1_000,
     if found.expect(callable(getattr(source, "samples", None)),
                     "it has a method samples(features=None, position=-1)"):
         try:
-            taken = _run(_take(source, -1, rows, timeout))
+            taken, position, mark = _run(_take(source, rows, timeout))
             _check_samples(taken, found)
-            if not found:
-                _check_again(taken, source_factory, rows, timeout, found)
+            found.expect(_is_plain(mark), "a bookmark is plain JSON types")
+            if not found and position is not None:
+                again, *_ = _run(_take(source_factory(), rows, timeout, position, mark))
+                _check_again(taken, again, position, found)
         except Exception as error:
             found.append(f"it can be read: {type(error).__name__}: {error}")
     found.report(source)
 
 
-async def _take(source: Source, position: int, rows: int, timeout: float) -> list[Any]:
+async def _take(source: Source, rows: int, timeout: float, position: int = -1, mark: Any = None
+                ) -> tuple[list[Any], int | None, Any]:
+    """Samples after ``position``, a number in their middle, and the bookmark of that.
+
+    Acknowledged are those up to the middle, as after a commit; without numbers, all.
+    """
     taken: list[Any] = []
+    if mark is not None:
+        source.resume(mark)  # type: ignore[attr-defined]  # it gave one
     async with aclosing(opened(source, None, position)) as samples:
         while sum(map(_length, taken)) < rows:
             try:
                 taken.append(await asyncio.wait_for(anext(samples), timeout))
             except (StopAsyncIteration, TimeoutError):
                 break
-            if isinstance(taken[-1], Sample) and taken[-1].ack is not None:
-                await _acknowledge(taken[-1].ack)
-    return taken
+        numbers = [n for sample in taken for n in _numbers(sample)]
+        middle = numbers[len(numbers) // 2] if numbers else None
+        for sample in taken:
+            last = max(_numbers(sample), default=-1)
+            if getattr(sample, "ack", None) is not None and last <= (middle or 0):
+                await _acknowledge(sample.ack)
+        if middle is not None and hasattr(source, "bookmark"):
+            mark = source.bookmark(middle)
+    return taken, middle, mark
 
 
 async def _acknowledge(ack: Any) -> None:
@@ -103,6 +118,12 @@ async def _acknowledge(ack: Any) -> None:
     if not inspect.isawaitable(done):
         raise TypeError("ack must be a coroutine function without arguments, or None")
     await done
+
+
+def _numbers(sample: Any) -> range:
+    """Of its rows; none where it brings no number."""
+    seq = getattr(sample, "seq", None)
+    return range(seq, seq + _length(sample)) if isinstance(seq, int | np.integer) else range(0)
 
 
 def _length(sample: Any) -> int:
@@ -132,6 +153,10 @@ def _check_samples(taken: Sequence[Any], found: _Findings) -> None:
         shape = np.shape(sample.time)
         found.expect(sample.time is None or shape in ((), (_length(sample),)),
                      f"time is None, a number or one for each row, got shape {shape}")
+        names = sample.entity if isinstance(sample.entity, str | None) else [*sample.entity]
+        found.expect(not isinstance(names, list) or len(names) == _length(sample) and all(
+            isinstance(name, str | None) for name in names),
+                     f"entity is None, a text or one for each row, got {names!r:.40}")
         time = np.asarray(0.0 if sample.time is None else sample.time)
         found.expect(time.dtype.kind in "fiu",
                      f"times are numbers, POSIX seconds, got {str(sample.time):.40}")
@@ -139,14 +164,10 @@ def _check_samples(taken: Sequence[Any], found: _Findings) -> None:
     found.expect(len(numbered) < 2, "all samples have a number, or none has")
 
 
-def _check_again(taken: Sequence[Sample], source_factory: Callable[[], Source], rows: int,
-                 timeout: float, found: _Findings) -> None:
+def _check_again(taken: Sequence[Sample], later: Sequence[Sample], position: int,
+                 found: _Findings) -> None:
     """Nothing after a committed position is missing, and it is what it was."""
-    if taken[0].seq is None:
-        return
-    known = _by_number(taken)
-    position = sorted(known)[len(known) // 2]
-    again = _by_number(_run(_take(source_factory(), position, rows, timeout)))
+    known, again = _by_number(taken), _by_number(later)
     for seq in sorted(seq for seq in known if seq > position):
         if not found.expect(seq in again, f"position={position} leaves out nothing after it: "
                             f"{seq} is missing"):
@@ -163,7 +184,8 @@ def _by_number(taken: Sequence[Sample]) -> dict[int, str]:
             found[int(sample.seq or 0)] = sample.values
             continue
         for k, row in enumerate(np.atleast_2d(np.asarray(sample.values, dtype=np.float64))):
-            found[int(sample.seq or 0) + k] = repr(row.tolist())
+            of = sample.entity if isinstance(sample.entity, str | None) else sample.entity[k]
+            found[int(sample.seq or 0) + k] = repr((row.tolist(), of))
     return found
 
 
