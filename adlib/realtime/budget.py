@@ -192,7 +192,8 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
     size = config.window_size
     calibration = WindowCalibration().fit(rows, size)
     if config.per is not None:
-        return config.model_copy(update={"alpha": _by_budget(config, found, calibration)})
+        return config.model_copy(update={
+            "alpha": found.kept_alpha or _by_budget(config, found, calibration)})
     least = min(1 / (calibration.n_windows_ + 1), size / (calibration.n_rows_ + 1))
     if config.alpha >= least or config.extrapolate:
         return config

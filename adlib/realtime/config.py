@@ -229,6 +229,27 @@ class FeatureRule(Settings):
                          "suggest, in the feature's unit.")
 
 
+class RefitConfig(Settings):
+    """When a new model is fitted beside the running one, on which rows, and who decides.
+
+    Examples
+    --------
+    >>> RefitConfig(every="30d", swap="ask").on_drift / 86_400
+    7.0
+    """
+
+    every: Seconds | None = Field(None, description="Time after the last rows of a model after "
+                                  "which a new one is fitted, such as '30d'; null: never.")
+    on_drift: Seconds | None = Field(
+        7 * 86_400.0, description="After a drift a new one is fitted on what came since its begin "
+        "alone, once that has lasted so long: as long as it takes until all that is normal has "
+        "been seen, such as a week; null: never.")
+    history: Seconds = Field(90 * 86_400.0, description="How far back fitted rows reach.")
+    keep: Count = Field(5, description="Versions that stay beside the first one and those in use.")
+    swap: Literal["auto", "ask"] = Field(
+        "auto", description="Whether a better model takes over, or waits for `model use`.")
+
+
 class AlertConfig(Settings):
     """From flagged windows to people: incidents, channels, and where all of it is kept."""
 
@@ -312,6 +333,8 @@ class EngineConfig(Settings):
     drift: bool = Field(True, description="Watch the combined score for drift.")
     random_state: int | None = 0
     reading: ReadingConfig = ReadingConfig()
+    refit: RefitConfig | None = Field(None, description="Fit new models beside the one that runs; "
+                                      "needs alert_config.storage, where judged rows are kept.")
     features: dict[str, FeatureRule] = Field({}, description="By feature, what is no news of it.")
     alert_config: AlertConfig = AlertConfig()
 

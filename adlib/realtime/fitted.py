@@ -50,6 +50,8 @@ class Fitted:
         Online members as they were before ``rows``; None for others.
     interval : float
         Seconds between the rows of the history.
+    kept_alpha : float or None
+        Of the model before this one, where the rows are too few to show what keeps ``per``.
     """
 
     features: list[str]
@@ -63,6 +65,7 @@ class Fitted:
     rows: Rows
     before: list[Any]
     interval: float = 1.0
+    kept_alpha: float | None = None
 
     @property
     def context(self) -> int:

@@ -22,18 +22,23 @@ _ARRAYS = ("held_out", "center", "scale", "longest", "background", "rows")
 def save(path: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str, Any]) -> None:
     """Write a folder, whole or not at all; alerts, which may hold secrets, stay out of it."""
     with replaced_folder(path, "engine.json") as folder:
-        for i, model in enumerate(fitted.ensemble.members_):
-            persist.save(model, folder / f"detector-{i}")
-            if fitted.before[i] is not None:
-                persist.save(fitted.before[i], folder / f"before-{i}")
-        safetensors.save_file({name: np.ascontiguousarray(getattr(fitted, name))
-                               for name in _ARRAYS}, folder / "arrays.safetensors")
-        (folder / "engine.json").write_text(json.dumps(
-            {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
-             "config": config.model_dump(mode="json", exclude={
-                 "alert_config", "alpha" if config.per else "per"}),
-             "reading": reading, "interval": fitted.interval},
-            indent=1), encoding="utf-8")
+        write(folder, fitted, config, reading)
+
+
+def write(folder: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[str, Any]) -> None:
+    """Fill an empty folder."""
+    for i, model in enumerate(fitted.ensemble.members_):
+        persist.save(model, folder / f"detector-{i}")
+        if fitted.before[i] is not None:
+            persist.save(fitted.before[i], folder / f"before-{i}")
+    safetensors.save_file({name: np.ascontiguousarray(getattr(fitted, name))
+                           for name in _ARRAYS}, folder / "arrays.safetensors")
+    (folder / "engine.json").write_text(json.dumps(
+        {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
+         "config": config.model_dump(mode="json", exclude={
+             "alert_config", "alpha" if config.per else "per"}),
+         "reading": reading, "interval": fitted.interval, "kept_alpha": fitted.kept_alpha},
+        indent=1), encoding="utf-8")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -71,8 +76,10 @@ def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
         _check_arrays(arrays, len(names), width)
         ensemble = _assembled(models, weights, width)
         ensemble.calibrate_scores(arrays["held_out"])
+        kept = saved.get("kept_alpha")
         return Fitted(saved["features"], names, ensemble, before=before, **arrays, interval=number(
-            saved.get("interval", config.sampling_period), "interval", above=0))
+            saved.get("interval", config.sampling_period), "interval", above=0),
+            kept_alpha=None if kept is None else number(kept, "kept_alpha", above=0, below=1))
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
 
