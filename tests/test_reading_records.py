@@ -193,6 +193,20 @@ def test_a_second_entity_ends_the_stream():
         messages([*rows, '{"id": "07", "x": 3}'], ["x"], reading)
 
 
+def test_records_of_a_fleet_say_whose_they_are():
+    cells = ['"a"', '" a "', "7", "7.0", '"07"', '"7.50"', '"v 1/2|\\u0000"', '"\\ud800"', "true",
+             "null", '""', "[1]", '{"a": 1}', "NaN", f'"{"x" * 201}"']
+    names = ["a", "a", "7", "7", "07", "7.50", "v 1/2|\0", "\ud800", "True", *[None] * 6]
+    rows = [f'{{"id": {cell}, "x": 1}}'.encode() for cell in cells]
+    records = Records(["x"], Reading(entity_column="id"), str, {"fleet": ()})
+    found = records.lines([*rows, b'{"x": 2}', b"[3]", b"{", b'{"id": "b"}'], end=True)
+    assert [record.entity for record in found] == [*names, None, None, None, "b"]
+    assert [record.is_whole for record in found] == [True] * (len(cells) + 2) + [False] * 2
+    known = Records(["x"], Reading(entity_column="id"), str, {"fleet": ["7.0", "7.1"]})
+    assert [record.entity for record in known.lines(
+        [b"id,x", b"7.0,1", b"7.1,2", b"8.0,3", b",4"])] == ["7.0", "7.1", "8", None]
+
+
 def test_messages_may_be_lines_of_numbers():
     _, values, _ = messages(["oops", "1,5;2", "20,126;5,602", "?;1", "17"], ["x", "y"])
     assert values[0] is None

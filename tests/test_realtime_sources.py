@@ -124,6 +124,34 @@ def test_large_table_comes_whole_whatever_the_borders_of_reads(tmp_path, monkeyp
         np.testing.assert_array_equal(values, X)
 
 
+def test_a_fleet_in_a_file_comes_in_the_order_of_time(tmp_path):
+    path = tmp_path / "fleet.csv"
+    lines = [f"{1e9 + 10 * k + shift:.0f},{name},{k},{shift}"
+             for name, shift in (("b", 0), ("a 1", 5)) for k in range(5000)]
+    path.write_text("\n".join(["time,unit,x,y", *lines]))
+    options = {"features": ["y", "x"], "reading": {"entity_column": "unit"}, "fleet": ()}
+    for spec in (f"csv:{path}", f"csv:{path}?entity=unit&speed=1e12"):
+        found = collect(source(spec, **options))
+        seq, at, values = rows(found)
+        assert np.array_equal(at, 1e9 + np.arange(0, 50_000, 5))
+        assert np.array_equal(seq, range(10_000))
+        assert sum((list(s.entity) for s in found), []) == ["b", "a 1"] * 5000
+        assert values[2:4].tolist() == [[0, 1], [5, 1]]
+    path.write_text("unit,x,y\n" + "\n".join(f"{k % 3},{k},0" for k in range(9)))  # as it stands
+    (sample,) = collect(source(f"csv:{path}", **options))
+    assert sample.values[:, 1].tolist() == [*range(9)] and sample.entity == ["0", "1", "2"] * 3
+    with pytest.raises(ValueError, match=r"holds 3 \(0, 1, 2\); one engine judges one stream"):
+        collect(source(f"csv:{path}?entity=unit", features=["y", "x"]))
+
+
+def test_neighbours_of_a_fleet_come_together(monkeypatch):
+    rows = [{"m": "a", "x": 1}, {"m": 7.0, "x": 2}, {"x": 3}, {"m": "", "x": 4}, {"m": "b"},
+            {"m": "b", "x": 5}, 17, {"m": "a", "x": 6}]
+    found = piped(monkeypatch, "\n".join(map(json.dumps, rows)), "stdin?entity=m", ["x"], fleet=())
+    assert [(s.entity, s.values if isinstance(s.values, str) else len(s.values)) for s in found] \
+        == [(["a", "7"], 2), (None, 2), ("b", '{"m": "b"}'), (["b"], 1), (None, "17"), (["a"], 1)]
+
+
 def test_speed_plays_rows_when_their_time_has_come(tmp_path, monkeypatch):
     path = tmp_path / "rig.csv"
     path.write_text("time,x\n" + "".join(f"{1000 + 2 * k},{k}\n" for k in range(50)))
@@ -191,6 +219,9 @@ def test_replay_numbers_rows_and_reads_datetimes():
     ("nats://u:hush@host:4222", "STREAM/SUBJECT"),
     ("nats://host/S/a?durable=a.b", "durable must be a name"),
     ("nats://host/S/a?format=xml", "json or float64, got 'xml'"),
+    ("stdin?entity=subject:2", "entity must be the name of a column, got 'subject:2'"),
+    ("nats://host/S/a.*?entity=subject:0", "or subject:2 for the second part"),
+    ("nats://host/S/a.*?entity=subject:3", "needs a subject of so many parts, got 'a.*'"),
     ("nats://host/S/a?ack_wait=-1", "ack_wait must be a number above 0"),
 ])
 def test_bad_specs_are_refused_at_once(spec, says):
@@ -334,6 +365,32 @@ def test_messages_come_in_order_with_number_and_time(server, stream):
         # once messages bring times, storing is none: of a backfill it would be that of today
         np.testing.assert_array_equal(found[-1].time, [1e9, np.nan])
         assert found[-1].values.tolist() == [[5, 6], [7, 8]]
+
+    within(run())
+
+
+@needs_nats
+def test_the_subject_names_the_entity(server, stream):
+    name, _ = stream
+
+    async def run():
+        import nats
+
+        client = await nats.connect(server.url)
+        await client.jetstream().add_stream(name=name, subjects=[f"{name}.>"])
+        for subject in ("a.x", "Öl|7.x", "a.y", "b"):
+            await client.publish(f"{name}.{subject}", b'{"x": 1, "id": "other"}')
+        await client.publish(f"{name}.a.z", b"poison")
+        await client.flush()
+        spec = f"{server.url}/{name}/%3E?durable=%s&entity=%s"
+        for durable, entity, names in (("d", "subject:2", ["a", "Öl|7", "a", "b", "a"]),
+                                       ("e", "subject:-2", ["a", "Öl|7", "a", name, "a"]),
+                                       ("f", "id", ["other"] * 4 + [None])):
+            async with aclosing(source(spec.replace("%s", durable, 1).replace("%s", entity),
+                                       features=["x"], fleet=())) as samples:
+                found = await take(samples, 5)
+            assert [found[0].entity, found[1].entity] == [names[:4], names[4]]
+        await client.close()
 
     within(run())
 

@@ -30,6 +30,7 @@ _TOLD = 3  # fields of which is told what they hold instead of a number
 _LOOK = 1_000  # rows in which names and the decimal mark are looked for
 _TRIED = 20  # first rows in each of which a time is looked for
 _BETWEEN = "\x1f"
+_NAME = 200  # characters that an entity's name may have
 _TIMES = {*TIME_NAMES, "x0", "year"}  # names that may be of times
 
 
@@ -42,10 +43,13 @@ class Record(NamedTuple):
         POSIX seconds, NaN where they cannot be read; None where it brings no time.
     values : list of float, or str
         One for each feature, NaN where it is missing; the beginning of what cannot be read.
+    entity : str or None
+        Which machine, patient or account of a fleet it is of.
     """
 
     time: float | None
     values: Any
+    entity: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -65,12 +69,14 @@ class Records:
     note : callable
         Takes a sentence on what was recognised, and on the first fields that are no numbers.
     recognised : mapping, optional
-        What was found in a model's history: ``decimal``, ``clock``, ``time_column``.
+        What was found in a model's history: ``decimal``, ``clock``, ``time_column``; of a fleet
+        ``fleet``, the names of its entities. Others may come then.
 
     Raises
     ------
     ValueError
-        From its methods: for a table without one of the features, and for a second entity.
+        From its methods: for a table without one of the features, and for a second entity where
+        there is no fleet.
 
     Examples
     --------
@@ -94,6 +100,8 @@ class Records:
         self._time: tuple[str, ...] = ()
         self._keys: Any = None  # of the last record in which a time was looked for
         self._entity: Any = None
+        names = self._known.get("fleet")
+        self._fleet = None if names is None else frozenset(names)
         self._rows = self._told = 0
         self._timeless = self._again = 0  # rows without a time, and at which one is looked for
         self._plain = not reading.na_values  # Python's own numbers will do
@@ -333,23 +341,24 @@ class Records:
     # -- rows -------------------------------------------------------------------------------------
 
     def _named(self, row: dict) -> Record:
+        entity = None
+        if self._reading.entity_column is not None:
+            entity = self._entity_of(row.get(self._reading.entity_column))
         if self._take is None:  # nothing yet to know the features by
-            return Record(None, shown(json.dumps(row, default=str)))
+            return Record(None, shown(json.dumps(row, default=str)), entity)
         if not self._time:
             self._timeless += 1
             if row.keys() != self._keys or self._timeless < _TRIED or self._timeless == self._again:
                 self._again = self._timeless + 1 + min(self._timeless // 2, _LOOK)
                 self._look_for_time([row])
         time = self._time_in(row)
-        if self._reading.entity_column is not None:
-            self._one_entity(row.get(self._reading.entity_column))
         try:
             cells = self._take(row)
         except KeyError:  # a name that is not there is a missing value, unless none is
             if not any(name in row for name in self.features or ()):
-                return Record(time, shown(json.dumps(row, default=str)))
+                return Record(time, shown(json.dumps(row, default=str)), entity)
             cells = tuple(row.get(name) for name in self.features or ())
-        return Record(time, self._values(cells))
+        return Record(time, self._values(cells), entity)
 
     def _time_in(self, row: dict) -> float | None:
         if not self._time:
@@ -375,6 +384,17 @@ class Records:
             return " ".join(texts)
         named = zip(self._time, parts, strict=True)
         return joined([pd.Series([part], name=name) for name, part in named]).iloc[0]
+
+    def _entity_of(self, cell: Any) -> str | None:
+        """The name of a fleet's entity; where there is no fleet, all rows are of one."""
+        if self._fleet is None:
+            self._one_entity(cell)
+            return None
+        if _is_missing(cell) or not isinstance(cell, str | int | float):
+            return None
+        text = str(cell).strip()  # machine 7, not 7.0, unless the history has both
+        name = text if text in self._fleet else entity_text(text)
+        return name if 0 < len(name) <= _NAME else None
 
     def _one_entity(self, entity: Any) -> None:
         if self._entity is None:

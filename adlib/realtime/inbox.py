@@ -12,7 +12,7 @@ import numpy as np
 from adlib.realtime.clock import stamps_of
 from adlib.realtime.counters import Counters
 from adlib.realtime.members import cancelled
-from adlib.realtime.windows import Sample
+from adlib.realtime.windows import Sample, part_of
 
 _TURN = 64  # samples between two looks at what else there is to do
 
@@ -67,11 +67,12 @@ class Inbox:
         self.next = seq + n
         if n <= most:
             return (sample if sample.seq == seq else
-                    Sample(seq, sample.time, sample.values, sample.ack),)
+                    Sample(seq, sample.time, sample.values, sample.ack, sample.entity),)
         rows: Any = sample.values
         stamps = None if sample.time is None else stamps_of(sample.time, n)
         return [Sample(seq + at, None if stamps is None else stamps[at:at + most],
-                       rows[at:at + most], sample.ack if at + most >= n else None)
+                       rows[at:at + most], sample.ack if at + most >= n else None,
+                       part_of(sample.entity, at, at + most))
                 for at in range(0, n, most)]
 
     async def _put(self, sample: Sample) -> None:

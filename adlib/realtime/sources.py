@@ -95,7 +95,8 @@ def opened(source: Source, features: Sequence[str] | None, position: int) -> Any
 
 def source(spec: str, *, features: Sequence[str] | None = None,
            position: Callable[[], int] | None = None,
-           reading: Mapping[str, Any] | Reading | None = None) -> AsyncIterator[Sample]:
+           reading: Mapping[str, Any] | Reading | None = None,
+           fleet: Collection[str] | None = None) -> AsyncIterator[Sample]:
     """Samples from where ``spec`` says.
 
     ``csv:PATH?speed=60&time=NAME``
@@ -121,6 +122,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     nanoseconds from 1970. A NATS message without one has the time at which it was stored, as long
     as no message before brought one. All
     options of `adlib.reading.options.Reading` may stand behind the ``?``, as ``time_unit=ms``.
+    In a fleet ``entity=NAME`` is the field that names the entity, ``entity=subject:2`` the second
+    part of a NATS message's subject (``subject:-1``: the last).
 
     Parameters
     ----------
@@ -134,6 +137,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
         has heard. Default: the consumer's word.
     reading : mapping or Reading, optional
         Options of the reader; those of the spec go before.
+    fleet : collection of str, optional
+        Names of the entities in a fleet's history: `Sample.entity` then says whom each row is of,
+        as ``entity_column`` (``entity`` for short) does, and new ones may come. None: no fleet.
 
     Returns
     -------
@@ -144,8 +150,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ------
     ValueError
         For a spec or ``reading`` that cannot be read; later for a file that is refused, for a table
-        without one of ``features``, for a second entity where ``entity_column`` is told, and for a
-        stream that does not exist, holds other subjects too, or was made anew.
+        without one of ``features``, for a second entity where ``entity_column`` is told and there
+        is no fleet, and for a stream that does not exist, holds other subjects too, or was made
+        anew.
     FileNotFoundError
     ImportError
         For ``nats://`` without nats-py.
@@ -168,9 +175,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     (0, [0.0, 1.0], [[10.0, 1.0], [nan, 2.0]])
     """
     found = open_source(spec)
-    if reading is not None and hasattr(found, "follow"):
+    if (reading is not None or fleet is not None) and hasattr(found, "follow"):
         found.follow(reading if isinstance(reading, Reading) else
-                     Reading(**{"missing": "keep", **reading}))
+                     Reading(**{"missing": "keep", **(reading or {})}), {"fleet": fleet})
     names = None if features is None else listed(features, "features")
 
     async def samples() -> AsyncIterator[Sample]:

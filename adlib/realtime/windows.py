@@ -74,6 +74,11 @@ class Sample:
     entity: str | Sequence[str] | None = None
 
 
+def part_of(entity: str | Sequence[str] | None, at: int, end: int) -> str | Sequence[str] | None:
+    """The entities of some rows of a sample."""
+    return entity if entity is None or isinstance(entity, str) else entity[at:end]
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Samples ``start`` to ``end`` of a stream.

@@ -50,11 +50,16 @@ class CsvSource(ReadingSource):
         reading = self.reading
         if features is not None:  # labels are one more column that is left alone
             reading = replace(reading, feature_columns=features, label_column=None)
-        table = await in_thread(one_series, self._path, reading, noted, self.recognised)
-        X, time = table.X.to_numpy(np.float64), seconds(table)
+        table = await in_thread(one_series, self._path, reading, noted, self.recognised, self.fleet)
+        X, time, entity = table.X.to_numpy(np.float64), seconds(table), None
+        if self.fleet and table.entity is not None:  # the table has one after the other
+            order = np.argsort(table.X.index if time is None else time, kind="stable")
+            X, time = X[order], None if time is None else time[order]
+            entity = table.entity[order].tolist()
         for at in range(0, len(X), _ROWS):
             part = slice(at, at + _ROWS)
-            yield Sample(at, None if time is None else time[part], X[part])
+            yield Sample(at, None if time is None else time[part], X[part],
+                         entity=None if entity is None else entity[part])
 
 
 class StdinSource(ReadingSource):
@@ -77,19 +82,19 @@ class StdinSource(ReadingSource):
             yield sample
 
 
-def one_series(path: Path, reading: Reading, note: Note,
-               recognised: Mapping[str, Any]) -> Table:
-    """A file of one machine, patient or account, as an engine judges one stream.
+def one_series(path: Path, reading: Reading, note: Note, recognised: Mapping[str, Any],
+               fleet: bool = False) -> Table:
+    """A file of one machine, patient or account, as an engine judges one stream, or of a fleet.
 
     Raises
     ------
     ValueError, FileNotFoundError, ImportError
-        When it cannot be read, or holds several.
+        When it cannot be read, or holds several where there is no fleet.
     """
     with about(path.name):
         table = read_table(path, reading, lambda sentence: note(f"{path.name}: {sentence}"),
                            recognised=recognised)
-        several = [] if table.entity is None else list(dict.fromkeys(table.entity))
+        several = [] if fleet or table.entity is None else list(dict.fromkeys(table.entity))
         if len(several) > 1:
             raise ValueError(f"entity_column {reading.entity_column!r} holds {len(several)} "
                              f"({', '.join(several[:3])}{', ...' * (len(several) > 3)}); one "

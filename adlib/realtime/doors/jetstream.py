@@ -37,6 +37,8 @@ class JetStreamSource(ReadingSource):
     stream that is deleted and made anew counts from 1 again: give the engine another name.
     """
 
+    separator = "."
+
     def __init__(self, spec: str):
         self.nats = require_extra("nats", "nats")
         for part in ("errors", "js.api", "js.errors"):
@@ -50,6 +52,9 @@ class JetStreamSource(ReadingSource):
                              f"{masked(url)!r}")
         self.server, self.shown = f"{parts.scheme}://{parts.netloc}", masked(url)
         self.stream, self.subject = path[0], path[1] if len(path) == 2 else ">"
+        if self.entity_in(self.subject) is None and self._part and ">" not in self.subject:
+            raise ValueError(f"entity=subject:{self._part} needs a subject of so many parts, got "
+                             f"{self.subject!r}")
         self.identity = f"nats:{self.stream}/{self.subject}"  # wherever the server is now
         self.durable = options.get("durable", "adlib")
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
@@ -165,7 +170,7 @@ class _Consumer:
                     await self._confirm(message)
                 continue
             found += await self._up_to(seq)
-            found.append(self._record(seq, _stored_at(message), message.data))
+            found.append(self._record(seq, _stored_at(message), message.data, message.subject))
             self._open[seq], self._next = message, seq + 1
         return found
 
@@ -189,10 +194,13 @@ class _Consumer:
             return []
         self._open[raw.seq], self._next = None, raw.seq + 1
         since = (raw.time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-        return [self._record(raw.seq, since / 1e6, raw.data or b"")]
+        return [self._record(raw.seq, since / 1e6, raw.data or b"", raw.subject)]
 
-    def _record(self, seq: int, stored_at: float, data: bytes) -> tuple[int, Record]:
+    def _record(self, seq: int, stored_at: float, data: bytes,
+                subject: str = "") -> tuple[int, Record]:
         record = self._read(data)
+        if (entity := self._of.entity_in(subject)) is not None:
+            record = record._replace(entity=entity)
         if record.time is not None:
             self._dated = True
             return seq, record

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from adlib.arguments import floats, number, times, whole
 from adlib.realtime.clock import StreamClock, stamps_of
-from adlib.realtime.windows import Sample
+from adlib.realtime.windows import Sample, part_of
 
 
 def replay(values: ArrayLike, time: ArrayLike | None = None, *, speed: float | None = None,
@@ -88,5 +88,6 @@ async def paced(samples: AsyncIterator[Sample], speed: float | None) -> AsyncIte
             end = at + max(int(late[0]) if len(late) else n - at, 1)
             yield sample if rows is None else Sample(
                 None if sample.seq is None else first + at,
-                None if sample.time is None else sample.time[at:end], rows[at:end])
+                None if sample.time is None else sample.time[at:end], rows[at:end],
+                entity=part_of(sample.entity, at, end))
             at = end

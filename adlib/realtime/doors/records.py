@@ -1,6 +1,7 @@
 """What sources of tables and messages have in common: their options, and rows as samples."""
 
 import math
+import re
 import warnings
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -28,10 +29,22 @@ class ReadingSource(Source):
         Further ones that it may have.
     """
 
+    separator = ""  # of the parts of a subject that messages may have
+    _subjects = ", or subject:2 for the second part of a message's subject (-1: the last)"
+
     def __init__(self, spec: str, options: Collection[str]):
-        self.rest, self.options = split_spec(spec, {*options, "time", *_NAMES})
-        if "time" in self.options:
-            self.options["time_column"] = self.options.pop("time")
+        self.rest, self.options = split_spec(spec, {*options, "time", "entity", *_NAMES})
+        self._part = 0  # of the subject, that names the entity
+        entity = self.options.get("entity", "")
+        kind, _, place = entity.partition(":")
+        if kind in ("subject", "topic") and place:
+            if not (self.separator and re.fullmatch("-?[1-9][0-9]?", place)):
+                raise ValueError("entity must be the name of a column" + self._subjects * bool(
+                    self.separator) + f", got {entity!r}")
+            self._part = int(place)
+            del self.options["entity"]
+        for name in {"time", "entity"} & self.options.keys():
+            self.options[f"{name}_column"] = self.options.pop(name)
         self._told = from_texts({name: self.options.pop(name) for name in _NAMES
                                  if name in self.options})
         self.follow(Reading(missing="keep"))
@@ -47,6 +60,13 @@ class ReadingSource(Source):
             As `adlib.reading.records.Records` takes it.
         """
         self.reading, self.recognised = replace(reading, **self._told), recognised or {}
+        self.fleet = self.recognised.get("fleet") is not None
+
+    def entity_in(self, subject: str) -> str | None:
+        """Whom a message is of, where ``entity=subject:2`` says that its subject names it."""
+        parts = subject.split(self.separator) if self._part else []
+        place = self._part - (self._part > 0)
+        return parts[place] or None if -len(parts) <= place < len(parts) else None
 
     def records(self, features: Sequence[str] | None) -> Records:
         """A reader of rows."""
@@ -64,11 +84,15 @@ def noted(sentence: str) -> None:
 def grouped(records: Iterable[tuple[int, Record]], numbered: bool = True,
             acknowledge: Callable[[Sequence[int]], Awaitable[None]] | None = None
             ) -> Iterable[Sample]:
-    """Samples of as many rows as belong together: neighbours of one width; poison stands alone."""
+    """Samples of as many rows as belong together: neighbours of one width; poison stands alone.
+
+    In a fleet, those with an entity and those without are apart.
+    """
     run: list[tuple[int, Record]] = []
     for seq, record in records:
         if run and not (run[-1][1].is_whole and record.is_whole and seq == run[-1][0] + 1
-                        and len(record.values) == len(run[0][1].values)):
+                        and len(record.values) == len(run[0][1].values)
+                        and (record.entity is None) == (run[0][1].entity is None)):
             yield _sample(run, numbered, acknowledge)
             run = []
         run.append((seq, record))
@@ -82,10 +106,11 @@ def _sample(run: list[tuple[int, Record]], numbered: bool,
     number = seq if numbered else None
     ack = acknowledge and partial(acknowledge, [seq for seq, _ in run])
     if not first.is_whole:
-        return Sample(number, first.time, first.values or "", ack)
+        return Sample(number, first.time, first.values or "", ack, first.entity)
     stamped = any(record.time is not None for _, record in run)
     times = np.array([math.nan if record.time is None else record.time for _, record in run])
-    return Sample(number, times if stamped else None, np.array([r.values for _, r in run]), ack)
+    return Sample(number, times if stamped else None, np.array([r.values for _, r in run]), ack,
+                  None if first.entity is None else [str(record.entity) for _, record in run])
 
 
 def positive(options: Mapping[str, str], name: str, default: float | None = None) -> float | None:
