@@ -170,24 +170,28 @@ class ElasticServer(_Server):
     """What the alert store uses of Elasticsearch: templates, bulk create, get, count, refresh.
 
     Entries of `script` are answered to bulk requests: (status, headers) for the whole request, or a
-    dict of document id -> (status, error type) for single documents.
+    dict of document id -> (status, error type) for single documents. ``product``: OpenSearch sends
+    no header of Elasticsearch's, and takes no type of its clients; ``page``: what a proxy in the
+    server's place says to everything.
     """
 
-    product = {"X-Elastic-Product": "Elasticsearch"}
-
-    def __init__(self, port=0, certificate=None):
+    def __init__(self, port=0, certificate=None, product="Elasticsearch"):
         super().__init__(port, certificate)
-        self.templates, self.documents = {}, {}
+        self.templates, self.documents, self.product, self.page = {}, {}, product, None
 
     def answer(self, method, path, headers, body):
         path = unquote(urlsplit(path).path)
         with self._lock:
             self.received.append((method, path, {k.lower(): v for k, v in headers.items()}))
             status, answer, extra = self._route(method, path, headers, body)
-        kind = {"Content-Type": "application/vnd.elasticsearch+json;compatible-with=9"}
-        return status, json.dumps(answer), self.product | kind | extra
+        extra = {"Content-Type": "application/json; charset=UTF-8", **extra}
+        if self.product == "Elasticsearch":
+            extra |= {"X-Elastic-Product": "Elasticsearch", "Content-Type": "application/json"}
+        return status, self.page or json.dumps(answer), extra
 
     def _route(self, method, path, headers, body):
+        if self.product == "OpenSearch" and "vnd.elasticsearch" in headers.get("Content-Type", ""):
+            return 406, {"error": "Content-Type header is not supported", "status": 406}, {}
         if method == "PUT" and (found := re.fullmatch("/_index_template/(.+)", path)):
             self.templates[found[1]] = json.loads(body)
             return 200, {"acknowledged": True}, {}

@@ -632,7 +632,7 @@ def test_secrets_never_show(store, slack, clock, caplog, monkeypatch, path):
         if path == "unforeseen":
             def explode(*_, **__):
                 raise RuntimeError(f"cannot post to {slack.url} with s3cretpass")
-            monkeypatch.setattr("httpx.AsyncClient.post", explode)
+            monkeypatch.setattr("httpx.AsyncClient.stream", explode)
             monkeypatch.setattr("aiosmtplib.send", explode)
         deliver(tell, steps(repeats=0)[:1])
     if path == "refused":

@@ -87,7 +87,7 @@ def open_channels(config: NotificationConfig, store: AlertStore,
     """The receivers that a configuration asks for."""
     wanted = dict(config.receivers())
     if storage is not None and storage.backend != "sqlite":
-        wanted[storage.backend] = storage
+        wanted["elasticsearch"] = storage  # OpenSearch takes the same
     return [find(CHANNELS, name)(options, str(store.path), clock=clock)
             for name, options in wanted.items()]
 
@@ -103,7 +103,7 @@ class NotificationService:
     config : NotificationConfig
     store : AlertStore
     storage : StorageConfig, optional
-        With ``backend="elasticsearch"``, documents go there too.
+        With another ``backend`` than "sqlite", documents go there too.
     channels : sequence of Channel, optional
         Instead of those that the configuration asks for.
     clock : callable

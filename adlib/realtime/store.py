@@ -52,16 +52,16 @@ _DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND
 
 
 class StorageConfig(Settings):
-    """Where alerts are kept, and whether Elasticsearch gets a copy.
+    """Where alerts are kept, and whether Elasticsearch or OpenSearch gets a copy.
 
-    SQLite at ``path`` is the journal in any case; with ``backend="elasticsearch"`` every incident
-    event and stored verdict also becomes a document there, sent from the outbox.
+    SQLite at ``path`` is the journal in any case; with ``backend="elasticsearch"`` or "opensearch"
+    every incident event and stored verdict also becomes a document there, sent from the outbox.
     """
 
-    backend: Literal["sqlite", "elasticsearch"] = Field(
-        "sqlite", description="Whether documents also go to Elasticsearch.")
+    backend: Literal["sqlite", "elasticsearch", "opensearch"] = Field(
+        "sqlite", description="Whether documents also go to Elasticsearch, or to OpenSearch.")
     path: Path = Field(Path("alerts.db"), description="SQLite file, on a local disk.")
-    host: str = Field("localhost", min_length=1, description="Elasticsearch host.")
+    host: str = Field("localhost", pattern=r"^[^\s/@?#]+$", description="Elasticsearch host.")
     port: int = Field(9200, ge=1, le=65535, description="Elasticsearch port.")
     tls: bool = Field(False, description="Speak https to Elasticsearch.")
     ca_certs: Path | None = Field(None, description="Certificates to trust, where the server's "

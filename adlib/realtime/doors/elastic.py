@@ -1,26 +1,33 @@
-"""Elasticsearch as a receiver of the outbox: a searchable copy of incidents and verdicts.
+"""Elasticsearch or OpenSearch as a receiver of the outbox: a searchable copy.
 
 SQLite stays the journal; documents follow from the outbox, at least once, with deterministic ids:
-one that is there already answers 409, which is success.
+one that is there already answers 409, which is success. No client library is needed: an index
+template and bulk requests are all that is asked for, in plain JSON, as Elasticsearch (from 7.8 on,
+so 8 and 9) and OpenSearch (all versions) take it. Nothing asks which of them answers.
 
-**What was tested.** The official client against a local server that speaks the documented wire
-format: product header, index template, ``create`` by id, 409, bulk requests with partial failure,
-429 and 503 with Retry-After, TLS, a server that is not Elasticsearch. The same tests run against a
-real server when ``ADLIB_TEST_ES_URL`` names one; **none was at hand when this was written**, so
-mappings and queries have not met a real index. Not tested: clusters of several nodes.
+**What was tested.** A local server that speaks the documented wire format: index template,
+``create`` by id, 409, bulk requests with partial failure, 429 and 503 with Retry-After, TLS, a
+server that is neither. The same tests run against a real server when ``ADLIB_TEST_ES_URL`` names
+one; **none was at hand when this was written**. Not tested: clusters of several nodes.
 """
 
 import hashlib
+import json
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
-from adlib.arguments import require_extra
 from adlib.realtime.channels import Channel, Outcome
-from adlib.realtime.doors.http import judge_status, retry_after
+from adlib.realtime.doors.client import Answer, Client, to_json
+from adlib.realtime.doors.http import judge_status
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow, StorageConfig
 
+_MOST = 16 << 20  # bytes of an answer: it has a line for each document
 # An index refuses the whole document for a longer keyword, such as a name of 40,000 bytes.
 _KEYWORD = {"type": "keyword", "ignore_above": 8191}
 _FLOAT, _LONG = {"type": "float"}, {"type": "long"}
@@ -85,11 +92,6 @@ class ElasticsearchStore(Channel):
     timeout : float
         Seconds for one request.
 
-    Raises
-    ------
-    ImportError
-        With the command that installs the official client, when it is missing.
-
     Notes
     -----
     Documents of an incident are independent of each other, so none waits for an earlier one.
@@ -100,11 +102,20 @@ class ElasticsearchStore(Channel):
 
     def __init__(self, config: StorageConfig, store: str = "", *, timeout: float = 30.0,
                  clock: Callable[[], float] = time.time):
-        require_extra("aiohttp", "elasticsearch")  # the client wants it, and says so late
-        self._library = require_extra("elasticsearch", "elasticsearch")
-        self._config, self.timeout, self._clock = config, timeout, clock
-        self._client: Any = None
-        self._prepared = False
+        self.timeout, self._index, self._prepared = timeout, config.index, False
+        secrets, login = [], ""
+        if config.api_key is not None:
+            secrets.append(config.api_key.get_secret_value())
+            login = f"ApiKey {secrets[0]}"
+        elif config.password is not None:
+            word = config.password.get_secret_value()
+            secrets += [word, b64encode(f"{config.username}:{word}".encode()).decode()]
+            login = f"Basic {secrets[1]}"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        self._client = Client(
+            f"{'https' if config.tls else 'http'}://{host}:{config.port}", clock, timeout=timeout,
+            secrets=secrets, most=_MOST, ca_certs=config.ca_certs, trust_env=False,
+            headers={"Authorization": login} if login else {})
 
     def rows(self, events: Iterable[IncidentEvent],
              verdicts: Iterable[Verdict]) -> Iterator[OutboxRow]:
@@ -113,54 +124,55 @@ class ElasticsearchStore(Channel):
         documents += [(f"{v.stream}|verdict|{v.end}", v.time, verdict_document(v))
                       for v in verdicts]
         for name, when, document in documents:
-            yield OutboxRow(f"{name}|elasticsearch", self.name, name, when, document)
+            yield OutboxRow(f"{name}|{self.name}", self.name, name, when, document)
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
         """Index documents in one request; each has an outcome of its own."""
-        operations: list[dict[str, Any]] = []
-        for row in rows:
-            operations += [{"create": {"_id": _document_id(row.key)}}, row.body]
-        try:
-            client = await self._ready()
-            answer = await client.bulk(index=self._config.index, operations=operations)
-        except self._library.ApiError as error:
-            wait = retry_after(error.meta.headers.get("retry-after"), self._clock())
-            return [judge_status(error.meta.status, type(error).__name__, wait)] * len(rows)
-        except (self._library.TransportError, TimeoutError) as error:
-            return [Outcome("retry", type(error).__name__)] * len(rows)
-        return [_judge(item["create"]) for item in answer["items"]]
-
-    async def _ready(self) -> Any:
-        config = self._config
-        if self._client is None:
-            login: dict[str, Any] = {}
-            if config.api_key is not None:
-                login["api_key"] = config.api_key.get_secret_value()
-            elif config.username is not None and config.password is not None:
-                login["basic_auth"] = (config.username, config.password.get_secret_value())
-            if config.ca_certs is not None:
-                login["ca_certs"] = str(config.ca_certs)
-            # The outbox retries, with its own pauses, and survives a crash meanwhile.
-            self._client = self._library.AsyncElasticsearch(
-                f"{'https' if config.tls else 'http'}://{config.host}:{config.port}",
-                request_timeout=self.timeout, max_retries=0, **login)
         if not self._prepared:
-            await self._client.indices.put_index_template(
-                name=config.index, index_patterns=[f"{config.index}*"],
-                template={"mappings": MAPPING}, priority=100)
-            self._prepared = True
-        return self._client
+            answer = await self._ask("PUT", f"/_index_template/{self._index}", {
+                "index_patterns": [f"{self._index}*"], "template": {"mappings": MAPPING},
+                "priority": 200})  # those that come with Elasticsearch have 100 at most
+            self._prepared = _said(answer) is not None
+            if not self._prepared:
+                fault = _fault(answer)  # whatever it is, it is not about these documents
+                return [replace(fault, state="retry", expires=True) if fault.state == "dead"
+                        else fault] * len(rows)
+        lines = (({"create": {"_id": _document_id(row.key)}}, row.body) for row in rows)
+        answer = await self._ask("POST", f"/{self._index}/_bulk", *chain.from_iterable(lines))
+        items = (_said(answer) or {}).get("items")
+        if not isinstance(items, list) or len(items) != len(rows):
+            return [_fault(answer)] * len(rows)
+        return [_judge(item["create"]) for item in items]
+
+    async def _ask(self, method: str, path: str, *lines: Any) -> Answer:
+        kind = "application/x-ndjson" if method == "POST" else "application/json"
+        return await self._client.ask(b"".join(to_json(line) + b"\n" for line in lines),
+                                      {"Content-Type": kind}, method=method, path=path)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._client.close()
 
 
 def _document_id(key: str) -> str:
-    # Elasticsearch takes ids of up to 512 bytes.
+    # An index takes ids of up to 512 bytes.
     return key if len(key.encode()) <= 512 else hashlib.sha256(key.encode()).hexdigest()
+
+
+def _said(answer: Answer) -> dict[str, Any] | None:
+    """What a success says; None for anything else."""
+    with suppress(ValueError, RecursionError):
+        said = json.loads(answer.text)
+        if isinstance(said, dict) and 200 <= answer.status < 300:
+            return said
+    return None
+
+
+def _fault(answer: Answer) -> Outcome:
+    outcome = answer.outcome()
+    return outcome if outcome.state != "sent" else Outcome(
+        "retry", f"neither Elasticsearch nor OpenSearch answers HTTP {answer.status} "
+        f"{answer.detail}", answer.wait, expires=True)
 
 
 def _judge(item: Mapping[str, Any]) -> Outcome:

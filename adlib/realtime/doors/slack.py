@@ -1,6 +1,5 @@
 """Slack's incoming webhooks as a receiver."""
 
-import asyncio
 import json
 import re
 import time
@@ -10,9 +9,8 @@ from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from adlib.arguments import require_extra
 from adlib.realtime.channels import Channel, Outcome
-from adlib.realtime.doors.http import LOOPBACK, judge_status, retry_after
+from adlib.realtime.doors.client import Answer, Client, checked_url, to_json
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import IncidentEvent
 from adlib.realtime.settings import Settings
@@ -42,20 +40,7 @@ class SlackConfig(Settings):
     @field_validator("webhook_url")
     @classmethod
     def _is_http(cls, secret: SecretStr) -> SecretStr:
-        httpx = require_extra("httpx", "live")
-        try:
-            url = httpx.URL(secret.get_secret_value())
-            known = (url.scheme in ("http", "https") and not url.userinfo
-                     and re.fullmatch(r"[\w.:-]+", url.host))
-        except (httpx.InvalidURL, TypeError):
-            known = False
-        if known and url.scheme == "http" and url.host not in LOOPBACK:
-            raise ValueError("webhook_url goes over plain http, which everybody on the way can "
-                             "read: write https:// (http is for this machine alone)")
-        if not known:
-            raise ValueError("webhook_url must read https://host/path, got something else "
-                             "(not shown: it is a secret)")
-        return secret
+        return checked_url(secret, "webhook_url")
 
 
 class SlackChannel(Channel):
@@ -66,88 +51,56 @@ class SlackChannel(Channel):
     is what a proxy or a login page says in the receiver's place: nobody has seen the message, so it
     is tried again until ``notification.give_up_after``, as for a redirect.
 
-    The webhook's path is the secret. It is handed to the transport beside the URL, so neither
-    httpx's log lines nor its exceptions ever hold it; answers that echo it are cleaned.
+    The webhook's path is the secret, which shows nowhere: see `adlib.realtime.doors.client.Client`.
     """
 
     Config = SlackConfig
     name = "slack"
 
     def __init__(self, config: SlackConfig, store: str, *, clock: Callable[[], float] = time.time):
-        self._httpx = require_extra("httpx", "live")
-        url = self._httpx.URL(config.webhook_url.get_secret_value())
-        self._origin = url.copy_with(raw_path=b"/", fragment=None)
-        self._target = url.raw_path
-        self.timeout = config.timeout
-        self._store, self._clock = store, clock
-        self._client: Any = None
+        self.timeout, self._store = config.timeout, store
+        self._client = Client(config.webhook_url.get_secret_value(), clock, timeout=config.timeout)
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
         """Post each message; see the class."""
         return [await self._post(row) for row in rows]
 
     async def _post(self, row: OutboxRow) -> Outcome:
-        if self._client is None:
-            self._client = self._httpx.AsyncClient(
-                timeout=self.timeout, headers={"Accept-Encoding": "identity"})
         subject, text = describe(IncidentEvent.from_dict(row.body), self._store)
-        try:
-            async with asyncio.timeout(self.timeout):  # httpx's own limit is per read
-                response = await self._client.post(
-                    self._origin, json=slack_message(subject, text),
-                    extensions={"target": self._target})
-        except (TimeoutError, self._httpx.TransportError) as error:
-            return Outcome("retry", type(error).__name__)
-        return judge_answer(
-            response.status_code, response.text, self._clean(response.text.strip()),
-            retry_after(response.headers.get("Retry-After"), self._clock()))
-
-    def _clean(self, text: str) -> str:
-        path = self._target.decode("ascii")
-        for secret in (path, *sorted(re.split("[/?&=]", path), key=len, reverse=True)):
-            if len(secret) > 3:
-                text = text.replace(secret, "***")
-        return " ".join(text[:200].split())
+        return judge_answer(await self._client.ask(to_json(slack_message(subject, text)), {}))
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._client.close()
 
 
-def judge_answer(status: int, body: str, detail: str, wait: float | None) -> Outcome:
+def judge_answer(answer: Answer) -> Outcome:
     """What an answer means; see `SlackChannel`.
 
     Parameters
     ----------
-    status : int
-    body : str
-    detail : str
-        The body without secrets, to be stored.
-    wait : float or None
-        Seconds that it asks for.
+    answer : Answer
 
     Examples
     --------
-    >>> [judge_answer(200, body, body, None).state
+    >>> [judge_answer(Answer(200, body)).state
     ...  for body in ("ok", '{"success": true}', "channel_not_found", "invalid_payload")]
     ['sent', 'sent', 'retry', 'dead']
     """
     said: Any = None
     with suppress(ValueError, RecursionError):
-        said = json.loads(body)
+        said = json.loads(answer.text)
     refused = isinstance(said, dict) and False in (said.get("ok"), said.get("success"))
-    word = str(said.get("error")) if refused else (re.match(r"\s*(\w*)", body) or [""] * 2)[1]
-    succeeded, detail = 200 <= status < 300, f"HTTP {status} {detail}"
-    if status < 500 and word in _PASSING:
-        return Outcome("retry", detail, wait)
-    if status < 500 and word in _FINAL:
+    word = str(said.get("error")) if refused else (
+        re.match(r"\s*(\w*)", answer.text) or [""] * 2)[1]
+    succeeded, detail = 200 <= answer.status < 300, f"HTTP {answer.status} {answer.detail}"
+    if answer.status < 500 and word in _PASSING:
+        return Outcome("retry", detail, answer.wait)
+    if answer.status < 500 and word in _FINAL:
         return Outcome("dead", detail)
-    page = succeeded and re.match(r"\s*<(!doctype\s+html|html|head|body)\b", body, re.IGNORECASE)
-    if page or (status < 500 and word in _CURABLE) or (succeeded and refused):
-        return Outcome("retry", detail, wait, expires=True)
-    return Outcome("sent") if succeeded else judge_status(status, detail, wait)
+    if (answer.status < 500 and word in _CURABLE) or (succeeded and refused):
+        return Outcome("retry", detail, answer.wait, expires=True)
+    return answer.outcome()
 
 
 def slack_message(subject: str, text: str) -> dict[str, Any]:
