@@ -1,5 +1,6 @@
 """The alert store: one transaction per batch, nothing acknowledged is lost."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,10 +21,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from adlib.realtime import RealTimeAnomalyDetector
 from adlib.realtime.doors.checkpoint import change, pack, replay, unpack
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
+from adlib.realtime.traces import Trace
+from adlib.realtime.windows import Sample
 
 
 @pytest.fixture
@@ -139,7 +143,7 @@ def test_refuses_files_that_it_does_not_know(tmp_path):
     newer, foreign, text = (tmp_path / name for name in ("newer.db", "foreign.db", "text.db"))
     AlertStore(newer).close()
     sqlite3.connect(newer).execute("PRAGMA user_version = 99")
-    with pytest.raises(ValueError, match="version 99.*up to 2.*upgrade"):
+    with pytest.raises(ValueError, match="version 99.*up to 3.*upgrade"):
         AlertStore(newer)
     db = sqlite3.connect(foreign)
     db.execute("CREATE TABLE notes (x)")
@@ -165,19 +169,19 @@ def test_closed_means_closed(tmp_path):
 
 # ------------------------------------------------------------------ versions and checkpoints
 
-FROZEN = (Path(__file__).parent / "data" / "format-1" / "alerts.sql").read_text()
+FROZEN = Path(__file__).parent / "data"
 
 
-def old_store(path):
-    """As an earlier version wrote it: two incidents, a dead letter, a silence until null."""
+def old_store(path, version=1):
+    """As an earlier version wrote it: two incidents, a dead letter, a silence until null (1)."""
     with closing(sqlite3.connect(path)) as db:
-        db.executescript(FROZEN)
+        db.executescript((FROZEN / f"format-{version}" / "alerts.sql").read_text())
     return path
 
 
 def test_a_store_of_schema_1_is_taken_over_with_all_that_it_holds(tmp_path, caplog):
     with AlertStore(old_store(tmp_path / "a.db")) as store:
-        assert store._db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert store._db.execute("PRAGMA user_version").fetchone() == (3,)
         assert {one.id: (one.state, one.acknowledged) for one in store.incidents()} == {
             "rig|combined|0": ("closed", False), "pump|combined|0": ("open", True)}
         assert len(store.events()) == 5 and len(store.verdicts()) == 5
@@ -215,10 +219,48 @@ DYING = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("left", [7, 12, 17, 19, 21, 23, 26, 28, 29])
-def test_killed_in_a_migration_or_while_shrinking_nothing_is_lost(tmp_path, left):
-    path = old_store(tmp_path / "a.db")
+def test_a_store_of_schema_2_goes_on_as_if_nothing_had_happened(tmp_path):
+    folder, path = FROZEN / "format-2", old_store(tmp_path / "a.db", 2)
+    later = json.loads((folder / "later.json").read_text())
+    config = json.loads((folder / "engine" / "engine.json").read_text())["config"] | {
+        "alert_config": {"storage": {"path": str(path)}, "incidents": {
+            "open_after": 1, "open_within": 1, "cooldown": 0}}}
+    engine = RealTimeAnomalyDetector.load(folder / "engine", config)
+
+    async def go_on():
+        samples = [Sample(200 + k, 1.7e9 + 60 * (200 + k), np.array(row))
+                   for k, row in enumerate(later["rows"])]
+
+        async def source():
+            for sample in samples:
+                yield sample
+        assert [w async for w in engine.process_stream(source())]
+
+    asyncio.run(go_on())
+    with AlertStore(path) as store:
+        assert sorted(event.id for event in store.events()
+                      if event.incident.kind == "anomaly") == later["events"]  # of the calm run
+        assert store.incident("rig|combined|55").acknowledged and store.restore("rig")[0] == 399
+        assert [silence.id for silence in store.silences()]
+        assert [row.state for row in store.outbox()] == ["dead", "pending"]
+        assert store.restore("pump") == (7, b"state") and store.integrity_check() == []
+        (seen,) = store.entities("rig")  # from here on
+        assert (seen.rows, seen.judged, seen.seq, seen.alpha) == (200, 40, 399, 0.05)
+        assert store.trace("rig").values.tolist() == later["rows"]
+
+
+@pytest.mark.parametrize("version, left", [
+    *((1, left) for left in (7, 12, 17, 19, 21, 23, 26, 28, 30, 33, 36, 37)),
+    *((2, left) for left in range(6, 15, 2))])
+def test_killed_in_a_migration_or_while_shrinking_nothing_is_lost(tmp_path, version, left):
+    path = old_store(tmp_path / "a.db", version)
     subprocess.run([sys.executable, "-c", DYING, path, str(left)])
+    if version == 2:
+        with AlertStore(path) as store:
+            assert [i.state for i in store.incidents()] == ["closed", "open"]
+            assert len(store.outbox()) == 2 and store.restore("rig")[0] == 199
+            assert store.restore("pump") == (7, b"state") and store.integrity_check() == []
+        return
     with AlertStore(path) as store:
         assert len(store.incidents()) == 2 and len(store.verdicts()) == 5
         assert len(store.outbox()) == 3 and store.restore("pump") == (109, b"state")
@@ -336,13 +378,116 @@ def full_store(path):
         rng = np.random.default_rng(0).normal(size=(99, 10))
         for last in (96, 97, 98):
             store.commit("pump", last, pack(state_of(np.arange(last + 1), rng)), [], events[:1], [],
-                         rows(events[:1]))
+                         rows(events[:1]), [judged(5, 5 * last, "pump")])
         for silence in (Silence("a", 50.0), Silence("b", 90.0, start=1.0, every=1e3)):
             store.silence(silence)
         store.operator_state("rig", 0)
         (row,) = store.claim("slack", 0.0, lease=60)
         store.settle([(row.seq, "dead", 0.0, "HTTP 404")])
     return path
+
+
+def test_rows_come_back_as_they_were_judged(store):
+    rng, kept = np.random.default_rng(0), {}
+    names = ["a", "Öl|7", "hall 2/x", "", "z", "\ud800", "nan", "\U0001f600", "None"]
+    for k in range(4):  # entities come and go, and some have many rows
+        fresh = []
+        for name in names[k:k + 6]:
+            n = int(rng.integers(1, 900))
+            seq = kept[name].seq[-1] + 1 + np.arange(n) if name in kept else np.arange(n)
+            more = Trace("plant", ("u", "v"), (name,), np.zeros(n, int), seq, 1e9 + 60.0 * seq,
+                         rng.normal(size=(n, 2)) * 10.0 ** rng.integers(-300, 300, size=(n, 2)),
+                         np.where(seq % 5, np.nan, rng.uniform(size=n)), 0.01)
+            more.values[rng.uniform(size=(n, 2)) < 0.1] = np.nan
+            more.values[0] = -0.0, np.inf
+            kept[name] = Trace.joined([kept[name], more]) if name in kept else more
+            fresh.append(more)
+        store.commit("plant", 99 * k, b"", [], [], [], [], fresh)
+    assert store._db.execute("SELECT count(*) FROM traces").fetchone()[0] > 4
+    for name, one in kept.items():
+        found = store.trace("plant", name)
+        assert found.entities == (name,) and found.features == ("u", "v") and found.alpha == 0.01
+        for array in ("seq", "time", "values", "p_value"):
+            assert getattr(found, array).tobytes() == getattr(one, array).tobytes()
+        part = store.trace("plant", name, since=one.time[1], until=one.time[-1])
+        assert part.seq.tolist() == one.seq[1:-1].tolist()
+        assert store.trace("plant", name, limit=7).seq.tolist() == one.seq[-7:].tolist()
+    whole = store.trace("plant")
+    assert len(whole) == sum(map(len, kept.values())) and set(whole.labels) == set(kept)
+    assert all(whole.of(name).seq.tolist() == one.seq.tolist() for name, one in kept.items())
+    assert len(store.trace("plant", limit=11)) == 11 and len(store.trace("plant", limit=0)) == 0
+    assert len(store.trace("plant", "absent")) == len(store.trace("rig")) == 0
+    seen = {row.entity: row for row in store.entities("plant")}
+    assert len(seen) == len({row.name for row in seen.values()}) == len(kept)
+    for name, one in kept.items():
+        row, p = seen[name], one.p_value[~np.isnan(one.p_value)]
+        assert (row.rows, row.seq, row.time) == (len(one), one.seq[-1], one.time[-1])
+        assert (row.judged, row.p_value) == (len(p), p[-1] if len(p) else None)
+    with pytest.raises(TypeError, match="entity must be of type str"):
+        store.trace("plant", 7)
+
+
+def judged(n, start=0, stream="rig", entity=None, d=3):
+    seq = np.arange(start, start + n)
+    return Trace(stream, tuple("abcdefgh"[:d]), (entity,), np.zeros(n, int), seq, 1.0 * seq,
+                 np.random.default_rng(start).normal(size=(n, d)), np.where(seq % 2, 0.5, np.nan))
+
+
+def test_a_trace_that_is_committed_again_is_kept_once(store):
+    for position in (99, 99, 120):  # the last one because other rows wait
+        store.commit("rig", position, b"", [], [], [], [], [judged(100)])
+        assert len(store.trace("rig")) == 100
+        assert (store.entities()[0].rows, store.entities()[0].judged) == (100, 50)
+    store.commit("rig", 130, b"", [], [], [], [], [])
+    store.commit("rig", 140, b"", [], [], [], [], [judged(0)])
+    store.commit("rig", 150, b"", [], [], [], [], [judged(10, 100)])
+    assert store.trace("rig").seq.tolist() == [*range(110)] and store.entities()[0].seq == 109
+
+
+def test_traces_keep_to_their_room_and_go_with_what_is_old(store):
+    size = partial(store._db.execute, "SELECT sum(length(body)) FROM traces WHERE stream = 'rig'")
+    store.commit("pump", 9, b"", [], [], [], [], [judged(50, stream="pump")])
+    for k in range(60):
+        store.commit("rig", k, b"", [], [], [], [], [judged(100, 100 * k)], room=30_000)
+        assert size().fetchone()[0] <= 30_000
+    seq = store.trace("rig").seq
+    assert seq[-1] == 5999 and np.all(np.diff(seq) == 1) and 1000 < len(seq) < 1600
+    assert len(store.trace("pump")) == 50 and store.entities("rig")[0].rows == 6000
+    with AlertStore(store.path) as other:  # less room after a restart
+        other.commit("rig", 60, b"", [], [], [], [], [judged(100, 6000)], room=9_000)
+        assert size().fetchone()[0] <= 9_000 and other.trace("rig").seq[-1] == 6099
+        other.commit("rig", 61, b"", [], [], [], [], [judged(100, 6100)], room=0)
+        assert len(other.trace("rig")) == 0 and other.entities("rig")[0].seq == 6199
+    store.commit("rig", 62, b"", [], [], [], [], [judged(9, 6200, d=2)])
+    store.commit("rig", 63, b"", [], [], [], [], [judged(9, 6209, d=3)])
+    assert store.trace("rig").values.shape == (9, 3)  # not those of other features
+    assert store.prune(6205.0)["traces"] == 1 and len(store.trace("pump")) == 0
+    assert [row.name for row in store.entities()] == ["rig"]
+    store.remove("trace", "rig")
+    store.remove("entity", "rig")
+    assert len(store.trace("rig")) == 0 == len(store.entities())
+    with pytest.raises(KeyError, match="no trace 'rig'"):
+        store.remove("trace", "rig")
+
+
+def test_the_overview_names_what_is_open(store):
+    for name in ("a", "b"):
+        _, events = life(stream=f"plant/{name}")
+        store.commit("plant", 9, b"", [], events[:1] if name == "a" else events, [], [],
+                     [judged(9, stream="plant", entity=name)])
+    found = {row.entity: row for row in store.entities("plant")}
+    assert [i.id for i in found["a"].open] == ["plant/a|combined|0"] and found["b"].open == ()
+    assert json.dumps([row.to_dict() for row in found.values()])
+
+
+def test_reading_one_entity_reads_few_of_the_others(store):
+    names = [f"m{k:03d}" for k in range(300)]
+    trace = Trace.joined([judged(50, stream="plant", entity=name) for name in names])
+    store.commit("plant", 9, b"", [], [], [], [], [trace])
+    many, one = (store._db.execute(
+        "SELECT count(*) FROM traces" + where).fetchone()[0]
+        for where in ("", " WHERE low <= 'plant/m150' AND high >= 'plant/m150'"))
+    assert many >= 7 and one == 1 and len(store.trace("plant", "m150")) == 50
 
 
 def tampered(path):
@@ -392,8 +537,9 @@ def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
             manager.apply(store.operator_state("rig", 2000))
             manager.step(verdict(0))
             records = [record for read in (store.incidents, store.events, store.verdicts,
-                                           store.quality, store.outbox, store.silences)
-                       for record in read()]
+                                           store.quality, store.outbox, store.silences,
+                                           store.entities) for record in read()]
+            store.trace("pump"), store.trace("pump", "x"), store.trace("pump", limit=3)
             json.dumps([record.to_dict() for record in records])
             store.claim("slack", 1e12, lease=60, limit=9)
             for stream in ("rig", "pump"):
@@ -402,7 +548,7 @@ def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
                     if state != b"state":
                         unpack(state)
                     store.commit(stream, position + 1, b"x", [verdict(9, stream=stream)],
-                                 [], [], [])
+                                 [], [], [], [judged(3, 600, stream)])
                 except ValueError as error:  # which the engine turns into one sentence
                     assert case[0] in ("checkpoints", "pages"), case
                     assert "remove checkpoint" in str(store.damaged(stream, error))
@@ -415,6 +561,7 @@ def test_no_tampered_cell_stops_the_engine_or_its_operator(tmp_path, caplog):
                 assert store.remove_unreadable() > 0, case
                 caplog.clear()
             store.incidents(), store.events(), store.quality(), store.outbox(), store.silences()
+            store.entities(), store.trace("pump")
             store.retain("rig", 1.0)
             assert "cannot be read" not in caplog.text, case
             assert store.integrity_check() == [], case
@@ -467,7 +614,8 @@ def test_prune_keeps_what_is_open_or_not_delivered(store):
     commit(store, stream="pump", events=open_events[:1])
     (row, *_) = store.claim("slack", 0.0, lease=60)
     store.settle([(row.seq, "sent", 0.0, None)])
-    assert store.prune(1e9) == {"verdicts": 4, "quality": 1, "incidents": 1, "outbox": 1}
+    assert store.prune(1e9) == {"verdicts": 4, "quality": 1, "incidents": 1, "outbox": 1,
+                                "traces": 0, "streams": 0}
     assert [incident.stream for incident in store.incidents()] == ["pump"]
     assert len(store.outbox()) == 3 and {e.incident.stream for e in store.events()} == {"pump"}
     assert store.restore("rig") is not None and store.integrity_check() == []

@@ -44,6 +44,7 @@ from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore, StorageConfig, StoreGone
+from adlib.realtime.traces import Recorder
 from adlib.realtime.windows import Sample, StreamProcessor
 
 log = logging.getLogger(__name__)
@@ -167,6 +168,7 @@ class RealTimeAnomalyDetector:
             context=self.context, warm_up=config.warm_up, period=config.sampling_period)
         self.tally = Tally()
         self._judge.reset()
+        self._recorder = Recorder(config.stream, self.features_)
         self._live = False
         # whose numbers the stream's are, and what is added to them; None: nobody's so far
         self._source: dict[str, Any] | None = None
@@ -290,7 +292,14 @@ class RealTimeAnomalyDetector:
             return [], []
         quality = list(block.events)
         seen = block.seq[block.ends] - (self._processor.first or 0)
-        return self._judge.judge(block, seen >= self.config.warm_up, quality), quality
+        verdicts = self._judge.judge(block, seen >= self.config.warm_up, quality)
+        if self.store is not None:
+            p, new = np.full(len(block.seq), np.nan), slice(block.n_old, None)
+            p[block.ends] = [verdict.p_value for verdict in verdicts]
+            self._recorder.add((None,), np.zeros(len(p[new])), block.seq[new], block.time[new],
+                               np.where(block.missing[new], np.nan, block.values[new]), p[new],
+                               self.config.alpha)
+        return verdicts, quality
 
     # -- the stream -----------------------------------------------------------------------------
 
@@ -504,7 +513,8 @@ class RealTimeAnomalyDetector:
         self._broken = True
         rows = self._service.rows(events, stored) if self._service else []
         self._patiently(self.store.commit, self.config.stream, position, self._state(), stored,
-                        events, quality, rows)
+                        events, quality, rows, self._recorder.waiting(), storage.trace)
+        self._recorder.clear()
         self._broken = False
         self._committed, self._due = position, self._clock() + min(
             storage.commit_seconds, getattr(self._reads, "commit_within", storage.commit_seconds))

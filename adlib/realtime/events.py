@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from adlib.arguments import instance
 
@@ -53,6 +54,7 @@ def utc(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+@lru_cache(maxsize=20_000, typed=True)
 def stream_of(stream: str, entity: str | None = None) -> str:
     """Name of the stream of one entity of a fleet: part of every id, without blanks and bars.
 
@@ -75,6 +77,23 @@ def stream_of(stream: str, entity: str | None = None) -> str:
     return f"{stream}/" + "".join(
         c if c.isalnum() or c in "-_.:+@" else quote(c, safe="", errors="surrogatepass")
         for c in str(entity))
+
+
+def entity_of(stream: str, name: str) -> str | None:
+    """The entity whose stream `stream_of` names so; None for the fleet itself.
+
+    Parameters
+    ----------
+    stream : str
+        Name of the fleet.
+    name : str
+
+    Examples
+    --------
+    >>> entity_of("plant", stream_of("plant", "hall 2/Öl|7")), entity_of("rig", "rig")
+    ('hall 2/Öl|7', None)
+    """
+    return None if name == stream else unquote(name[len(stream) + 1:], errors="surrogatepass")
 
 
 # Unicode calls these printable, and yet they show nothing.

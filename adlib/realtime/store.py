@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ByteSize, Field, SecretStr, model_validator
 
 from adlib.arguments import instance, listed, number, one_of, whole
 from adlib.arguments import path as as_path
@@ -35,13 +35,16 @@ from adlib.realtime.events import (
     Record,
     Silence,
     Verdict,
+    entity_of,
+    stream_of,
 )
 from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.silences import check
+from adlib.realtime.traces import Overview, Trace, overview
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = Path(__file__).with_name("schema")  # each file makes a version of the one before
 # A message waits behind each earlier one of its incident and channel that has not arrived, and
 # behind one that was refused for good until that one's time is over.
@@ -73,6 +76,9 @@ class StorageConfig(Settings):
     retention: Seconds | None = Field(
         None, description="Delete what ended longer ago than this in stream time, such as '90d', "
         "and shrink the file; null: keep all.")
+    trace: ByteSize = Field(ByteSize(64_000_000), ge=0, description="Room for judged rows, such as "
+                            "'64MB', which a page shows and a refit learns from; the oldest are "
+                            "removed. 0: none.")
     commit_seconds: Seconds = Field(10.0, description="Longest time that judged samples wait for "
                                      "their commit where there is nothing else to keep.")
     patience: Seconds = Field(3600.0, description="How long a commit that fails (locked, disk "
@@ -170,6 +176,7 @@ class AlertStore:
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
+        self._traced: dict[str, float] = {}  # bytes of judged rows, by stream
         self._retain_at, self._retained = 0.0, dict[str, float]()
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
@@ -228,7 +235,8 @@ class AlertStore:
 
     def commit(self, stream: str, position: int, state: bytes, verdicts: Iterable[Verdict],
                events: Iterable[IncidentEvent], quality: Iterable[QualityEvent],
-               outbox: Iterable[OutboxRow]) -> None:
+               outbox: Iterable[OutboxRow], traces: Iterable[Trace] = (),
+               room: float = np.inf) -> None:
         """Store what a batch caused, and the engine's checkpoint, in one transaction.
 
         Parameters
@@ -240,6 +248,10 @@ class AlertStore:
             Opaque; `restore` gives it back.
         verdicts, events, quality, outbox : iterable
             Those with an id that is known already are left as they are.
+        traces : iterable of Trace
+            What was judged, for `trace` and `entities`.
+        room : float
+            Bytes for traces of this stream; 0: none are kept.
 
         Raises
         ------
@@ -250,8 +262,9 @@ class AlertStore:
         position = whole(position, "position", -1)
         instance(state, "state", bytes)
         given = {"verdicts": (verdicts, Verdict), "events": (events, IncidentEvent),
-                 "quality": (quality, QualityEvent), "outbox": (outbox, OutboxRow)}
-        verdicts, events, quality, outbox = (
+                 "quality": (quality, QualityEvent), "outbox": (outbox, OutboxRow),
+                 "traces": (traces, Trace)}
+        verdicts, events, quality, outbox, traces = (
             [instance(item, name, kind) for item in listed(items, name)]
             for name, (items, kind) in given.items())
         with self._transaction() as db:
@@ -269,8 +282,38 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
+            if traces := [trace for trace in traces if len(trace)]:
+                room = number(room, "room", least=0, most=np.inf)
+                self._write_traces(db, Trace.joined(traces), room)
             last = self._write_state(db, stream, position, state, done)
         self._last[stream] = last
+
+    def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float) -> None:
+        db.executemany(
+            "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "stream = excluded.stream, seq = excluded.seq, time = excluded.time, "
+            "rows = rows + excluded.rows, judged = judged + excluded.judged, "
+            "p = ifnull(excluded.p, p), alpha = excluded.alpha "
+            "WHERE (seq, time) != (excluded.seq, excluded.time)", overview(trace))
+        size: float = self._traced.get(trace.stream, np.inf)
+        for part in trace.parts() if room else ():
+            low, high = (stream_of(trace.stream, part.entities[k]) for k in (0, -1))
+            body = part.pack()
+            db.execute("INSERT INTO traces (stream, low, high, seq, first, last, body) VALUES "
+                       "(?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                       (trace.stream, low, high, int(part.seq[0]), float(part.time.min()),
+                        float(part.time.max()), body))
+            size += len(body)
+        if size > room:  # or not known
+            (size,) = db.execute("SELECT ifnull(sum(length(body)), 0) FROM traces WHERE stream = ?",
+                                 (trace.stream,)).fetchone()
+        if size > room:
+            for n, length in db.execute("SELECT n, length(body) FROM traces WHERE stream = ? "
+                                        "ORDER BY n LIMIT ?", (trace.stream, _AT_ONCE)).fetchall():
+                if size > 0.95 * room:  # so that it need not be counted each time
+                    db.execute("DELETE FROM traces WHERE n = ?", (n,))
+                    size -= length
+        self._traced[trace.stream] = size
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
                      done: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], int, bytes, bytes]:
@@ -498,6 +541,83 @@ class AlertStore:
         """
         return self._records("outbox", "seq", None, ("state = ?", state), ("channel = ?", channel))
 
+    def trace(self, stream: str, entity: str | None = None, *, since: float | None = None,
+              until: float | None = None, limit: int | None = None) -> Trace:
+        """Judged rows with ``since <= time < until``; with ``limit`` the newest ones.
+
+        Where the features changed, those with the newest ones.
+
+        Parameters
+        ----------
+        stream : str
+            Name of the engine's stream.
+        entity : str, optional
+            One of a fleet; default: all.
+        since, until : float, optional
+            POSIX seconds of event time.
+        limit : int, optional
+            At most so many rows.
+
+        Returns
+        -------
+        Trace
+            Without features where nothing is kept.
+        """
+        instance(stream, "stream", str)
+        limit = None if limit is None else whole(limit, "limit", 0)
+        begin, end = (number(x, of, most=np.inf) for x, of in (
+            (-np.inf if since is None else since, "since"),
+            (np.inf if until is None else until, "until")))
+        found, left = list[Trace](), np.inf if limit is None else limit
+        with closing(self._parts(stream, entity, begin, end)) as parts:
+            while left > 0 and (part := next(parts, None)) is not None:
+                if part.features == (found or [part])[0].features:
+                    found.append(part)
+                    left -= len(part)
+        if not found:
+            no = np.empty(0, np.int64)
+            return Trace(stream, (), (), no, no, np.empty(0), np.empty((0, 0)), np.empty(0))
+        trace = Trace.joined(found[::-1])
+        if limit is not None and left < 0:
+            newest = np.argsort(trace.time, kind="stable")[-limit:]
+            trace = trace.take(np.sort(newest))
+        return trace
+
+    def _parts(self, stream: str, entity: str | None, begin: float, end: float
+               ) -> Generator[Trace, None, None]:
+        """Judged rows as they were written, the newest first."""
+        name = None if entity is None else stream_of(stream, instance(entity, "entity", str))
+        with closing(self._db.execute(
+                f"SELECT {_COLUMNS['traces']} FROM traces WHERE stream = ?1 AND (?2 IS NULL OR "
+                "low <= ?2 AND high >= ?2) AND last >= ?3 AND first < ?4 ORDER BY n DESC",
+                (stream, name, begin, end))) as rows:
+            for row in rows:
+                for part in self._read("traces", [row]):
+                    part = part if entity is None else part.of(entity)
+                    if len(part := part.take((part.time >= begin) & (part.time < end))):
+                        yield part
+
+    def entities(self, stream: str | None = None) -> list[Overview]:
+        """How far each entity is, of one stream or of all, with its open incidents.
+
+        Parameters
+        ----------
+        stream : str, optional
+            Name of an engine's stream.
+
+        Returns
+        -------
+        list of Overview
+        """
+        opened: dict[str, list[Incident]] = {}
+        for incident in self.incidents(state="open"):
+            opened.setdefault(incident.stream, []).append(incident)
+        rows = self._select("SELECT name, stream, seq, time, rows, judged, p, alpha FROM streams",
+                            "stream, name", None, ("stream = ?", stream))
+        return [Overview(name, of, entity_of(of, name), seq, time, count, judged, p, alpha,
+                         tuple(opened.get(name, ())))
+                for name, of, seq, time, count, judged, p, alpha in rows]
+
     def silences(self) -> list[Silence]:
         """The last version of every silence, ended ones too."""
         rows = self._db.execute("SELECT target, body FROM operator WHERE kind = 'silence' "
@@ -528,6 +648,10 @@ class AlertStore:
         found = [row[0] for row in self._db.execute("PRAGMA integrity_check") if row[0] != "ok"]
         broken = self._db.execute("PRAGMA foreign_key_check")
         return found + [f"{table}: row without its {parent}" for table, _, parent, _ in broken]
+
+    def version(self) -> int:
+        """Another number once another process or thread has written; compare within a thread."""
+        return self._db.execute("PRAGMA data_version").fetchone()[0]
 
     # ------------------------------------------------------------------ operators
 
@@ -593,9 +717,11 @@ class AlertStore:
 
         Parameters
         ----------
-        kind : {"checkpoint", "incident", "message", "quality", "silence", "verdict"}
+        kind : {"checkpoint", "entity", "incident", "message", "quality", "silence", "trace", \
+                "verdict"}
         name : str
-            A stream, an id, ``stream|kind|start|end``, or ``stream|end``.
+            A stream (of a checkpoint or trace), ``stream/entity``, an id,
+            ``stream|kind|start|end``, or ``stream|end``.
 
         Raises
         ------
@@ -856,9 +982,11 @@ _VERDICT = "stream || '|' || end"
 _COLUMNS = {
     "incidents": "id, body, acknowledged", "events": "id, body", "verdicts": f"{_VERDICT}, body",
     "quality": f"{_QUALITY}, body", "silences": "target, body",
+    "traces": "n, body, stream",
     "outbox": "id, body, channel, key, time, seq, state, attempts, due, error, since"}
 _REMOVABLE = {
-    "checkpoint": "checkpoints WHERE stream", "incident": "incidents WHERE id",
+    "checkpoint": "checkpoints WHERE stream", "entity": "streams WHERE name",
+    "incident": "incidents WHERE id", "trace": "traces WHERE stream",
     "message": "outbox WHERE id", "quality": f"quality WHERE {_QUALITY}",
     "silence": "operator WHERE kind = 'silence' AND target",
     "verdict": f"verdicts WHERE {_VERDICT}"}
@@ -867,6 +995,7 @@ _PRUNABLE = {
     "verdicts": ("stream, end", f"time < ?1 AND {_OF}"),
     "quality": ("stream, kind, start, end, body", f"time < ?1 AND {_OF}"),
     "incidents": ("id", f"state = 'closed' AND closed_at < ?1 AND {_OF}"),
+    "traces": ("n", f"last < ?1 AND {_OF}"), "streams": ("name", f"time < ?1 AND {_OF}"),
     "outbox": ("seq", "state IN ('sent', 'discarded') AND time < ?1 AND "
                       "(?2 IS NULL OR instr(key, ?2 || '|') = 1)")}
 _RECORDS = {table: (kind, pydantic.TypeAdapter(kind)) for table, kind in (
@@ -890,6 +1019,8 @@ def _sorted(table: str, rows: Iterable[Sequence[Any]]) -> tuple[list[Any], list[
 
 
 def _made(table: str, key: Any, body: Any, *more: Any) -> Any:
+    if table == "traces":
+        return Trace.unpack(more[0], body)
     record = json.loads(body)
     if table == "outbox":
         names = _COLUMNS[table].split(", ")[2:]

@@ -76,8 +76,8 @@ def add_parser(subparsers: Any) -> None:
     add.add_argument("--kind")
     add.add_argument("--limit", type=int, default=20)
     add = action("remove", help="delete single things, or all that cannot be read any more")
-    add.add_argument("kind", choices=["checkpoint", "incident", "message", "quality", "silence",
-                                      "verdict", "unreadable"])
+    add.add_argument("kind", choices=["checkpoint", "entity", "incident", "message", "quality",
+                                      "silence", "trace", "verdict", "unreadable"])
     add.add_argument("names", nargs="*", metavar="name", help="a stream for its checkpoint, else "
                      "as other commands show it")
 
