@@ -189,12 +189,11 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
         Where the history is too short for ``per``, or for ``alpha`` without ``extrapolate``.
     """
     rows = found.ensemble.combined(found.ensemble.surprises_of(found.held_out))
-    size = config.window_size
-    calibration = WindowCalibration().fit(rows, size)
+    calibration = WindowCalibration().fit(rows, config.window_size)
     if config.per is not None:
         return config.model_copy(update={
             "alpha": found.kept_alpha or _by_budget(config, found, calibration)})
-    least = min(1 / (calibration.n_windows_ + 1), size / (calibration.n_rows_ + 1))
+    least = calibration.least
     if config.alpha >= least or config.extrapolate:
         return config
     beyond = (f"alpha={config.alpha:g} lies beyond what {calibration.n_windows_:.0f} effective "

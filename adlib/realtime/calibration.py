@@ -1,10 +1,11 @@
 """What the highest score in a window means: p-values of windows."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.thresholds import Calibration, Scores, effective_size
 
@@ -42,25 +43,98 @@ class WindowCalibration:
             self.rows_.tail_shape_ = max(self.rows_.tail_shape_, 1 / max(0.1 * self.n_rows_, 1.0))
         return self
 
+    @property
+    def least(self) -> float:
+        """Smallest p-value that the held-out rows show without extrapolation; inf without any."""
+        return min(1 / (self.n_windows_ + 1),
+                   self.window / (self.n_rows_ + 1)) if len(self.maxima_) else np.inf
+
     def log_p(self, maxima: Scores) -> Scores:
         """Natural logarithm of the p-value of each window's highest score (n,)."""
-        of_windows = np.log(_share(self.maxima_, maxima, self.n_windows_))
-        of_rows = np.log(_share(self.rows_.scores_, maxima, self.n_rows_))
-        beyond = self.rows_.log_extrapolation(maxima)
-        return np.minimum(of_windows, of_rows + np.log(self.window) + beyond)
+        windows, rows = (np.searchsorted(ordered, maxima) for ordered in self.ordered)
+        return _log_p(windows, rows, self.sizes, self.window, self.rows_.log_extrapolation(maxima))
+
+    @property
+    def ordered(self) -> tuple[Scores, Scores]:
+        """The held-out windows' highest scores, and the rows' scores, ascending."""
+        return self.maxima_, self.rows_.scores_
+
+    @property
+    def sizes(self) -> tuple[float, float, float, float]:
+        """Numbers of both, and effective ones."""
+        return len(self.maxima_), len(self.rows_.scores_), self.n_windows_, self.n_rows_
 
 
-def _share(ordered: Scores, scores: Scores, n_effective: float) -> Scores:
+class WindowCalibrations:
+    """Several of one window's length, asked at once: each score against its own.
+
+    Parameters
+    ----------
+    each : sequence of WindowCalibration
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> each = [WindowCalibration().fit(scale * rng.normal(size=500), 10) for scale in (1, 3)]
+    >>> WindowCalibrations(each).log_p(np.array([3.0, 3.0]), np.array([0, 1])).round(1).tolist()
+    [-3.3, -0.4]
+    """
+
+    def __init__(self, each: Sequence[WindowCalibration]):
+        self.each = list(each)
+        self._windows, self._rows = (_Ordered(part) for part in zip(
+            *(one.ordered for one in self.each), strict=True))
+        self._sizes = np.array([one.sizes for one in self.each]).T
+
+    def log_p(self, scores: Scores, which: NDArray[np.int64]) -> Scores:
+        """As `WindowCalibration.log_p` of ``each[which[i]]`` gives it for ``scores[i]``."""
+        windows, rows = self._windows.below(scores, which), self._rows.below(scores, which)
+        sizes, beyond = self._sizes[:, which], np.zeros(len(scores))
+        far = np.flatnonzero(rows >= sizes[1])  # few: an extreme-value tail each
+        for k in np.unique(which[far]):
+            mine = far[which[far] == k]
+            beyond[mine] = self.each[k].rows_.log_extrapolation(scores[mine])
+        return _log_p(windows, rows, sizes, self.each[0].window, beyond)
+
+
+class _Ordered:
+    """Ascending scores of several, behind one another: searched in one go."""
+
+    def __init__(self, parts: Sequence[Scores]):
+        self._ends = np.cumsum([len(part) for part in parts])
+        self._starts = np.append(0, self._ends[:-1])
+        self._keys = _pairs(np.repeat(np.arange(len(parts)), self._ends - self._starts),
+                            np.concatenate(parts))
+
+    def below(self, scores: Scores, which: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many of its own each score exceeds."""
+        at = np.searchsorted(self._keys, _pairs(which, scores))
+        return np.minimum(at, self._ends[which]) - self._starts[which]  # NaN is behind all
+
+
+def _pairs(which: NDArray[np.int64], scores: Scores) -> NDArray[np.complex128]:
+    """Numbers in the order of ``which``, then of the scores, as NumPy orders complex ones."""
+    pairs = np.empty(len(scores), np.complex128)
+    pairs.real, pairs.imag = which, scores
+    return pairs
+
+
+def _log_p(windows: NDArray, rows: NDArray, sizes: Any, window: int, beyond: Any) -> Scores:
+    """Of scores that exceed so many held-out windows and rows; see `WindowCalibration`."""
+    n_windows, n_rows, windows_effective, rows_effective = sizes
+    of_windows = np.log(_share(windows, n_windows, windows_effective))
+    of_rows = np.log(_share(rows, n_rows, rows_effective))
+    return np.minimum(of_windows, of_rows + np.log(window) + beyond)
+
+
+def _share(below: NDArray, n: Any, n_effective: Any) -> Scores:
     """Share of held-out scores at least as high, as if one more were."""
-    n = len(ordered)
-    share = (n - np.searchsorted(ordered, scores, side="left")) / n
-    return (1 + n_effective * share) / (n_effective + 1)
+    return (1 + n_effective * ((n - below) / n)) / (n_effective + 1)
 
 
 def window_maxima(scores: Scores, window: int) -> Scores:
     """Highest score of each window of rows (n,): (n - window + 1,), NaN where one is missing."""
     return sliding_window_view(scores, window).max(axis=1)
-
 
 
 def evidence(log_p: Scores, least: float, apart: int, most: int = 16) -> list[int]:

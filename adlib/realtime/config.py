@@ -38,7 +38,7 @@ _CLASSICAL = {"IsolationForest": "sklearn.ensemble", "EllipticEnvelope": "sklear
 
 
 __all__ = ["AlertConfig", "ConfigError", "DeepConfig", "DetectorConfig", "EngineConfig",
-           "ReadingConfig", "StatConfig", "find_class"]
+           "FleetConfig", "ReadingConfig", "StatConfig", "find_class"]
 
 
 def find_class(name: str) -> type:
@@ -266,6 +266,24 @@ class AlertConfig(Settings):
         return self
 
 
+class FleetConfig(Settings):
+    """Many machines, patients or accounts in one stream, each judged by itself.
+
+    Examples
+    --------
+    >>> FleetConfig(forget="1d").forget
+    86400.0
+    """
+
+    model: Literal["shared", "own"] = Field(
+        "shared", description="One model for all, or one for each entity whose history allows it.")
+    silent: Literal["auto"] | Seconds = Field(
+        "auto", description="Time without a row after which an entity is reported as silent.")
+    max_entities: Count = Field(10_000, description="Entities that are kept apart, at most.")
+    forget: Seconds | None = Field(604_800.0, description="The state of an entity that was not "
+                                   "seen for so long is dropped; null: never.")
+
+
 #: Keys that say which detectors take part.
 MEMBER_KEYS = ("deep_config", "stat_config", "detectors")
 #: Chosen by a rule that was written down first: benchmarks/alert_quality.py.
@@ -336,6 +354,8 @@ class EngineConfig(Settings):
     refit: RefitConfig | None = Field(None, description="Fit new models beside the one that runs; "
                                       "needs alert_config.storage, where judged rows are kept.")
     features: dict[str, FeatureRule] = Field({}, description="By feature, what is no news of it.")
+    fleet: FleetConfig | None = Field(None, description="Several entities, named in each row "
+                                      "(`reading.entity_column`); null: one.")
     alert_config: AlertConfig = AlertConfig()
 
     @field_validator("stride")

@@ -131,7 +131,8 @@ class RealTimeAnomalyDetector:
     # -- fit ----------------------------------------------------------------------------------
 
     @np.errstate(over="ignore", invalid="ignore")
-    def fit(self, X_history: ArrayLike, time: ArrayLike | None = None) -> Self:
+    def fit(self, X_history: ArrayLike, time: ArrayLike | None = None,
+            entity: ArrayLike | None = None) -> Self:
         """Train on the first part of a normal history, calibrate on what follows it in time.
 
         Parameters
@@ -140,6 +141,9 @@ class RealTimeAnomalyDetector:
             In time order, one row per sample. Rows with missing values are left out.
         time : array-like of shape (n_samples,), optional
             POSIX seconds, for ``per``. Default: a DatetimeIndex, else the sampling period.
+        entity : array-like of shape (n_samples,), optional
+            Machine, patient or account that each row is of, for a fleet; rows of several may take
+            turns.
 
         Raises
         ------
@@ -147,7 +151,7 @@ class RealTimeAnomalyDetector:
             When it does not fit the configuration, is too short for the window, for ``per``, or for
             ``alpha`` without ``extrapolate``.
         """
-        self._take(fitted.fit(self.config, X_history, time))
+        self._take(fitted.fit(self.config, X_history, time, entity))
         return self
 
     def reset(self) -> None:
