@@ -606,6 +606,34 @@ def test_operator_state_reaches_the_engine_and_its_replay(store):
     assert store.operator_state("rig", 400)["acknowledged"] == []
 
 
+def test_a_fleet_and_its_entities_are_one_to_operators_and_to_retention(store):
+    names = ["plant", "plant/a", "plant/", "plant/z%2Fz", "plant0", "plan", "plant-2", "rig"]
+    of = set(names[:4])
+    for name in names:
+        verdicts, events = life(stream=name)
+        store.commit(name, 9, b"", verdicts, events[:1], [
+            QualityEvent(name, "gap", 3, 4, 4.0, "")], rows(events[:1]), [judged(9, 0, name)])
+        store.acknowledge(f"{name}|combined|0")
+        store.end(f"{name}|combined|0")
+    found = store.operator_state("plant", 10)
+    assert {name.partition("|")[0] for name in found["closed"]} == of
+    for row in store.claim("slack", 1e9, lease=1, limit=20):
+        store.settle([(row.seq, "sent", 0.0, None)])
+    store.commit("plant", 10, b"", [], [], [], [], [replace(judged(9, 5000), stream="plant")])
+    store.retain("plant", 100.0)
+    for read in (store.verdicts, store.incidents, store.quality):
+        assert {record.stream for record in read()} == {*names} - of
+    assert {row.key.partition("|")[0] for row in store.outbox()} == {*names} - of
+    assert store.last_sample("plant") == 5008 and store.last_sample("plant0") == 129
+    for name in ("plant/a", "rig"):
+        _, events = life(stream=name)
+        store.commit(name, 20, b"", [], [replace(events[0], incident=replace(
+            events[0].incident, id=f"{name}|combined|7"))], [], [])
+    store.remove("checkpoint", "plant")
+    assert [one.stream for one in store.incidents(state="open")] == ["rig"]
+    AlertManager().apply(store.operator_state("plant", 30))  # ids that it does not know
+
+
 def test_prune_keeps_what_is_open_or_not_delivered(store):
     verdicts, events = life()
     open_verdicts, open_events = life(stream="pump")

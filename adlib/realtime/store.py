@@ -414,7 +414,7 @@ class AlertStore:
             f"{shlex.quote(str(self.path))}` drops it, and the stream begins anew")
 
     def operator_state(self, stream: str, position: int) -> dict[str, Any]:
-        """What operators have decided about a stream, for `AlertManager.apply`.
+        """What operators have decided about a stream and its entities, for `AlertManager.apply`.
 
         The engine calls this before each batch with the position it has reached. The position at
         which a decision is first handed out is recorded, and the decision counts from there on: a
@@ -436,8 +436,8 @@ class AlertStore:
         position = whole(position, "position", -1)
         query = ("SELECT o.seq, o.kind, o.target, o.body, a.position FROM operator o "
                  "LEFT JOIN applied a ON a.operator = o.seq AND a.stream = ?1 WHERE "
-                 "o.kind = 'silence' OR (o.kind = 'close' AND instr(o.target, ?1 || '|') = 1) OR "
-                 "o.target IN (SELECT id FROM incidents WHERE state = 'open' AND stream = ?1) "
+                 f"o.kind = 'silence' OR o.kind = 'close' AND {_TARGET.format('o.target', '?1')} "
+                 f"OR o.target IN (SELECT id FROM incidents WHERE state = 'open' AND {_WITHIN}) "
                  "ORDER BY o.seq")
         rows = self._db.execute(query, (stream,)).fetchall()
         if fresh := [seq for seq, *_, applied in rows if applied is None]:
@@ -741,18 +741,20 @@ class AlertStore:
             if kind == "checkpoint":
                 db.execute("DELETE FROM pages WHERE stream = ?", (name,))
         if kind == "checkpoint":  # nobody follows them any more
-            for incident in self.incidents(stream=name, state="open"):
-                self.end(incident.id)
+            for incident in self.incidents(state="open"):
+                if incident.stream == name or incident.stream.startswith(f"{name}/"):
+                    self.end(incident.id)
 
     def last_sample(self, stream: str) -> int:
-        """The highest number of a sample that is kept; -1 where none is.
+        """The highest number of a sample of a stream, or of one entity; -1 where none is kept.
 
         A stream without a checkpoint goes on behind it, since a number that comes again would
         name an earlier incident, whose messages are not sent again.
         """
         (last,) = self._db.execute(
             "SELECT max(last) FROM (SELECT max(end) AS last FROM verdicts WHERE stream = ?1 UNION "
-            "ALL SELECT max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
+            "ALL SELECT seq FROM streams WHERE name = ?1 UNION ALL SELECT "
+            "max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
             "WHERE stream = ?1 AND json_valid(body) AND id LIKE '%|' || json_extract(body, "
             "'$.start'))", (stream,)).fetchone()  # others are named after the wall clock
         return -1 if last is None else last
@@ -797,6 +799,7 @@ class AlertStore:
         Parameters
         ----------
         stream : str
+            With its entities.
         age : float or None
             Seconds of event time; None: everything is kept.
         """
@@ -809,6 +812,7 @@ class AlertStore:
             (newest,) = self._db.execute(
                 "SELECT max(time) FROM (SELECT max(time) AS time FROM verdicts WHERE stream = ?1 "
                 "AND time <= ?2 UNION ALL SELECT max(time) FROM quality WHERE stream = ?1 AND "
+                "time <= ?2 UNION ALL SELECT max(time) FROM streams WHERE stream = ?1 AND "
                 "time <= ?2)", (stream, now)).fetchone()
             # a stream of today grows old by the clock, also a quiet one
             newest = now if newest is not None and newest > now - age else newest
@@ -990,14 +994,16 @@ _REMOVABLE = {
     "message": "outbox WHERE id", "quality": f"quality WHERE {_QUALITY}",
     "silence": "operator WHERE kind = 'silence' AND target",
     "verdict": f"verdicts WHERE {_VERDICT}"}
-_OF = "(?2 IS NULL OR stream = ?2)"
+_WITHIN = "(stream = ?1 OR stream >= ?1 || '/' AND stream < ?1 || '0')"  # and its entities
+_OF = f"(?2 IS NULL OR {_WITHIN.replace('?1', '?2')})"
+_TARGET = "(instr({0}, {1} || '|') = 1 OR instr({0}, {1} || '/') = 1)"
 _PRUNABLE = {
     "verdicts": ("stream, end", f"time < ?1 AND {_OF}"),
     "quality": ("stream, kind, start, end, body", f"time < ?1 AND {_OF}"),
     "incidents": ("id", f"state = 'closed' AND closed_at < ?1 AND {_OF}"),
     "traces": ("n", f"last < ?1 AND {_OF}"), "streams": ("name", f"time < ?1 AND {_OF}"),
     "outbox": ("seq", "state IN ('sent', 'discarded') AND time < ?1 AND "
-                      "(?2 IS NULL OR instr(key, ?2 || '|') = 1)")}
+                      f"(?2 IS NULL OR {_TARGET.format('key', '?2')})")}
 _RECORDS = {table: (kind, pydantic.TypeAdapter(kind)) for table, kind in (
     ("incidents", Incident), ("events", IncidentEvent), ("verdicts", Verdict),
     ("quality", QualityEvent), ("outbox", OutboxRow), ("silences", Silence))}
