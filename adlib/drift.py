@@ -370,8 +370,13 @@ class DriftMonitor(BaseEstimator):
 
     # -- state ---------------------------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self, *, reference: bool = True) -> dict[str, Any]:
         """All that was learned, as numbers, strings, lists, dicts and arrays: no pickle needed.
+
+        Parameters
+        ----------
+        reference : bool
+            Whether the rows that new ones are compared with are in it, as `set_state` wants them.
 
         Raises
         ------
@@ -380,7 +385,7 @@ class DriftMonitor(BaseEstimator):
         """
         check_is_fitted(self, "reference_", msg=_UNFITTED)
         state = {name: getattr(self, name) for name in _STATE}
-        return deepcopy(state | {"reference": self.reference_})
+        return deepcopy(state | ({"reference": self.reference_} if reference else {}))
 
     def set_state(self, state: dict[str, Any]) -> Self:
         """Go on, bit for bit, where another monitor of the same parameters was.

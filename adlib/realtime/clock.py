@@ -10,7 +10,7 @@ them, also back, but not into the future (`latest`).
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from statistics import median_low
 from typing import Any
@@ -153,7 +153,8 @@ class StreamClock:
 
     def state(self) -> dict[str, Any]:
         """Plain values."""
-        return {name: value for name, value in asdict(self).items() if name not in _TOLD}
+        return {name: getattr(self, name) for name in _KEPT_FIELDS} | {
+            "intervals": [*self.intervals]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another clock was."""
@@ -270,6 +271,9 @@ class StreamClock:
         self.said = 1 if self.good >= _GOOD else self.said + 1
         self.good = 0
         return told if self.said <= _SAID else ""
+
+
+_KEPT_FIELDS = [f.name for f in fields(StreamClock) if f.name not in _TOLD]
 
 
 def _fault(step: float) -> str:

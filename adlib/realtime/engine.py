@@ -35,7 +35,7 @@ from adlib.realtime.doors import model
 from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
-from adlib.realtime.health import Condition, StreamHealth
+from adlib.realtime.health import Condition
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
@@ -44,8 +44,9 @@ from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore, StorageConfig, StoreGone
+from adlib.realtime.streams import Stream
 from adlib.realtime.traces import Recorder
-from adlib.realtime.windows import Sample, StreamProcessor
+from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)
 
@@ -157,21 +158,12 @@ class RealTimeAnomalyDetector:
     def reset(self) -> None:
         """Begin a new stream; what was fitted stays, and so does what online detectors learned."""
         config = self.config
-        stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
-                 else 2 * self._fitted.longest + 10)
-        self._processor = StreamProcessor(
-            config.window_size, config.stride, n_features=len(self.features_), hold=config.hold,
-            stuck=stuck, reorder=config.reorder, period=config.sampling_period,
-            stream=config.stream, features=self.features_,
-            context=self.context)
+        self._stream = Stream(config, self._fitted)
+        self._processor, self._health = self._stream.processor, self._stream.health
+        self._judge.begin(self._stream)
         self._manager = AlertManager(config.alert_config.incidents, alpha=config.alpha,
                                      context=self.context)
-        self._health = StreamHealth(
-            config.stream, self.features_, config.alert_config.health,
-            config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
-            context=self.context, warm_up=config.warm_up, period=config.sampling_period)
         self.tally = Tally()
-        self._judge.reset()
         self._recorder = Recorder(config.stream, self.features_)
         self._live = False
         # whose numbers the stream's are, and what is added to them; None: nobody's so far
@@ -295,8 +287,7 @@ class RealTimeAnomalyDetector:
         if block is None:
             return [], []
         quality = list(block.events)
-        seen = block.seq[block.ends] - (self._processor.first or 0)
-        verdicts = self._judge.judge(block, seen >= self.config.warm_up, quality)
+        (verdicts,) = self._judge.judge([self._stream], [block], quality)
         if self.store is not None:
             p, new = np.full(len(block.seq), np.nan), slice(block.n_old, None)
             p[block.ends] = [verdict.p_value for verdict in verdicts]
@@ -600,7 +591,7 @@ class RealTimeAnomalyDetector:
         """All that later verdicts and incidents depend on."""
         return pack({"model": self._fingerprint(), "processor": self._processor.state(),
                      "manager": self._manager.state(), "health": self._health.state(),
-                     "source": self._marked(), **self._judge.state()})
+                     "source": self._marked(), **self._judge.state(self._stream)})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)
@@ -610,7 +601,7 @@ class RealTimeAnomalyDetector:
             self._health.restore(saved["health"])
         if saved["model"] == self._fingerprint():
             try:
-                self._judge.restore(saved)
+                self._judge.restore(self._stream, saved)
                 self._processor.restore(saved["processor"])
                 return
             except (TypeError, ValueError) as error:  # an earlier adlib's, or damaged

@@ -7,6 +7,7 @@ give the same events with the same ids, whenever and however often they are repl
 import asyncio
 import inspect
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -97,10 +98,20 @@ class _Track:
                 last_at=self.incident.last_at + step)
         self.now = now
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing but where the last windows lie can matter later."""
+        return (self.incident is None and self.cool_until is None and not self.evidence
+                and not self.news and not any(verdict.is_anomaly for verdict in self.recent))
+
     def to_dict(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in self.__slots__},
                 "recent": [verdict.to_dict() for verdict in self.recent],
                 "incident": self.incident and self.incident.to_dict()}
+
+
+_MANY = 16  # tracks that are kept together
+_CALM = ("last", "seen", "now")  # what is kept of one without incident and evidence
 
 
 def _level(severity: Severity) -> int:
@@ -170,7 +181,7 @@ class AlertManager:
         self.alpha = None if alpha is None else check_alpha(alpha)
         self.context = whole(context, "context", 0)
         self._tracks: dict[str, _Track] = {}
-        self._silences: dict[str, Silence] = {}
+        self.silences: dict[str, Silence] = {}
 
     def step(self, verdict: Verdict) -> list[IncidentEvent]:
         """Take the next window of its stream; return the events that it causes, in order."""
@@ -210,7 +221,7 @@ class AlertManager:
 
     def silence(self, silence: Silence) -> None:
         """Notify nobody of what matches; replaces a silence of the same id."""
-        self._silences[instance(silence, "silence", Silence).id] = silence
+        self.silences[instance(silence, "silence", Silence).id] = silence
 
     def apply(self, operator: Mapping[str, Any]) -> None:
         """Take over what operators have decided: see `AlertStore.operator_state`.
@@ -227,14 +238,21 @@ class AlertManager:
         for track in self._tracks.values():  # the store holds its event already
             if track.incident is not None and track.incident.id in operator.get("closed", ()):
                 self._close(track, track.incident, track.incident.last_at)
-        self._silences = {}  # one that was removed ends
+        self.silences.clear()  # one that was removed ends
         for record in operator["silences"]:
             self.silence(Silence.from_dict(record))
 
     def state(self) -> dict[str, Any]:
         """Everything that later events depend on, in plain JSON types."""
-        return {"tracks": {name: track.to_dict() for name, track in self._tracks.items()},
-                "silences": [silence.to_dict() for silence in self._silences.values()]}
+        calm = {name: track for name, track in self._tracks.items() if track.calm}
+        if len(calm) < _MANY:
+            calm = {}
+        return {"tracks": {name: track.to_dict() for name, track in self._tracks.items()
+                           if name not in calm},
+                "calm": [[*calm], *([getattr(track, key) for track in calm.values()]
+                                    for key in _CALM),
+                         [[verdict.start for verdict in track.recent] for track in calm.values()]],
+                "silences": [silence.to_dict() for silence in self.silences.values()]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`: the events that follow are those of an uninterrupted run.
@@ -247,10 +265,16 @@ class AlertManager:
         try:
             silences = {record["id"]: Silence.from_dict(record) for record in state["silences"]}
             tracks = {name: self._new_track(**record) for name, record in state["tracks"].items()}
+            for name, *values, starts in zip(*state.get("calm", ()), strict=True):
+                tracks[name] = self._new_track(**dict(zip(_CALM, values, strict=True)))
+                tracks[name].recent.extend(Verdict(name, start, start, math.nan, math.nan, 0.0,
+                                                   "info", False, {}, ()) for start in starts)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"state is not one that state() gave: {type(error).__name__}: {error}"
                              ) from error
-        self._silences, self._tracks = silences, tracks
+        self.silences.clear()
+        self.silences.update(silences)
+        self._tracks = tracks
 
     def _new_track(self, recent: Iterable[Mapping[str, Any]] = (),
                    incident: Mapping[str, Any] | None = None, **rest: Any) -> _Track:
@@ -343,7 +367,7 @@ class AlertManager:
         if reported := track.notified_at is not None:
             track.cool_until = now + self.config.cooldown
             track.cool_severity = closed.severity
-        notify = reported and not silenced(self._silences.values(), closed, now)
+        notify = reported and not silenced(self.silences.values(), closed, now)
         events = self._event(track, closed, "close", now, notify)
         track.incident, track.evidence = None, []
         return events
@@ -364,7 +388,7 @@ class AlertManager:
         cooling = (track.cool_until is not None and now < track.cool_until
                    and level <= _level(track.cool_severity))
         return (level >= _level(self.config.min_severity) and not cooling
-                and not silenced(self._silences.values(), incident, now))
+                and not silenced(self.silences.values(), incident, now))
 
 
 Handler = Callable[[IncidentEvent], Any]

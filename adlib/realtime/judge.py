@@ -29,8 +29,9 @@ from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_o
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.masks import Imputer, Lack, Scales, Worth, before, cached, lacks
 from adlib.realtime.members import Member, back_off
+from adlib.realtime.streams import Stream
 from adlib.realtime.watch import DriftWatch
-from adlib.realtime.windows import Block, Rows
+from adlib.realtime.windows import Block, Blocks, Rows
 from adlib.scaling import log_p_of_moves, moved, standardise
 from adlib.thresholds import Scores, decide
 
@@ -45,7 +46,7 @@ Peaks = tuple[tuple[int, float], ...]
 
 
 class Judge:
-    """Verdicts on the windows of a stream; the clock is for detectors that fail, and nothing else.
+    """Verdicts on the windows of streams; the clock is for detectors that fail, and nothing else.
 
     Parameters
     ----------
@@ -86,14 +87,15 @@ class Judge:
         # features that stood still throughout the history: see `adlib.scaling`
         self._still = np.where(fitted.scale < 0, fitted.center, np.inf)
         self._calibrations: dict[tuple, WindowCalibration] = {}
-        self.reset()
+        self._watch = DriftWatch(config, window_maxima(
+            self._held_out(self._everybody, None), config.window_size), config.stream)
 
-    def reset(self) -> None:
-        """Begin a new stream; online detectors keep what they learned."""
-        self._drift = DriftWatch(self._config, window_maxima(
-            self._held_out(self._everybody, None), self._config.window_size))
-        for member in self.members:
-            member.tail = np.empty(0)
+    def begin(self, stream: Stream) -> None:
+        """Begin with a stream; one of several has online detectors of its own."""
+        stream.tails = np.empty((0, len(self.members)))
+        stream.drift = self._watch.another(stream.name)
+        stream.members = [member.another() if stream.entity is not None and member.online else
+                          member for member in self.members]
 
     @property
     def _everybody(self) -> tuple[int, ...]:
@@ -123,31 +125,36 @@ class Judge:
         return cached(self._calibrations, (who, lack), lambda: WindowCalibration().fit(
             self._held_out(who, lack), self._config.window_size))
 
-    def judge(self, block: Block, warm: NDArray[np.bool_], quality: list[QualityEvent]
-              ) -> list[Verdict]:
-        """Verdicts on the windows that a block completes.
+    def judge(self, streams: list[Stream], parts: list[Block], quality: list[QualityEvent]
+              ) -> list[list[Verdict]]:
+        """Verdicts on the windows that the blocks of some streams complete, for each stream.
 
         Parameters
         ----------
-        block : Block
-        warm : ndarray of bool, one for each window
-            Those that may be judged.
+        streams : list of Stream
+        parts : list of Block
+            One of each.
         quality : list of QualityEvent
             What goes wrong on the way is added to it.
         """
-        config, left_out = self._config, block.left_out
-        which, found = lacks(left_out, config.window_size - 1, config.window_size)
-        which = which[block.ends]
+        config, block = self._config, Blocks.joined(parts)
+        which, found = self._lacks(block)
         wanted = [found[k] for k in np.unique(which).tolist()]
-        S = self._scores(block, wanted, quality)
+        S = self._scores(streams, block, wanted, quality)
         for j, scales in enumerate(self._scales):
             if not all(map(scales.knows, wanted)):  # it failed before it could say what they mean
                 S[:, j] = np.nan
         if self._worth is not None and self._imputer is not None:
-            self._forgive(block, S, self._worth, self._imputer)
+            for stream, part, a, b in zip(streams, parts, block.begins, block.begins[1:],
+                                          strict=False):
+                self._forgive(stream, part, S[a:b], self._worth, self._imputer)
+        for stream, a, b in zip(streams, block.begins, block.begins[1:], strict=False):
+            stream.tails = S[max(b - config.window_size + 1, a):b].copy()
         if not len(block.ends):
-            return []
+            return [[] for _ in parts]
         starts = block.ends - config.window_size + 1
+        warm = block.seq[block.ends] - np.array([part.first for part in parts])[
+            block.of] >= config.warm_up
         scored, window = ~np.isnan(S), config.window_size
         anybody = np.logical_or.reduce(scored, axis=1, keepdims=True)
         # a maximum over fewer samples is conservative
@@ -157,69 +164,146 @@ class Judge:
                   for k in np.unique(which[judged]).tolist()]
         combined, peak, log_p, of_rows = self._combined(S, starts, groups)
         moves = self._lift(block, starts, known, peak, log_p)
-        quality += self._drift.update(block, combined, known.all(axis=1) & (which == 0))
         score, flagged = decide(log_p, config.alpha)
         p = np.exp(log_p)
         causes = self._causes_of(block, peak, p)
         without = self._left_out(block, known | ~warm[:, None])
+        whole = known.all(axis=1) & (which == 0)
         if not scored.all():
             known &= block.share(anybody & ~scored, window) == 0  # these left the vote for a while
         own = self._own_severities(S, starts, known, groups)
         peaks = self._peaks(block, starts, peak, log_p, of_rows, moves)
-        return [self._verdict(block, i, p[i], score[i], flagged[i], own[i], causes.get(i, ()),
-                              peaks.get(i, ()), without.get(i, ())) for i in range(len(starts))]
+        verdicts, at = [], 0
+        for stream, part in zip(streams, parts, strict=True):
+            mine = slice(at, at := at + len(part.ends))
+            quality += stream.drift.update(part, combined[mine], whole[mine])
+            verdicts.append([self._verdict(stream.name, block, i, p[i], score[i], flagged[i],
+                                           own[i], causes.get(i, ()), peaks.get(i, ()),
+                                           without.get(i, ()))
+                             for i in range(mine.start, mine.stop)])
+        return verdicts
+
+    def _lacks(self, block: Blocks) -> tuple[NDArray[np.int64], list[Lack]]:
+        """What each window lacks, as its place in a list; see `adlib.realtime.masks.lacks`."""
+        size = self._config.window_size
+        which, places = np.zeros(len(block.ends), np.int64), dict[Lack, int]({None: 0})
+        at = 0
+        for part in block.parts if block.left_out.any() else ():
+            mine, found = lacks(part.left_out, size - 1, size)
+            place = np.array([places.setdefault(lack, len(places)) for lack in found])
+            which[at:(at := at + len(part.ends))] = place[mine[part.ends]]
+        return which, list(places)
 
     # -- scores ---------------------------------------------------------------------------------
 
-    def _scores(self, block: Block, wanted: list[Lack], quality: list[QualityEvent]) -> Rows:
-        """Surprises of the block's samples by member, (n, n_members); NaN where there is none.
+    def _scores(self, streams: list[Stream], block: Blocks, wanted: list[Lack],
+                quality: list[QualityEvent]) -> Rows:
+        """Surprises of the blocks' samples by member, (n, n_members); NaN where there is none.
 
         Members work in parallel, each in its thread. One that fails or is late leaves the vote for
         the windows that hold these samples.
         """
-        fresh = block.n_old < len(block.seq)
-        jobs = self._begin(block, wanted) if fresh else {}
+        fresh = bool((block.since >= 0).any())
+        jobs = self._begin(streams, block, wanted) if fresh else {}
         done = wait(jobs.values(), timeout=self._config.detector_timeout).done
         scores = np.full((len(block.seq), len(self.members)), np.nan)
+        for stream, part, at in zip(streams, block.parts, block.begins, strict=False):
+            old = min(len(stream.tails), part.n_old)
+            scores[at + part.n_old - old:at + part.n_old] = stream.tails[len(stream.tails) - old:]
+        new = block.since >= 0
         for j, member in enumerate(self.members):
-            old = min(len(member.tail), block.n_old)
-            scores[block.n_old - old:block.n_old, j] = member.tail[len(member.tail) - old:]
             job = jobs.get(member)
             fault: BaseException | str | None = "still busy"
             if job is not None and job in done:
                 member.running, fault = None, job.exception()
                 if fault is None:
-                    scores[block.n_old:, j] = job.result()
+                    found, faults = job.result()
+                    scores[new, j] = found[new]
                     self._back(member, block, quality)
+                    self._refused(j, faults, streams, block, quality)
             elif job is not None:
                 fault = f"no answer within {self._config.detector_timeout:g} s"
             if fault is not None and fresh and (job or self.clock() >= member.retry_at):
                 self._failed(member, fault, block, quality)
-            member.tail = scores[max(len(scores) - self._config.window_size + 1, 0):, j].copy()
         return scores
 
-    def _begin(self, block: Block, wanted: list[Lack]) -> dict[Member, Future]:
+    def _begin(self, streams: list[Stream], block: Blocks, wanted: list[Lack]
+               ) -> dict[Member, Future]:
         """Hand the new samples to all members that are not busy with earlier ones, nor paused."""
-        jobs, left_out, now = {}, block.left_out, self.clock()
-        values, alive = block.values, block.values
-        if self._imputer is not None and left_out.any():
-            new = slice(max(block.n_old - self._fitted.context, 0), None)
-            values, alive = values.copy(), alive.copy()
-            values[new] = self._imputer.fill(values[new], left_out[new])
-            if any(member.online for member in self.members):
-                alive[new] = self._imputer.fill_alive(alive[new], left_out[new], block.seq[new])
-        calm = np.where(moved(values, self._still), self._still, values)
-        for member, scales in zip(self.members, self._scales, strict=True):
+        jobs, now = {}, self.clock()
+        some = [len(block.parts) == 1 or bool(part.left_out.any())
+                for part in block.parts] if block.left_out.any() or len(block.parts) == 1 else []
+        odd = {k: self._filled(part) for k, part in enumerate(block.parts) if some and some[k]}
+        for j, member in enumerate(self.members):
             if member.running is not None and member.running.done():
                 # it was late: what it says now is of another batch, but it answers again
                 member.running, member.retry_at = None, now
             if member.running is None and now >= member.retry_at:
                 member.running = jobs[member] = member.submit(
-                    scales.surprises, alive if member.online else calm, left_out, block.n_old,
-                    self._config.window_size, wanted)
+                    self._asked, j, streams, block, odd, wanted)
         return jobs
 
-    def _failed(self, member: Member, fault: BaseException | str, block: Block,
+    def _filled(self, part: Block) -> tuple[Rows, Rows]:
+        """Values of a block with its gaps filled: for all members, and for those that learn."""
+        left_out, values, alive = part.left_out, part.values, part.values
+        if self._imputer is not None and left_out.any():
+            new = slice(max(part.n_old - self._fitted.context, 0), None)
+            values, alive = values.copy(), alive.copy()
+            values[new] = self._imputer.fill(values[new], left_out[new])
+            if any(member.online for member in self.members):
+                alive[new] = self._imputer.fill_alive(alive[new], left_out[new], part.seq[new])
+        return values, alive
+
+    def _asked(self, j: int, streams: list[Stream], block: Blocks,
+               odd: dict[int, tuple[Rows, Rows]], wanted: list[Lack]
+               ) -> tuple[Scores, dict[int, Exception]]:
+        """Surprises of a block's samples by a member, and the streams whose samples it refuses.
+
+        Streams that lack nothing are scored together, the others one by one, and so are all of a
+        detector that learns, or that failed together.
+        """
+        member, scales, parts = self.members[j], self._scales[j], block.parts
+        scores, faults = np.full(len(block.seq), np.nan), dict[int, Exception]()
+        alone = list(range(len(parts))) if member.online or len(parts) == 1 else list(odd)
+        if len(alone) < len(parts):
+            rows = block.since >= -member.context
+            for k in alone:
+                rows[block.begins[k]:block.begins[k + 1]] = False
+            try:
+                scores[rows] = scales.of_whole(member.score_together(
+                    self._calm(block.values[rows]), block.age[rows]))
+            except Exception as error:  # some stream's samples: all others are scored
+                log.debug("detector %s on %s streams: %r", member.name, len(parts), error)
+                alone = list(range(len(parts)))
+        for k in alone:
+            values, alive = odd.get(k) or (parts[k].values, parts[k].values)
+            try:
+                scores[block.begins[k] + parts[k].n_old:block.begins[k + 1]] = scales.surprises(
+                    alive if member.online else self._calm(values), parts[k].left_out,
+                    parts[k].n_old, self._config.window_size, wanted, streams[k].members[j])
+            except Exception as error:
+                faults[k] = error
+                if len(faults) == len(parts):  # of nobody
+                    raise
+        return scores, faults
+
+    def _calm(self, values: Rows) -> Rows:
+        """Values with features that never moved where they always were."""
+        return np.where(moved(values, self._still), self._still, values)
+
+    def _refused(self, j: int, faults: dict[int, Exception], streams: list[Stream], block: Blocks,
+                 quality: list[QualityEvent]) -> None:
+        """Say which streams a member refuses, and which it scores again."""
+        member = self.members[j]
+        for k, stream in enumerate(streams) if faults or any(s.refused for s in streams) else ():
+            if (k in faults) != (j in stream.refused):
+                error, part = faults.get(k), block.parts[k]
+                detail = f"{type(error).__name__}: {error}" if error else "scores again"
+                quality.append(self._told(member, "detector_failed" if error else "detector_back",
+                                          detail, stream.name, part.seq[part.n_old:], part.time))
+                stream.refused ^= {j}
+
+    def _failed(self, member: Member, fault: BaseException | str, block: Blocks,
                 quality: list[QualityEvent]) -> None:
         stream = self._config.stream
         now = self.clock()
@@ -238,22 +322,25 @@ class Judge:
         if member.failures == 1 or paused:
             log.warning("detector %s of stream %s: %s", member.name, stream, detail)
         if member.failures == 1 or paused and member.pauses == 1:
-            quality.append(self._told(member, kind, detail, block))
+            quality.append(self._told(member, kind, detail, stream, *_new(block)))
 
-    def _back(self, member: Member, block: Block, quality: list[QualityEvent]) -> None:
+    def _back(self, member: Member, block: Blocks, quality: list[QualityEvent]) -> None:
         """Say that a member scores again, where it had failed."""
         if member.failures:
             detail = f"scores again after {member.failures} failures in a row"
             log.warning("detector %s of stream %s: %s", member.name, self._config.stream, detail)
-            quality.append(self._told(member, "detector_back", detail, block))
+            quality.append(self._told(member, "detector_back", detail, self._config.stream,
+                                      *_new(block)))
         member.failures, member.pauses, member.off = 0, 0, False
 
-    def _told(self, member: Member, kind: QualityKind, detail: str, block: Block) -> QualityEvent:
-        return QualityEvent(
-            self._config.stream, kind, int(block.seq[block.n_old]), int(block.seq[-1]),
-            float(block.time[-1]), f"{member.name}: {detail}"[:300])
+    @staticmethod
+    def _told(member: Member, kind: QualityKind, detail: str, stream: str,
+              seq: NDArray[np.int64], time: Scores) -> QualityEvent:
+        return QualityEvent(stream, kind, int(seq[0]), int(seq[-1]), float(time[-1]),
+                            f"{member.name}: {detail}"[:300])
 
-    def _forgive(self, block: Block, S: Rows, worth: Worth, imputer: Imputer) -> None:
+    def _forgive(self, stream: Stream, block: Block, S: Rows, worth: Worth, imputer: Imputer
+                 ) -> None:
         """Lower, in place, the surprise of new samples by features that are not worth an alarm."""
         window, new = self._config.window_size, slice(block.n_old, None)
         log_p = self.calibration().log_p(self._ensemble.combined(S[new]))
@@ -268,10 +355,9 @@ class Judge:
             if member.off or member.running:
                 continue
             found = self._ask(member, scales.without, values, block.left_out, block.n_old, rows,
-                              trivial)
+                              trivial, stream.members[j])
             if found is not None:
                 S[rows, j] = np.where(found < S[rows, j], found, S[rows, j])
-                member.tail = S[max(len(S) - window + 1, 0):, j].copy()
 
     def _ask(self, member: Member, function: Any, *args: Any) -> Any:
         """What a detector says beside its scores; None where it fails, which costs no alarm."""
@@ -373,18 +459,18 @@ class Judge:
                                           self._config.alpha)[0]
         return own.tolist()
 
-    def _verdict(self, block: Block, i: int, p: float, score: float, flagged: bool,
+    def _verdict(self, stream: str, block: Block, i: int, p: float, score: float, flagged: bool,
                  own: list[float | None], causes: Causes, peaks: Peaks, left_out: LeftOut
                  ) -> Verdict:
         end = int(block.ends[i])
         last = int(block.seq[end])
         unjudged = np.isnan(p)
         return Verdict(
-            self._config.stream, last - self._config.window_size + 1, last, float(block.time[end]),
+            stream, last - self._config.window_size + 1, last, float(block.time[end]),
             float(p), float(score), severity_of(score), None if unjudged else bool(flagged),
             dict(zip(self._fitted.names, own, strict=True)), causes, peaks, left_out)
 
-    def _left_out(self, block: Block, known: NDArray[np.bool_]) -> dict[int, LeftOut]:
+    def _left_out(self, block: Blocks, known: NDArray[np.bool_]) -> dict[int, LeftOut]:
         """What each window was judged without, by its place in the block.
 
         A feature that is missing in at least half of the samples, or frozen in the last one; a
@@ -393,7 +479,8 @@ class Judge:
         window = self._config.window_size
         if known.all() and not block.left_out.any():  # nearly always
             return {}
-        past = (block.seq - block.first)[:, None] >= [member.context for member in self.members]
+        first = np.repeat([part.first for part in block.parts], np.diff(block.begins))
+        past = (block.seq - first)[:, None] >= [member.context for member in self.members]
         could = block.share(past & block.valid[:, None], window) >= 0.5
         parts = [("member", self._fitted.names, could & ~known)]
         if block.left_out.any():
@@ -446,19 +533,28 @@ class Judge:
 
     # -- state ----------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
-        """What later verdicts depend on, beside what was fitted."""
-        return {"drift": self._drift.state(), "tails": "surprises",
-                "members": [[member.tail, member.snapshot()] for member in self.members]}
+    def state(self, stream: Stream) -> dict[str, Any]:
+        """What later verdicts on a stream depend on, beside what was fitted."""
+        return {"drift": stream.drift.state(), "tails": "surprises",
+                "members": [[tail, member.snapshot()] for tail, member in zip(
+                    stream.tails.T, stream.members, strict=True)]}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, stream: Stream, state: dict[str, Any]) -> None:
         """Go on where another judge of the same fit was; ValueError where that was not one.
 
         Members are restored before anything else is touched, so that one that refuses its state
         leaves the tails, and with them the windows, as they were.
         """
-        for member, (_, snapshot) in zip(self.members, state["members"], strict=True):
+        for member, (_, snapshot) in zip(stream.members, state["members"], strict=True):
             member.restore(snapshot)
-        for scales, (tail, _) in zip(self._scales, state["members"], strict=True):
-            scales.member.tail = tail if "tails" in state else scales.of_whole(tail)
-        self._drift.restore(state["drift"])
+        stream.tails = np.column_stack([
+            tail if "tails" in state else scales.of_whole(tail)
+            for scales, (tail, _) in zip(self._scales, state["members"], strict=True)])
+        stream.drift.restore(state["drift"])
+
+
+def _new(block: Blocks) -> tuple[NDArray[np.int64], Scores]:
+    """Numbers and times of the new samples of the first stream that has some."""
+    k = int(np.searchsorted(block.begins, np.flatnonzero(block.since >= 0)[0], side="right")) - 1
+    part = block.parts[k]
+    return part.seq[part.n_old:], part.time

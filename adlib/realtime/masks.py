@@ -312,7 +312,7 @@ class Scales:
         return False
 
     def without(self, values: Rows, left_out: Flags, n_old: int, rows: NDArray[np.int64],
-                trivial: Flags) -> Scores:
+                trivial: Flags, member: Member) -> Scores:
         """Surprises of k of the last samples without some features; 0 where there is no other.
 
         Parameters
@@ -324,12 +324,14 @@ class Scales:
         rows : ndarray of int, shape (k,)
         trivial : ndarray of bool, shape (k, d)
             Features that go without saying.
+        member : Member
+            The one of this stream.
         """
         assert self._imputer is not None
         out, back = left_out[rows] | trivial, self.member.context
         filled, never = self._imputer.fill(values[rows], out), values.size * (back + 2)
         if self.member.online:  # it learns them as they are
-            twin, raw = Member("", deepcopy(self._earlier)), np.empty(len(rows))
+            twin, raw = Member("", deepcopy(member.earlier)), np.empty(len(rows))
             valid = ~np.logical_and.reduce(left_out, axis=1)
             for k, (start, row) in enumerate(zip([n_old, *rows], rows, strict=False)):
                 twin.score(values[start:row], valid[start:row], 0)
@@ -354,7 +356,7 @@ class Scales:
         return S
 
     def surprises(self, values: Rows, left_out: Flags, n_old: int, settled: int,
-                  wanted: Iterable[Lack] = ()) -> Scores:
+                  wanted: Iterable[Lack] = (), member: Member | None = None) -> Scores:
         """Of the samples after the first ``n_old``; NaN where there is no score.
 
         Parameters
@@ -366,10 +368,13 @@ class Scales:
             See `lacks`.
         wanted : iterable
             Further scales, which will be asked for.
+        member : Member, optional
+            Of this stream, where each has its own.
         """
-        if self.member.online and self.looks_back:
-            self._earlier = deepcopy(self.member.model)
-        raw = self._scores(self.member, values, left_out, n_old)
+        member = member or self.member
+        if member.online and self.looks_back:
+            member.earlier = deepcopy(member.model)
+        raw = self._scores(member, values, left_out, n_old)
         for lack in wanted:
             self.of(lack)
         return self._measured(raw, left_out, n_old, settled)

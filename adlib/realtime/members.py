@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -95,10 +96,11 @@ class Member:
         self.name, self.model = name, model
         self.online = isinstance(model, OnlineDetector)
         self.context = 0 if self.online or not isinstance(model, Detector) else model.context_
-        self.tail = np.empty(0)
         self.failures, self.pauses, self.off = 0, 0, False  # in a row; whether it has pauses
         self.failing_since = self.retry_at = 0.0  # of the judge's clock
         self.running: Future | None = None
+        self.earlier: Any = None  # an online detector as it was before the last batch
+        self.lead = self  # the one whose thread does the work
         self._worker: Worker | None = None
         self._state: dict[str, Any] | None = None
 
@@ -106,6 +108,12 @@ class Member:
         """Let the detector's own thread do it: whatever hangs, hangs there."""
         self._worker = self._worker or Worker(self.name)
         return self._worker.submit(function, *args)
+
+    def another(self) -> "Member":
+        """One that learns by itself, from what this one was fitted on."""
+        twin = Member(self.name, deepcopy(self.model))
+        twin.lead = self
+        return twin
 
     def stop(self) -> None:
         """End the thread; it begins again when it is needed."""
@@ -123,20 +131,31 @@ class Member:
             scores[good] = self.model.process(values[n_old:][good])
             return scores
         first = max(n_old - self.context, 0)
-        found = np.asarray(anomaly_score(self.model, values[first:]), dtype=np.float64)
-        if found.shape != (len(values) - first,) or np.isnan(found).any():
-            raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
-                             f"{np.isnan(found).sum()} NaN")
-        good[:max(self.context - n_old, 0)] = False  # no past: the stream has begun
+        found = self.score_together(values[first:], np.arange(first, len(values)))
         if self.context and not valid.all():
             lost, at = np.append(0, np.cumsum(~valid)), np.arange(n_old, len(values))
             good &= lost[at + 1] - lost[np.maximum(at - self.context, 0)] <= self.context * _LOST
         scores[good] = found[n_old - first:][good]
         return scores
 
+    def score_together(self, values: Rows, age: NDArray[np.int64]) -> Scores:
+        """Scores of rows of several streams, one behind the other; NaN where there is no past.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+        age : ndarray of int, shape (n,)
+            Rows that each has before it, of its own stream.
+        """
+        found = np.asarray(anomaly_score(self.model, values), dtype=np.float64)
+        if found.shape != age.shape or np.isnan(found).any():
+            raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
+                             f"{np.isnan(found).sum()} NaN")
+        return np.where(age < self.context, np.nan, found)
+
     def snapshot(self) -> dict[str, Any] | None:
         """State of an online detector; while it hangs, the last one that is known."""
-        if self.online and (self.running is None or self.running.done()):
+        if self.online and (self.lead.running is None or self.lead.running.done()):
             self._state = self.model.get_state()
         elif not self.online and is_stateful(self.model):
             raise TypeError("online detectors inside another one cannot learn live: name each as a "

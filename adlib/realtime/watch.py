@@ -1,5 +1,6 @@
 """Is the combined score still distributed as in calibration? The engine's drift monitor."""
 
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ class DriftWatch:
     config : EngineConfig
     reference : ndarray of shape (n,)
         Combined score of each window of the calibration rows, NaN where one is missing.
+    stream : str
     """
 
-    def __init__(self, config: EngineConfig, reference: Scores):
-        self._config, self._monitor = config, None
+    def __init__(self, config: EngineConfig, reference: Scores, stream: str):
+        self._config, self._stream, self._monitor = config, stream, None
+        self._state: dict[str, Any] | None = None  # since the last update
         monitor = DriftMonitor()
         least = 4 * monitor.patience * config.stride
         # windows that share no sample tell most and cost least; fewer where rows are few
@@ -34,6 +37,15 @@ class DriftWatch:
         if config.drift and len(reference) >= 4 * monitor.patience:
             self._monitor = monitor.fit(reference)
 
+    def another(self, stream: str) -> "DriftWatch":
+        """A new one, of another stream."""
+        shared = [] if self._monitor is None else [
+            value for value in vars(self._monitor).values() if isinstance(value, np.ndarray)]
+        twin = copy(self)
+        twin._stream, twin._monitor = stream, deepcopy(self._monitor, {
+            id(value): value for value in shared})
+        return twin
+
     def update(self, block: Block, combined: Scores, judged: NDArray[np.bool_]
                ) -> list[QualityEvent]:
         """Take the combined score of each window; what has begun or ended with them."""
@@ -43,10 +55,11 @@ class DriftWatch:
         first = block.seq[block.ends] + 1 - self._config.window_size
         for i in np.flatnonzero(judged & (first // self._config.stride % self._every == 0)):
             self._monitor.update(float(combined[i]))
+            self._state = None
             for entry in self._monitor.trail_:
                 end = block.ends[i]
                 events.append(QualityEvent(
-                    self._config.stream, "drift", int(first[i]), int(block.seq[end]),
+                    self._stream, "drift", int(first[i]), int(block.seq[end]),
                     float(block.time[end]),
                     "the combined score is no longer distributed as in calibration"
                     if entry["event"] == "drift" else "the combined score is as it was"))
@@ -55,10 +68,14 @@ class DriftWatch:
 
     def state(self) -> dict[str, Any] | None:
         """Numbers, lists and arrays; the reference is the fitted model's, and not in it."""
-        return self._monitor and {name: value for name, value in self._monitor.get_state().items()
-                                  if name != "reference"}
+        if self._monitor is not None and self._state is None:
+            self._state = self._monitor.get_state(reference=False)
+            self._state["_recent"] = np.array(self._state["_recent"]).reshape(-1, 1)
+        return self._state
 
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on where another watch over the same calibration rows was."""
         if self._monitor is not None and state is not None:
-            self._monitor.set_state({**state, "reference": self._monitor.reference_})
+            self._monitor.set_state({**state, "_recent": list(state["_recent"]),
+                                     "reference": self._monitor.reference_})
+            self._state = None

@@ -27,7 +27,7 @@ what            becomes of it
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from numbers import Real
 from typing import Any
@@ -108,6 +108,10 @@ class Window:
     left_out: NDArray[np.bool_]
 
 
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Consecutive samples behind those of the windows that they complete.
@@ -141,7 +145,173 @@ class Block:
         return (total[self.ends + 1] - total[self.ends + 1 - window]) / window
 
 
-class StreamProcessor:
+@dataclass(frozen=True, slots=True)
+class Blocks(Block):
+    """Blocks of several streams, one behind the other, to be judged together."""
+
+    parts: list[Block] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)  # of each part, and the end of the last one
+    of: NDArray[np.int64] = field(default_factory=_none)  # part of each window
+    age: NDArray[np.int64] = field(default_factory=_none)  # samples before, in its own part
+    since: NDArray[np.int64] = field(default_factory=_none)  # the first new one of its part: 0
+
+    @classmethod
+    def joined(cls, parts: list[Block]) -> "Blocks":
+        """All windows of these blocks, in their order."""
+        lengths = [len(part.seq) for part in parts]
+        begins = np.append(0, np.cumsum(lengths))
+        seq, time, values, left_out, frozen = (
+            getattr(parts[0], name) if len(parts) == 1 else
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("seq", "time", "values", "left_out", "frozen"))
+        age = np.arange(begins[-1]) - np.repeat(begins[:-1], lengths)
+        ends = [part.ends + at for part, at in zip(parts, begins, strict=False)]
+        return cls(0, seq, time, values, left_out, frozen, np.concatenate(ends), [],
+                   parts=parts, begins=begins.tolist(), age=age,
+                   of=np.repeat(np.arange(len(parts)), [len(part.ends) for part in parts]),
+                   since=age - np.repeat([part.n_old for part in parts], lengths))
+
+
+class Order:
+    """Samples in the order of their numbers, each once.
+
+    Parameters
+    ----------
+    reorder : int
+        Samples that wait for missing predecessors.
+    period : float
+        Seconds between samples that bring no time.
+    stream : str
+        Name in events.
+
+    Attributes
+    ----------
+    position : int
+        Last sequence number taken; -1 before the first.
+    clock : StreamClock
+        Event time.
+    """
+
+    def __init__(self, reorder: int, period: float, stream: str):
+        self.reorder = whole(reorder, "reorder", 0)
+        self.period = number(period, "period", above=0, below=1e15)
+        self.stream = stream
+        self._first: int | None = None
+        self._next = 0
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._heap: list[tuple] = []
+        self._waiting = 0
+        self._ticket = count()
+        self.clock = StreamClock(self.period)
+
+    @property
+    def position(self) -> int:
+        return self._next - 1
+
+    @property
+    def first(self) -> int | None:
+        """Sequence number that the stream began with; None before its first sample."""
+        return self._first
+
+    def skip(self, position: int) -> None:
+        """Begin after this sequence number, knowing nothing of what came before it."""
+        self._first = self._next = position + 1
+
+    def _ordered(self, items: Iterable[Any], flush: bool, events: list[QualityEvent]
+                 ) -> list[tuple]:
+        """Parts (seq, time, rows, what `_read` made of the sample), the next ones in turn."""
+        parts: list[tuple] = []
+        for sample in self._joined(items):
+            rows, time, fault, made = self._read(sample)
+            seq = self._next + self._waiting if sample.seq is None else whole(
+                sample.seq, "seq", -(2**62))
+            if self._first is None:
+                self._first = self._next = seq
+            if fault:
+                events.append(self.event("poison", seq, seq + len(rows) - 1, time, fault))
+            if self._heap and seq < self._heap[0][0]:
+                events.append(self.event("out_of_order", seq, seq + len(rows) - 1, time,
+                                          "arrived after its successors: put in its place"))
+            heapq.heappush(self._heap, (seq, next(self._ticket), time, rows, made))
+            self._waiting += len(rows)
+            self._release(parts, events, self.reorder)
+        if flush:
+            self._release(parts, events, -1)
+        return parts
+
+    def _read(self, sample: Sample) -> tuple[NDArray, Any, str, Any]:
+        """Rows, their time, what is wrong with them, and what goes with them."""
+        raise NotImplementedError
+
+    def _hole(self, seq: int, parts: list[tuple], events: list[QualityEvent], time: Any) -> None:
+        """Samples up to number ``seq`` never came; by default, others have them."""
+
+    def _is_single(self, sample: Sample) -> bool:
+        raise NotImplementedError
+
+    def _joined(self, items: Iterable[Any]) -> Iterable[Sample]:
+        """Samples; neighbouring single rows that are next in turn as one, since each costs as much
+        as a hundred rows."""
+        run: list[Sample] = []
+        for item in items:
+            sample = item if isinstance(item, Sample) else Sample(None, None, item)
+            single = self._is_single(sample)
+            if run and not (single and _follows(sample, run)):
+                yield _one(run)
+                run = []
+            if single and (run or not self._heap and sample.seq in (None, self._next)):
+                run.append(sample)
+            else:
+                yield sample
+        if run:
+            yield _one(run)
+
+    def _release(self, parts: list[tuple], events: list[QualityEvent], patience: int) -> None:
+        while self._heap and (self._heap[0][0] <= self._next or self._waiting > patience):
+            seq, _, time, rows, news = heapq.heappop(self._heap)
+            self._waiting -= len(rows)
+            if seq < self._next:
+                old = min(len(rows), self._next - seq)
+                events.append(self._old(seq, seq + old - 1, time))
+                rows, seq = rows[old:], seq + old
+                time = None if time is None else time[old:]
+            elif seq > self._next:
+                self._hole(seq, parts, events, time)
+                self._gaps.append((self._next, seq - 1))
+            if len(rows):
+                parts.append((seq, time, rows, news))
+                self._next = seq + len(rows)
+
+    def _old(self, start: int, end: int, time: Any) -> QualityEvent:
+        late = start < (self._first or 0) or any(a <= end and start <= b for a, b in self._gaps)
+        return self.event("late" if late else "duplicate", start, end, time,
+                           f"{end - start + 1} samples skipped")
+
+    def event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
+              ) -> QualityEvent:
+        """What is wrong with some samples, at their first time stamp or at the time that is known.
+
+        Parameters
+        ----------
+        kind : str
+            See the table of this module.
+        start, end : int
+            Sequence numbers of the first and the last sample.
+        time : float, array or None
+            Their time stamps, whatever they are.
+        detail : str
+
+        Returns
+        -------
+        QualityEvent
+            With a finite time.
+        """
+        at = (start * self.period if time is None and not self.clock.begun else
+              self.clock.moment(time))
+        return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
+
+
+class StreamProcessor(Order):
     """Windows of a stream that arrives in batches of any size.
 
     Parameters
@@ -184,24 +354,16 @@ class StreamProcessor:
                  hold: int = 0, stuck: ArrayLike | None = None, reorder: int = 0,
                  period: float = 1.0, stream: str = "stream", features: list[str] | None = None,
                  context: int = 0):
+        super().__init__(reorder, period, stream)
         self.window_size = whole(window_size, "window_size", 1, of="rows")
         self.stride = whole(stride, "stride", 1, of="rows")
         self.n_features = None if n_features is None else whole(n_features, "n_features", 1)
         self._back = max(self.window_size - 1, whole(context, "context", 0))
-        self.hold, self.reorder = whole(hold, "hold", 0), whole(reorder, "reorder", 0)
-        self.period = number(period, "period", above=0, below=1e15)
+        self.hold = whole(hold, "hold", 0)
         self.stuck = None if stuck is None else floats(stuck, "stuck")
-        self.stream = stream
         self.features = None if features is None else [str(f) for f in listed(features, "features")]
         if n_features is not None and self.features and len(self.features) != n_features:
             raise ValueError(f"features must name {self.n_features} features, got {features!r}")
-        self._first: int | None = None
-        self._next = 0
-        self._gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
-        self._heap: list[tuple] = []
-        self._waiting = 0
-        self._ticket = count()
-        self.clock = StreamClock(self.period)
         if n_features is not None:
             self._begin(n_features)
 
@@ -216,19 +378,6 @@ class StreamProcessor:
         self._filled = np.full(d, np.nan)  # the last value of each feature
         self._absent = np.zeros(d, np.int64)  # samples since then
         self._same = np.zeros(d, np.int64)  # samples in a row with that value
-
-    @property
-    def position(self) -> int:
-        return self._next - 1
-
-    @property
-    def first(self) -> int | None:
-        """Sequence number that the stream began with; None before its first sample."""
-        return self._first
-
-    def skip(self, position: int) -> None:
-        """Begin after this sequence number, knowing nothing of what came before it."""
-        self._first = self._next = position + 1
 
     async def windows(self, source: AsyncIterator[Any]) -> AsyncIterator[Window]:
         """Windows of an async iterator of arrays (d,) or (k, d), or of `Sample` objects."""
@@ -267,23 +416,7 @@ class StreamProcessor:
         Block or None
         """
         events: list[QualityEvent] = []
-        parts: list[tuple] = []  # (seq, time, rows, whether missing values are news)
-        for sample in self._joined(items):
-            rows, time, fault = self._read(sample)
-            seq = self._next + self._waiting if sample.seq is None else whole(
-                sample.seq, "seq", -(2**62))
-            if self._first is None:
-                self._first = self._next = seq
-            if fault:
-                events.append(self.event("poison", seq, seq + len(rows) - 1, time, fault))
-            if self._heap and seq < self._heap[0][0]:
-                events.append(self.event("out_of_order", seq, seq + len(rows) - 1, time,
-                                          "arrived after its successors: put in its place"))
-            heapq.heappush(self._heap, (seq, next(self._ticket), time, rows, not fault))
-            self._waiting += len(rows)
-            self._release(parts, events, self.reorder)
-        if flush:
-            self._release(parts, events, -1)
+        parts = self._ordered(items, flush, events)  # with whether missing values are news
         if not (parts or events):
             return None
         if self.n_features is None:  # nothing but poison so far: the stream has not begun
@@ -292,31 +425,14 @@ class StreamProcessor:
             return Block(0, no, np.empty(0), np.empty((0, 0)), none, none, no, events)
         return self._assemble(parts, events)
 
-    def _joined(self, items: Iterable[Any]) -> Iterable[Sample]:
-        """Samples; neighbouring single rows that are next in turn as one, since each costs as much
-        as a hundred rows."""
-        run: list[Sample] = []
-        for item in items:
-            sample = item if isinstance(item, Sample) else Sample(None, None, item)
-            single = self._is_single(sample)
-            if run and not (single and _follows(sample, run)):
-                yield _one(run)
-                run = []
-            if single and (run or not self._heap and sample.seq in (None, self._next)):
-                run.append(sample)
-            else:
-                yield sample
-        if run:
-            yield _one(run)
-
     def _is_single(self, sample: Sample) -> bool:
         """One row of numbers, as most live sources bring them."""
         values, stamp = sample.values, sample.time
         return (type(values) is np.ndarray and values.shape == (self.n_features,)
                 and values.dtype == np.float64 and (stamp is None or type(stamp) is float))
 
-    def _read(self, sample: Sample) -> tuple[Rows, Any, str]:
-        """Rows (k, d), their time, and what is wrong with them."""
+    def _read(self, sample: Sample) -> tuple[Rows, Any, str, bool]:
+        """Rows (k, d), their time, what is wrong with them, and whether that is all."""
         fault, time = "", None
         try:
             rows = np.atleast_2d(_numbers(sample.values))
@@ -334,55 +450,14 @@ class StreamProcessor:
         if fault:
             rows = np.full((max(len(rows), 1), self.n_features or 0), np.nan)
             time = None  # what cannot be read must not set the clock of what can
-        return rows, time, fault
+        return rows, time, fault, not fault
 
-    def _release(self, parts: list[tuple], events: list[QualityEvent], patience: int) -> None:
-        while self._heap and (self._heap[0][0] <= self._next or self._waiting > patience):
-            seq, _, time, rows, news = heapq.heappop(self._heap)
-            self._waiting -= len(rows)
-            if seq < self._next:
-                old = min(len(rows), self._next - seq)
-                events.append(self._old(seq, seq + old - 1, time))
-                rows, seq = rows[old:], seq + old
-                time = None if time is None else time[old:]
-            elif seq > self._next:
-                missing = seq - self._next
-                events.append(self.event("gap", self._next, seq - 1, time,
-                                          f"{missing} samples never came"))
-                self._gaps.append((self._next, seq - 1))
-                n = min(missing, self._back)  # nothing reaches further back
-                parts.append((seq - n, None, np.full((n, rows.shape[1]), np.nan), None))
-            if len(rows):
-                parts.append((seq, time, rows, news))
-                self._next = seq + len(rows)
-
-    def _old(self, start: int, end: int, time: Any) -> QualityEvent:
-        late = start < (self._first or 0) or any(a <= end and start <= b for a, b in self._gaps)
-        return self.event("late" if late else "duplicate", start, end, time,
-                           f"{end - start + 1} samples skipped")
-
-    def event(self, kind: QualityKind, start: int, end: int, time: Any, detail: str
-              ) -> QualityEvent:
-        """What is wrong with some samples, at their first time stamp or at the time that is known.
-
-        Parameters
-        ----------
-        kind : str
-            See the table of this module.
-        start, end : int
-            Sequence numbers of the first and the last sample.
-        time : float, array or None
-            Their time stamps, whatever they are.
-        detail : str
-
-        Returns
-        -------
-        QualityEvent
-            With a finite time.
-        """
-        at = (start * self.period if time is None and not self.clock.begun else
-              self.clock.moment(time))
-        return QualityEvent(self.stream, kind, int(start), int(end), float(at), detail)
+    def _hole(self, seq: int, parts: list[tuple], events: list[QualityEvent], time: Any) -> None:
+        missing = seq - self._next
+        events.append(self.event("gap", self._next, seq - 1, time,
+                                 f"{missing} samples never came"))
+        n = min(missing, self._back)  # nothing reaches further back
+        parts.append((seq - n, None, np.full((n, self.n_features or 0), np.nan), None))
 
     @staticmethod
     def _placed(event: QualityEvent, seq: NDArray[np.int64], time: Rows) -> QualityEvent:
