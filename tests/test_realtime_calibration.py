@@ -1,5 +1,7 @@
 """A fleet is fitted: each history cut by itself, calibrated by its own rows or those of all."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,39 @@ def test_missing_rows_and_short_entities_do_no_harm():
     assert [found.own[f"pump-{k}"].stop - found.own[f"pump-{k}"].start for k in range(5)] == [
         240, 0, 0, 240, 2]
     assert np.isfinite(found.center).all() and (found.longest >= 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("model", ["shared", "own"])
+def test_a_saved_fleet_is_what_was_fitted(tmp_path, model):
+    X, entity = fleet([700, 30, 900])
+    names = {"pump-0": "../a b\n|\u202e", "pump-1": "", "pump-2": "\ud800 Öl"}
+    entity = np.array([names[name] or "0" for name in entity], dtype=object)
+    config = {**ONLINE, "fleet": {"model": model}, "alpha": 0.1}
+    engine = RealTimeAnomalyDetector(config).fit(X, entity=entity)
+    path = engine.save(tmp_path / "model")
+    kept = json.loads((path / "engine.json").read_text())
+    assert kept["format"] == 2  # an earlier adlib refuses it
+    for given in (None, config):
+        again = RealTimeAnomalyDetector.load(path, given)
+        old, new = engine._fitted, again._fitted
+        assert new.own == old.own and list(new.models) == list(old.models)
+        for name in (*old.own, "never seen"):
+            one, other = (e._fitted.of(name, e.config) for e in (engine, again))
+            np.testing.assert_array_equal(one.held_out, other.held_out)
+            late = rows(50, 3)
+            for a, b in zip(one.ensemble.members_, other.ensemble.members_, strict=True):
+                np.testing.assert_array_equal(a.anomaly_score(late), b.anomaly_score(late))
+    other_model = {"fleet": {"model": {"own": "shared", "shared": "own"}[model]}}
+    for changed in ({"fleet": None}, other_model):
+        with pytest.raises(ValueError, match="config.fleet is not what the engine was fitted"):
+            RealTimeAnomalyDetector.load(path, {**config, **changed})
+    for damage in ({"own": {**kept["own"], "x": [0, 10**9]}}, {"own": {"x": [0, 5]}}, {"own": [1]},
+                   {"models": 3}, {"own": {"x": ["0", 5]}}, {"models": ["a"] * 9},
+                   {"own": {"x": 3}}, {"own": {"x": [5, 2]}}, {"own": {"x": [0.0, 2.0]}}):
+        (path / "engine.json").write_text(json.dumps({**kept, **damage}))
+        with pytest.raises((ValueError, FileNotFoundError), match="model"):
+            RealTimeAnomalyDetector.load(path)
 
 
 @pytest.mark.parametrize(("entity", "config", "message"), [

@@ -13,9 +13,11 @@ from adlib.arguments import number
 from adlib.detectors.ensemble import Ensemble
 from adlib.files import replaced_folder
 from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.fitted import Fitted
 
 FORMAT = 1
+_FLEET = 2  # earlier versions of adlib must not take a fleet for one stream
 _ARRAYS = ("held_out", "center", "scale", "longest", "background", "rows")
 
 
@@ -33,11 +35,20 @@ def write(folder: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[s
             persist.save(fitted.before[i], folder / f"before-{i}")
     safetensors.save_file({name: np.ascontiguousarray(getattr(fitted, name))
                            for name in _ARRAYS}, folder / "arrays.safetensors")
+    for i, one in enumerate(fitted.models.values()):
+        (folder / "models" / str(i)).mkdir(parents=True)
+        write(folder / "models" / str(i), one, config.model_copy(update={"fleet": None}), {})
+    if fitted.states:
+        (folder / "states").write_bytes(pack(fitted.states))
+    fleet = {} if config.fleet is None else {"models": [*fitted.models], "own": {
+        entity: [rows.start, rows.stop] for entity, rows in fitted.own.items()}}
     (folder / "engine.json").write_text(json.dumps(
-        {"format": FORMAT, "features": fitted.features, "detectors": fitted.names,
+        {"format": _FLEET if fleet else FORMAT, "features": fitted.features,
+         "detectors": fitted.names,
          "config": config.model_dump(mode="json", exclude={
              "alert_config", "alpha" if config.per else "per"}),
-         "reading": reading, "interval": fitted.interval, "kept_alpha": fitted.kept_alpha},
+         "reading": reading, "interval": fitted.interval, "kept_alpha": fitted.kept_alpha,
+         **fleet},
         indent=1), encoding="utf-8")
 
 
@@ -51,12 +62,13 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         fmt, _ = saved["format"], (saved["detectors"], saved["features"], saved["config"])
         if not (folder / "arrays.safetensors").is_file():  # a pipe or device would never end
             raise FileNotFoundError("it has no file 'arrays.safetensors'")
-        arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt == FORMAT else {}
+        arrays = safetensors.load_file(folder / "arrays.safetensors") if fmt in (
+            FORMAT, _FLEET) else {}
     except Exception as error:  # whatever a damaged file may cause in what reads it
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
-    if fmt != FORMAT:
-        raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads format "
-                         f"{FORMAT}")
+    if fmt not in (FORMAT, _FLEET):
+        raise ValueError(f"{folder} has format {fmt!r}, this version of adlib reads formats "
+                         f"{FORMAT} and {_FLEET}")
     return saved, arrays
 
 
@@ -79,9 +91,29 @@ def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
         kept = saved.get("kept_alpha")
         return Fitted(saved["features"], names, ensemble, before=before, **arrays, interval=number(
             saved.get("interval", config.sampling_period), "interval", above=0),
-            kept_alpha=None if kept is None else number(kept, "kept_alpha", above=0, below=1))
-    except (KeyError, TypeError, IndexError) as error:
+            kept_alpha=None if kept is None else number(kept, "kept_alpha", above=0, below=1),
+            **_entities(folder, saved, len(arrays["held_out"]), config))
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _entities(folder: Path, saved: Mapping[str, Any], n: int, config: EngineConfig
+              ) -> dict[str, Any]:
+    """What is known of each entity of a fleet with so many held-out rows."""
+    if config.fleet is None:
+        return {}
+    own = {entity: slice(start, stop) for entity, (start, stop) in saved["own"].items()}
+    states = folder / "states"
+    found = unpack(states.read_bytes()) if states.is_file() else {}
+    if any({type(rows.start), type(rows.stop)} != {int} or not 0 <= rows.start <= rows.stop <= n
+           for rows in own.values()) or found and (
+            found.keys() != own.keys() or {*map(len, found.values())} != {len(saved["detectors"])}):
+        raise TypeError("rows or states of entities are not those of its held-out rows")
+    alone, models = config.model_copy(update={"fleet": None}), {}
+    for i, entity in enumerate(saved["models"]):
+        place = folder / "models" / str(i)
+        models[entity] = load(place, *read(place), alone)
+    return {"own": own, "states": found, "models": models}
 
 
 def _check_arrays(arrays: Mapping[str, Any], n_members: int, width: int) -> None:
