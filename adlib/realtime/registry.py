@@ -23,7 +23,8 @@ _DOORS = "adlib.realtime.doors"
 BUILT_IN = {
     SOURCES: {"csv": f"{_DOORS}.files:CsvSource", "stdin": f"{_DOORS}.files:StdinSource",
               "nats": f"{_DOORS}.jetstream:JetStreamSource",
-              "tls": f"{_DOORS}.jetstream:JetStreamSource"},
+              "tls": f"{_DOORS}.jetstream:JetStreamSource",
+              "mqtt": f"{_DOORS}.mqtt:MqttSource", "mqtts": f"{_DOORS}.mqtt:MqttSource"},
     CHANNELS: {"slack": f"{_DOORS}.slack:SlackChannel", "email": f"{_DOORS}.mail:EmailChannel",
                "elasticsearch": f"{_DOORS}.elastic:ElasticsearchStore"},
 }

@@ -110,6 +110,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ``nats://[user:password@]host:port/STREAM/SUBJECT?durable=NAME&format=json|float64&time=NAME``
         One sample per message of a JetStream stream, numbered by the stream. ``tls://``
         for an encrypted connection; ``ack_wait`` is in seconds (30 by default).
+    ``mqtt://[user:password@]host[:port]/TOPIC?client=NAME&version=3&entity=topic:2``
+        One sample per message of a topic; ``mqtts://`` for an encrypted connection. See
+        `adlib.realtime.doors.mqtt.MqttSource`.
 
     Installed packages may register other schemes: see `adlib.realtime.registry`.
 
@@ -198,8 +201,8 @@ def open_source(spec: str) -> Source:
     except LookupError:
         is_file = Path(spec.partition("?")[0]).is_file()
         hint = f"; for this file: csv:{spec}" if is_file else nearest(scheme, registered(SOURCES))
-        raise ValueError(f"source must read csv:PATH, stdin or nats://host:port/STREAM/SUBJECT, "
-                         f"got {masked(spec)!r}{hint}") from None
+        raise ValueError(f"source must read csv:PATH, stdin, nats://host:port/STREAM/SUBJECT or "
+                         f"mqtt://host/TOPIC, got {masked(spec)!r}{hint}") from None
     return kind(spec)
 
 

@@ -146,22 +146,27 @@ def _check_samples(taken: Sequence[Any], found: _Findings) -> None:
                                 f"their numbers: {sample.seq} came after {last}"):
                 break
             last = sample.seq + _length(sample) - 1
-        if not isinstance(sample.values, str):  # text is poison, which is allowed
-            values = np.asarray(sample.values)
-            found.expect(values.dtype.kind in "fiub" and values.ndim in (1, 2) and values.size,
-                         "values are numbers of shape (d,) or (k, d), or text that cannot be read")
-        shape = np.shape(sample.time)
-        found.expect(sample.time is None or shape in ((), (_length(sample),)),
-                     f"time is None, a number or one for each row, got shape {shape}")
-        names = sample.entity if isinstance(sample.entity, str | None) else [*sample.entity]
-        found.expect(not isinstance(names, list) or len(names) == _length(sample) and all(
-            isinstance(name, str | None) for name in names),
-                     f"entity is None, a text or one for each row, got {names!r:.40}")
-        time = np.asarray(0.0 if sample.time is None else sample.time)
-        found.expect(time.dtype.kind in "fiu",
-                     f"times are numbers, POSIX seconds, got {str(sample.time):.40}")
+        _check_rows_of(sample, found)
     numbered = {sample.seq is not None for sample in taken if isinstance(sample, Sample)}
     found.expect(len(numbered) < 2, "all samples have a number, or none has")
+
+
+def _check_rows_of(sample: Sample, found: _Findings) -> None:
+    """Values, times and entities of one sample."""
+    if not isinstance(sample.values, str):  # text is poison, which is allowed
+        values = np.asarray(sample.values)
+        found.expect(values.dtype.kind in "fiub" and values.ndim in (1, 2) and values.size,
+                     "values are numbers of shape (d,) or (k, d), or text that cannot be read")
+    shape = np.shape(sample.time)
+    found.expect(sample.time is None or shape in ((), (_length(sample),)),
+                 f"time is None, a number or one for each row, got shape {shape}")
+    names = sample.entity if isinstance(sample.entity, str | None) else [*sample.entity]
+    found.expect(not isinstance(names, list) or len(names) == _length(sample) and all(
+        isinstance(name, str | None) for name in names),
+                 f"entity is None, a text or one for each row, got {names!r:.40}")
+    time = np.asarray(0.0 if sample.time is None else sample.time)
+    found.expect(time.dtype.kind in "fiu",
+                 f"times are numbers, POSIX seconds, got {str(sample.time):.40}")
 
 
 def _check_again(taken: Sequence[Sample], later: Sequence[Sample], position: int,

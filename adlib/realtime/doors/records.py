@@ -113,6 +113,20 @@ def _sample(run: list[tuple[int, Record]], numbered: bool,
                   None if first.entity is None else [str(record.entity) for _, record in run])
 
 
+class Arrivals:
+    """Times of records that bring none: when they arrived, as long as none before brought one."""
+
+    def __init__(self) -> None:
+        self._dated = False  # arrival is none then: of a backfill it would be that of today
+
+    def stamped(self, record: Record, at: float) -> Record:
+        """The record with a time."""
+        if record.time is not None:
+            self._dated = True
+            return record
+        return record._replace(time=math.nan if self._dated else at)
+
+
 def positive(options: Mapping[str, str], name: str, default: float | None = None) -> float | None:
     """An option that is a number above 0."""
     if name not in options:
