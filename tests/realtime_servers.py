@@ -14,8 +14,23 @@ from urllib.parse import unquote, urlsplit
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 SECRET_PATH = "/services/T0SECRETTEAM/B0SECRETHOOK/xoxsecrettoken"
+
+
+def plain(pages):
+    """An application that answers with what functions give: status, kind of content, text."""
+    def route(path, page):
+        def answer(request):
+            status, kind, text = page()
+            return Response(text, status, media_type=kind)
+
+        return Route(path, answer)
+
+    return Starlette(routes=[route(path, page) for path, page in pages.items()])
 
 
 class _Server:

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from realtime_servers import plain
 
 from adlib.realtime import (
     AlertStore,
@@ -567,7 +568,7 @@ def get(url):
 @pytest.mark.parametrize("where", ["0", ":0", "127.0.0.1:0", "localhost:0"])
 def test_pages_are_served_while_clients_say_nothing(where):
     shown = {"/health": lambda: (200, "text/plain", "fine"), "/bad": lambda: 1 / 0}
-    with served(shown, where) as url:
+    with served(plain(shown), where) as url:
         port = int(url.rpartition(":")[2])
         idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(40)]
         try:
@@ -584,7 +585,7 @@ def test_pages_are_served_while_clients_say_nothing(where):
     ("http", r"--serve must be \[HOST:\]PORT"), ("127.0.0.1:70000", "cannot listen"),
     ("203.0.113.9:0", "cannot listen"), ("no such host:80", "cannot listen")])
 def test_an_address_that_cannot_be_served_is_refused(where, message):
-    with pytest.raises(ValueError, match=message), served({}, where):
+    with pytest.raises(ValueError, match=message), served(plain({}), where, token="t" * 16):
         pass
 
 
@@ -597,7 +598,7 @@ def test_a_heartbeat_goes_out_while_the_engine_is_ready():
         answer = next(answers)
         return (200, "text/plain", "") if answer == "beat" else (answer, "text/plain", "")
 
-    with served({"/ping": page}, "0") as url:
+    with served(plain({"/ping": page}), "0") as url:
         heart = Heartbeat(HeartbeatConfig(url=f"{url}/ping", every="1h"), lambda: ready[0],
                           clock=itertools.count(1.0).__next__)
         assert heart.beat() and heart.beat() and heart.trouble is None
@@ -784,7 +785,7 @@ def test_a_heartbeat_is_sent_by_a_running_engine_once_it_judges(fitted, tmp_path
         came.set()
         return 200, "text/plain", ""
 
-    with served({"/ping": ping}, "0") as url:
+    with served(plain({"/ping": ping}), "0") as url:
         model = engine(fitted, tmp_path / "alerts.db",
                        heartbeat={"url": f"{url}/ping", "every": "1h"})
 

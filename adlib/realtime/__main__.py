@@ -11,6 +11,7 @@ import contextlib
 import json
 import signal
 import sqlite3
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -54,9 +55,20 @@ def parser() -> argparse.ArgumentParser:
                           "reader, as below")
     run.add_argument("--all", action="store_true", help="print every window")
     run.add_argument("--serve", metavar="[HOST:]PORT",
-                     help="serve /health, /ready (503 while nothing is judged) and /metrics "
-                          "(Prometheus text) over HTTP, on the loopback interface by default")
+                     help="serve the operator's page, /health, /ready (503 while nothing is "
+                          "judged) and /metrics (Prometheus text) over HTTP, on the loopback "
+                          "interface by default")
     run.add_argument("--metrics", metavar="PORT", help="as --serve, on the loopback interface")
+
+    page = commands.add_parser("page", help="show an alert store to an operator in a browser")
+    page.add_argument("--store", type=Path, default=Path("alerts.db"), metavar="PATH")
+    page.add_argument("--serve", default="8765", metavar="[HOST:]PORT",
+                      help="where (default: port 8765 of the loopback interface)")
+    for command in (run, page):
+        command.add_argument("--token-file", type=Path, metavar="PATH",
+                             help="a file with the token that everybody must show, but for /health "
+                                  "and /ready; needed beyond the loopback interface (default: the "
+                                  "environment variable ADLIB_TOKEN)")
 
     test = commands.add_parser("backtest", help="what would have paged you, and what it missed")
     test.add_argument("config", type=Path)
@@ -163,10 +175,10 @@ def _fit(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from adlib.realtime import RealTimeAnomalyDetector
-    from adlib.realtime.doors.http import pages, served
+    from adlib.realtime.doors import http
     from adlib.realtime.sources import open_source
 
-    config = _told(args)
+    config, token = _told(args), http.token_from(args.token_file)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
     say("", _receivers(config.alert_config))
@@ -185,8 +197,12 @@ def _run(args: argparse.Namespace) -> int:
             args.stop.ask = lambda: None  # it ends already
 
     ended = False
-    shown = pages(engine)
-    with (served(shown, args.serve), served(shown, args.metrics, "--metrics"),
+    storage, app = config.alert_config.storage, None
+    if args.serve or args.metrics:
+        app = http.app(engine, storage.path if storage else None, token,
+                       getattr(samples, "push", None))
+    with (http.served(app, args.serve, token=token),
+          http.served(app, args.metrics, "--metrics", token=token),
           contextlib.suppress(asyncio.CancelledError)):
         asyncio.run(judge())
         ended = True
@@ -201,6 +217,19 @@ def _run(args: argparse.Namespace) -> int:
     say("run", f"{'' if ended else 'stopped before the end, and '}no window was judged: {account}"
         f"{wanted}")
     return int(ended or tally.unreadable or tally.rows >= config.warm_up + config.window_size)
+
+
+def _page(args: argparse.Namespace) -> int:
+    from adlib.realtime.doors import http
+
+    token, done = http.token_from(args.token_file), threading.Event()
+    if not args.store.is_file():
+        say("note", f"no alert store at {args.store} yet: the page shows it as soon as there is")
+    with http.served(http.app(store=args.store, token=token), args.serve, token=token) as address:
+        args.stop.ask = done.set
+        say("", f"the page of {args.store} is at {address}/ until this is interrupted")
+        done.wait()
+    return 0
 
 
 def _say_undelivered(engine: Any) -> None:
@@ -289,7 +318,8 @@ def _setting(text: str) -> dict[str, Any]:
                          ) from None
 
 
-_COMMANDS = {"fit": _fit, "run": _run, "backtest": _backtest, "alerts": alerts_cli.run}
+_COMMANDS = {"fit": _fit, "run": _run, "page": _page, "backtest": _backtest,
+             "alerts": alerts_cli.run}
 
 if __name__ == "__main__":
     leave(main())

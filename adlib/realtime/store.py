@@ -525,8 +525,9 @@ class AlertStore:
         return self._records("quality", "time DESC, start DESC", limit, ("stream = ?", stream),
                              ("kind = ?", kind))[::-1]
 
-    def outbox(self, *, state: str | None = None, channel: str | None = None) -> list[OutboxRow]:
-        """Messages in the order in which they were stored.
+    def outbox(self, *, state: str | None = None, channel: str | None = None,
+               key: str | None = None, limit: int | None = None) -> list[OutboxRow]:
+        """Messages in the order in which they were stored; with ``limit`` the first ones.
 
         Parameters
         ----------
@@ -534,12 +535,17 @@ class AlertStore:
             Such as ``"pending"`` or ``"dead"``.
         channel : str, optional
             Such as ``"slack"``.
+        key : str, optional
+            Such as the id of an incident.
+        limit : int, optional
+            At most so many.
 
         Returns
         -------
         list of OutboxRow
         """
-        return self._records("outbox", "seq", None, ("state = ?", state), ("channel = ?", channel))
+        return self._records("outbox", "seq", limit, ("state = ?", state),
+                             ("channel = ?", channel), ("key = ?", key))
 
     def trace(self, stream: str, entity: str | None = None, *, since: float | None = None,
               until: float | None = None, limit: int | None = None) -> Trace:

@@ -43,7 +43,7 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     Message: rig|combined|0|open|0
     """
     incident = event.incident
-    what, where = _named(incident)
+    what, where = named(incident)
     features = ", ".join(f"{_listed(name)} ({value:.2f})"
                          for name, value in incident.top_features[:10])
     lines = [f"When: {utc(event.time)}, since {utc(incident.opened_at)}"]
@@ -63,7 +63,7 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
             f"{what}{_SAYS[event.kind]}{where}", "\n".join(lines))
 
 
-def _named(incident: Incident) -> tuple[str, str]:
+def named(incident: Incident) -> tuple[str, str]:
     """What an incident is, and in brackets where: the leading feature, or what its id names."""
     what, of = "anomaly", ""
     if incident.kind == "health":  # the id reads stream|health.NAME or stream|health.NAME.SUBJECT|n

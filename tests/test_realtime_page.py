@@ -1,0 +1,612 @@
+"""The operator's page: who may ask, what it shows and decides, and a real browser that uses it."""
+
+import asyncio
+import contextlib
+import functools
+import math
+import os
+import re
+import signal as signals
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import httpx
+import numpy as np
+import pytest
+from starlette.responses import PlainTextResponse
+
+from adlib.realtime.answers import FeedbackStore
+from adlib.realtime.doors import http, page
+from adlib.realtime.doors.drawing import signal
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, stream_of
+from adlib.realtime.incidents import AlertManager
+from adlib.realtime.store import AlertStore, OutboxRow
+from adlib.realtime.traces import Trace
+
+NOW = 1.7e9
+TOKEN = "a-token-of-24-characters"
+LOCAL = "http://127.0.0.1"
+HOSTILE = '<img src=x onerror=alert(1)>"\'&\u202e{{ 7 * 7 }}\n|/%00'
+MACHINES = [*(f"pump-{k:02d}" for k in range(18)), "hall 2/Öl|7", HOSTILE]
+FEATURES = ("temperature", HOSTILE, "pressure")
+ROWS = 600
+
+
+class Client:
+    """Asks an application without a socket; redirects are not followed."""
+
+    def __init__(self, app, base_url=LOCAL):
+        self._runner, self._life = asyncio.Runner(), app.router.lifespan_context(app)
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base_url)
+        self.cookies = self._http.cookies
+
+    def __enter__(self):
+        self._runner.run(self._life.__aenter__())
+        return self
+
+    def __exit__(self, *_):
+        self._runner.run(self._life.__aexit__(None, None, None))
+        self._runner.close()
+
+    def request(self, *args, **how):
+        return self._runner.run(self._http.request(*args, **how))
+
+    def get(self, path, **how):
+        return self.request("GET", path, **how)
+
+    def post(self, path, **how):
+        return self.request("POST", path, **how)
+
+
+@pytest.fixture
+def ask():
+    """Open a client of an application; all are closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda app, **how: stack.enter_context(Client(app, **how))
+
+
+def incident(entity, start=500, *, severity="critical", peak=0.97, ago=200.0, kind="anomaly",
+             detail="", condition="", features=((HOSTILE, 0.7), ("temperature", 0.3))):
+    stream = stream_of("plant", entity)
+    group = f"health.{condition}" if condition else "combined"
+    return Incident(f"{stream}|{group}|{start}", stream, start, ROWS - 1, NOW - ago, NOW - 5, None,
+                    severity, math.nan if condition else peak, 9, () if condition else features,
+                    "open", False, "health" if condition else kind, detail)
+
+
+def opened(found, notify=True):
+    return IncidentEvent("open", found, found.opened_at + 20, notify, 0)
+
+
+def closed(found):
+    over = replace(found, state="closed", closed_at=found.last_at)
+    return IncidentEvent("close", over, found.last_at, True, 1)
+
+
+def judged(machines=MACHINES, now=NOW, late=(), odd=()):
+    """Judged rows of a fleet, each second one, a window each tenth row."""
+    rng, n = np.random.default_rng(0), len(machines)
+    values = rng.normal(size=(n, ROWS, len(FEATURES))) + 20
+    p = np.full((n, ROWS), np.nan)
+    p[:, 9::10] = rng.uniform(0.1, 1, size=(n, ROWS // 10))
+    times = now - np.arange(ROWS)[::-1] + np.zeros((n, 1))
+    for k, name in enumerate(machines):
+        times[k] -= 1200 * (name in late)
+        if name in odd:
+            values[k, 500:, 1] += 8
+            p[k, 509::10] = 1e-6
+    return Trace("plant", FEATURES, tuple(machines), np.repeat(np.arange(n), ROWS),
+                 np.tile(np.arange(ROWS), n), times.ravel(), values.reshape(-1, len(FEATURES)),
+                 p.ravel(), 0.001)
+
+
+def keep(store, events=(), traces=(), quality=(), outbox=()):
+    position = (store.restore("plant") or (-1,))[0] + 1
+    store.commit("plant", position, b"state", [], events, quality, outbox, traces)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Twenty machines: three anomalies, a frozen feature, a silent one, one that is over."""
+    with AlertStore(tmp_path / "alerts.db") as store:
+        found = [incident("pump-03"), incident("pump-07", severity="warning", peak=0.8, ago=90),
+                 incident(HOSTILE, severity="info", peak=0.71, ago=50),
+                 incident("pump-02", 10, severity="warning", condition="frozen.temperature",
+                          detail=f"{HOSTILE} does not change")]
+        over = incident("pump-11", 5, ago=90_000)
+        events = [opened(found[0]), opened(found[1]), opened(found[2], False), opened(found[3]),
+                  opened(over), closed(over)]
+        outbox = [OutboxRow(f"{e.id}|slack", "slack", e.incident.id, e.time, e.to_dict())
+                  for e in events[:2]]
+        quality = [QualityEvent("plant/pump-03", "nan", 11, 14, NOW - 300, HOSTILE)]
+        keep(store, events, [judged(late=["pump-09"], odd=["pump-03", "pump-07", HOSTILE])],
+             quality, outbox)
+        taken = store.claim("slack", NOW, lease=1.0)
+        store.settle([(taken[0].seq, "dead", NOW + 3600, "HTTP 404 no_service")])
+        yield store
+
+
+@pytest.fixture
+def board(store):
+    board = page.Board(store, clock=lambda: NOW)
+    yield board
+    board.close()
+
+
+@pytest.fixture
+def client(store, monkeypatch, ask):
+    monkeypatch.setattr(page, "Board", functools.partial(page.Board, clock=lambda: NOW))
+    return ask(http.app(store=store))
+
+
+# -- who may ask --------------------------------------------------------------------------------
+
+
+async def push(request):
+    return PlainTextResponse(f"{len(await request.body())} bytes")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8765", "localhost", "LOCALHOST:1", "[::1]:8765"])
+def test_without_a_token_this_machine_is_answered(store, host, ask):
+    client = ask(http.app(store=store, push=push))
+    headers = {"Host": host}
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.post("/samples", headers=headers, content=b"{}").text == "2 bytes"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil",
+                                  "[::1].evil", "[", "192.168.0.7:8765", "localhost.evil:80"])
+@pytest.mark.parametrize("path", ["/", "/health", "/page.js", "/samples", "/act"])
+def test_without_a_token_other_names_are_not_answered(store, host, path, ask):
+    client = ask(http.app(store=store, push=push))
+    answer = client.request("POST" if path in ("/samples", "/act") else "GET", path,
+                            headers={"Host": host})
+    assert answer.status_code == 421 and "localhost" in answer.text and "ADLIB_TOKEN" in answer.text
+
+
+FOREIGN = [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""},
+           {"Origin": "http://127.0.0.1:9"}, {"Sec-Fetch-Site": "cross-site"},
+           {"Sec-Fetch-Site": "same-site"}]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+@pytest.mark.parametrize("path", ["/act", "/samples", "/login"])
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_another_sites_page_changes_nothing(store, headers, path, token, ask):
+    client = ask(http.app(store=store, token=token, push=push))
+    if token:
+        client.cookies.set(*http.cookie(token))
+    before = list(store._db.iterdump())
+    form = {"do": "acknowledge", "id": "plant/pump-03|combined|500", "token": TOKEN}
+    answer = client.post(path, data=form, headers=headers)
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+    assert list(store._db.iterdump()) == before
+    if path == "/act":
+        own = {"Origin": LOCAL, "Sec-Fetch-Site": "same-origin", "X-Page": "1"}
+        assert client.post(path, data=form, headers=own).text == "acknowledged: plant/pump-03"
+
+
+class Engine:
+    """What the application asks an engine."""
+
+    ready = True
+
+    def status(self):
+        return {"stream": "plant", "ready": self.ready, "reasons": [] if self.ready else [HOSTILE]}
+
+    def metrics_text(self):
+        return "adlib_ready 1\n"
+
+
+def test_a_token_is_asked_for_everything_but_health(store, ask):
+    app = http.app(Engine(), store, TOKEN, push)
+    client = ask(app, base_url="http://adlib.example")
+    assert [client.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+    for path in ("/", "/stream?name=plant/pump-03", "/incident", "/metrics", "/none"):
+        answer = client.get(path)
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+        assert "pump" not in answer.text
+    for path in ("/samples", "/act", "/health"):
+        assert client.post(path).status_code in (401, 405)
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.get("/metrics", headers=bearer).text == "adlib_ready 1\n"
+    assert client.get("/metrics", headers=bearer).headers["content-type"].startswith("text/plain")
+    assert client.post("/samples", headers=bearer, content=b"123").text == "3 bytes"
+    value = http.cookie(TOKEN)[1]
+    for wrong in (f"Bearer {TOKEN}x", f"Basic {TOKEN}", "Bearer", "", f"Bearer {value}", TOKEN,
+                  "Bearer \xff"):
+        assert client.get("/metrics", headers={"Authorization": wrong.encode("latin-1")}
+                          ).status_code == 401
+
+
+def test_a_browser_is_asked_for_the_token_once(store, monkeypatch, ask):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(page.asyncio, "sleep", sleep)
+    client = ask(http.app(store=store, token=TOKEN), base_url="https://adlib.example")
+    page_ = {"Accept": "text/html,*/*"}
+    answer = client.get("/stream?name=plant/pump-03&span=6h", headers=page_)
+    assert answer.status_code == 401 and "pump-03&amp;span=6h" in answer.text
+    assert 'type="password"' in answer.text and "vibration" not in answer.text
+    assert client.get("/page.css").status_code == client.get("/page.js").status_code == 200
+    wrong = client.post("/login", data={"token": "guess", "back": "/"})
+    assert wrong.status_code == 401 and "not the token" in wrong.text and slept == [1.0]
+    right = client.post("/login", data={"token": f" {TOKEN} ", "back": "/stream?name=plant/a"})
+    assert right.status_code == 303 and right.headers["location"] == "/stream?name=plant/a"
+    told = right.headers["set-cookie"]
+    assert TOKEN not in told and {"HttpOnly", "SameSite=lax", "Secure"} <= {*told.split("; ")}
+    assert client.get("/", headers=page_).status_code == 200
+    for elsewhere in ("//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nX: y",
+                      ""):
+        answer = client.post("/login", data={"token": TOKEN, "back": elsewhere})
+        assert answer.headers["location"] == "/"
+
+
+def test_every_answer_keeps_others_out(client):
+    for path in ("/", "/none", "/act", "/page.css"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "DENY" and headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+    assert "Host" in client.get("/", headers={"Host": "evil"}).text
+
+
+@pytest.mark.parametrize(("where", "token"), [("0.0.0.0:0", None), ("[::]:0", None),
+                                              ("adlib.example:80", None)])
+def test_beyond_the_loopback_interface_a_token_is_needed(where, token):
+    with pytest.raises(ValueError, match="ADLIB_TOKEN"), http.served(None, where, token=token):
+        pass
+
+
+@pytest.mark.parametrize("bad", ["", "short", "with blanks in it, yes", "ünïcödé-ünïcödé-x",
+                                 "a\nb" * 9])
+def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(bad, tmp_path, monkeypatch):
+    (tmp_path / "token").write_text(bad, encoding="utf-8")
+    with pytest.raises(ValueError, match="at least 16 ASCII characters") as caught:
+        http.token_from(tmp_path / "token")
+    assert not bad.strip() or bad not in str(caught.value)
+    monkeypatch.setenv("ADLIB_TOKEN", bad)
+    with pytest.raises(ValueError, match="ADLIB_TOKEN must hold"):
+        http.token_from(None)
+
+
+def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("ADLIB_TOKEN", raising=False)
+    assert http.token_from(None) is None
+    monkeypatch.setenv("ADLIB_TOKEN", "t" * 16)
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    assert (http.token_from(None), http.token_from(tmp_path / "token")) == ("t" * 16, TOKEN)
+
+
+# -- what is shown ------------------------------------------------------------------------------
+
+
+def test_what_wants_somebody_comes_first(board):
+    shown = board.overview({})
+    assert [card["incident"].stream for card in shown["cards"]] == [
+        "plant/pump-03", "plant/pump-07", "plant/pump-02", stream_of("plant", HOSTILE)]
+    assert [(line["label"], line["state"]) for line in shown["chosen"][:6]] == [
+        ("plant/pump-03", "critical"), ("plant/pump-07", "warning"), ("plant/pump-02", "warning"),
+        (f"plant/{HOSTILE}", "info"), ("plant/pump-09", "silent"),
+        (shown["chosen"][5]["label"], "well")]
+    shares = [line["share"] for line in shown["chosen"][5:]]
+    assert len(shown["chosen"]) == 20 and shares == sorted(shares, reverse=True)
+    board.act({"do": "acknowledge", "id": "plant/pump-03|combined|500"})
+    shown = board.overview({"find": "PUMP-0"})
+    assert [line["label"] for line in shown["chosen"]][:4] == [
+        "plant/pump-07", "plant/pump-02", "plant/pump-03", "plant/pump-09"]
+    assert shown["n_chosen"] == 10 and shown["cards"][-1]["incident"].acknowledged
+    assert [i.stream for i in shown["closed"]] == ["plant/pump-11"]
+
+
+def test_a_fleet_of_a_thousand_shows_its_top(tmp_path):
+    names = [f"m{k}" for k in range(1000)]
+    trace = judged(names, odd=["m900"])
+    with AlertStore(tmp_path / "a.db") as store:
+        keep(store, [opened(incident(name)) for name in names[:60]],
+             [trace.take(trace.seq >= ROWS - 20)])
+        board = page.Board(store, clock=lambda: NOW)
+        few, all_ = board.overview({}), board.overview({"all": "1"})
+        text = page.render("overview", query={}, **few)
+        board.close()
+    assert (len(few["cards"]), len(few["chosen"]), few["n_chosen"]) == (25, 50, 1000)
+    assert len(all_["cards"]) == 60 and len(all_["chosen"]) == 1000
+    assert all_["chosen"][60]["label"] == "plant/m900" and all_["chosen"][60]["state"] == "flagged"
+    assert "35 more open incidents" in text and "show all 1000" in text and len(text) < 400_000
+
+
+class Tags(HTMLParser):
+    """The tags of a page, with their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+PATHS = ["/", "/?all=1&find=img", "/stream?name=plant/pump-03", "/incident?id=plant/pump-02|"
+         "health.frozen.temperature|10", "/incident?id=plant/pump-03|combined|500"]
+
+
+@pytest.mark.parametrize("path", [*PATHS, "hostile"])
+def test_names_are_data_and_no_markup(client, path):
+    if path == "hostile":
+        path = "/stream?name=" + urllib.request.quote(stream_of("plant", HOSTILE))
+    answer = client.get(path)
+    tags = Tags(answer.text)
+    assert answer.status_code == 200 and "&lt;img src=x onerror=alert(1)&gt;" in answer.text
+    assert "\u202e" not in answer.text and ">49<" not in answer.text
+    assert not {"img", "style", "iframe"} & {tag for tag, _ in tags.found}
+    assert [values for tag, values in tags.found if tag == "script"] == [
+        {"src": "/page.js", "defer": None}]
+    names = {name for _, values in tags.found for name in values}
+    assert not [name for name in names if name == "style" or name.startswith("on")]
+    assert all(values[name].startswith(("/", "#")) or values[name] == "data:,"
+               for _, values in tags.found for name in ("href", "src", "action") if name in values)
+    ids = [values["id"] for _, values in tags.found if "id" in values]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("path", ["/stream", "/stream?name=none", "/incident?id=none",
+                                  f"/incident?id={'x' * 5000}", "/incident?id=%00%ff",
+                                  "/stream?name=plant/pump-03&span=never"])
+def test_what_is_not_there_is_said_in_a_sentence(client, path):
+    answer = client.get(path)
+    assert answer.status_code in (400, 404) and 'class="notice"' in answer.text
+    assert "Traceback" not in answer.text and len(answer.text) < 4000
+
+
+def test_an_incident_says_how_sure_since_when_and_who_knows(client):
+    text = re.sub(r"\s+", " ", client.get("/incident?id=plant/pump-03|combined|500").text)
+    assert "2023-11-14 22:10:00 UTC</time> <small>(3 min ago)</small>" in text
+    assert "severity 0.97 of 1: 1 in 40,000 normal windows looks as odd; 9 windows flagged" in text
+    assert re.search(r"temperature</span>.*?30 %", text) and "HTTP 404 no_service" in text
+    assert "threshold: 1 in 1,000" in text and text.count("<figure") == 4
+    text = client.get("/").text
+    assert "16 of 20 streams well" not in text and "15 of 20 streams well" in text
+    assert "It repeats one value" in text or "it repeats one value" in text
+
+
+def test_a_store_that_is_not_there_yet_is_shown_as_soon_as_it_is(tmp_path):
+    engine = Engine()
+    with Client(http.app(engine, tmp_path / "alerts.db")) as client:
+        answer = client.get("/")
+        assert answer.status_code == 503 and "no alert store at" in answer.text
+        assert "The engine is judging" in answer.text and not list(tmp_path.iterdir())
+        AlertStore(tmp_path / "alerts.db").close()
+        answer = client.get("/")
+        assert answer.status_code == 200 and "No row was judged yet" in answer.text
+        engine.ready = False
+        assert "does not judge as it should: &lt;img" in client.get("/?x").text
+        (tmp_path / "alerts.db").unlink()
+        assert client.get("/?y").status_code == 503
+    with Client(http.app(engine)) as client:
+        assert "alert_config.storage" in client.get("/").text
+
+
+def test_a_store_that_is_locked_is_said_and_health_goes_on(store, monkeypatch):
+    monkeypatch.setattr(page, "_PATIENCE", 0.2)
+    holder = sqlite3.connect(store.path)
+    holder.execute("BEGIN EXCLUSIVE")
+    with Client(http.app(Engine(), store)) as client:
+        client.get("/")
+        answer = client.post("/act", data={"do": "close", "id": "plant/pump-03|combined|500"})
+        assert answer.status_code == 503 and answer.text.startswith("not done: the alert store")
+        assert client.get("/health").status_code == client.get("/ready").status_code == 200
+        holder.rollback()
+        monkeypatch.setattr(page, "_PATIENCE", 8.0)
+        assert client.get("/").status_code == 200
+
+
+def test_a_page_that_has_not_changed_is_not_sent_again(client, store):
+    tag = client.get("/").headers["etag"]
+    known = {"If-None-Match": tag}
+    assert client.get("/", headers=known).status_code == 304
+    assert client.get("/?all=1", headers=known).status_code == 200
+    keep(store, [opened(incident("pump-15"))])
+    fresh = client.get("/", headers=known)
+    assert fresh.status_code == 200 and "plant/pump-15</a>: anomaly" in fresh.text
+    known = {"If-None-Match": fresh.headers["etag"]}
+    assert client.get("/", headers=known).status_code == 304
+    client.post("/act", data={"do": "acknowledge", "id": "plant/pump-15|combined|500"})
+    assert client.get("/", headers=known).status_code == 200
+
+
+def test_a_notebook_gets_the_same_view_without_what_acts(store):
+    shown = page.view(store, clock=lambda: NOW)
+    assert shown._repr_html_() == str(shown) and "plant/pump-03: anomaly" in shown
+    assert not re.search(r"<(script|form|button|link|a|html|body)\b", shown)
+    assert shown.startswith("<style>") and "&lt;img src=x" in shown and "<img" not in shown
+    assert "url(" not in shown.replace("url(#adlib-hatch)", "")
+
+
+def test_streams_that_count_seconds_are_shown_as_they_count(tmp_path):
+    found = replace(incident(None), id="plant|combined|500", stream="plant", opened_at=400.0,
+                    last_at=500.0)
+    trace = judged([None], now=599.0)
+    with AlertStore(tmp_path / "a.db") as store:
+        keep(store, [opened(found)], [trace])
+        board = page.Board(store, clock=lambda: NOW)
+        text = page.render("overview", query={}, **board.overview({}))
+        board.act({"do": "silence", "id": found.id, "for": "10min"})
+        (silence,) = store.silences()
+        board.close()
+    assert "400 s</time>" in text and "ago)" not in text
+    assert silence.until == 1199.0 and silence.stream == "plant"
+
+
+# -- signals ------------------------------------------------------------------------------------
+
+
+def test_a_line_is_broken_where_rows_are_missing():
+    trace = judged(["a"])
+    values = trace.values.copy()
+    values[100:150, 0], values[:, 1], values[7, 2], values[300, 2] = np.nan, 5.0, np.inf, -np.inf
+    trace = replace(trace, values=values, time=trace.time + 500 * (trace.seq >= 400))
+    found = signal(trace, [incident("a")])
+    temperature, constant, pressure = found["panels"][1:]
+    assert temperature["path"].count("M") == 3 and constant["path"].count("M") == 2
+    assert (constant["low"], constant["high"]) == (5.0, 5.0) and "nan" not in str(found)
+    assert pressure["path"].count("M") == 4 and "inf" not in str(found)
+    ys = [float(y) for y in re.findall(r" ([\d.]+)", temperature["path"])]
+    assert min(ys) >= 0 and max(ys) <= 100 and found["shades"][0]["x"] > 700
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(9, 10), slice(0, 5), slice(590, None)])
+def test_few_rows_are_drawn_too(rows):
+    trace = judged(["a"]).take(rows)
+    found = signal(trace, [incident("a")])
+    assert (found is None) == (not len(trace))
+    if found:
+        assert len(found["panels"]) in (3, 4) and "nan" not in str(found["panels"])
+
+
+def test_a_long_signal_is_thinned_and_keeps_its_peaks():
+    trace = judged([f"m{k}" for k in range(60)])
+    time, n = np.arange(len(trace)) + NOW, len(trace)
+    values = trace.values.copy()
+    values[n // 2, 2] = 1000.0
+    trace = replace(trace, entities=("a",), code=np.zeros(n, int), time=time, values=values)
+    found = signal(trace, [], ["pressure"])
+    pressure = found["panels"][1]
+    assert pressure["title"] == "pressure" and pressure["path"].count("L") < 1100
+    assert pressure["high"] == 1000.0 and " 5.0" in pressure["path"]
+
+
+# -- what is decided ----------------------------------------------------------------------------
+
+
+def test_decisions_reach_the_store(client, store):
+    def act(**form):
+        return client.post("/act", data=form, headers={"X-Page": "1"})
+
+    first = "plant/pump-03|combined|500"
+    assert act(do="acknowledge", id=first).text == "acknowledged: plant/pump-03"
+    assert act(do="close", id=first).text == "closed: plant/pump-03"
+    assert (store.incident(first).acknowledged, store.incident(first).state) == (True, "closed")
+    dead = store.outbox(state="dead")[0].id
+    assert act(do="replay", id=dead).text.endswith("will be sent again")
+    assert store.outbox(state="dead") == []
+    answer = client.post("/act", data={"do": "acknowledge", "id": "plant/pump-07|combined|500",
+                                       "back": "/incident?id=plant/pump-07|combined|500"})
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/incident?id=")
+
+
+@pytest.mark.parametrize(("form", "status"), [
+    ({}, 400), ({"do": "drop"}, 400), ({"do": "ignore", "id": "x"}, 400),
+    ({"do": "acknowledge"}, 404), ({"do": "close", "id": "none"}, 404),
+    ({"do": "unsilence", "id": "none"}, 404), ({"do": "replay", "id": ""}, 404),
+    ({"do": "discard"}, 404), ({"do": "false", "id": "none"}, 404),
+    ({"do": "silence", "id": "plant/pump-03|combined|500", "for": "never"}, 400),
+    ({"do": "silence", "id": "plant/pump-03|combined|500", "for": "-2h"}, 400),
+    ({"do": "silence", "id": "plant/pump-03|combined|500", "for": "5"}, 400),
+    ({"do": "x" * 70_000}, 400), ({f"k{i}": "" for i in range(60)}, 400)])
+def test_what_cannot_be_is_refused_in_a_sentence(client, store, form, status):
+    client.get("/")  # makes a table of answers
+    before = list(store._db.iterdump())
+    answer = client.post("/act", data=form)
+    assert answer.status_code == status and answer.text.startswith("not done: ")
+    assert "\n" not in answer.text and len(answer.text) < 600
+    assert list(store._db.iterdump()) == before
+
+
+@pytest.mark.parametrize(("entity", "scope", "hits"), [
+    (HOSTILE, "stream", {HOSTILE}), ("pump-03", "feature", {"pump-03"}),
+    ("pump-03", "fleet", {"pump-03", "pump-07", HOSTILE})])
+def test_a_silence_holds_for_what_was_asked(client, store, entity, scope, hits):
+    found = next(i for i in store.incidents(state="open") if i.stream == stream_of("plant", entity))
+    answer = client.post("/act", headers={"X-Page": "1"}, data={
+        "do": "silence", "id": found.id, "for": "3h", "scope": scope, "who": "Ada \u202e",
+        "comment": f" bearing {HOSTILE}"})
+    (silence,) = store.silences()
+    assert answer.text.startswith("silenced: ") and "2023-11-15 01:13:20 UTC" in answer.text
+    assert silence.author == "Ada ?" and silence.comment.startswith("bearing <img")
+    assert silence.until == NOW + 3 * 3600
+    shown = page.Board(store, clock=lambda: NOW)
+    cards = {card["incident"].stream: card["silenced"] for card in shown.overview({})["cards"]
+             if card["incident"].kind == "anomaly"}
+    shown.close()
+    assert {name for name, quiet in cards.items() if quiet} == {
+        stream_of("plant", name) for name in hits}
+    manager = AlertManager()
+    manager.apply(store.operator_state("plant", 5))
+    assert client.post("/act", data={"do": "unsilence", "id": silence.id}).status_code == 303
+    assert store.silences()[0].until == 0
+
+
+def test_a_silence_may_let_critical_incidents_through(board, store):
+    board.act({"do": "silence", "id": "plant/pump-03|combined|500", "for": "1h", "less": "1"})
+    assert store.silences()[0].severity == "warning" and store.silences()[0].author
+
+
+def test_a_long_name_has_a_pattern_too(board, store):
+    found = incident("x[*" * 200)
+    keep(store, [opened(found)])
+    board.act({"do": "silence", "id": found.id})
+    assert len(store.silences()[0].stream) < 500
+    card = next(c for c in board.overview({})["cards"] if c["incident"].id == found.id)
+    assert card["silenced"]
+
+
+def test_answers_teach_by_the_rows_of_their_incident(client, store):
+    name = "plant/pump-03|combined|500"
+
+    def act(what, **more):
+        return client.post("/act", data={"do": what, "id": name, **more},
+                           headers={"X-Page": "1"}).text
+
+    assert act("false", who="Ada", comment="cleaning") == "answered: false alarm"
+    with FeedbackStore(store.path, create=False) as answers:
+        (answer,) = answers.answers(stream="plant/pump-03")
+        assert (answer.verdict, answer.who, answer.note, answer.target) == (
+            "false", "Ada", "cleaning", name)
+        assert len(answer.rows) == 100 and len(answer.rows[0]) == 3 and answer.rows[0][1] > 24
+        assert store.incident(name).acknowledged and answer.time == NOW
+        assert "✗ false alarm, says Ada" in re.sub(r"\s+", " ", client.get("/").text)
+        assert act("withdrawn") == "answer taken back"
+        assert answers.answers() == [] and "false alarm, says" not in client.get("/").text
+        assert act("known") == "answered: known cause"
+        assert [a.verdict for a in answers.history()] == ["false", "withdrawn", "known"]
+
+
+# -- the commands -------------------------------------------------------------------------------
+
+
+def run(*words, **variables):
+    return subprocess.Popen([sys.executable, "-m", "adlib.realtime", "page", *map(str, words)],
+                            stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "ADLIB_TOKEN": TOKEN, **variables})
+
+
+def test_the_command_serves_until_it_is_interrupted(store):
+    with run("--store", store.path, "--serve", "0") as process:
+        try:
+            address = re.search(r"http://\S+", process.stderr.readline())[0]
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(address, timeout=20)
+            request = urllib.request.Request(address, headers={"Authorization": f"Bearer {TOKEN}"})
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                assert b"pump-03" in answer.read()
+        finally:
+            process.send_signal(signals.SIGTERM)
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(("words", "variables", "says"), [
+    (["--token-file", "none"], {}, "none"), ([], {"ADLIB_TOKEN": "short"}, "ADLIB_TOKEN must hold"),
+    (["--serve", "here"], {}, "--serve must be [HOST:]PORT")])
+def test_the_command_refuses_in_one_sentence(words, variables, says):
+    with run(*words, **variables) as process:
+        said = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 2 and says in said[-1] and said[-1].startswith("page: ")
