@@ -221,7 +221,7 @@ def test_dead_letters(alerts, store):
 
 def test_prune(alerts, store):
     assert alerts("prune", "--before", "2024-01-01") == (
-        0, "deleted: 0 verdicts, 2 quality, 1 incidents, 0 outbox\n")
+        0, "deleted: 0 verdicts, 2 quality, 1 incidents, 0 traces, 0 streams, 0 outbox\n")
     assert [incident.stream for incident in store.incidents()] == ["pump"]
     assert alerts("prune")[0] == 2
 

@@ -85,6 +85,12 @@ def parser() -> argparse.ArgumentParser:
                              help="notes, warnings and log lines as JSON, one object a line")
         _add_reading(command.add_argument_group("how tables and messages are read", _READING))
     alerts_cli.add_parser(commands)
+    add = commands.add_parser("doctor", help="check clock, configuration, model, store, source and "
+                              "receivers: a line for each finding, and what to do")
+    add.add_argument("config", type=Path)
+    add.add_argument("--model", type=Path, default=Path("model"), metavar="DIR")
+    add.add_argument("--source", metavar="SPEC", help="ask this source too, as run would read it")
+    add.add_argument("--send", action="store_true", help="send each receiver a test message")
     return top
 
 
@@ -318,8 +324,14 @@ def _setting(text: str) -> dict[str, Any]:
                          ) from None
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from adlib.realtime.doors import doctor  # it needs all that the others need
+
+    return doctor.run(args)
+
+
 _COMMANDS = {"fit": _fit, "run": _run, "page": _page, "backtest": _backtest,
-             "alerts": alerts_cli.run}
+             "alerts": alerts_cli.run, "doctor": _doctor}
 
 if __name__ == "__main__":
     leave(main())

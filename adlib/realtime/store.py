@@ -759,8 +759,7 @@ class AlertStore:
         """
         (last,) = self._db.execute(
             "SELECT max(last) FROM (SELECT max(end) AS last FROM verdicts WHERE stream = ?1 UNION "
-            "ALL SELECT seq FROM streams WHERE name = ?1 UNION ALL SELECT "
-            "max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
+            "ALL SELECT max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
             "WHERE stream = ?1 AND json_valid(body) AND id LIKE '%|' || json_extract(body, "
             "'$.start'))", (stream,)).fetchone()  # others are named after the wall clock
         return -1 if last is None else last

@@ -127,17 +127,11 @@ def _show(store: AlertStore, args: argparse.Namespace) -> int:
     return 0
 
 
-def _ack(store: AlertStore, args: argparse.Namespace) -> int:
+def _decide(store: AlertStore, args: argparse.Namespace) -> int:
     for name in args.ids:
         store.incident(name)  # all or none
-    _incidents([store.acknowledge(name) for name in args.ids], args)
-    return 0
-
-
-def _close(store: AlertStore, args: argparse.Namespace) -> int:
-    for name in args.ids:
-        store.incident(name)
-    _incidents([store.end(name) for name in args.ids], args)
+    decide = store.acknowledge if args.action == "ack" else store.end
+    _incidents([decide(name) for name in args.ids], args)
     return 0
 
 
@@ -219,9 +213,9 @@ def _prune(store: AlertStore, args: argparse.Namespace) -> int:
     return 0
 
 
-_ACTIONS = {"list": _list, "show": _show, "ack": _ack, "silence": _silence, "dead": _dead,
+_ACTIONS = {"list": _list, "show": _show, "ack": _decide, "silence": _silence, "dead": _dead,
             "replay": _replay, "prune": _prune, "quality": _quality,
-            "close": _close, "remove": _remove}
+            "close": _decide, "remove": _remove}
 
 
 def _print(args: argparse.Namespace, records: Iterable[Any], header: Sequence[str],
