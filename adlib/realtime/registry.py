@@ -21,7 +21,8 @@ from typing import Any
 SOURCES, CHANNELS = "adlib.sources", "adlib.channels"
 _DOORS = "adlib.realtime.doors"
 BUILT_IN = {
-    SOURCES: {"csv": f"{_DOORS}.files:CsvSource", "stdin": f"{_DOORS}.files:StdinSource",
+    SOURCES: {"csv": f"{_DOORS}.files:CsvSource", "tail": f"{_DOORS}.tail:TailSource",
+              "stdin": f"{_DOORS}.files:StdinSource",
               "nats": f"{_DOORS}.jetstream:JetStreamSource",
               "tls": f"{_DOORS}.jetstream:JetStreamSource",
               "mqtt": f"{_DOORS}.mqtt:MqttSource", "mqtts": f"{_DOORS}.mqtt:MqttSource"},

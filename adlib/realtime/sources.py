@@ -104,6 +104,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
         .zip, JSON lines, Parquet), and refused as they refuse it. Rows are in the order of time and
         numbered from 0, so a run that starts again skips what it has committed. ``speed`` plays
         them in time, here 60 times as fast as they were recorded; by default as fast as possible.
+    ``tail:PATH?begin=start|end``
+        A file that grows, is renamed or cut; it goes on at the place that is committed. See
+        `adlib.realtime.doors.tail.TailSource`.
     ``stdin?time=NAME``
         Lines of a table, or of JSON. What arrives is new: it goes on after the last committed
         sample.
@@ -201,8 +204,8 @@ def open_source(spec: str) -> Source:
     except LookupError:
         is_file = Path(spec.partition("?")[0]).is_file()
         hint = f"; for this file: csv:{spec}" if is_file else nearest(scheme, registered(SOURCES))
-        raise ValueError(f"source must read csv:PATH, stdin, nats://host:port/STREAM/SUBJECT or "
-                         f"mqtt://host/TOPIC, got {masked(spec)!r}{hint}") from None
+        raise ValueError(f"source must read csv:PATH, tail:PATH, stdin, mqtt://host/TOPIC or "
+                         f"nats://host:port/STREAM/SUBJECT, got {masked(spec)!r}{hint}") from None
     return kind(spec)
 
 
