@@ -1,16 +1,21 @@
-"""Receivers on loopback for the tests of the live engine: Slack's webhook, SMTP, Elasticsearch.
+"""Receivers on loopback for the tests of the live engine: webhooks, mail, search, Alertmanager.
 
 Each plays the documented contract and can be told to misbehave: `script` holds the next answers.
 """
 
+import contextlib
 import json
 import re
+import shutil
+import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+from urllib.request import urlopen
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
@@ -132,6 +137,65 @@ class SlackServer(_Server):
         step = self.script.popleft()
         step = step(payload) if callable(step) else step
         return (*step, *({}, 0)[len(step) - 2:])
+
+
+class HookServer(_Server):
+    """Takes JSON by POST at any path; `script` as of `SlackServer`, without callables.
+
+    `received` holds (path, headers in lower case, body, status) in order.
+    """
+
+    def answer(self, method, path, headers, body):
+        with self._lock:
+            step = self.script.popleft() if self.script else (200, "")
+            status, text, extra, delay = (*step, *({}, 0)[len(step) - 2:])
+            self.received.append((path, {k.lower(): v for k, v in headers.items()}, body, status))
+        time.sleep(delay)
+        return status, text, extra
+
+    @property
+    def taken(self):
+        """Payloads that were accepted."""
+        return [json.loads(body) for *_, body, status in self.received if status < 300]
+
+
+class Alertmanager:
+    """The real one, as a process; it notifies ``hook`` at once. ``with`` runs it."""
+
+    program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+
+    def __init__(self, folder, hook):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url, self._folder = f"http://127.0.0.1:{self.port}", folder
+        (folder / "alertmanager.yml").write_text(json.dumps({
+            "route": {"receiver": "hook", "group_by": ["..."], "group_wait": "0s",
+                      "group_interval": "1s"},
+            "receivers": [{"name": "hook", "webhook_configs": [
+                {"url": f"http://127.0.0.1:{hook}/", "send_resolved": True}]}]}))
+
+    def __enter__(self):
+        self._process = subprocess.Popen(
+            [self.program, f"--web.listen-address=127.0.0.1:{self.port}",
+             "--cluster.listen-address=", f"--storage.path={self._folder}",
+             f"--config.file={self._folder / 'alertmanager.yml'}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                if urlopen(f"{self.url}/-/ready", timeout=5).status == 200:
+                    break
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.wait()
+
+    def alerts(self):
+        """What is active: (name, severity, incident) of each."""
+        found = json.load(urlopen(f"{self.url}/api/v2/alerts", timeout=5))
+        return sorted((a["labels"]["alertname"], a["labels"]["severity"], a["labels"]["incident"])
+                      for a in found)
 
 
 class _Controller(Controller):

@@ -56,6 +56,13 @@ class Channel(Protocol):
     incident, come in order, each at least once; a second time it has the same ``id``. Those behind
     a dead letter go on without it after a while.
 
+    ``rows`` writes ``self.name`` into its messages, never a constant, since a second receiver of
+    the class gets another name (``pager#night``), and begins their ids with the event's. Three
+    attributes are looked at where they are: ``route`` (`adlib.realtime.routes.Route`; what stands
+    under ``route`` of its settings is put there), ``resolves`` (True: it keeps what is open, and
+    gets each close of what it got, also of an incident that was silenced meanwhile or closed by
+    hand) and ``again`` (seconds after which what is open is sent once more).
+
     Attributes
     ----------
     name : str

@@ -8,25 +8,34 @@ until ``give_up_after``; what is wrong with the message itself not at all. Then 
 which an operator can replay. Messages of one incident arrive on each channel in the order in which
 they arose; those behind a dead letter wait ``retry_cap`` seconds for it to be replayed or given up,
 then they go on without it. Another incident's messages do not wait.
+
+A receiver with a ``route`` gets the incidents that it names, each from the first event that it
+names to the close. One that keeps what is open itself (a pager, Alertmanager) also gets the close
+of what was silenced meanwhile or closed by hand.
 """
 
 import asyncio
 import logging
+import math
 import random
+import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import cache
 from typing import Any, Self
 
-from pydantic import ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from adlib.deprecation import moved
 from adlib.realtime.channels import Channel, Outcome
-from adlib.realtime.events import IncidentEvent, Verdict
+from adlib.realtime.events import Incident, IncidentEvent, Verdict
 from adlib.realtime.members import Worker, back_off, cancelled
 from adlib.realtime.registry import BUILT_IN, CHANNELS, find, registered
+from adlib.realtime.routes import Route
 from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
 
@@ -35,7 +44,8 @@ log = logging.getLogger(__name__)
 
 class NotificationConfig(Settings):
     """Who is notified, and how patiently: ``slack``, ``email``, and any other registered receiver
-    by its name.
+    by its name; a second one of a kind by its name and a word, as ``slack#night``. Each may have a
+    ``route`` (see `adlib.realtime.routes.Route`).
 
     Examples
     --------
@@ -65,8 +75,10 @@ class NotificationConfig(Settings):
         if not isinstance(given, Mapping):
             return given
         names = given.keys() - cls.model_fields.keys()
+        known = registered(CHANNELS).keys()
         kinds: dict[str, Any] = {
-            name: (_kind(name) | None, ...) for name in names & registered(CHANNELS).keys()}
+            name: (_kind(name, given[name]) | None, ...) for name in names
+            if re.fullmatch(r"[^#]+(#[\w.-]{1,40})?", str(name)) and name.split("#")[0] in known}
         receivers: Any = create_model("Receivers", __base__=Settings, **kinds)
         checked = receivers.model_validate({name: given[name] for name in names})
         return {**dict.fromkeys(BUILT_IN[CHANNELS]), **given, **dict(checked)}
@@ -77,19 +89,39 @@ class NotificationConfig(Settings):
                 if value is not None}
 
 
-def _kind(name: str) -> Any:
-    return getattr(find(CHANNELS, name), "Config", Any)
+def _kind(name: str, given: Any = None) -> Any:
+    """What checks the settings of a receiver: its own model, with a route where none is made."""
+    config: Any = getattr(find(CHANNELS, name.split("#")[0]), "Config", Any)
+    extends = isinstance(config, type) and issubclass(config, BaseModel) and (
+        "route" not in config.model_fields and not isinstance(given, BaseModel))
+    return _routed(config) if extends else config
+
+
+@cache
+def _routed(config: type[BaseModel]) -> type[BaseModel]:
+    route: Any = Route | None, Field(None, description="Which incidents it gets; default: all.")
+    return create_model(config.__name__, __base__=config, __module__=config.__module__, route=route)
 
 
 def open_channels(config: NotificationConfig, store: AlertStore,
                   storage: StorageConfig | None = None,
                   clock: Callable[[], float] = time.time) -> list[Channel]:
-    """The receivers that a configuration asks for."""
-    wanted = dict(config.receivers())
+    """The receivers that a configuration asks for, each with its route."""
+    wanted, opened = dict(config.receivers()), []
     if storage is not None and storage.backend != "sqlite":
         wanted["elasticsearch"] = storage  # OpenSearch takes the same
-    return [find(CHANNELS, name)(options, str(store.path), clock=clock)
-            for name, options in wanted.items()]
+    for name, options in wanted.items():
+        route = getattr(options, "route", None)
+        if isinstance(options, Mapping) and "route" in options:  # of a receiver without a model
+            route = Route.from_any(options["route"])
+            options = {key: value for key, value in options.items() if key != "route"}
+        channel: Any = find(CHANNELS, name.split("#")[0])(options, str(store.path), clock=clock)
+        if "#" in name:
+            channel.name = name
+        if isinstance(route, Route):
+            channel.route = route
+        opened.append(channel)
+    return opened
 
 
 class NotificationService:
@@ -143,6 +175,8 @@ class NotificationService:
         self._poll, self._lease, self._grace = poll, lease, grace
         self._workers: list[asyncio.Task] = []
         self._paused: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._closed = 0  # the last decision of an operator that was passed on
         self._trouble: dict[str, tuple[float, str]] = {}
         self._refused: Counter[str] = Counter()
         self._news: dict[str, asyncio.Event] = {}
@@ -162,7 +196,57 @@ class NotificationService:
         -------
         list of OutboxRow
         """
-        return [row for channel in self.channels for row in channel.rows(events, verdicts)]
+        return [row for channel in self.channels for row in channel.rows(
+            self._for(channel, events), [verdict for verdict in verdicts
+                                         if _route(channel).takes(verdict)])]
+
+    def _for(self, channel: Channel, events: Iterable[IncidentEvent]) -> list[IncidentEvent]:
+        """What a receiver gets: what its route names, and what follows on something it got."""
+        found, begun = [], set[str]()
+        for event in events:
+            incident = event.incident
+            if event.kind == "close" and not event.notify and getattr(channel, "resolves", False):
+                if incident.id in begun or self._began(channel, incident):
+                    found.append(replace(event, notify=True))
+            elif _route(channel).takes(incident) or incident.id in begun or (
+                    event.n and self._began(channel, incident)):
+                found.append(event)
+                begun.update([incident.id] * event.notify)
+        return found
+
+    def _began(self, channel: Channel, incident: Incident) -> bool:
+        """Whether a receiver knows of an incident, by the messages or, where they are deleted, by
+        the events that are kept.
+        """
+        try:
+            return channel.name in self.store.notified(incident.id) or any(
+                event.notify and _route(channel).takes(event.incident)
+                for event in self.store.events(incident.id))
+        except sqlite3.Error:  # rather once too often
+            return True
+
+    def _close_by_hand(self) -> None:
+        """Pass on what operators closed: the engine does not see it end, and may not even run."""
+        for seq, incident in self.store.closed_by_hand(self._closed):
+            self.store.record_events([], self.rows(self.store.events(incident)[-1:]))
+            self._closed = seq
+
+    async def _say_again(self, channel: Channel) -> None:
+        """Send what is open once more, to a receiver that takes it as over otherwise."""
+        every, last = getattr(channel, "again", None), self._said.get(channel.name, -math.inf)
+        now = self._clock()
+        if not every or 0 <= now - last < every or now < self._paused.get(channel.name, 0.0):
+            return
+        self._said[channel.name] = now
+        rows = await self._in_thread(self._open, channel)
+        for at in range(0, len(rows), channel.batch):
+            await self._send(channel, rows[at:at + channel.batch])
+
+    def _open(self, channel: Channel) -> list[OutboxRow]:
+        events = [replace(steps[-1], kind="repeat", incident=incident, notify=True)
+                  for incident in self.store.incidents(state="open")
+                  if self._began(channel, incident) and (steps := self.store.events(incident.id))]
+        return list(channel.rows(events, []))
 
     def trouble(self) -> dict[str, tuple[float, str]]:
         """Channels that take nothing: since when (wall clock, POSIX seconds), and why.
@@ -228,9 +312,12 @@ class NotificationService:
 
     async def _drain(self, channel: Channel) -> int:
         tries = 0
+        if getattr(channel, "resolves", False):
+            await self._in_thread(self._close_by_hand)
         while rows := await self._in_thread(self._claim, channel):
             tries += len(rows)
             await self._in_thread(self.store.settle, await self._send(channel, rows))
+        await self._say_again(channel)
         return tries
 
     def _claim(self, channel: Channel) -> list[OutboxRow]:
@@ -306,6 +393,11 @@ class NotificationService:
         return self._thread.run(function, *args)
 
 
+def _route(channel: Any) -> Route:
+    return getattr(channel, "route", None) or _EVERYWHERE
+
+
+_EVERYWHERE = Route()
 __getattr__ = moved(__name__, {
     **{name: f"adlib.realtime.doors.http:{name}"
        for name in ("LONGEST_WAIT", "judge_status", "retry_after")},

@@ -27,6 +27,9 @@ BUILT_IN = {
               "tls": f"{_DOORS}.jetstream:JetStreamSource",
               "mqtt": f"{_DOORS}.mqtt:MqttSource", "mqtts": f"{_DOORS}.mqtt:MqttSource"},
     CHANNELS: {"slack": f"{_DOORS}.slack:SlackChannel", "email": f"{_DOORS}.mail:EmailChannel",
+               "webhook": f"{_DOORS}.webhook:WebhookChannel",
+               "alertmanager": f"{_DOORS}.alertmanager:AlertmanagerChannel",
+               "apprise": f"{_DOORS}.apprise:AppriseChannel",
                "elasticsearch": f"{_DOORS}.elastic:ElasticsearchStore"},
 }
 

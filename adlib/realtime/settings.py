@@ -172,7 +172,8 @@ def _keys_at(cls: type[Settings], path: Iterable[Any]) -> dict[str, Any]:
     keys = cls.key_types()
     for key in path:
         if not isinstance(key, int):
-            group = next((t for t in _types(keys.get(key)) if isinstance(t, type)
+            kind = keys.get(str(key).split("#")[0])  # a second receiver: "slack#night"
+            group = next((t for t in _types(kind) if isinstance(t, type)
                           and issubclass(t, Settings)), None)
             keys = group.key_types() if group else {}
     return keys

@@ -914,6 +914,17 @@ class AlertStore:
                                 "state IN ('pending', 'dead') GROUP BY channel, state")
         return {(channel, state): count for channel, state, count in rows}
 
+    def notified(self, incident_id: str) -> set[str]:
+        """Channels that messages about an incident were stored for."""
+        rows = self._db.execute("SELECT DISTINCT channel FROM outbox WHERE id > ?1 || '|' AND "
+                                "id < ?1 || '}'", (instance(incident_id, "incident_id", str),))
+        return {channel for (channel,) in rows}  # what begins with the id and a bar
+
+    def closed_by_hand(self, after: int = 0) -> list[tuple[int, str]]:
+        """Numbers and incidents of the decisions to close, in order, that came after a number."""
+        return self._db.execute("SELECT seq, target FROM operator WHERE kind = 'close' AND seq > ? "
+                                "ORDER BY seq", (whole(after, "after", 0),)).fetchall()
+
     # ------------------------------------------------------------------ connections
 
     def wait_for_locks(self, seconds: float) -> None:

@@ -4,20 +4,20 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from adlib.arguments import require_extra
-from adlib.realtime.channels import Outcome
+from adlib.realtime.channels import Channel, Outcome
 from adlib.realtime.doors.http import LOOPBACK, judge_status, retry_after
 from adlib.realtime.settings import Settings
-
-_MOST = 65_536  # bytes of an answer that are read
+from adlib.realtime.store import OutboxRow
 
 
 def checked_url(secret: SecretStr, name: str, *, plain: bool = False) -> SecretStr:
@@ -52,14 +52,24 @@ def checked_url(secret: SecretStr, name: str, *, plain: bool = False) -> SecretS
     return secret
 
 
+def _one_line(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("must be printable ASCII in one line (not shown: it is a secret)")
+    return secret
+
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[\w!#$%&'*+.^`|~-]+$")]
+
+
 class HttpConfig(Settings):
     """What receivers over HTTP have in common."""
 
-    url: SecretStr = Field(description="https://host/path; plain http beyond this machine needs "
-                           "plain_http. Login data are no part of it.")
+    url: SecretStr = Field(description="https://host/path, without login data.")
     timeout: float = Field(10.0, gt=0, description="Seconds for one request.")
-    plain_http: bool = Field(False, description="Whether http is allowed beyond this machine: "
-                             "everybody on the way can read and change it.")
+    headers: dict[_Name, Annotated[SecretStr, AfterValidator(_one_line)]] = Field(
+        {}, description="Such as Authorization.")
+    plain_http: bool = Field(False, description="Whether http is allowed beyond this machine.")
     ca_certs: Path | None = Field(None, description="Certificates to trust, where the server's "
                                   "own is not signed by an authority that the system knows.")
 
@@ -99,13 +109,13 @@ class Answer(NamedTuple):
         """Any 2xx is success, but for an HTML page: a proxy or a login page says it in the
         receiver's place, which somebody may put right.
         """
-        succeeded = 200 <= self.status < 300
-        if succeeded and re.match(r"\s*<(!doctype\s+html|html|head|body)\b", self.text,
-                                  re.IGNORECASE):
-            return Outcome("retry", f"HTTP {self.status} {self.detail}", self.wait, expires=True)
         if not self.status:
             return Outcome("retry", self.detail)
-        return Outcome("sent") if succeeded else judge_status(self.status, self.detail, self.wait)
+        if not 200 <= self.status < 300:
+            return judge_status(self.status, self.detail, self.wait)
+        if re.match(r"\s*<(!doctype\s+html|html|head|body)\b", self.text, re.IGNORECASE):
+            return Outcome("retry", f"HTTP {self.status} {self.detail}", self.wait, expires=True)
+        return Outcome("sent")
 
 
 def to_json(content: Any) -> bytes:
@@ -114,79 +124,72 @@ def to_json(content: Any) -> bytes:
                       separators=(",", ":")).encode("utf-8", "replace")
 
 
-class Client:
-    """Asks one server. Redirects are not followed, and no answer is read without an end.
+class HttpChannel(Channel):
+    """A receiver that is asked over HTTP; a subclass writes ``_post`` for one message.
 
-    The path is handed to the transport beside the URL, so neither httpx's log lines nor its
-    exceptions ever hold it; answers that echo a secret are cleaned.
+    Redirects are not followed, and no answer is read without an end. The path is handed to the
+    transport beside the URL, so neither httpx's log lines nor its exceptions ever hold it; answers
+    that echo it, or a header, are cleaned.
 
-    Parameters
+    Attributes
     ----------
-    url : str
-    clock : callable
-        Wall clock, POSIX seconds.
-    timeout : float
-        Seconds for a request and its whole answer.
-    secrets : iterable of str
-        What no detail may hold, beside the parts of the path.
     most : int
         Bytes of an answer that are read.
-    ca_certs : Path, optional
-    **options
-        Of ``httpx.AsyncClient``.
+    trust_env : bool
+        Whether the environment may name a proxy.
     """
 
-    def __init__(self, url: str, clock: Callable[[], float], *, timeout: float,
-                 secrets: Iterable[str] = (), most: int = _MOST, ca_certs: Path | None = None,
-                 **options: Any):
+    most, trust_env = 65_536, True
+
+    def __init__(self, config: HttpConfig, store: str = "", *,
+                 clock: Callable[[], float] = time.time):
         self._httpx = require_extra("httpx", "live")
-        parsed = self._httpx.URL(url)
-        self._origin = parsed.copy_with(raw_path=b"/", fragment=None)
-        self._target = parsed.raw_path
-        self._timeout, self._most, self._clock = timeout, most, clock
-        path = self._target.decode("ascii")
-        words = {*secrets, path, unquote(path), *re.split("[/?&=]", path)}
+        url = self._httpx.URL(config.url.get_secret_value())
+        self._origin = url.copy_with(raw_path=b"/", fragment=None)
+        self._target = url.raw_path
+        self._headers = {name: value.get_secret_value() for name, value in config.headers.items()}
+        self.timeout, self._store, self._clock = config.timeout, store, clock
+        path = url.raw_path.decode("ascii")
+        words = {path, unquote(path), *re.split("[/?&=]", path)}.union(
+            *((value, *value.split()) for value in self._headers.values()))
         self._secrets = sorted((word for word in words if len(word) > 3), key=len, reverse=True)
-        if ca_certs is not None:
-            options["verify"] = ssl.create_default_context(cafile=ca_certs)
-        self._options = options
+        self._certificates = config.ca_certs
         self._client: Any = None
 
-    async def ask(self, content: bytes, headers: Mapping[str, str], *, method: str = "POST",
-                  path: str = "") -> Answer:
-        """Send a request; also what went wrong with the network is an answer.
+    async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
+        """Send each message; see the class."""
+        return [await self._post(row) for row in rows]
 
-        Parameters
-        ----------
-        content : bytes
-        headers : mapping of str to str
-        method : str
-        path : str
-            What follows the path of the URL.
-        """
+    async def _post(self, row: OutboxRow) -> Outcome:
+        raise NotImplementedError
+
+    async def _ask(self, content: bytes, headers: Mapping[str, str] | None = None, *,
+                   method: str = "POST", path: str = "") -> Answer:
+        """Send a request; what went wrong with the network is an answer too."""
         try:
-            async with asyncio.timeout(self._timeout):  # httpx's own limit is per read
+            async with asyncio.timeout(self.timeout):  # httpx's own limit is per read
                 if self._client is None:
-                    self._client = self._httpx.AsyncClient(timeout=self._timeout, **self._options)
+                    trust = ssl.create_default_context(
+                        cafile=self._certificates) if self._certificates else True
+                    self._client = self._httpx.AsyncClient(
+                        timeout=self.timeout, verify=trust, trust_env=self.trust_env)
                 async with self._client.stream(
                         method, self._origin, content=content,
                         headers={"Content-Type": "application/json", "Accept-Encoding": "identity",
-                                 **headers},
-                        extensions={"target": self._target + path.encode("ascii")}) as response:
-                    body = await self._read(response)
-        except (TimeoutError, self._httpx.TransportError) as error:
+                                 **self._headers, **(headers or {})},
+                        extensions={"target": self._target.rstrip(b"/") + path.encode()
+                                    if path else self._target}) as response:
+                    body = b""
+                    async with aclosing(response.aiter_raw()) as parts:
+                        async for part in parts:
+                            body += part
+                            if len(body) > self.most:  # what is left is not read
+                                break
+        except (TimeoutError, OSError, self._httpx.TransportError) as error:
             return Answer(0, detail=self._clean(f"{type(error).__name__} {error}"))
-        return Answer(response.status_code, body, self._clean(body),
+        text = body.decode("utf-8", "replace")
+        return Answer(response.status_code, text, self._clean(text),
                       retry_after(response.headers.get("Retry-After"), self._clock()))
-
-    async def _read(self, response: Any) -> str:
-        body = b""
-        async with aclosing(response.aiter_raw()) as parts:
-            async for part in parts:
-                body += part
-                if len(body) >= self._most:  # what is left is not read: the connection ends
-                    break
-        return body[:self._most].decode("utf-8", "replace")
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
@@ -194,7 +197,7 @@ class Client:
         return " ".join(text.strip()[:200].split())
 
     async def close(self) -> None:
-        """Close the connections; the next `ask` opens them again."""
+        """Close the connections; the next message opens them again."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()

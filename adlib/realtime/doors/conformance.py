@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -203,7 +204,8 @@ def check_channel(channel: Channel) -> None:
     Parameters
     ----------
     channel : Channel
-        Its receiver gets one message about an incident of the stream "check", and must take it.
+        Its receiver gets one message about an incident of the stream "check", and must take it;
+        one that ``resolves`` gets the close too, so that nothing stays open there.
 
     Raises
     ------
@@ -238,9 +240,11 @@ def check_channel(channel: Channel) -> None:
 def _check_rows(channel: Channel, found: _Findings) -> list[OutboxRow]:
     incident = Incident("check|combined|0", "check", 0, 99, 1.7e9, 1.7e9, None, "critical", 0.95, 3,
                         (("temperature", 0.7),), "open", False)
-    event = IncidentEvent("open", incident, 1.7e9, True, 0)
+    events = [IncidentEvent("open", incident, 1.7e9, True, 0), IncidentEvent(
+        "close", replace(incident, state="closed", closed_at=1.7e9), 1.7e9, True, 1)]
+    events = events[:1 + getattr(channel, "resolves", False)]
     try:
-        rows, again = list(channel.rows([event], [])), list(channel.rows([event], []))
+        rows, again = list(channel.rows(events, [])), list(channel.rows(events, []))
     except Exception as error:
         found.append(f"rows takes events and verdicts: {type(error).__name__}: {error}")
         return []
@@ -263,16 +267,18 @@ def _is_plain(body: Any) -> bool:
 
 
 async def _check_send(channel: Channel, rows: list[OutboxRow], found: _Findings) -> None:
-    batch = rows[:channel.batch]
+    batches = [[row] for row in rows] if getattr(channel, "resolves", False) else [
+        rows[:channel.batch]]
     try:
-        async with asyncio.timeout(channel.timeout + 1):
-            outcomes = await channel.send(batch)
-        if found.expect(isinstance(outcomes, list) and len(outcomes) == len(batch)
-                        and all(isinstance(outcome, Outcome) for outcome in outcomes),
-                        "send returns a list with an Outcome for each message"):
-            for outcome in outcomes:
-                found.expect(outcome.state == "sent", f"the receiver takes the test message: "
-                             f"{outcome.state}, {outcome.detail}")
+        for batch in batches:
+            async with asyncio.timeout(channel.timeout + 1):
+                outcomes = await channel.send(batch)
+            if found.expect(isinstance(outcomes, list) and len(outcomes) == len(batch)
+                            and all(isinstance(outcome, Outcome) for outcome in outcomes),
+                            "send returns a list with an Outcome for each message"):
+                for outcome in outcomes:
+                    found.expect(outcome.state == "sent", f"the receiver takes the test message: "
+                                 f"{outcome.state}, {outcome.detail}")
     except TimeoutError:
         found.append(f"send returns within timeout={channel.timeout:g} seconds")
     except Exception as error:

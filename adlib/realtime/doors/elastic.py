@@ -21,13 +21,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from adlib.realtime.channels import Channel, Outcome
-from adlib.realtime.doors.client import Answer, Client, to_json
+from adlib.realtime.channels import Outcome
+from adlib.realtime.doors.client import Answer, HttpChannel, HttpConfig, to_json
 from adlib.realtime.doors.http import judge_status
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow, StorageConfig
 
-_MOST = 16 << 20  # bytes of an answer: it has a line for each document
 # An index refuses the whole document for a longer keyword, such as a name of 40,000 bytes.
 _KEYWORD = {"type": "keyword", "ignore_above": 8191}
 _FLOAT, _LONG = {"type": "float"}, {"type": "long"}
@@ -81,41 +80,38 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
             "left_out": [{"reason": reason, "name": name} for reason, name in body["left_out"]]}
 
 
-class ElasticsearchStore(Channel):
+class ElasticsearchStore(HttpChannel):
     """A receiver that indexes documents in bulk.
+
+    Documents of an incident are independent of each other, so none waits for an earlier one.
 
     Parameters
     ----------
     config : StorageConfig
         Host, port, login and index. The index template of the same name is put before the first
         document.
-    timeout : float
-        Seconds for one request.
-
-    Notes
-    -----
-    Documents of an incident are independent of each other, so none waits for an earlier one.
+    store : str
+    clock : callable
+        Wall clock, POSIX seconds.
     """
 
     Config = StorageConfig
     name, batch = "elasticsearch", 500
+    most, trust_env = 16 << 20, False  # an answer has a line for each document
 
-    def __init__(self, config: StorageConfig, store: str = "", *, timeout: float = 30.0,
+    def __init__(self, config: StorageConfig, store: str = "", *,
                  clock: Callable[[], float] = time.time):
-        self.timeout, self._index, self._prepared = timeout, config.index, False
-        secrets, login = [], ""
-        if config.api_key is not None:
-            secrets.append(config.api_key.get_secret_value())
-            login = f"ApiKey {secrets[0]}"
-        elif config.password is not None:
-            word = config.password.get_secret_value()
-            secrets += [word, b64encode(f"{config.username}:{word}".encode()).decode()]
-            login = f"Basic {secrets[1]}"
         host = f"[{config.host}]" if ":" in config.host else config.host
-        self._client = Client(
-            f"{'https' if config.tls else 'http'}://{host}:{config.port}", clock, timeout=timeout,
-            secrets=secrets, most=_MOST, ca_certs=config.ca_certs, trust_env=False,
-            headers={"Authorization": login} if login else {})
+        login = {}
+        if config.api_key is not None:
+            login["Authorization"] = f"ApiKey {config.api_key.get_secret_value()}"
+        elif config.password is not None:
+            words = f"{config.username}:{config.password.get_secret_value()}".encode()
+            login["Authorization"] = f"Basic {b64encode(words).decode()}"
+        super().__init__(HttpConfig(
+            url=f"{'https' if config.tls else 'http'}://{host}:{config.port}", headers=login,
+            timeout=30.0, plain_http=True, ca_certs=config.ca_certs), store, clock=clock)
+        self._index, self._prepared = config.index, False
 
     def rows(self, events: Iterable[IncidentEvent],
              verdicts: Iterable[Verdict]) -> Iterator[OutboxRow]:
@@ -129,7 +125,7 @@ class ElasticsearchStore(Channel):
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
         """Index documents in one request; each has an outcome of its own."""
         if not self._prepared:
-            answer = await self._ask("PUT", f"/_index_template/{self._index}", {
+            answer = await self._lines("PUT", f"/_index_template/{self._index}", {
                 "index_patterns": [f"{self._index}*"], "template": {"mappings": MAPPING},
                 "priority": 200})  # those that come with Elasticsearch have 100 at most
             self._prepared = _said(answer) is not None
@@ -137,21 +133,17 @@ class ElasticsearchStore(Channel):
                 fault = _fault(answer)  # whatever it is, it is not about these documents
                 return [replace(fault, state="retry", expires=True) if fault.state == "dead"
                         else fault] * len(rows)
-        lines = (({"create": {"_id": _document_id(row.key)}}, row.body) for row in rows)
-        answer = await self._ask("POST", f"/{self._index}/_bulk", *chain.from_iterable(lines))
+        answer = await self._lines("POST", f"/{self._index}/_bulk", *chain.from_iterable(
+            ({"create": {"_id": _document_id(row.key)}}, row.body) for row in rows))
         items = (_said(answer) or {}).get("items")
         if not isinstance(items, list) or len(items) != len(rows):
             return [_fault(answer)] * len(rows)
         return [_judge(item["create"]) for item in items]
 
-    async def _ask(self, method: str, path: str, *lines: Any) -> Answer:
+    async def _lines(self, method: str, path: str, *lines: Any) -> Answer:
         kind = "application/x-ndjson" if method == "POST" else "application/json"
-        return await self._client.ask(b"".join(to_json(line) + b"\n" for line in lines),
-                                      {"Content-Type": kind}, method=method, path=path)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        return await self._ask(b"".join(to_json(line) + b"\n" for line in lines),
+                               {"Content-Type": kind}, method=method, path=path)
 
 
 def _document_id(key: str) -> str:

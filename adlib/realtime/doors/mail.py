@@ -66,7 +66,7 @@ class EmailChannel(Channel):
         for event in events:
             if event.notify:
                 for address in self._config.to:
-                    yield OutboxRow(f"{event.id}|email|{address}", self.name,
+                    yield OutboxRow(f"{event.id}|{self.name}|{address}", self.name,
                                     f"{event.incident.id}|{address}", event.time,
                                     {"event": event.to_dict(), "to": address})
 

@@ -2,15 +2,13 @@
 
 import json
 import re
-import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
 
-from adlib.realtime.channels import Channel, Outcome
-from adlib.realtime.doors.client import Answer, Client, checked_url, to_json
+from adlib.realtime.channels import Outcome
+from adlib.realtime.doors.client import Answer, HttpChannel, HttpConfig, checked_url, to_json
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import IncidentEvent
 from adlib.realtime.settings import Settings
@@ -43,7 +41,7 @@ class SlackConfig(Settings):
         return checked_url(secret, "webhook_url")
 
 
-class SlackChannel(Channel):
+class SlackChannel(HttpChannel):
     """Posts to a Slack incoming webhook, or to a service that takes the same messages.
 
     Any 2xx is success, whatever a service says in its body, with two exceptions. A refusal that
@@ -51,27 +49,19 @@ class SlackChannel(Channel):
     is what a proxy or a login page says in the receiver's place: nobody has seen the message, so it
     is tried again until ``notification.give_up_after``, as for a redirect.
 
-    The webhook's path is the secret, which shows nowhere: see `adlib.realtime.doors.client.Client`.
+    The webhook's path is the secret, which shows nowhere: see `adlib.realtime.doors.client`.
     """
 
     Config = SlackConfig
     name = "slack"
 
-    def __init__(self, config: SlackConfig, store: str, *, clock: Callable[[], float] = time.time):
-        self.timeout, self._store = config.timeout, store
-        self._client = Client(config.webhook_url.get_secret_value(), clock, timeout=config.timeout)
-
-    async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
-        """Post each message; see the class."""
-        return [await self._post(row) for row in rows]
+    def __init__(self, config: SlackConfig, *args: Any, **kwargs: Any):
+        super().__init__(HttpConfig(url=config.webhook_url, timeout=config.timeout), *args,
+                         **kwargs)
 
     async def _post(self, row: OutboxRow) -> Outcome:
         subject, text = describe(IncidentEvent.from_dict(row.body), self._store)
-        return judge_answer(await self._client.ask(to_json(slack_message(subject, text)), {}))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.close()
+        return judge_answer(await self._ask(to_json(slack_message(subject, text))))
 
 
 def judge_answer(answer: Answer) -> Outcome:
