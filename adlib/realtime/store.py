@@ -176,7 +176,8 @@ class AlertStore:
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
-        self._traced: dict[str, float] = {}  # bytes of judged rows, by stream
+        # by stream: bytes of judged rows, and the last of them where they are few
+        self._traced: dict[str, tuple[float, int | None, list[Trace]]] = {}
         self._retain_at, self._retained = 0.0, dict[str, float]()
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
@@ -282,38 +283,48 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
+            traced = {}
             if traces := [trace for trace in traces if len(trace)]:
-                room = number(room, "room", least=0, most=np.inf)
-                self._write_traces(db, Trace.joined(traces), room)
+                traced[traces[0].stream] = self._write_traces(
+                    db, Trace.joined(traces), number(room, "room", least=0, most=np.inf))
             last = self._write_state(db, stream, position, state, done)
         self._last[stream] = last
+        self._traced.update(traced)
 
-    def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float) -> None:
+    def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float
+                      ) -> tuple[float, int | None, list[Trace]]:
+        stream, rows = trace.stream, list(overview(trace))
+        size, n, few = self._traced.get(stream, (np.inf, None, []))
+        if db.execute("SELECT 1 FROM streams WHERE (name, seq, time) = (?, ?, ?)",
+                      (rows[0][0], *rows[0][2:4])).fetchone():
+            return size, n, few  # committed before
         db.executemany(
             "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "stream = excluded.stream, seq = excluded.seq, time = excluded.time, "
             "rows = rows + excluded.rows, judged = judged + excluded.judged, "
-            "p = ifnull(excluded.p, p), alpha = excluded.alpha "
-            "WHERE (seq, time) != (excluded.seq, excluded.time)", overview(trace))
-        size: float = self._traced.get(trace.stream, np.inf)
+            "p = ifnull(excluded.p, p), alpha = excluded.alpha", rows)
+        if few and few[0].features == trace.features:  # a page of the file is filled up first
+            db.execute("DELETE FROM traces WHERE n = ? AND stream = ?", (n, stream))
+            trace = Trace.joined([*few, trace])
+        few = []
         for part in trace.parts() if room else ():
-            low, high = (stream_of(trace.stream, part.entities[k]) for k in (0, -1))
+            ends = (stream_of(stream, part.entities[k]) for k in (0, -1))
             body = part.pack()
-            db.execute("INSERT INTO traces (stream, low, high, seq, first, last, body) VALUES "
-                       "(?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       (trace.stream, low, high, int(part.seq[0]), float(part.time.min()),
-                        float(part.time.max()), body))
+            n = db.execute("INSERT INTO traces VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                           (stream, *ends, float(part.time.min()), float(part.time.max()), body)
+                           ).lastrowid
+            few = [part] if len(body) < _PAGE - 500 else []
             size += len(body)
         if size > room:  # or not known
             (size,) = db.execute("SELECT ifnull(sum(length(body)), 0) FROM traces WHERE stream = ?",
-                                 (trace.stream,)).fetchone()
+                                 (stream,)).fetchone()
         if size > room:
-            for n, length in db.execute("SELECT n, length(body) FROM traces WHERE stream = ? "
-                                        "ORDER BY n LIMIT ?", (trace.stream, _AT_ONCE)).fetchall():
+            for old, length in db.execute("SELECT n, length(body) FROM traces WHERE stream = ? "
+                                          "ORDER BY n LIMIT ?", (stream, _AT_ONCE)).fetchall():
                 if size > 0.95 * room:  # so that it need not be counted each time
-                    db.execute("DELETE FROM traces WHERE n = ?", (n,))
+                    db.execute("DELETE FROM traces WHERE n = ?", (old,))
                     size -= length
-        self._traced[trace.stream] = size
+        return size, n, few
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
                      done: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], int, bytes, bytes]:
