@@ -303,17 +303,18 @@ class AlertStore:
             "stream = excluded.stream, seq = excluded.seq, time = excluded.time, "
             "rows = rows + excluded.rows, judged = judged + excluded.judged, "
             "p = ifnull(excluded.p, p), alpha = excluded.alpha", rows)
-        if few and few[0].features == trace.features:  # a page of the file is filled up first
-            db.execute("DELETE FROM traces WHERE n = ? AND stream = ?", (n, stream))
+        fill = bool(few) and few[0].features == trace.features and db.execute(
+            "SELECT 1 FROM traces WHERE n = ? AND stream = ?", (n, stream)).fetchone() is not None
+        if fill:  # a page of the file is filled up first, in its place
             trace = Trace.joined([*few, trace])
         few = []
         for part in trace.parts() if room else ():
             ends = (stream_of(stream, part.entities[k]) for k in (0, -1))
             body = part.pack()
-            n = db.execute("INSERT INTO traces VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-                           (stream, *ends, float(part.time.min()), float(part.time.max()), body)
-                           ).lastrowid
-            few = [part] if len(body) < _PAGE - 500 else []
+            n = db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)",
+                           (n if fill else None, stream, *ends, float(part.time.min()),
+                            float(part.time.max()), body)).lastrowid
+            few, fill = [part] if len(body) < _PAGE - 500 else [], False
             size += len(body)
         if size > room:  # or not known
             (size,) = db.execute("SELECT ifnull(sum(length(body)), 0) FROM traces WHERE stream = ?",
