@@ -209,7 +209,7 @@ def test_replay_numbers_rows_and_reads_datetimes():
 
 
 @pytest.mark.parametrize(("spec", "says"), [
-    ("kafka://host/x", "csv:PATH, tail:PATH, stdin, mqtt://"),
+    ("kafka://host/x", "csv:PATH, tail:PATH, stdin, http://"),
     ("csv:x.csv?sped=3", "no option 'sped', it has decimal, .*speed, time, time_column"),
     ("stdin?time_unit=m", "time_unit must be one of"),
     ("stdin?skip_rows=x", "skip_rows must be"),

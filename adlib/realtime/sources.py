@@ -110,6 +110,9 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ``stdin?time=NAME``
         Lines of a table, or of JSON. What arrives is new: it goes on after the last committed
         sample.
+    ``http://[HOST:]PORT/PATH``
+        What is sent there, answered once it is committed; ``http:`` stands for ``POST /samples`` of
+        ``run --serve``. See `adlib.realtime.doors.push.PushSource`.
     ``nats://[user:password@]host:port/STREAM/SUBJECT?durable=NAME&format=json|float64&time=NAME``
         One sample per message of a JetStream stream, numbered by the stream. ``tls://``
         for an encrypted connection; ``ack_wait`` is in seconds (30 by default).
@@ -204,8 +207,9 @@ def open_source(spec: str) -> Source:
     except LookupError:
         is_file = Path(spec.partition("?")[0]).is_file()
         hint = f"; for this file: csv:{spec}" if is_file else nearest(scheme, registered(SOURCES))
-        raise ValueError(f"source must read csv:PATH, tail:PATH, stdin, mqtt://host/TOPIC or "
-                         f"nats://host:port/STREAM/SUBJECT, got {masked(spec)!r}{hint}") from None
+        raise ValueError(f"source must read csv:PATH, tail:PATH, stdin, http://[HOST:]PORT, "
+                         f"mqtt://host/TOPIC or nats://host:port/STREAM/SUBJECT, got "
+                         f"{masked(spec)!r}{hint}") from None
     return kind(spec)
 
 
