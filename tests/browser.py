@@ -31,14 +31,14 @@ def need_browser():
 
 
 @contextmanager
-def opened(*, network=True):
+def opened(*, network=True, **context):
     """A fresh page in chromium; without `network` no name is resolved, whatever a page asks for."""
     from playwright.sync_api import sync_playwright
 
-    offline = [] if network else ["--host-resolver-rules=MAP * ~NOTFOUND"]
+    offline = [] if network else ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
     with sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *offline])
-        page = browser.new_page(viewport={"width": 1300, "height": 1200})
+        page = browser.new_page(**{"viewport": {"width": 1300, "height": 1200}, **context})
         page.set_default_timeout(60_000)
         try:
             yield page

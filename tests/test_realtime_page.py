@@ -18,6 +18,8 @@ from html.parser import HTMLParser
 import httpx
 import numpy as np
 import pytest
+from browser import need_browser
+from browser import opened as browser
 from starlette.responses import PlainTextResponse
 
 from adlib.realtime.answers import FeedbackStore
@@ -610,3 +612,246 @@ def test_the_command_refuses_in_one_sentence(words, variables, says):
     with run(*words, **variables) as process:
         said = process.communicate(timeout=30)[1].splitlines()
     assert process.returncode == 2 and says in said[-1] and said[-1].startswith("page: ")
+
+
+# -- a browser ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(store, monkeypatch):
+    """Address of the page of the twenty machines."""
+    need_browser()
+    monkeypatch.setattr(page, "Board", functools.partial(page.Board, clock=lambda: NOW))
+    with http.served(http.app(store=store), "0") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def visited(url, faults=True, **context):
+    """A browser at the page, without a network; what it asked of others, or found wrong."""
+    with browser(network=False, **context) as tab:
+        tab.set_default_timeout(20_000)
+        wrong = []
+        tab.on("request", lambda request: request.url.startswith((url, "data:"))
+               or wrong.append(f"asked for: {request.url}"))
+        tab.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        tab.on("console", lambda line: wrong.append(f"console: {line.text}")
+               if faults and line.type in ("error", "warning") else None)
+        tab.on("dialog", lambda dialog: wrong.append("a name opened a dialog"))
+        tab.goto(url, wait_until="load")
+        yield tab
+        assert wrong == []
+
+
+def card(tab, name):
+    return tab.locator(".card").filter(has=tab.get_by_role("link", name=name, exact=True))
+
+
+def until(tab, truth):
+    """Wait for what the store says, without blocking the browser."""
+    for _ in range(200):
+        if truth():
+            return
+        tab.wait_for_timeout(50)
+    raise AssertionError("it did not come true in 10 s")
+
+
+@pytest.mark.browser
+def test_an_incident_appears_and_is_handled_by_clicks(served, store):
+    from playwright.sync_api import expect
+
+    name = "plant/pump-15|combined|500"
+    with visited(served) as tab:
+        expect(tab.locator(".card")).to_have_count(4)
+        expect(tab).to_have_title("1 critical, 2 warning, 1 info, adlib")
+        tab.locator("#you input").fill("Ada")
+        first = card(tab, "plant/pump-03")
+        first.get_by_text("Silence…").click()
+        first.get_by_label("Comment").fill("bearing")
+        keep(store, [opened(incident("pump-15", ago=30))])
+        fresh = card(tab, "plant/pump-15")
+        expect(fresh).to_be_visible()
+        store.end("plant/pump-03|combined|500")  # while somebody writes about it
+        expect(tab.locator("#closed")).to_contain_text("plant/pump-03")
+        expect(tab).to_have_title("1 critical, 2 warning, 1 info, adlib")
+        expect(first.get_by_label("Comment")).to_have_value("bearing")  # what is typed stays
+
+        first.get_by_label("For").fill("30min")
+        first.get_by_role("button", name="Silence", exact=True).click()
+        expect(first).to_have_count(0)
+        expect(tab.locator("#silences")).to_contain_text("bearing")
+        (silence,) = store.silences()
+        assert (silence.stream, silence.comment, silence.author, silence.until) == (
+            "plant/pump-03", "bearing", "Ada", NOW + 1800)
+        fresh.get_by_role("button", name="Acknowledge").click()
+        expect(fresh).to_contain_text("✓ acknowledged")
+        expect(tab.get_by_role("status")).to_have_text("acknowledged: plant/pump-15")
+        assert store.incident(name).acknowledged
+        fresh.get_by_role("button", name="False alarm").click()
+        expect(fresh).to_contain_text("✗ false alarm, says Ada")
+        fresh.get_by_role("button", name="Close").click()
+        expect(fresh).to_have_count(0)
+        expect(tab.locator("#closed")).to_contain_text("plant/pump-15")
+        tab.locator("#silences").get_by_role("button", name="End").click()
+        until(tab, lambda: store.silences()[0].until == 0)
+        tab.locator("#outbox").get_by_role("button", name="Give up").click()
+        until(tab, lambda: not store.outbox(state="dead"))
+
+
+@pytest.mark.browser
+def test_keys_do_what_clicks_do_to_the_marked_incident_alone(served, store):
+    from playwright.sync_api import expect
+
+    with visited(served) as tab:
+        marked = tab.locator(".card[aria-current=true]")
+        expect(marked).to_contain_text("plant/pump-03")
+        tab.keyboard.press("Control+a")  # the browser's own
+        keep(store, [opened(incident("pump-15", ago=30))])  # comes first from now on
+        expect(tab.locator(".card").first).to_contain_text("plant/pump-15")
+        expect(marked).to_contain_text("plant/pump-03")
+        assert not any(i.acknowledged for i in store.incidents())
+        tab.keyboard.press("a")
+        until(tab, lambda: store.incident("plant/pump-03|combined|500").acknowledged)
+        tab.keyboard.press("k")
+        tab.keyboard.press("s")
+        for letter in "ack, then sleep":  # letters that would act elsewhere
+            tab.keyboard.type(letter)
+            keep(store, [opened(incident("pump-16", ROWS - len(store.incidents()), ago=9))])
+            tab.wait_for_timeout(120)
+        silenced = marked.get_by_text("silenced", exact=True)
+        tab.keyboard.press("Enter")
+        expect(silenced).to_be_visible()
+        assert store.silences()[0].comment == "ack, then sleep"
+        name = marked.get_attribute("data-key")
+        tab.keyboard.press("f")
+        expect(marked).to_contain_text("✗ false alarm")
+        tab.keyboard.press("u")
+        expect(marked.get_by_role("button", name="False alarm")).to_be_visible()
+        tab.keyboard.press("c")
+        until(tab, lambda: store.incident(name).state == "closed")
+        expect(marked).to_have_count(0)
+        before = list(store._db.iterdump())
+        tab.keyboard.press("c")  # nothing is marked: this only marks
+        expect(marked).to_have_count(1)
+        assert list(store._db.iterdump()) == before
+        tab.keyboard.press("/")
+        tab.keyboard.type("öl")
+        expect(tab.locator("#fleet tbody tr")).to_have_count(1)
+        tab.keyboard.press("Escape")
+        tab.keyboard.press("j")
+        tab.keyboard.press("Enter")
+        expect(tab.get_by_role("heading", name="What happened")).to_be_visible()
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.href").endswith("/")
+
+
+@pytest.mark.browser
+def test_when_the_network_is_cut_nothing_is_missing_and_nothing_is_lost(served, store):
+    from playwright.sync_api import expect
+
+    with visited(served, faults=False) as tab:
+        expect(tab.locator(".card")).to_have_count(4)
+        whole = tab.locator("main").inner_text()
+        tab.context.set_offline(True)
+        link = tab.get_by_role("alert")
+        expect(link).to_contain_text("No connection to adlib. What you see is of")
+        assert tab.locator("main").inner_text() == whole
+        keep(store, [opened(incident("pump-15", ago=30))])
+        first = card(tab, "plant/pump-03")
+        first.get_by_role("button", name="Acknowledge").click()
+        expect(tab.get_by_role("status")).to_have_text("not done: no connection to adlib")
+        assert not store.incident("plant/pump-03|combined|500").acknowledged
+        tab.context.set_offline(False)
+        expect(link).to_be_hidden()
+        expect(card(tab, "plant/pump-15")).to_be_visible()
+        first.get_by_role("button", name="Acknowledge").click()
+        until(tab, lambda: store.incident("plant/pump-03|combined|500").acknowledged)
+
+
+@pytest.mark.browser
+def test_a_page_outlives_its_server(store):
+    from playwright.sync_api import expect
+
+    need_browser()
+    with http.served(http.app(store=store), "0") as url:
+        where = url.rpartition(":")[2]
+        stack = contextlib.ExitStack()
+        tab = stack.enter_context(visited(url, faults=False))
+        expect(tab.locator(".card")).to_have_count(4)
+    with stack:
+        expect(tab.get_by_role("alert")).to_contain_text("No connection to adlib")
+        keep(store, [opened(incident("pump-15", ago=30))])
+        with http.served(http.app(store=store), where):
+            expect(card(tab, "plant/pump-15")).to_be_visible()
+            expect(tab.get_by_role("alert")).to_be_hidden()
+
+
+CONTRAST = """() => {
+    const channel = v => v <= 10.31 ? v / 3294.6 : ((v / 255 + .055) / 1.055) ** 2.4;
+    const parse = c => c.match(/[\\d.]+/g).map(Number);
+    const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
+    const odd = [];
+    for (const node of document.querySelectorAll('body *')) {
+        const own = [...node.childNodes].some(n => n.nodeType === 3 && n.nodeValue.trim());
+        if (!own || !node.checkVisibility() || node.closest('kbd, option, datalist')) continue;
+        let back = node, colour = [0, 0, 0, 0];
+        while (back && !(colour.length === 3 || colour[3] > 0)) {
+            colour = parse(getComputedStyle(back).backgroundColor);
+            back = back.parentElement;
+        }
+        const pair = [light(parse(getComputedStyle(node).color)), light(colour)];
+        const ratio = (Math.max(...pair) + .05) / (Math.min(...pair) + .05);
+        if (ratio < 4.5) odd.push([node.outerHTML.slice(0, 80), ratio]);
+    }
+    return odd;
+}"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1300])
+def test_it_is_readable_on_a_phone_and_in_the_dark(served, width, scheme, store):
+    keep(store, [opened(incident("W" * 300))])
+    with visited(served, viewport={"width": width, "height": 800}, color_scheme=scheme) as tab:
+        for path in (*PATHS, "/incident?id=" + "plant/" + "W" * 300 + "|combined|500"):
+            tab.goto(served + path)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.evaluate(CONTRAST) == []
+            heights = tab.locator("button:visible, summary:visible").evaluate_all(
+                "all => all.map(x => x.getBoundingClientRect().height)")
+            assert min(heights, default=99) >= (40 if width == 400 else 30)
+            # a level is a word beside a colour
+            levels = tab.locator(".level").evaluate_all("all => all.map(x => x.innerText.trim())")
+            assert all(levels)
+
+
+@pytest.mark.browser
+def test_without_a_script_forms_work(served, store):
+    from playwright.sync_api import expect
+
+    with visited(served, java_script_enabled=False) as tab:
+        first = card(tab, "plant/pump-03")
+        first.get_by_role("button", name="Acknowledge").click()
+        expect(first).to_contain_text("✓ acknowledged")
+        first.get_by_text("Silence…").click()
+        first.get_by_label("Comment").fill("by hand")
+        first.get_by_role("button", name="Silence", exact=True).click()
+        expect(tab.locator("#silences")).to_contain_text("by hand")
+        assert tab.url == f"{served}/" and store.silences()[0].comment == "by hand"
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_token_once(store):
+    from playwright.sync_api import expect
+
+    need_browser()
+    with http.served(http.app(store=store, token=TOKEN), "0", token=TOKEN) as url, visited(
+            url, faults=False) as tab:
+        expect(tab.locator(".card")).to_have_count(0)
+        tab.keyboard.type(TOKEN)
+        tab.keyboard.press("Enter")
+        expect(tab.locator(".card")).to_have_count(4)
+        card(tab, "plant/pump-03").get_by_role("button", name="Acknowledge").click()
+        until(tab, lambda: store.incident("plant/pump-03|combined|500").acknowledged)
+        tab.context.clear_cookies()
+        expect(tab.get_by_role("heading", name="Token")).to_be_visible()  # asked for again

@@ -2,6 +2,7 @@
 // keys act on the marked incident. Without this script the page is whole, and forms work.
 "use strict";
 (() => {
+  if (document.querySelector("input[type=password]")) return; // the form that asks for the token
   const $ = (what, of = document) => of.querySelector(what);
   const link = $("#link"), said = $("#said");
   let tag = "", last = new Date(), failing = null, current = null, hide = 0, busy = false;
@@ -16,9 +17,10 @@
 
   // -- the tree, changed in place: what somebody types into, or has opened, stays ----------------
   const key = node => node.nodeType === 1 ? node.dataset.key || node.id || null : null;
-  const held = node => node.matches("details.silence[open]") || (
-    node.contains(document.activeElement) && document.activeElement.matches("input, select") &&
-    node.matches("form"));
+  const focused = node => node.contains(document.activeElement);
+  const held = node => node.matches("details.silence[open]") || (node.matches("form") &&
+    focused(node) && document.activeElement.matches("input, select"));
+  const kept = node => node.nodeType === 1 && node.querySelector("details.silence[open]") && focused(node);
   const morph = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || key(old) !== key(fresh)) {
@@ -36,6 +38,9 @@
     for (const node of [...fresh.childNodes]) {
       const same = key(node) && known.get(key(node));
       if (same) {
+        // a node that is moved loses the focus, and letters would become commands: others give way
+        if (focused(same))
+          while (place !== same) { const next = place.nextSibling; old.append(place); place = next; }
         if (same === place) place = place.nextSibling; else old.insertBefore(same, place);
         morph(same, node);
       } else if (place && !key(node) && !key(place) && place.nodeName === node.nodeName) {
@@ -47,7 +52,7 @@
         old.insertBefore(node, place);
       }
     }
-    while (place) { const next = place.nextSibling; place.remove(); place = next; }
+    while (place) { const next = place.nextSibling; if (!kept(place)) place.remove(); place = next; }
   };
 
   // -- marked incident ---------------------------------------------------------------------------
