@@ -148,18 +148,20 @@ class Board:
         store, known = self.store, self._known()
         found = sorted(store.incidents(state="open"), key=lambda i: (
             i.acknowledged, -SEVERITIES.index(i.severity), -i.opened_at))
+        fleets = {row.stream for row in known.values()}
         for incident in found:  # of a stream of which nothing was judged yet
-            if incident.stream not in known:
+            if incident.stream not in known.keys() | fleets:
                 known[incident.stream] = Overview(incident.stream, incident.stream, None, -1,
                                                   math.nan, 0, 0, None, None, (incident,))
         few, many = (None, None) if "all" in query else (_FEW, _ROWS)
-        silences = [silence for silence in store.silences() if silence.until > 0]
+        newest = self._newest(known)
+        silences = [silence for silence in store.silences() if silence.until > 0 and (
+            silence.every is not None or silence.until > self._now(newest))]
         cards = [self._card(incident, known, silences) for incident in found[:few]]
         for card in [card for card in cards if card["incident"].kind == "anomaly"][:_PICTURES]:
             card["signal"] = self._around(card["incident"], known, most=2)
         fleet, find = self._fleet(known), query.get("find", "")
         chosen = [row for row in fleet if find.casefold() in row["label"].casefold()]
-        newest = self._newest(known)
         return {
             **self._common(), "cards": cards, "open": found, "newest": newest, "fleet": fleet,
             "chosen": chosen[:many], "n_chosen": len(chosen), "find": find,
