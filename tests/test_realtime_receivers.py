@@ -333,6 +333,19 @@ def test_several_receivers_of_a_kind_each_with_its_route(store, hook, tmp_path):
     assert {row.state for row in store.outbox()} == {"sent"}
 
 
+@pytest.mark.parametrize(("routes", "words"), [
+    ([None, {"stream": "x"}], None), ([{"kind": "health"}, {"kind": ["anomaly"]}], None),
+    ([{"severity": "critical"}], "warning anomaly, warning health: "),
+    ([{"kind": "anomaly"}, {"kind": "health", "stream": "plant"}],
+     "warning health, critical health: "),
+    ([], None)])
+def test_what_no_route_names_is_said_at_the_start(store, caplog, routes, words):
+    service(store, storage=StorageConfig(backend="elasticsearch"), **{
+        f"webhook#{k}": {"url": "https://h/x", "route": route} for k, route in enumerate(routes)})
+    assert (words or "no receiver") in caplog.text + "no receiver" * (words is None)
+    assert ("no receiver takes" in caplog.text) == bool(words)
+
+
 @pytest.mark.parametrize("name", ["webhook#", "webhook#a|b", "webhook#a#b", "#night", "webhok#x",
                                   "webhook# x", "webhook#" + "x" * 41])
 def test_a_name_that_is_none_is_refused(name):
@@ -507,7 +520,7 @@ def test_the_real_alertmanager_opens_escalates_survives_and_resolves(store, hook
 
 
 def alerts_of(hook):
-    return [[alert["labels"]["incident"] for alert in json.loads(body)]
+    return [list(dict.fromkeys(alert["labels"]["incident"] for alert in json.loads(body)))
             for *_, body, _ in hook.received]
 
 
@@ -546,6 +559,17 @@ def test_what_is_open_is_said_again_in_time_and_no_more_than_that(store, hook, c
     clock.now += 11
     deliver(service(store, clock, alertmanager=settings), life("open critical", "close")[1:])
     assert alerts_of(hook)[6:] == [[one], [two]]  # a new process too
+
+
+def test_what_got_worse_in_silence_stays_what_it_was_until_it_ends(store, hook, clock):
+    tell = service(store, clock, alertmanager={"url": at(hook), "resolve_after": "20s"})
+    for event in life("open", "escalate critical!", "update!", "close!"):
+        deliver(tell, [event])
+        clock.now += 5
+    said = [[(alert["labels"]["severity"], alert["endsAt"] > "2023-11-14T22:29:59")
+             for alert in json.loads(body)] for *_, body, _ in hook.received]
+    end = [("critical", False), ("info", False), ("warning", False)]
+    assert said == [[("warning", True)]] * 4 + [end]  # opened, and said three times
 
 
 @pytest.mark.parametrize("change", [{"labels": {"a-b": "c"}}, {"resolve_after": 1},
@@ -615,7 +639,7 @@ def test_each_keeps_what_a_channel_promises(hook, apprise):
     check_channel(AppriseChannel(AppriseConfig(url=f"json://127.0.0.1:{hook.port}/"), "a.db"))
     said = hook.taken
     assert [one["status"] for one in said[:2]] == ["firing", "resolved"]  # nothing stays open
-    assert [len(one) for one in said[2:4]] == [1, 1] and "endsAt" in said[3][0]
+    assert [len(one) for one in said[2:4]] == [1, 3] and "endsAt" in said[3][0]
     hook.script.append((404, ""))
     with pytest.raises(AssertionError, match="takes the test message: retry, HTTP 404"):
         check_channel(WebhookChannel(WebhookConfig(url=at(hook)), "a.db"))

@@ -35,7 +35,7 @@ from adlib.realtime.channels import Channel, Outcome
 from adlib.realtime.events import Incident, IncidentEvent, Verdict
 from adlib.realtime.members import Worker, back_off, cancelled
 from adlib.realtime.registry import BUILT_IN, CHANNELS, find, registered
-from adlib.realtime.routes import Route
+from adlib.realtime.routes import Route, untaken
 from adlib.realtime.settings import Seconds, Settings
 from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
 
@@ -170,6 +170,10 @@ class NotificationService:
         self.config, self.store = config, store
         self.channels = (list(channels) if channels is not None
                          else open_channels(config, store, storage, clock))
+        people = [_route(channel) for channel in self.channels if channel.name != "elasticsearch"]
+        if people and (left := untaken(people)):
+            log.warning("no receiver takes %s: what no route names is stored, and reported to "
+                        "nobody", ", ".join(left))
         self.counters: Counter[tuple[str, str]] = Counter()
         self._clock, self._rng = clock, rng or random.Random()
         self._poll, self._lease, self._grace = poll, lease, grace
@@ -197,8 +201,8 @@ class NotificationService:
         list of OutboxRow
         """
         return [row for channel in self.channels for row in channel.rows(
-            self._for(channel, events), [verdict for verdict in verdicts
-                                         if _route(channel).takes(verdict)])]
+            self._for(channel, events), verdicts if _route(channel) is _EVERYWHERE else [
+                verdict for verdict in verdicts if _route(channel).takes(verdict)])]
 
     def _for(self, channel: Channel, events: Iterable[IncidentEvent]) -> list[IncidentEvent]:
         """What a receiver gets: what its route names, and what follows on something it got."""
@@ -228,7 +232,8 @@ class NotificationService:
     def _close_by_hand(self) -> None:
         """Pass on what operators closed: the engine does not see it end, and may not even run."""
         for seq, incident in self.store.closed_by_hand(self._closed):
-            self.store.record_events([], self.rows(self.store.events(incident)[-1:]))
+            steps = [step for step in self.store.events(incident) if step.kind == "close"]
+            self.store.record_events([], self.rows(steps[-1:]))
             self._closed = seq
 
     async def _say_again(self, channel: Channel) -> None:
@@ -243,9 +248,13 @@ class NotificationService:
             await self._send(channel, rows[at:at + channel.batch])
 
     def _open(self, channel: Channel) -> list[OutboxRow]:
-        events = [replace(steps[-1], kind="repeat", incident=incident, notify=True)
-                  for incident in self.store.incidents(state="open")
-                  if self._began(channel, incident) and (steps := self.store.events(incident.id))]
+        """What a receiver knows of, as it was reported last: nobody hears of more by this."""
+        events = []
+        for incident in self.store.incidents(state="open"):
+            steps = [step for step in self.store.events(incident.id) if step.notify]
+            if steps and self._began(channel, incident):
+                reported = replace(steps[-1].incident, acknowledged=incident.acknowledged)
+                events.append(replace(steps[-1], kind="repeat", incident=reported))
         return list(channel.rows(events, []))
 
     def trouble(self) -> dict[str, tuple[float, str]]:

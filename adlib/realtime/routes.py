@@ -1,7 +1,8 @@
 """Which receiver gets which incident: by severity, stream, entity and kind."""
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import unquote
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -34,7 +35,7 @@ class Route(Settings):
     entity: Annotated[tuple[str, ...], _ONE] = Field(
         ("*",), min_length=1, description="Entities of a fleet, as its data name them.")
     kind: Annotated[tuple[IncidentKind, ...], _ONE] = Field(
-        ("anomaly", "health"), min_length=1, description="What the data show, or what keeps the "
+        get_args(IncidentKind), min_length=1, description="What the data show, or what keeps the "
         "engine from judging them.")
 
     def takes(self, of: Incident | Verdict) -> bool:
@@ -42,6 +43,19 @@ class Route(Settings):
         fleet = of.stream.rpartition("/")[0]
         return (of.severity in self.severity and getattr(of, "kind", "anomaly") in self.kind
                 and _named(self.stream, of.stream, fleet) and _named(self.entity, entity_of(of)))
+
+
+def untaken(routes: Iterable[Route]) -> list[str]:
+    """Which incidents that are reported no route takes in every stream.
+
+    Examples
+    --------
+    >>> untaken([Route(kind="anomaly"), Route(severity="critical", kind="health")])
+    ['warning health']
+    """
+    all_over = [route for route in routes if "*" in route.stream and "*" in route.entity]
+    return [f"{severity} {kind}" for kind in get_args(IncidentKind) for severity in SEVERITIES[1:]
+            if not any(severity in route.severity and kind in route.kind for route in all_over)]
 
 
 def entity_of(of: Incident | Verdict) -> str:

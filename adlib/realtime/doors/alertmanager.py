@@ -74,7 +74,8 @@ class AlertmanagerChannel(HttpChannel):
         alert = {"annotations": {"summary": summary, "description": text,
                                  "acknowledged": str(incident.acknowledged).lower()},
                  "startsAt": _iso(begun)}
-        lower = SEVERITIES[:SEVERITIES.index(incident.severity)] * (event.kind == "escalate")
+        lower = SEVERITIES[:SEVERITIES.index(incident.severity)] * (
+            event.kind in ("escalate", "close"))  # where it got worse unreported, at its close
         return [{**alert, "labels": labels, "endsAt": _iso(until)},
                 *({**alert, "labels": {**labels, "severity": before}, "endsAt": _iso(over)}
                   for before in lower)]
