@@ -114,3 +114,98 @@ def test_members_of_a_saved_engine_stay_where_a_configuration_names_none(fitted,
         key: value for key, value in CONFIG.items() if "detectors" not in key
         and "config" not in key} | {"alpha": 0.05})
     assert [member.name for member in again.members] == ["PCAReconstruction"]
+
+
+# ------------------------------------------------------------------ fleets
+
+FLEET = {**CONFIG, "fleet": {}, "per": "5/day"}
+
+
+def fleet(n, rows_each, seed, scales=()):
+    """Rows of n machines one behind the other, the first ones noisier, and their labels."""
+    X = np.concatenate([rows(rows_each, 1_000 * seed + k) * (scales[k] if k < len(scales) else 1)
+                        for k in range(n)])
+    return X, np.repeat([f"pump-{k}" for k in range(n)], rows_each)
+
+
+def false_incidents(engine, seed, n_rows=3_000, n=10):
+    """Reported in fresh normal rows of n machines, each judged by its own calibration."""
+    config, count = engine.config, 0
+    for k in range(n):
+        found = engine._fitted.of(f"pump-{k}", config)
+        model, held = found.ensemble, found.held_out
+        raw = model.members_[0].anomaly_score(rows(n_rows, 9_000_000 + 1_000 * seed + k))
+        calibration = WindowCalibration().fit(model.combined(model.surprises_of(held)), 10)
+        scores = model.combined(model.surprises_of(raw[:, None]))
+        count += reported(windows_of(scores, calibration, 5, 60.0, 0), config.alpha,
+                          config.alert_config.incidents, 0)
+    return count
+
+
+@pytest.mark.parametrize("model", ["shared", "own"])
+def test_the_budget_of_a_fleet_is_kept_on_days_to_come(model):
+    """Five a day of ten machines together, from 1.1 days of each; the limit of 12 fleets."""
+    found = days = 0
+    for seed in range(12):
+        X, entity = fleet(10, 4_000, seed)
+        engine = RealTimeAnomalyDetector({**FLEET, "fleet": {"model": model}}).fit(
+            X, entity=entity)
+        found += false_incidents(engine, seed)
+        days += 3_000 / 1440
+    assert found > 5 and poisson_limit(found) / days <= 5
+
+
+def test_the_time_of_a_fleet_is_that_of_one_machine():
+    X, entity = fleet(10, 1_500, 0)
+    with pytest.raises(ValueError, match=r"per='5/day' needs 0.599 days of held-out rows of each "
+                                         r"of 10 entities, all without an incident, and .* 0.4"):
+        RealTimeAnomalyDetector(FLEET).fit(X, entity=entity)
+    engine = RealTimeAnomalyDetector({**FLEET, "per": "50/day"}).fit(X, entity=entity)
+    tighter = engine.fork(per="10/day").config.alpha
+    assert tighter < engine.config.alpha and engine.fork(alpha=0.05).config.per is None
+
+
+@pytest.mark.parametrize("scales", [[3.0], [1.5] * 5, [0.4], [1.0, 4.0, 0.3]])
+def test_a_fleet_of_unlike_machines_gets_no_common_budget(scales):
+    X, entity = fleet(10, 4_000, 5, scales)
+    odd = {f"pump-{k}" for k, scale in enumerate(scales) if scale != 1}
+    with pytest.raises(ValueError, match=r"per='5/day' is one threshold for the fleet, and \d+ "
+                                         r"entities .*: set fleet.model: own, give them") as told:
+        RealTimeAnomalyDetector(FLEET).fit(X, entity=entity)
+    assert len(scales) == 5 or all(name in str(told.value) for name in odd)
+    own = RealTimeAnomalyDetector({**FLEET, "fleet": {"model": "own"}}).fit(X, entity=entity)
+    assert 0 < own.config.alpha < 0.2  # each on its own scale, they are alike
+
+
+def test_machines_that_fail_together_are_one_event():
+    """What comes in tens leaves less known than as many that come one by one."""
+    X, entity = fleet(10, 6_000, 0)
+    alone = RealTimeAnomalyDetector({**FLEET, "per": "30/day"}).fit(X, entity=entity)
+    for k in range(10):
+        X[6_000 * k + 4_000 + 100 * np.arange(15)[:, None] + np.arange(3)] *= 3
+    with pytest.raises(ValueError, match=r"of each of 10 entities, \d\S* of which have high scores "
+                                         r"at once"):
+        RealTimeAnomalyDetector({**FLEET, "per": "5/day"}).fit(X, entity=entity)
+    together = RealTimeAnomalyDetector({**FLEET, "per": "30/day"}).fit(X, entity=entity)
+    assert together.config.alpha < alone.config.alpha
+
+
+def test_an_odd_machine_without_a_history_of_its_own_is_named():
+    X, entity = fleet(10, 2_000, 0, [4.0])
+    X, entity = X[1_600:], entity[1_600:]
+    config = {**FLEET, "per": None, "alpha": 0.02}
+    with pytest.warns(UserWarning, match=r"1 entities have high scores too often, or too seldom "
+                                         r"\(pump-0: .* times as often as most\), and judged by"):
+        RealTimeAnomalyDetector(config).fit(X, entity=entity)
+    # each with enough rows of its own: whatever the rows of all can show
+    X, entity = fleet(4, 6_000, 0, [1.0, 9.0])
+    engine = RealTimeAnomalyDetector({**config, "alpha": 0.005}).fit(X, entity=entity)
+    assert engine._fitted.pooled(engine.config) == []
+
+
+def test_names_of_entities_steer_no_reader():
+    X, entity = fleet(3, 4_000, 0, [5.0])
+    entity = np.where(entity == "pump-0", "\x1b[31mpump\n" + "x" * 500, entity)
+    with pytest.raises(ValueError, match=r"\?\[31mpump\?x+.x+: ") as told:
+        RealTimeAnomalyDetector(FLEET).fit(X, entity=entity)
+    assert len(str(told.value)) < 400

@@ -6,6 +6,7 @@ to Poisson's upper limit (Garwood 1936): that is held against the budget, not k 
 """
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from scipy.special import gammaincinv
 from adlib.detectors.ensemble import Ensemble
 from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.events import Verdict, severity_of
+from adlib.realtime.events import Verdict, severity_of, shown
 from adlib.realtime.fitted import Fitted
+from adlib.realtime.homogeneity import at_once, differing
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Rows
 from adlib.thresholds import (
@@ -33,12 +35,12 @@ _STEP = 1.3  # from one alpha that is tried to the next, before it is halved
 _TOLERANCE = 2  # windows that share rows show more than those that share none, and count as those
 
 
-def poisson_limit(count: int, confidence: float = 0.95) -> float:
+def poisson_limit(count: float, confidence: float = 0.95) -> float:
     """Highest expected count that so many events, or fewer, leave open: Poisson's upper limit.
 
     Parameters
     ----------
-    count : int
+    count : float
     confidence : float
 
     Returns
@@ -63,7 +65,7 @@ def flagged(verdicts: list[Verdict], alpha: float) -> list[Verdict]:
                                             strict=True)]
 
 
-def unseen(ensemble: Ensemble, held_out: Rows) -> Scores:
+def unseen(ensemble: Ensemble, held_out: Rows, own: Iterable[slice] = ()) -> Scores:
     """Combined surprises of held-out rows, each fifth on scales of the other four.
 
     As live rows are, which the scales have not seen either. On scales of their own the highest
@@ -75,13 +77,16 @@ def unseen(ensemble: Ensemble, held_out: Rows) -> Scores:
     ensemble : Ensemble
     held_out : ndarray of shape (n, n_members)
         Raw scores in time order; NaN where there is none.
+    own : iterable of slice
+        Rows of each entity, of which each fold holds a fifth.
 
     Returns
     -------
     ndarray of shape (n,)
     """
-    surprises = ensemble.surprises_of(held_out)
-    for fold in np.array_split(np.arange(len(held_out)), 5):
+    surprises, at = ensemble.surprises_of(held_out), np.arange(len(held_out))
+    folds = [np.array_split(at[rows], 5) for rows in own] or [np.array_split(at, 5)]
+    for fold in map(np.concatenate, zip(*folds, strict=True)):
         for j, column in enumerate(np.delete(held_out, fold, axis=0).T):
             if len(known := column[~np.isnan(column)]):
                 surprises[fold, j] = Calibration().fit(above_ties(known)).surprise(
@@ -90,7 +95,7 @@ def unseen(ensemble: Ensemble, held_out: Rows) -> Scores:
 
 
 def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, interval: float,
-               context: int) -> list[Verdict]:
+               context: int, stream: str = "", first: int = 0) -> list[Verdict]:
     """Verdicts on the windows of rows in time order, with nothing flagged yet.
 
     Parameters
@@ -103,12 +108,18 @@ def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, inte
         Seconds between rows.
     context : int
         Rows before one that its score uses.
+    stream : str
+        Whose rows they are.
+    first : int
+        Number of the first row.
 
     Returns
     -------
     list of Verdict
     """
     size = calibration.window
+    if len(scores) < size:
+        return []
     highest = window_maxima(scores, size)[::stride]
     log_p, of_rows = (np.where(np.isnan(of), np.nan, calibration.log_p(of))
                       for of in (highest, scores))
@@ -117,10 +128,10 @@ def windows_of(scores: Scores, calibration: WindowCalibration, stride: int, inte
                         strict=True):
         rows = of_rows[start:start + size]
         which = evidence(rows, np.log(EVIDENT), context) if p <= EVIDENT else []
-        peaks = tuple(zip((start + np.array(which, int)).tolist(), np.exp(rows[which]).tolist(),
+        begin, end = first + start, first + start + size - 1
+        peaks = tuple(zip((begin + np.array(which, int)).tolist(), np.exp(rows[which]).tolist(),
                           strict=True))
-        end = start + size - 1
-        found.append(Verdict("", start, end, end * interval, p, np.nan, "info",
+        found.append(Verdict(stream, begin, end, end * interval, p, np.nan, "info",
                              None if np.isnan(p) else False, {}, (), peaks))
     return found
 
@@ -137,8 +148,8 @@ def reported(verdicts: list[Verdict], alpha: float, config: IncidentConfig, cont
                 for event in manager.step(verdict) if event.notify})
 
 
-def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfig, context: int
-                  ) -> float:
+def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfig, context: int,
+                  at_once: float = 1.0) -> float:
     """Largest alpha up to which the Poisson limit of reported incidents stays within a number.
 
     Parameters
@@ -149,6 +160,8 @@ def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfi
         Incidents in their time, at least ``poisson_limit(0)``.
     config : IncidentConfig
     context : int
+    at_once : float
+        Incidents that have one cause, on average: as many are one event.
 
     Returns
     -------
@@ -156,7 +169,8 @@ def largest_alpha(verdicts: list[Verdict], allowed: float, config: IncidentConfi
         At most 0.2.
     """
     def keeps(alpha: float) -> bool:
-        return poisson_limit(reported(verdicts, alpha, config, context)) <= allowed
+        events = reported(verdicts, alpha, config, context) / at_once
+        return poisson_limit(events) * at_once <= allowed
 
     alpha = min((verdict.p_value for verdict in verdicts if verdict.p_value <= EVIDENT),
                 default=EVIDENT) / _STEP
@@ -186,13 +200,28 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
     Raises
     ------
     ValueError
-        Where the history is too short for ``per``, or for ``alpha`` without ``extrapolate``.
+        Where the history is too short for ``per``, or for ``alpha`` without ``extrapolate``; where
+        the entities of a fleet are too different for ``per``.
     """
     rows = found.ensemble.combined(found.ensemble.surprises_of(found.held_out))
     calibration = WindowCalibration().fit(rows, config.window_size)
     if config.per is not None:
         return config.model_copy(update={
             "alpha": found.kept_alpha or _by_budget(config, found, calibration)})
+    if not found.own or found.pooled(config):
+        config = _shown(config, calibration, accepted)
+    unlike = differing({entity: rows[own] for entity, own in found.own.items()})
+    if pooled := {entity: unlike[entity] for entity in found.pooled(config) if entity in unlike}:
+        warnings.warn(f"{_said(pooled)}, and judged by the rows of all: where the history is too "
+                      f"short for alpha={config.alpha:g}, give a longer one or raise alpha",
+                      CalibrationWarning, stacklevel=4)
+    return config
+
+
+def _shown(config: EngineConfig, calibration: WindowCalibration, accepted: float | None
+           ) -> EngineConfig:
+    """The configuration with an alpha that the held-out rows show, or that is wanted all the same.
+    """
     least = calibration.least
     if config.alpha >= least or config.extrapolate:
         return config
@@ -205,20 +234,57 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
                          f"on an extrapolated tail")
     warnings.warn(f"{beyond}: it rests on an extrapolated tail; give {longer} or raise alpha"
                   if given else f"{beyond} and is taken instead; give {longer}",
-                  CalibrationWarning, stacklevel=4)
+                  CalibrationWarning, stacklevel=5)
     return config if given else config.model_copy(update={"alpha": least})
 
 
 def _by_budget(config: EngineConfig, found: Fitted, calibration: WindowCalibration) -> float:
-    verdicts = windows_of(unseen(found.ensemble, found.held_out), calibration, config.stride,
-                          found.interval, found.context)
+    scores, verdicts = _replayed(config, found, calibration)
     n_rows = config.stride * sum(verdict.is_anomaly is not None for verdict in verdicts)
+    n_rows, common = max(n_rows // len(scores), 1), at_once(scores, 5 * config.window_size)
     allowed = allowed_incidents(str(config.per), found.interval, n_rows)
-    if allowed < (needed := poisson_limit(0)):
+    if allowed < (needed := poisson_limit(0) * common):
         days, longer = n_rows * found.interval / 86_400, needed / allowed
+        whose = f" of each of {len(scores)} entities" if found.own else ""
+        whose += f", {common:.2g} of which have high scores at once" if common > 1 else ""
         raise ValueError(
-            f"per={config.per!r} needs {longer * days:.3g} days of held-out rows, all without an "
-            f"incident, and the history leaves {days:.3g} ({config.calibration_share:g} of it, "
-            f"rows {found.interval:g} s apart): give a history {longer:.1f} times as long, or "
-            f"allow more")
-    return largest_alpha(verdicts, allowed, config.alert_config.incidents, found.context)
+            f"per={config.per!r} needs {longer * days:.3g} days of held-out rows{whose}, all "
+            f"without an incident, and the history leaves {days:.3g} ({config.calibration_share:g} "
+            f"of it, rows {found.interval:g} s apart): give a history {longer:.1f} times as long, "
+            f"or allow more")
+    if unlike := differing(scores):
+        own = "" if found.models else "set fleet.model: own, "
+        raise ValueError(
+            f"per={config.per!r} is one threshold for the fleet, and {_said(unlike)}: {own}give "
+            f"them a configuration of their own, or give alpha in place of per")
+    return largest_alpha(verdicts, allowed, config.alert_config.incidents, found.context, common)
+
+
+def _said(unlike: dict[str, float]) -> str:
+    """Which entities differ, in words."""
+    some = "; ".join(f"{shown(entity, 40)}: {ratio:.2g} times as often as most"
+                     for entity, ratio in list(unlike.items())[:5])
+    more = f"; and {len(unlike) - 5} more" if len(unlike) > 5 else ""
+    return f"{len(unlike)} entities have high scores too often, or too seldom ({some}{more})"
+
+
+def _replayed(config: EngineConfig, found: Fitted, calibration: WindowCalibration
+              ) -> tuple[dict[str, Scores], list[Verdict]]:
+    """Held-out scores by entity, and verdicts on their windows as they would be live.
+
+    A model of one entity has seen its few rows: each fifth is judged by the other four.
+    """
+    pooled, scores, verdicts = unseen(
+        found.ensemble, found.held_out, found.own.values()), {}, list[Verdict]()
+    for entity, own in (found.own or {"": slice(None)}).items():
+        model, parts = found.models.get(entity), [(0, pooled[own], calibration)]
+        if model is not None:
+            of = unseen(model.ensemble, model.held_out)
+            parts = [(int(fold[0]), of[fold], WindowCalibration().fit(np.where(np.isin(
+                np.arange(len(of)), fold), np.nan, of), config.window_size))
+                for fold in np.array_split(np.arange(len(of)), 5)]
+        scores[entity] = np.concatenate([of for _, of, _ in parts])
+        for first, of, by in parts:
+            verdicts += windows_of(of, by, config.stride, found.interval, found.context, entity,
+                                   first)
+    return scores, verdicts

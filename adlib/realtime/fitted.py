@@ -82,6 +82,7 @@ class Fitted:
     own: dict[str, slice] = field(default_factory=dict)
     states: dict[str, list[Any]] = field(default_factory=dict)
     models: dict[str, "Fitted"] = field(default_factory=dict)
+    _least: dict[str, float] = field(default_factory=dict, repr=False)  # alpha, by entity
 
     @property
     def context(self) -> int:
@@ -106,18 +107,26 @@ class Fitted:
             found, rows = self.models[entity], _ALL
         if config.per is not None:
             return found, _ALL
-        scores, window = found.held_out[rows], config.window_size
-        if (found is not self or rows != _ALL) and len(scores) >= window * max(
-                2.0, 1 / config.alpha - 1):  # else there are too few
-            scores = found.ensemble.combined(found.ensemble.surprises_of(scores))
-            if WindowCalibration().fit(scores, window).least <= config.alpha:
-                return found, rows
-        return self, _ALL
+        if found is self and rows == _ALL:
+            return self, _ALL
+        if entity not in self._least:
+            scores, least = found.held_out[rows], np.inf
+            if len(scores) >= 2 * config.window_size:
+                least = WindowCalibration().fit(found.ensemble.combined(
+                    found.ensemble.surprises_of(scores)), config.window_size).least
+            self._least[entity] = least
+        return (found, rows) if self._least[entity] <= config.alpha else (self, _ALL)
+
+    def pooled(self, config: EngineConfig) -> list[str]:
+        """Entities of the history that are judged by the rows of all."""
+        found = {entity: self.judging(entity, config) for entity in self.own}
+        return [entity for entity, (model, rows) in found.items() if model is self and rows == _ALL]
 
     def of(self, entity: str, config: EngineConfig) -> "Fitted":
         """What an engine for one entity alone would have to be fitted with to judge as this one."""
         model, rows = self.judging(entity, config)
-        found = replace(model.copy(), held_out=model.held_out[rows], own={}, states={}, models={})
+        found = replace(model.copy(), held_out=model.held_out[rows], own={}, states={}, models={},
+                        _least={})
         for member, state in zip(found.ensemble.members_, model.states.get(entity, ()),
                                  strict=False):
             if state is not None:
