@@ -49,6 +49,7 @@ notebooks/*
 :caption: Reference
 
 docs/api/index
+docs/running
 docs/glossary
 docs/metric_names
 data/README

@@ -284,7 +284,8 @@ def test_readme_commands_exist():
             assert {word for word in words if "=" not in word} <= targets, line
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md",
+                                  "docs/running.md", "docs/glossary.md"])
 def test_links_lead_somewhere(name):
     page = ROOT / name
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
