@@ -7,6 +7,7 @@ import math
 import os
 import re
 import signal as signals
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -174,6 +175,14 @@ def test_without_a_token_other_names_are_not_answered(store, host, path, ask):
 FOREIGN = [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""},
            {"Origin": "http://127.0.0.1:9"}, {"Sec-Fetch-Site": "cross-site"},
            {"Sec-Fetch-Site": "same-site"}]
+
+
+def test_a_probe_of_http_1_0_names_no_host():
+    with http.served(http.app(Engine()), "0") as url:
+        where = url.removeprefix("http://").split(":")
+        with socket.create_connection((where[0], int(where[1])), timeout=20) as probe:
+            probe.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
+            assert probe.recv(100).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
@@ -547,6 +556,23 @@ def test_a_silence_holds_for_what_was_asked(client, store, entity, scope, hits):
     assert store.silences()[0].until == 0
 
 
+def test_a_machine_is_silenced_before_somebody_works_on_it(client, store, board):
+    assert "Silence…" in client.get("/stream?name=plant/pump-00").text
+    client.post("/act", data={"do": "silence", "id": "", "stream": "plant/pump-00", "for": "1d",
+                              "comment": "new bearing", "scope": "fleet"})
+    (silence,) = store.silences()
+    assert (silence.stream, silence.until) == ("plant/*", NOW + 86_400)
+    with pytest.raises(KeyError, match="no stream 'plant'"):
+        board.act({"do": "silence", "stream": "plant"})
+
+
+def test_the_fleets_own_name_has_no_signal(client, store):
+    keep(store, [opened(incident(None, 10, condition="drift", detail="scores have moved"))])
+    shown = client.get("/stream?name=plant")
+    assert shown.status_code == 200 and "No judged row is kept" in shown.text
+    assert "15 of 20 streams well" in client.get("/").text
+
+
 def test_a_silence_may_let_critical_incidents_through(board, store):
     board.act({"do": "silence", "id": "plant/pump-03|combined|500", "for": "1h", "less": "1"})
     assert store.silences()[0].severity == "warning" and store.silences()[0].author
@@ -606,7 +632,8 @@ def test_the_command_serves_until_it_is_interrupted(store):
 
 
 @pytest.mark.parametrize(("words", "variables", "says"), [
-    (["--token-file", "none"], {}, "none"), ([], {"ADLIB_TOKEN": "short"}, "ADLIB_TOKEN must hold"),
+    (["--token-file", "none"], {}, "none cannot be read"), (["--token-file", "."], {}, "be read"),
+    ([], {"ADLIB_TOKEN": "short"}, "ADLIB_TOKEN must hold"),
     (["--serve", "here"], {}, "--serve must be [HOST:]PORT")])
 def test_the_command_refuses_in_one_sentence(words, variables, says):
     with run(*words, **variables) as process:

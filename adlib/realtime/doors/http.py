@@ -107,10 +107,12 @@ def token_from(path: str | Path | None) -> str | None:
     Raises
     ------
     ValueError
-        When it is short, or no word of printable ASCII characters.
-    FileNotFoundError
+        When it cannot be read, is short, or no word of printable ASCII characters.
     """
-    token = os.environ.get("ADLIB_TOKEN") if path is None else Path(path).read_text().strip()
+    try:
+        token = os.environ.get("ADLIB_TOKEN") if path is None else Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--token-file {path} cannot be read: {error}") from None
     if token is None:
         return None
     if len(token) < _LEAST or not (token.isascii() and token.isprintable()) or " " in token:
@@ -185,8 +187,8 @@ class Guard:
     def refusal(self, request: Any) -> tuple[int, str]:
         """Status and reason of a refusal; 0 where there is none."""
         headers, path = request.headers, request.url.path
-        host = headers.get("host", "")
-        if self.token is None and not _HERE.fullmatch(host):
+        host = headers.get("host")  # a browser sends one, a probe of HTTP 1.0 need not
+        if self.token is None and host is not None and not _HERE.fullmatch(host):
             return 421, (f"Host {host!r:.80} is not this machine: open the page under localhost, "
                          f"or start it with a token (ADLIB_TOKEN)")
         if request.method not in ("GET", "HEAD"):

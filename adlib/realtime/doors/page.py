@@ -167,7 +167,9 @@ class Board:
             "chosen": chosen[:many], "n_chosen": len(chosen), "find": find,
             "severities": SEVERITIES[::-1],
             "status": self.engine.status() if self.engine is not None else None,
-            "quality": store.quality(limit=10)[::-1], "backlog": sorted(store.backlog().items()),
+            "quality": store.quality(limit=10)[::-1], "backlog": [
+                (channel, state, n, store.outbox(state=state, channel=channel, limit=1)[0])
+                for (channel, state), n in sorted(store.backlog().items())],
             "dead": store.outbox(state="dead", limit=20),
             "silences": [(silence, holds(silence, self._now(newest))) for silence in silences],
             "closed": store.incidents(state="closed", limit=10)[::-1]}
@@ -258,8 +260,9 @@ class Board:
 
     def _trace(self, name: str, known: Mapping[str, Overview], since: float, until: float) -> Trace:
         row = known.get(name)
-        stream, entity = (row.stream, row.entity) if row else (name, None)
-        return self.store.trace(stream, entity, since=since, until=until, limit=_DRAWN)
+        if row is None:  # the fleet's own name has no rows of its own
+            return self.store.trace(name, limit=0)
+        return self.store.trace(row.stream, row.entity, since=since, until=until, limit=_DRAWN)
 
     def _around(self, incident: Incident, known: Mapping[str, Overview], most: int = 12
                 ) -> dict[str, Any] | None:
@@ -289,7 +292,7 @@ class Board:
             incident = (store.acknowledge if what == "acknowledge" else store.end)(of)
             return f"{what.rstrip('e')}ed: {label(incident.stream)}"
         if what == "silence":
-            return self._silence(store.incident(of), form)
+            return self._silence(store.incident(of) if of else None, form)
         if what == "unsilence":
             if of not in {silence.id for silence in store.silences()}:
                 raise KeyError(f"no silence {of!r} in {store.path}")
@@ -304,18 +307,20 @@ class Board:
         raise ValueError(f"do must be acknowledge, close, silence, unsilence, true, false, known, "
                          f"withdrawn, replay or discard, got {what!r}")
 
-    def _silence(self, incident: Incident, form: Mapping[str, str]) -> str:
-        known, first = self._known(), leading(incident)
-        row, scope = known.get(incident.stream), form.get("scope", "stream")
-        stream = _pattern(incident.stream)
-        if scope == "fleet" and row is not None and row.entity is not None:
-            stream = f"{_pattern(row.stream)}/*"
-        newest = self._newest(known, row.stream) if row else None
-        until = self._now(max(newest or 0.0, incident.last_at)) + seconds(
-            form.get("for") or "2h", "for")
+    def _silence(self, incident: Incident | None, form: Mapping[str, str]) -> str:
+        known, scope = self._known(), form.get("scope", "stream")
+        name = incident.stream if incident else form.get("stream", "")
+        if (row := known.get(name)) is None and incident is None:
+            raise KeyError(f"no stream {name!r} in {self.store.path}")
+        fleet = scope == "fleet" and row is not None and row.entity is not None
+        stream = f"{_pattern(row.stream)}/*" if row and fleet else _pattern(name)
+        first = leading(incident) if incident and scope == "feature" else ""
+        until = seconds(form.get("for") or "2h", "for") + self._now(max(
+            (row and self._newest(known, row.stream)) or 0.0,
+            incident.last_at if incident else 0.0))
         self.store.silence(Silence(
             uuid.uuid4().hex[:8], until, stream, "warning" if "less" in form else "critical",
-            _pattern(first) if scope == "feature" and first else "*", author=_author(form),
+            _pattern(first) if first else "*", author=_author(form),
             comment=shown(form.get("comment", "").strip(), 500)))
         return f"silenced: {label(stream)} until {utc(until)}"
 

@@ -48,7 +48,10 @@
         morph(place, node);
         place = next;
       } else {
-        if (node.nodeType === 1 && node.matches(".card")) node.classList.add("fresh");
+        if (node.nodeType === 1 && node.matches(".card")) {
+          node.classList.add("fresh");
+          say(`new: ${$("h1, h3", node)?.textContent.trim()}`);
+        }
         old.insertBefore(node, place);
       }
     }
@@ -144,7 +147,10 @@
     const of = event.key, card = marked();
     if (of === "j" || of === "k") move(of === "j" ? 1 : -1);
     else if (of === "/" && $("#find")) $("#find").focus();
-    else if (!(of in press) && of !== "s" && !(of === "Enter" && event.target === card)) return;
+    else if (of === "s" && !$(".card") && $("details.silence")) {
+      $("details.silence").open = true;
+      $("details.silence input[name=comment]").focus();
+    } else if (!(of in press) && of !== "s" && !(of === "Enter" && event.target === card)) return;
     else if (!card) move(0); // none is marked, or it is gone: nothing is done to another one
     else if (of === "Enter") $(".head > a", card)?.click();
     else if (of === "s") {
