@@ -589,7 +589,8 @@ def test_an_address_that_cannot_be_served_is_refused(where, message):
         pass
 
 
-def test_a_heartbeat_goes_out_while_the_engine_is_ready():
+def test_a_heartbeat_goes_out_while_the_engine_is_ready(caplog):
+    caplog.set_level("DEBUG")
     answers, ready = iter(["beat", "beat", 404]), [True]
     asked = []
 
@@ -598,8 +599,8 @@ def test_a_heartbeat_goes_out_while_the_engine_is_ready():
         answer = next(answers)
         return (200, "text/plain", "") if answer == "beat" else (answer, "text/plain", "")
 
-    with served(plain({"/ping": page}), "0") as url:
-        heart = Heartbeat(HeartbeatConfig(url=f"{url}/ping", every="1h"), lambda: ready[0],
+    with served(plain({"/ping/s3cret": page}), "0") as url:
+        heart = Heartbeat(HeartbeatConfig(url=f"{url}/ping/s3cret", every="1h"), lambda: ready[0],
                           clock=itertools.count(1.0).__next__)
         assert heart.beat() and heart.beat() and heart.trouble is None
         ready[0] = False
@@ -609,6 +610,9 @@ def test_a_heartbeat_goes_out_while_the_engine_is_ready():
     assert not heart.beat() and heart.trouble[1] == "ConnectError"
     since = heart.trouble[0]
     assert not heart.beat() and heart.trouble[0] == since
+    ours = [record for record in caplog.records if not record.name.startswith("uvicorn")]
+    assert "httpx" in {record.name for record in ours}
+    assert "s3cret" not in repr([vars(record) for record in ours])
 
 
 def test_a_heartbeat_url_is_a_secret_and_http():
