@@ -105,6 +105,13 @@ def test_documents_arrive_once_and_can_be_found(store, any_server):
     assert document["@timestamp"] == 1_700_000_000_000 and document["stream"] == "rig"
     assert document["top_features"] == [{"name": "temperature", "value": 0.7},
                                         {"name": "x", "value": None}]
+    if url == REAL:  # what the mapping makes of them
+        for query, count in (({"term": {"stream": "rig"}}, 12), ({"term": {"kind": "open"}}, 1),
+                             ({"term": {"top_features.name": "temperature"}}, 8),
+                             ({"range": {"@timestamp": {"gte": 1_700_000_002_000}}}, 4),
+                             ({"range": {"p_value": {"lt": 0.02}}}, 8)):
+            found = httpx.post(f"{url}/{config.index}/_search", json={"query": query})
+            assert found.json()["hits"]["total"]["value"] == count, query
 
 
 # ------------------------------------------------------------------ what only a script can do
