@@ -13,11 +13,19 @@ import time
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from realtime_servers import Alertmanager, HookServer, MailServer, SlackServer
 
-from adlib.realtime import Channel, Outcome, check_channel, registry
+from adlib.realtime import (
+    Channel,
+    Outcome,
+    RealTimeAnomalyDetector,
+    Sample,
+    check_channel,
+    registry,
+)
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.doors.alertmanager import AlertmanagerChannel, AlertmanagerConfig
 from adlib.realtime.doors.apprise import AppriseChannel, AppriseConfig
@@ -451,6 +459,35 @@ def test_closed_by_hand_is_resolved(store, hook, running):
         assert len(slack.taken) == 2
     assert took(hook) == [("rig", "open")] * 2 + [("rig", "close")]
     assert hook.taken[-1]["status"] == "resolved" and hook.taken[-1]["dedup_key"].endswith("|0")
+
+
+def test_a_running_engine_routes_and_passes_on_what_an_operator_closes(tmp_path, hook):
+    """From samples to the receiver, and from the store's file, as ``alerts close`` writes it."""
+    path = tmp_path / "rig.db"
+    settings = {"stream": "rig", "detectors": ["PCAReconstruction"], "deep_config": None,
+                "stat_config": None, "window_size": 20, "stride": 5, "alert_config": {
+                    "incidents": {"close_after": 10_000}, "storage": {"path": str(path)},
+                    "notification": {"webhook": webhook(hook, route={"stream": "rig"}),
+                                     NIGHT: webhook(hook, "/night", route={"stream": "pump"})}}}
+    rng = np.random.default_rng(0)
+    engine = RealTimeAnomalyDetector(settings).fit(rng.normal(size=(4000, 2)))
+
+    async def samples():
+        yield Sample(0, 1.7e9 + np.arange(200.0), rng.normal(size=(200, 2)))
+        yield Sample(200, 1.7e9 + 200 + np.arange(60.0), rng.normal(size=(60, 2)) + 30)
+        assert await asyncio.to_thread(until, lambda: hook.taken)
+        with AlertStore(path, create=False) as operator:
+            operator.end(hook.taken[0]["dedup_key"])
+        assert await asyncio.to_thread(until, lambda: hook.taken[-1]["status"] == "resolved")
+
+    async def go():
+        async for _ in engine.process_stream(samples()):
+            pass
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert {path for path, *_ in hook.received} == {"/x"}
+    assert {one["dedup_key"] for one in hook.taken} == {hook.taken[0]["dedup_key"]}
+    assert hook.taken[0]["status"] == "firing"
 
 
 # ------------------------------------------------------------------ Alertmanager

@@ -28,7 +28,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_validator
 
 from adlib.deprecation import moved
 from adlib.realtime.channels import Channel, Outcome
@@ -92,8 +92,9 @@ class NotificationConfig(Settings):
 def _kind(name: str, given: Any = None) -> Any:
     """What checks the settings of a receiver: its own model, with a route where none is made."""
     config: Any = getattr(find(CHANNELS, name.split("#")[0]), "Config", Any)
-    extends = isinstance(config, type) and issubclass(config, BaseModel) and (
-        "route" not in config.model_fields and not isinstance(given, BaseModel))
+    extends = (isinstance(config, type) and issubclass(config, BaseModel)
+               and not (issubclass(config, RootModel) or isinstance(given, BaseModel))
+               and "route" not in config.model_fields)
     return _routed(config) if extends else config
 
 
@@ -233,7 +234,8 @@ class NotificationService:
         """Pass on what operators closed: the engine does not see it end, and may not even run."""
         for seq, incident in self.store.closed_by_hand(self._closed):
             steps = [step for step in self.store.events(incident) if step.kind == "close"]
-            self.store.record_events([], self.rows(steps[-1:]))
+            if rows := self.rows(steps[-1:]):
+                self.store.record_events([], rows)
             self._closed = seq
 
     async def _say_again(self, channel: Channel) -> None:

@@ -53,9 +53,9 @@ class AppriseChannel(Channel):
         self.timeout, self._store = config.timeout, store
         self._told = {**os.environ, "APPRISE_URLS": config.url.get_secret_value()}
         if subprocess.run([*_COMMAND, "--dry-run", "--body=-"], env=self._told,
-                          capture_output=True, check=False).returncode:
+                          capture_output=True, check=False, timeout=60).returncode:
             require_extra("apprise", "apprise")
-            raise ValueError("url is none that Apprise knows (not shown: it is a secret)")
+            raise ValueError("apprise: url is none that Apprise knows (not shown: it is a secret)")
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
         """Hand over each message; see the class."""
