@@ -384,8 +384,9 @@ class DriftMonitor(BaseEstimator):
             Before `fit`.
         """
         check_is_fitted(self, "reference_", msg=_UNFITTED)
-        state = {name: getattr(self, name) for name in _STATE}
-        return deepcopy(state | ({"reference": self.reference_} if reference else {}))
+        state = deepcopy({name: getattr(self, name) for name in _STATE if name != "_recent"})
+        state["_recent"] = [*self._recent]  # rows that nobody changes
+        return state | ({"reference": self.reference_.copy()} if reference else {})
 
     def set_state(self, state: dict[str, Any]) -> Self:
         """Go on, bit for bit, where another monitor of the same parameters was.

@@ -110,10 +110,9 @@ def test_what_is_judged_does_not_depend_on_batches_or_restarts(engines, which, r
     parts, model = [], engines[which].fork(features=rules)
     for part in np.split(X, [1, 50, 301, 310, 342, 715, 730, 1105, 1111]):
         parts += model.judge([part])[0]
-        state = model._processor.state(), model._judge.state(model._stream)
+        state = model._streams.state()
         model = engines[which].fork(features=rules)
-        model._processor.restore(state[0])
-        model._judge.restore(model._stream, state[1])
+        model._streams.restore(state, True, True)
     assert len(parts) == len(whole)
     for a, b in zip(parts, whole, strict=True):
         assert (a.start, a.is_anomaly, a.left_out) == (b.start, b.is_anomaly, b.left_out)

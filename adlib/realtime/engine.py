@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -44,15 +43,16 @@ from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore, StorageConfig, StoreGone
-from adlib.realtime.streams import Stream
+from adlib.realtime.streams import Fleet, Single, Stream
 from adlib.realtime.traces import Recorder
-from adlib.realtime.windows import Sample
+from adlib.realtime.windows import Blocks, Sample
 
 log = logging.getLogger(__name__)
 
 GRACE = 10.0  # seconds for the batch that is under way when a stream is left, and for its source
 _ANSWERS = 1.0  # seconds in which a store that is well has answered
 _UNCOMMITTED = 5_000  # samples at most: a queue waits for their acknowledgement
+_OF_EACH = 20  # and of each stream, where that is more
 
 
 class StoreError(Exception):
@@ -158,11 +158,10 @@ class RealTimeAnomalyDetector:
     def reset(self) -> None:
         """Begin a new stream; what was fitted stays, and so does what online detectors learned."""
         config = self.config
-        self._stream = Stream(config, self._fitted)
-        self._processor, self._health = self._stream.processor, self._stream.health
-        self._judge.begin(self._stream)
         self._manager = AlertManager(config.alert_config.incidents, alpha=config.alpha,
                                      context=self.context)
+        self._streams: Single | Fleet = (Single if config.fleet is None else Fleet)(
+            config, self._new_stream)
         self.tally = Tally()
         self._recorder = Recorder(config.stream, self.features_)
         self._live = False
@@ -172,6 +171,19 @@ class RealTimeAnomalyDetector:
         self._acks: list[tuple[int, Any]] = []
         self._ready: deque[Any] = deque()  # acknowledgements of what is committed
         self._reads: Any = None  # the source, while a stream is processed
+        self._stored: list[Verdict] = []  # until the next commit
+        self._faults: list[QualityEvent] = []
+
+    def _new_stream(self, entity: str | None) -> Stream:
+        """A stream that begins, with the model that judges it."""
+        model, rows = (self._fitted, slice(None)) if entity is None else (
+            self._fitted.judging(entity, self.config))
+        stream = Stream(self.config, model, entity, None if rows == slice(None) else rows)
+        stream.judge = self._judge if model is self._fitted else Judge(
+            self.config, model, self._metrics)
+        stream.judge.begin(stream)
+        stream.health.conditions.silences = self._manager.silences
+        return stream
 
     def fork(self, config: EngineConfig | None = None, **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
@@ -222,7 +234,7 @@ class RealTimeAnomalyDetector:
     @property
     def position(self) -> int:
         self._check_fitted()
-        return self._processor.position
+        return self._streams.order.position
 
     @property
     def reading(self) -> Reading:
@@ -238,7 +250,7 @@ class RealTimeAnomalyDetector:
         """Samples after the last commit; another source's numbers go on behind the last one's."""
         if hasattr(source, "follow"):
             source.follow(self.reading, self.recognised)
-        position, identity = self._processor.position, getattr(source, "identity", None)
+        position, identity = self.position, getattr(source, "identity", None)
         known = self._source or {"identity": identity, "offset": 0}
         offset = known["offset"]
         if known["identity"] != identity and position >= 0 and offset is not None:
@@ -257,7 +269,7 @@ class RealTimeAnomalyDetector:
         if self._source is not None and hasattr(self._reads, "bookmark"):
             offset = self._source["offset"]
             self._source["mark"] = self._reads.bookmark(
-                -1 if offset is None else self._processor.position - offset)
+                -1 if offset is None else self.position - offset)
         return self._source
 
     def _check_fitted(self) -> None:
@@ -283,18 +295,28 @@ class RealTimeAnomalyDetector:
         quality : list of QualityEvent
         """
         self._check_fitted()
-        block = self._processor.push(items, flush=flush)
-        if block is None:
-            return [], []
-        quality = list(block.events)
-        (verdicts,) = self._judge.judge([self._stream], [block], quality)
-        if self.store is not None:
-            p, new = np.full(len(block.seq), np.nan), slice(block.n_old, None)
-            p[block.ends] = [verdict.p_value for verdict in verdicts]
-            self._recorder.add((None,), np.zeros(len(p[new])), block.seq[new], block.time[new],
-                               np.where(block.missing[new], np.nan, block.values[new]), p[new],
-                               self.config.alpha)
-        return verdicts, quality
+        streams, blocks, quality = self._streams.push(items, flush=flush)
+        found: list[Verdict] = []
+        for judge in {id(stream.judge): stream.judge for stream in streams}.values():
+            pairs = [(stream, block) for stream, block in zip(streams, blocks, strict=True)
+                     if stream.judge is judge]
+            some, parts = ([*each] for each in zip(*pairs, strict=True))
+            verdicts = judge.judge(some, parts, quality)
+            found += (verdict for mine in verdicts for verdict in mine)
+            if self.store is not None:
+                self._record(some, Blocks.joined(parts), verdicts)
+        return found, quality
+
+    def _record(self, streams: list[Stream], block: Blocks, verdicts: list[list[Verdict]]) -> None:
+        """Keep new rows as they were judged, for the next commit."""
+        p, new = np.full(len(block.seq), np.nan), block.since >= 0
+        p[block.ends] = [verdict.p_value for some in verdicts for verdict in some]
+        code = np.repeat(np.arange(len(streams)), np.diff(block.begins))
+        values = block.values[new]
+        if block.left_out.any():
+            values = np.where(block.missing[new], np.nan, values)
+        self._recorder.add([stream.entity for stream in streams], code[new], block.seq[new],
+                           block.time[new], values, p[new], self.config.alpha)
 
     # -- the stream -----------------------------------------------------------------------------
 
@@ -344,7 +366,7 @@ class RealTimeAnomalyDetector:
             stack.push_async_callback(self._leave, worker)
             last = False
             while not last:
-                waiting = self._committed < self._processor.position
+                waiting = self._committed < self.position or self._stored or self._faults
                 items, lost, arrived, last = await self._inbox.take(
                     config.batch_windows * config.stride, config.batch_seconds,
                     max(self._due - self._clock(), 0.0) if waiting else None)
@@ -366,7 +388,7 @@ class RealTimeAnomalyDetector:
                      responses: asyncio.Queue) -> None:
         """Start what works beside the judge; ``stack`` ends it, the last one first."""
         config, samples, self._reads = self.config, source, source
-        self._committed, self._acks = self._processor.position, []
+        self._committed, self._acks = self.position, []
         self._ready.clear()
         if isinstance(source, Source):
             samples = self._opened(source)
@@ -375,20 +397,20 @@ class RealTimeAnomalyDetector:
             known = self._source or {"identity": None, "offset": 0}
             offset = known["offset"] if known["identity"] is None else 0
             if start is not None:
-                offset = self._processor.position + 1 - start if offset is None else offset
+                offset = self.position + 1 - start if offset is None else offset
                 start += offset
             self._source = {"identity": None, "offset": offset}
         self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
-                            self._processor.position + 1 if start is None else start,
+                            self.position + 1 if start is None else start,
                             self._source or {})
         if self._service is not None:
             await stack.enter_async_context(self._service)
-        clock = self._processor.clock
-        clock.latest = self._wall() + 86_400  # nothing has happened the day after tomorrow
+        # nothing has happened the day after tomorrow
+        self._streams.begin(self._wall() + 86_400)
         self._monitor = await stack.enter_async_context(Monitor(
-            self._health, self._inbox, self.tally, store=self.store, service=self._service,
+            self._streams.health, self._inbox, self.tally, store=self.store, service=self._service,
             under_way=lambda: self._under_way, troubles=self._troubles,
-            interval=lambda: median(clock.intervals or [clock.period]),
+            interval=self._streams.interval,
             patience=config.batch_seconds))
         if config.alert_config.heartbeat is not None:
             self._heartbeat = stack.enter_context(Heartbeat(
@@ -412,7 +434,8 @@ class RealTimeAnomalyDetector:
         elif waited >= min(_ANSWERS, of.store):  # SQLite waits for a lock before it says so
             told.append(Condition("store", "", "the alert store does not answer",
                                   time.time() - waited, of.store))
-        return told
+        return told + self._streams.troubles(
+            [member for member in self.members if member.failures], time.monotonic())
 
     def status(self) -> dict[str, Any]:
         """Whether the engine judges a stream as it should, as ``/health`` and ``/ready`` show it.
@@ -468,24 +491,25 @@ class RealTimeAnomalyDetector:
         """One micro-batch, from samples to the commit."""
         began, self._broken = time.perf_counter(), True
         self._under_way = time.monotonic()
-        stream, before = self.config.stream, self._processor.position
+        stream, before, streams = self.config.stream, self.position, self._streams
         if self.store is not None:
             operator = self._patiently(self.store.operator_state, stream, before)
             self._manager.apply(operator)
-            self._health.conditions.apply(operator)
-        verdicts, quality = self.judge(items, flush=flush)
-        quality += [self._processor.event("dropped", int(item.seq or 0), last_of(item), item.time,
-                                          "the queue was full") for item in lost]
+            for conditions in streams.troubled():
+                conditions.apply(operator)
+        verdicts, quality = self.judge(streams.due(items, lost), flush=flush)
+        quality += [streams.order.event("dropped", int(item.seq or 0), last_of(item), item.time,
+                                        "the queue was full") for item in lost]
         events, found = [], []
         for verdict in verdicts:
             events += self._manager.step(verdict)
             found.append(self._window(verdict))
-        health = self._health.step(verdicts, quality, self._processor.first or 0)
+        health = streams.healths(verdicts, quality)
         announce(health)
         self._broken = False
         told = [*events, *health]
         self._keep(verdicts, told, quality, flush)
-        self._metrics.count(self._processor.position - before, verdicts, told, quality)
+        self._metrics.count(self.position - before, verdicts, told, quality)
         self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
         self._under_way = None
@@ -493,27 +517,39 @@ class RealTimeAnomalyDetector:
 
     def _keep(self, verdicts: list[Verdict], events: list[IncidentEvent],
               quality: list[QualityEvent], at_once: bool) -> None:
-        """Commit what a batch caused; the position alone is committed now and then."""
-        position, storage = self._processor.position, self.config.alert_config.storage
+        """Commit steps of incidents at once, with all that waits; the rest now and then."""
+        position, storage = self.position, self.config.alert_config.storage
         if self._broken:  # nothing is known of what the last batch caused
             return
         if self.store is None or storage is None:
             self._committed = position
             return
-        stored = [verdict for verdict in verdicts if verdict.p_value <= self.config.alpha_stored]
-        if not (stored or events or quality or position > self._committed and (
-                at_once or self._clock() >= self._due
-                or position - self._committed >= _UNCOMMITTED)):
+        self._stored += [verdict for verdict in verdicts
+                         if verdict.p_value <= self.config.alpha_stored]
+        self._faults += quality
+        if not (events or (self._stored or self._faults or position > self._committed) and (
+                at_once or self._clock() >= self._due or position - self._committed
+                >= max(_UNCOMMITTED, _OF_EACH * len(self._streams.all)))):
             return
         self._broken = True
-        rows = self._service.rows(events, stored) if self._service else []
-        self._patiently(self.store.commit, self.config.stream, position, self._state(), stored,
-                        events, quality, rows, self._recorder.waiting(), storage.trace)
+        events = [*events, *self._forget()]
+        rows = self._service.rows(events, self._stored) if self._service else []
+        self._patiently(self.store.commit, self.config.stream, position, self._state(),
+                        self._stored, events, self._faults, rows, self._recorder.waiting(),
+                        storage.trace)
         self._recorder.clear()
+        self._stored, self._faults = [], []
         self._broken = False
         self._committed, self._due = position, self._clock() + min(
             storage.commit_seconds, getattr(self._reads, "commit_within", storage.commit_seconds))
         self.store.retain(self.config.stream, storage.retention)
+
+    def _forget(self) -> list[IncidentEvent]:
+        """Drop entities that were not seen for long; their incidents end."""
+        gone = self._streams.forget()
+        ended = [event for stream in gone for event in stream.health.conditions.drop()]
+        self._streams.note(ended)
+        return [*(event for stream in gone for event in self._manager.drop(stream.name)), *ended]
 
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
         """Ask the store again where its fault may pass (locked, disk full), for a stated time."""
@@ -544,6 +580,7 @@ class RealTimeAnomalyDetector:
         raise StoreError("the stream was left before what was judged could be kept")
 
     def _window(self, verdict: Verdict) -> dict[str, Any]:
+        stream = self._streams.named(verdict.stream)
         incident = self._manager.incident(verdict.stream)
         unknown = verdict.p_value != verdict.p_value
         return {
@@ -552,8 +589,8 @@ class RealTimeAnomalyDetector:
             "detectors": verdict.detectors, "left_out": verdict.left_out,
             "start": verdict.start, "end": verdict.end, "time": verdict.time,
             "top_features": verdict.top_features, "incident_id": incident and incident.id,
-            "warm_up": verdict.end - (self._processor.first or 0) < self.config.warm_up,
-            "stream": verdict.stream}
+            "warm_up": verdict.end - (stream.processor.first or 0) < self.config.warm_up,
+            "stream": verdict.stream, "entity": stream.entity}
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -568,11 +605,11 @@ class RealTimeAnomalyDetector:
                 saved = self._patiently(store.restore, self.config.stream)
                 if saved is not None:
                     self._restore(*saved)
-                elif self._processor.position < 0 <= (
+                elif self.position < 0 <= (
                         last := self._patiently(store.last_sample, self.config.stream)):
                     log.warning("stream %s has no checkpoint and begins anew: its first sample "
                                 "becomes number %d", self.config.stream, last + 1)
-                    self._processor.skip(last)
+                    self._streams.skip(last)
                     self._source = {"identity": None, "offset": None}
             except (LookupError, TypeError, ValueError) as error:
                 store.close()
@@ -589,27 +626,27 @@ class RealTimeAnomalyDetector:
 
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
-        return pack({"model": self._fingerprint(), "processor": self._processor.state(),
-                     "manager": self._manager.state(), "health": self._health.state(),
-                     "source": self._marked(), **self._judge.state(self._stream)})
+        return pack({"model": self._fingerprint(), "cut": self._cut(), "source": self._marked(),
+                     "manager": self._manager.state(), **self._streams.state()})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)
         self._source = saved.get("source")
+        same = saved["model"] == self._fingerprint()
+        try:
+            self._streams.restore(saved, same, saved.get("cut") == self._cut())
+        except (LookupError, TypeError, ValueError) as error:  # an earlier adlib's, or damaged
+            log.warning("checkpoint of stream %s: %s", self.config.stream, error)
+            self._streams.skip(position)
+            same = False
         self._manager.restore(saved["manager"])
-        if "health" in saved:  # a checkpoint of an earlier adlib has none
-            self._health.restore(saved["health"])
-        if saved["model"] == self._fingerprint():
-            try:
-                self._judge.restore(self._stream, saved)
-                self._processor.restore(saved["processor"])
-                return
-            except (TypeError, ValueError) as error:  # an earlier adlib's, or damaged
-                log.warning("checkpoint of stream %s: %s", self.config.stream, error)
-        # fitted anew: a window is needed to warm up
-        log.warning("stream %s goes on after sample %d with another model",
-                    self.config.stream, position)
-        self._processor.skip(position)
+        if not same:
+            log.warning("stream %s goes on after sample %d with another model",
+                        self.config.stream, position)
+
+    def _cut(self) -> list[Any]:
+        """What another model must agree in, to go on with the samples that are kept."""
+        return [[*self.features_], self.config.window_size, self.config.stride]
 
     def _fingerprint(self) -> int:
         return zlib.crc32(self._fitted.held_out.tobytes(), self.config.window_size)

@@ -125,6 +125,27 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:_NAMED])}{more}"
 
 
+def several(name: str, says: str, subjects: Sequence[tuple[str, float | None]], after: float = 0.0,
+            rows: int = 0) -> list[Condition]:
+    """The same trouble of some subjects, which are one where they are many.
+
+    Parameters
+    ----------
+    name, says : str
+        What is wrong, and what that means.
+    subjects : sequence of (str, float or None)
+        Of what, and since when.
+    after : float
+    rows : int
+        See `Condition`.
+    """
+    if len(subjects) <= _ALONE:
+        return [Condition(name, of, f"{of} {says}", since, after, rows) for of, since in subjects]
+    since = max((since for _, since in subjects if since is not None), default=None)
+    return [Condition(name, _SEVERAL, f"{_listed([of for of, _ in subjects])} {says}", since,
+                      after, rows)]
+
+
 class Conditions(AlertManager):
     """Incidents of conditions that last, as `AlertManager` makes them of flagged windows.
 
@@ -374,6 +395,11 @@ class StreamHealth:
         return rows > self._least + self._warm_up and not any(
             "|health.not_judging|" in incident.id for incident in self.conditions.open)
 
+    def blind(self) -> list[str]:
+        """Why no window is judged, where none is."""
+        return [incident.detail for incident in self.conditions.open
+                if "|health.not_judging|" in incident.id]
+
     def _quality(self, end: int, now: float) -> list[Condition]:
         """What data-quality events up to a sample, and its time, say."""
         found, taken = [], [event for event in self._waiting if event.end <= end]
@@ -430,10 +456,7 @@ class StreamHealth:
                 names = [name for name in names if self.conditions.knows(reason, name)]
             after = 0.0 if reason == "frozen" else self._config.after
             rows = {"missing": self.window, "member": self._reach}.get(reason, 0)
-            several = len(names) > _ALONE
-            found += [Condition(reason, name, f"{which} {says}", None, after, rows)
-                      for name, which in ([(_SEVERAL, _listed(names))] if several else
-                                          zip(names, names, strict=True))]
+            found += several(reason, says, [(name, None) for name in names], after, rows)
         return found
 
     def state(self) -> dict[str, Any]:

@@ -213,11 +213,26 @@ class AlertManager:
 
     def acknowledge(self, incident_id: str) -> bool:
         """Stop the repeats of an open incident; False when no open incident has this id."""
-        for track in self._tracks.values():
-            if track.incident is not None and track.incident.id == incident_id:
-                track.incident = replace(track.incident, acknowledged=True)
-                return True
-        return False
+        track = self._of(instance(incident_id, "incident_id", str))
+        if track is None or track.incident is None:
+            return False
+        track.incident = replace(track.incident, acknowledged=True)
+        return True
+
+    def _of(self, incident_id: str) -> _Track | None:
+        """The track whose open incident this is."""
+        for name in (incident_id.partition("|")[0], incident_id.rpartition("|")[0]):
+            track = self._tracks.get(name)
+            if track is not None and track.incident and track.incident.id == incident_id:
+                return track
+        return None
+
+    def drop(self, stream: str | None = None) -> list[IncidentEvent]:
+        """Forget a stream, or all; the events by which open incidents end."""
+        gone = [name for name in self._tracks if stream in (None, name)]
+        tracks = [self._tracks.pop(name) for name in gone]
+        return [event for track in tracks if track.incident is not None
+                for event in self._close(track, track.incident, track.incident.last_at)]
 
     def silence(self, silence: Silence) -> None:
         """Notify nobody of what matches; replaces a silence of the same id."""
@@ -235,8 +250,8 @@ class AlertManager:
             raise ValueError(f"operator must hold acknowledged and silences, got {operator!r}")
         for incident_id in operator["acknowledged"]:
             self.acknowledge(incident_id)
-        for track in self._tracks.values():  # the store holds its event already
-            if track.incident is not None and track.incident.id in operator.get("closed", ()):
+        for incident_id in operator.get("closed", ()):  # the store holds its event already
+            if (track := self._of(incident_id)) is not None and track.incident is not None:
                 self._close(track, track.incident, track.incident.last_at)
         self.silences.clear()  # one that was removed ends
         for record in operator["silences"]:
@@ -244,15 +259,14 @@ class AlertManager:
 
     def state(self) -> dict[str, Any]:
         """Everything that later events depend on, in plain JSON types."""
-        calm = {name: track for name, track in self._tracks.items() if track.calm}
-        if len(calm) < _MANY:
-            calm = {}
+        calm = {name: track for name, track in self._tracks.items()
+                if track.calm} if len(self._tracks) >= _MANY else {}
+        together = {} if not calm else {"calm": [
+            [*calm], *([getattr(track, key) for track in calm.values()] for key in _CALM),
+            [[verdict.start for verdict in track.recent] for track in calm.values()]]}
         return {"tracks": {name: track.to_dict() for name, track in self._tracks.items()
                            if name not in calm},
-                "calm": [[*calm], *([getattr(track, key) for track in calm.values()]
-                                    for key in _CALM),
-                         [[verdict.start for verdict in track.recent] for track in calm.values()]],
-                "silences": [silence.to_dict() for silence in self.silences.values()]}
+                "silences": [silence.to_dict() for silence in self.silences.values()], **together}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`: the events that follow are those of an uninterrupted run.

@@ -87,15 +87,23 @@ class Judge:
         # features that stood still throughout the history: see `adlib.scaling`
         self._still = np.where(fitted.scale < 0, fitted.center, np.inf)
         self._calibrations: dict[tuple, WindowCalibration] = {}
-        self._watch = DriftWatch(config, window_maxima(
-            self._held_out(self._everybody, None), config.window_size), config.stream)
+        self._watch = self._new_watch(slice(None))
+
+    def _new_watch(self, rows: slice) -> DriftWatch:
+        config = self._config
+        return DriftWatch(config, window_maxima(
+            self._held_out(self._everybody, None)[rows], config.window_size), config.stream)
 
     def begin(self, stream: Stream) -> None:
         """Begin with a stream; one of several has online detectors of its own."""
         stream.tails = np.empty((0, len(self.members)))
-        stream.drift = self._watch.another(stream.name)
+        stream.drift = (self._watch if stream.own is None else self._new_watch(stream.own)
+                        ).another(stream.name)
         stream.members = [member.another() if stream.entity is not None and member.online else
                           member for member in self.members]
+        for member, state in zip(stream.members, self._fitted.states.get(stream.entity or "", ()),
+                                 strict=False):
+            member.restore(state)
 
     @property
     def _everybody(self) -> tuple[int, ...]:
@@ -162,7 +170,8 @@ class Judge:
         judged, known = share[:, -1] >= 0.5, share[:, :-1] >= 0.5
         groups = [(found[k], np.flatnonzero(judged & (which == k)))
                   for k in np.unique(which[judged]).tolist()]
-        combined, peak, log_p, of_rows = self._combined(S, starts, groups)
+        of = [streams[k] for k in block.of.tolist()]
+        combined, peak, log_p, of_rows = self._combined(S, starts, groups, of)
         moves = self._lift(block, starts, known, peak, log_p)
         score, flagged = decide(log_p, config.alpha)
         p = np.exp(log_p)
@@ -171,7 +180,7 @@ class Judge:
         whole = known.all(axis=1) & (which == 0)
         if not scored.all():
             known &= block.share(anybody & ~scored, window) == 0  # these left the vote for a while
-        own = self._own_severities(S, starts, known, groups)
+        own = self._own_severities(S, starts, known, groups, of)
         peaks = self._peaks(block, starts, peak, log_p, of_rows, moves)
         verdicts, at = [], 0
         for stream, part in zip(streams, parts, strict=True):
@@ -400,7 +409,27 @@ class Judge:
         """Features that cannot be why a sample stands out."""
         return left_out if self._worth is None else left_out | self._worth.trivial(values)
 
-    def _combined(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple]
+    def _log_p(self, scores: Scores, who: tuple[int, ...], lack: Lack, of: list[Stream]) -> Scores:
+        """Log p-values of scores (n,) or (n, window) of some streams.
+
+        By all held-out rows, or by those of the entity alone: of what lacks a feature, whichever is
+        higher, since its own rows are not known without the feature.
+        """
+        pooled = self.calibration(who, lack)
+        own = [i for i, stream in enumerate(of) if stream.own is not None]
+        found = pooled.log_p(scores) if lack is not None or len(own) < len(of) else np.full(
+            scores.shape, -np.inf)
+        for i in own:
+            stream = of[i]
+            if who not in stream.calibrations:
+                stream.calibrations[who] = WindowCalibration().fit(
+                    self._held_out(who, None)[stream.own], self._config.window_size)
+            one = slice(i, i + 1)
+            alone = stream.calibrations[who].log_p(scores[one])
+            found[one] = alone if lack is None else np.maximum(alone, found[one])
+        return found
+
+    def _combined(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple], of: list[Stream]
                   ) -> tuple[Scores, NDArray[np.int64], Scores, dict[int, Scores]]:
         """Of each window: combined score, sample that it belongs to, log p-value.
 
@@ -411,19 +440,30 @@ class Judge:
         scored = ~np.isnan(S)
         patterns, whose = (scored[:1], np.zeros(len(S))) if scored.all() else np.unique(
             scored, axis=0, return_inverse=True)
+        score, whose = np.full(len(S), -np.inf), whose.ravel()
+        who = [tuple(np.flatnonzero(pattern).tolist()) for pattern in patterns]
+        for k, some in enumerate(who):  # one, unless a detector is out
+            if some:
+                score[whose == k] = self._ensemble.combined(S[whose == k], some)
+        scores, voters = (sliding_window_view(rows, self._config.window_size)[starts]
+                          for rows in (score, whose))
         for lack, which in groups:
-            score, alone = np.full(len(S), -np.inf), np.full(len(S), np.inf)
-            for k in range(len(patterns)):  # one, unless a detector is out
-                who, rows = tuple(np.flatnonzero(patterns[k]).tolist()), whose.ravel() == k
-                if who:
-                    score[rows] = self._ensemble.combined(S[rows], who)
-                    alone[rows] = self.calibration(who, lack).log_p(score[rows])
-            scores, each = (sliding_window_view(rows, self._config.window_size)[starts[which]]
-                            for rows in (score, alone))
-            log_p[which] = each.min(axis=1)
-            first = np.where(each == log_p[which, None], scores, -np.inf).argmax(axis=1)
-            peak[which], combined[which] = starts[which] + first, score[starts[which] + first]
-            of_rows.update(dict.fromkeys(which[self._notable(log_p[which])].tolist(), alone))
+            each = np.full((len(which), len(who)), np.inf)
+            first = np.zeros(each.shape, np.int64)
+            for k, some in enumerate(who):
+                if some:  # the highest score by these has the least p-value
+                    mine = np.where(voters[which] == k, scores[which], -np.inf)
+                    first[:, k] = mine.argmax(axis=1)
+                    each[:, k] = self._log_p(mine.max(axis=1), some, lack, [of[i] for i in which])
+            log_p[which], best = each.min(axis=1), each.argmin(axis=1)
+            peak[which] = starts[which] + first[np.arange(len(which)), best]
+            combined[which] = score[peak[which]]
+            for i in which[self._notable(log_p[which])].tolist():
+                of_rows[i] = np.full(scores.shape[1], np.inf)
+                for k, some in enumerate(who):
+                    if some and (mine := voters[i] == k).any():
+                        of_rows[i][mine] = self._log_p(scores[i:i + 1, mine], some, lack,
+                                                       [of[i]])[0]
         return combined, peak, log_p, of_rows
 
     def _notable(self, log_p: Scores) -> NDArray[np.bool_]:
@@ -437,7 +477,7 @@ class Judge:
         found = {}
         for i in np.flatnonzero(self._notable(log_p)).tolist():
             window = slice(starts[i], starts[i] + self._config.window_size)
-            rows = np.fmin(of_rows[i][window] if i in of_rows else np.nan, moves[window])
+            rows = np.fmin(of_rows.get(i, np.nan), moves[window])
             rows = np.maximum(rows, log_p[i])
             rows[peak[i] - starts[i]] = log_p[i]  # several moves may add up
             which = evidence(rows, np.log(self._config.alpha_stored), self._fitted.context)
@@ -446,7 +486,7 @@ class Judge:
         return found
 
     def _own_severities(self, S: Rows, starts: NDArray[np.int64], known: NDArray[np.bool_],
-                        groups: list[tuple]) -> list[list[float | None]]:
+                        groups: list[tuple], of: list[Stream]) -> list[list[float | None]]:
         """Severity of each window by each member alone, None where it has no say."""
         own = np.full((len(starts), S.shape[1]), None, dtype=object)
         view = sliding_window_view(np.nan_to_num(S, nan=-np.inf), self._config.window_size, axis=0)
@@ -455,8 +495,8 @@ class Judge:
             for j in self._everybody:
                 rows = which[known[which, j]]
                 if len(rows):  # else it may not know what it means, and fail when asked
-                    own[rows, j] = decide(self.calibration((j,), lack).log_p(highest[rows, j]),
-                                          self._config.alpha)[0]
+                    log_p = self._log_p(highest[rows, j], (j,), lack, [of[i] for i in rows])
+                    own[rows, j] = decide(log_p, self._config.alpha)[0]
         return own.tolist()
 
     def _verdict(self, stream: str, block: Block, i: int, p: float, score: float, flagged: bool,
@@ -532,6 +572,11 @@ class Judge:
                        background=self._fitted.background, counterfactual=False).shares
 
     # -- state ----------------------------------------------------------------------------------
+
+    def warm(self, stream: Stream) -> None:
+        """Score the samples that a stream keeps, for the windows to come: another judge did."""
+        if len((block := stream.processor.kept).seq):
+            self.judge([stream], [block], [])
 
     def state(self, stream: Stream) -> dict[str, Any]:
         """What later verdicts on a stream depend on, beside what was fitted."""

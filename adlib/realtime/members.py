@@ -100,6 +100,7 @@ class Member:
         self.failing_since = self.retry_at = 0.0  # of the judge's clock
         self.running: Future | None = None
         self.earlier: Any = None  # an online detector as it was before the last batch
+        self._stateful = is_stateful(model)
         self.lead = self  # the one whose thread does the work
         self._worker: Worker | None = None
         self._state: dict[str, Any] | None = None
@@ -157,7 +158,7 @@ class Member:
         """State of an online detector; while it hangs, the last one that is known."""
         if self.online and (self.lead.running is None or self.lead.running.done()):
             self._state = self.model.get_state()
-        elif not self.online and is_stateful(self.model):
+        elif not self.online and self._stateful:
             raise TypeError("online detectors inside another one cannot learn live: name each as a "
                             "detector of the engine")
         return self._state

@@ -133,9 +133,9 @@ class Monitor:
     def reasons(self) -> list[str]:
         """Why the engine is not ready; empty when it is."""
         found, began = self.found(), self._under_way()
-        says = [condition.detail for condition in found if condition.name in _BLIND]
-        says += [incident.detail for incident in self._health.conditions.open
-                 if "|health.not_judging|" in incident.id]
+        says = [condition.detail for condition in found if condition.name in _BLIND
+                and not condition.subject]
+        says += self._health.blind()
         if self._tally.judged == self._judged:
             says.append(f"no window was judged yet: {self._tally.account(self._health.window)}")
         if began is not None and self._monotonic() - began >= _SLOW:
@@ -185,7 +185,7 @@ class Monitor:
         if self._tally.judged != self._seen[0]:
             self._seen, self._judged_at = (self._tally.judged, self._tally.rows), now
         found = self.found()
-        if any(condition.name == "no_data" for condition in found):
+        if any(condition.name == "no_data" and not condition.subject for condition in found):
             self._seen, self._judged_at = (self._tally.judged, self._tally.rows), now
         self._dropped = self._inbox.dropped
         events = self.conditions.observe(found, self._clock(), self._inbox.next - 1)

@@ -345,8 +345,9 @@ class AlertStore:
                 -(-len(state) // _PAGE) * _PAGE, b"\0")
         count = first + len(pages) // _PAGE
         db.executemany("INSERT INTO pages VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
-                       "body = excluded.body", ((stream, n, pages[(n - first) * _PAGE:][:_PAGE])
-                                                for n in range(first, count)))
+                       "body = excluded.body", ((stream, first + at // _PAGE, pages[at:at + _PAGE])
+                                                for at in range(0, (count - first) * _PAGE,
+                                                                _PAGE)))
         rest = pages[(count - first) * _PAGE:].ljust(_PAGE, b"\0")
         row = position, _HEAD.pack(_MARK, zlib.crc32(rest, position & _WORD), count, length) + rest
         db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = "

@@ -1,12 +1,38 @@
-"""What an engine keeps of each stream: its samples, its health, and how its detectors stand."""
+"""What an engine keeps of each stream, and which rows belong to which.
 
+A *fleet* holds a stream for each entity (machine, patient, account): `Fleet`. An engine that is no
+fleet has one: `Single`. The source's numbers say what was taken; each stream of a fleet counts its
+own rows. The rows of an entity wait until they complete a window, and then cost once what a single
+row costs.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adlib.realtime.calibration import WindowCalibration
+from adlib.realtime.clock import stamps_of
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.events import stream_of
+from adlib.realtime.doors.checkpoint import stacked, unstacked
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, stream_of
 from adlib.realtime.fitted import Fitted
-from adlib.realtime.health import StreamHealth
+from adlib.realtime.health import Condition, Conditions, StreamHealth, several
+from adlib.realtime.inbox import length_of
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
-from adlib.realtime.windows import Rows, StreamProcessor
+from adlib.realtime.windows import Block, Order, Rows, Sample, StreamProcessor, numbers_of
+
+log = logging.getLogger(__name__)
+
+_LONGEST = 200  # characters of an entity's name
+_RINGS = ("seq", "time", "values", "left_out")  # of a processor: the last samples
+_LEAST, _MESSAGES, _LEARNED = 60.0, 3, 3600.0  # "auto" of silent: as no_data has it
 
 
 class Stream:
@@ -30,15 +56,24 @@ class Stream:
     drift : DriftWatch
     members : list of Member
         Its own where they learn from it, else those of all streams.
+    judge : Judge
+    own : slice or None
+        Held-out rows by which it is judged, where they are not all.
+    calibrations : dict
+        Of some members on those rows.
     refused : set of int
         Members that fail on its samples.
+    lost : int
+        Rows that the queue dropped since its last one.
     """
 
     tails: Rows
     drift: DriftWatch
     members: list[Member]
+    judge: Any
 
-    def __init__(self, config: EngineConfig, fitted: Fitted, entity: str | None = None):
+    def __init__(self, config: EngineConfig, fitted: Fitted, entity: str | None = None,
+                 own: slice | None = None):
         self.entity, self.name = entity, stream_of(config.stream, entity)
         stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
                  else 2 * fitted.longest + 10)
@@ -51,4 +86,489 @@ class Stream:
             self.name, fitted.features, config.alert_config.health,
             config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
             context=fitted.context, warm_up=config.warm_up, period=config.sampling_period)
-        self.refused = set[int]()
+        self.own, self.calibrations = own, dict[tuple[int, ...], WindowCalibration]()
+        self.refused, self.lost = set[int](), 0
+
+    def state(self) -> dict[str, Any]:
+        """All that its later verdicts and incidents depend on."""
+        return {"processor": self.processor.state(), "health": self.health.state(),
+                **self.judge.state(self)}
+
+    def restore(self, saved: Mapping[str, Any], same: bool, fits: bool) -> None:
+        """Go on where another one was.
+
+        With another model, its members begin with the samples that are kept, or where these do not
+        fit the model, after them.
+        """
+        if "health" in saved:  # a checkpoint of an earlier adlib has none
+            self.health.restore(saved["health"])
+        if same:
+            self.judge.restore(self, saved)
+        if not (same or fits):
+            self.processor.skip(saved["processor"]["next"] - 1)
+            return
+        self.processor.restore(saved["processor"])
+        if not same:
+            self.judge.warm(self)
+
+
+class Single:
+    """The only stream of an engine that is no fleet.
+
+    Parameters
+    ----------
+    config : EngineConfig
+    begin : callable
+        Makes the stream of an entity.
+    """
+
+    def __init__(self, config: EngineConfig, begin: Callable[[str | None], Stream]):
+        self.all = [begin(None)]
+        self.order: Order = self.all[0].processor
+        self.health: Any = self.all[0].health
+
+    def begin(self, latest: float) -> None:
+        """A source is read now; no clock is set to what lies behind ``latest``."""
+        self.all[0].processor.clock.latest = latest
+
+    def named(self, name: str) -> Stream:
+        """The stream that a verdict is of."""
+        return self.all[0]
+
+    def due(self, items: list[Sample], lost: list[Sample]) -> list[Sample]:
+        """What is to be pushed, of what came and of what the queue dropped."""
+        return items
+
+    def push(self, items: Iterable[Any], *, flush: bool = False
+             ) -> tuple[list[Stream], list[Block], list[QualityEvent]]:
+        """Blocks that items complete, and the streams that they are of; what is wrong with them.
+
+        Parameters
+        ----------
+        items : iterable of array (d,) or (k, d), or of Sample
+        flush : bool
+            The stream ends.
+        """
+        block = self.all[0].processor.push(items, flush=flush)
+        return ([], [], []) if block is None else (self.all, [block], [*block.events])
+
+    def interval(self) -> float:
+        """Usual seconds between two rows."""
+        clock = self.order.clock
+        return median(clock.intervals or [clock.period])
+
+    def troubled(self) -> list[Conditions]:
+        """Where operators may have acknowledged or closed something."""
+        return [self.all[0].health.conditions]
+
+    def healths(self, verdicts: list[Verdict], quality: list[QualityEvent]) -> list[IncidentEvent]:
+        """Steps of health incidents that verdicts and data-quality events cause."""
+        return self.all[0].health.step(verdicts, quality, self.order.first or 0)
+
+    def troubles(self, failing: list[Member], now: float) -> list[Condition]:
+        """What is wrong with a fleet now, as conditions on the wall clock."""
+        return []
+
+    def note(self, events: Iterable[IncidentEvent]) -> None:
+        """Nothing is known beside the stream's own health."""
+
+    def forget(self) -> list[Stream]:
+        """Drop streams of entities that were not seen for long."""
+        return []
+
+    def skip(self, position: int, last: int | None = None) -> None:
+        """Begin after this number, knowing nothing of what came before; its own rows after it."""
+        self.order.skip(position)
+
+    def state(self) -> dict[str, Any]:
+        """All that later verdicts and incidents depend on."""
+        return self.all[0].state()
+
+    def restore(self, saved: Mapping[str, Any], same: bool, fits: bool) -> None:
+        """Go on where a checkpoint was: see `Stream.restore`."""
+        self.all[0].restore(saved, same, fits)
+
+
+class FleetConditions(Conditions):
+    """Health of a fleet as a whole, and the open incidents of all its streams."""
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self.others: dict[str, Incident] = {}
+
+    def note_open(self, streams: Iterable[Stream]) -> None:
+        """Take over what a checkpoint has left open."""
+        self.others = {incident.id: incident for stream in streams
+                       for incident in stream.health.conditions.open}
+
+    def note(self, events: Iterable[IncidentEvent]) -> None:
+        """Follow health incidents of the entities."""
+        for event in events:
+            if event.kind == "close":
+                self.others.pop(event.incident.id, None)
+            else:
+                self.others[event.incident.id] = event.incident
+
+    @property
+    def open(self) -> list[Incident]:
+        return [*super().open, *list(self.others.values())]
+
+
+class FleetHealth:
+    """Health of a fleet, as a monitor asks for it."""
+
+    def __init__(self, fleet: "Fleet", config: EngineConfig):
+        alerts = config.alert_config
+        self.conditions = FleetConditions(config.stream, alerts.health, alerts.incidents,
+                                          config.sampling_period)
+        self.window, self._fleet = config.window_size, fleet
+
+    def overdue(self, rows: int) -> bool:
+        """Whether windows should have been judged of so many rows of all streams."""
+        some = self._fleet.all
+        return bool(some) and some[0].health.overdue(rows // len(some)) and not self.blind()
+
+    def blind(self) -> list[str]:
+        """Why most streams are not judged."""
+        found = [incident.detail for incident in self.conditions.open
+                 if "|health.not_judging|" in incident.id]
+        return found[:1] if 2 * len(found) > len(self._fleet.all) else []
+
+
+class Fleet(Order):
+    """Streams of many entities, numbered together by their source.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        With ``fleet``.
+    begin : callable
+        Makes the stream of an entity.
+
+    Attributes
+    ----------
+    all : list of Stream
+    health : FleetHealth
+    """
+
+    def __init__(self, config: EngineConfig, begin: Callable[[str | None], Stream]):
+        super().__init__(config.reorder, config.sampling_period, config.stream)
+        assert config.fleet is not None
+        self._config, self._begin, self._of = config, begin, config.fleet
+        self.order: Order = self
+        self.health: Any = FleetHealth(self, config)
+        self._latest = math.inf  # of the clocks
+        self._codes: dict[str, int] = {}
+        self.all: list[Stream] = []
+        self._names: dict[str, Stream] = {}
+        self._floor = 0  # first number of a new stream, so that none comes twice
+        # of each stream: rows that wait, rows that the next window takes, when it was heard of
+        # (the second clock and POSIX), its longest wait of late
+        self._count, self._need = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._heard, self._seen, self._gap = np.zeros(0), np.zeros(0), np.zeros(0)
+        self._chunks: list[tuple[NDArray, NDArray, NDArray]] = []  # codes, times, values: they wait
+        self._stamped, self._full = True, 0.0
+        self._now, self._wall = time.monotonic, time.time
+
+    # -- rows in ------------------------------------------------------------------------------
+
+    def named(self, name: str) -> Stream:
+        """The stream that a verdict is of."""
+        return self._names[name]
+
+    def due(self, items: list[Sample], lost: list[Sample]) -> list[Sample]:
+        """What is to be pushed: what the queue dropped has no columns, and leaves gaps."""
+        return sorted([*items, *lost], key=lambda item: item.seq or 0) if lost else items
+
+    def push(self, items: Iterable[Any], *, flush: bool = False
+             ) -> tuple[list[Stream], list[Block], list[QualityEvent]]:
+        """Blocks that items complete, and the streams that they are of; what is wrong with them."""
+        events: list[QualityEvent] = []
+        loads: dict[int, list[Sample]] = {}
+        for seq, times, rows, (values, codes, why) in self._ordered(items, flush, events):
+            part = slice(rows[0], rows[-1] + 1)
+            codes, values = codes[part], values[part]
+            for k, reason in sorted(why.items()):
+                if k in rows:
+                    events.append(self.event("poison", seq + k - rows[0], seq + k - rows[0], times,
+                                             reason))
+            self._hear(codes)
+            plain = (isinstance(values, np.ndarray) and values.dtype == np.float64
+                     and values.shape[1:] == (self._width,))
+            if not plain or self._stamped != (times is not None):
+                self._load(loads, everything=True)
+                self._stamped = times is not None
+            if plain:
+                self._wait(codes, times, values)
+                continue
+            for k, code in enumerate(codes.tolist()):
+                if code >= 0:
+                    loads.setdefault(code, []).append(Sample(
+                        None, None if times is None else times[k], values[k]))
+        self._load(loads, everything=flush)
+        streams, blocks = [], []
+        for code, samples in sorted(loads.items()):
+            stream = self.all[code]
+            block = stream.processor.push(self._numbered(stream, samples), flush=flush)
+            self._need[code] = stream.processor.rows_to_window
+            if block is not None:
+                streams.append(stream)
+                blocks.append(block)
+                events += block.events
+        return streams, blocks, events
+
+    @staticmethod
+    def _numbered(stream: Stream, samples: list[Sample]) -> list[Sample]:
+        """Samples, behind a gap for rows that the queue lost: they have no columns."""
+        seq, found = stream.processor.position + 1 + stream.lost, []
+        for sample in samples:
+            if gone := getattr(sample.values, "shape", None) == (0,):
+                stream.lost += 1
+            else:
+                found.append(Sample(seq, sample.time, sample.values))
+                stream.lost = 0
+            seq += 1 if gone else length_of(sample)
+        return found
+
+    @property
+    def _width(self) -> int:
+        return self.all[0].processor.n_features or 0 if self.all else 0
+
+    def _is_single(self, sample: Sample) -> bool:
+        values, stamp = sample.values, sample.time
+        return (type(values) is np.ndarray and values.shape == (self._width,)
+                and values.dtype == np.float64 and (stamp is None or type(stamp) is float)
+                and isinstance(sample.entity, str))
+
+    def _read(self, sample: Sample) -> tuple[NDArray, Any, str, Any]:
+        names: Any = sample.entity
+        values: Any = sample.values
+        fault, why = "", dict[int, str]()
+        try:
+            values = np.atleast_2d(numbers_of(values))
+        except (OverflowError, TypeError, ValueError):
+            values = values if isinstance(values, list | tuple) else [values]
+        if names is None or isinstance(names, str):
+            if not isinstance(values, np.ndarray):  # a row that its stream calls poison
+                values = [sample.values]
+            names = [names] * len(values)
+        else:
+            names = names.tolist() if isinstance(names, np.ndarray) else [*names]
+            if len(names) != len(values) or not names:
+                fault = f"{len(names)} entities for {len(values)} rows"
+                names, values = [None], [None]
+        codes = [self._codes.get(name, -1) if type(name) is str else -1 for name in names]
+        for k in [k for k, code in enumerate(codes) if code < 0] if not fault else ():
+            codes[k], reason = self._code(names[k])
+            if reason:
+                why[k] = reason
+        times = None if sample.time is None or fault else stamps_of(sample.time, len(names))
+        return np.arange(len(names)), times, fault, (values, np.array(codes, np.int64), why)
+
+    def _code(self, name: Any) -> tuple[int, str]:
+        """Place of a stream, made where it is new; -1 and why there is none."""
+        if not isinstance(name, str) or not name:
+            return -1, "no entity" if name in (None, "") else (
+                f"entity must be a text, got {type(name).__name__}")
+        if len(name) > _LONGEST:
+            return -1, f"an entity of {len(name)} characters, {_LONGEST} at most"
+        if name in self._codes:
+            return self._codes[name], ""
+        if len(self.all) >= self._of.max_entities:
+            self._full = self._wall()
+            return -1, (f"more than max_entities={self._of.max_entities:,} entities, the first of "
+                        f"the others is {name[:80]!r}")
+        stream = self._begin(name)
+        if self._floor:  # on the same grid of windows
+            stream.processor.skip(-(-self._floor // self._config.stride) * self._config.stride - 1)
+        return self._add(stream), ""
+
+    def _add(self, stream: Stream) -> int:
+        assert stream.entity is not None
+        code = self._codes[stream.entity] = len(self.all)
+        self.all.append(stream)
+        self._names[stream.name] = stream
+        stream.processor.clock.latest = self._latest
+        if code >= len(self._count):
+            more = max(64, code)
+            for name in _OF_STREAMS:
+                array = getattr(self, name)
+                setattr(self, name, np.append(array, np.zeros(more, array.dtype)))
+        self._need[code] = stream.processor.rows_to_window
+        self._count[code], self._gap[code] = 0, 0.0
+        self._heard[code], self._seen[code] = self._now(), self._wall()
+        return code
+
+    def _hear(self, codes: NDArray[np.int64]) -> None:
+        known = np.unique(codes[codes >= 0])
+        now = self._now()
+        self._gap[known] = np.maximum(0.9 * self._gap[known], now - self._heard[known])
+        self._heard[known], self._seen[known] = now, self._wall()
+
+    def _wait(self, codes: NDArray, times: Any, values: Rows) -> None:
+        """Keep rows until their streams need them."""
+        if (codes < 0).any():
+            good = codes >= 0
+            codes, values = codes[good], values[good]
+            times = None if times is None else times[good]
+        self._chunks.append((codes, np.zeros(len(codes)) if times is None else times, values))
+        self._count += np.bincount(codes, minlength=len(self._count))
+
+    def _load(self, loads: dict[int, list[Sample]], *, everything: bool) -> None:
+        """Take the rows of the streams whose next window they complete, or all that wait."""
+        due = self._count > 0 if everything else self._count >= np.maximum(self._need, 1)
+        if not due.any():
+            return
+        codes, times, values = (np.concatenate(part) for part in zip(*self._chunks, strict=True))
+        taken = due[codes]
+        place = np.flatnonzero(taken)
+        place = place[np.argsort(codes[place], kind="stable")]
+        edges = np.flatnonzero(np.diff(codes[place])) + 1
+        ours, when, rows = codes[place], times[place], values[place]
+        for a, b in zip([0, *edges.tolist()], [*edges.tolist(), len(place)], strict=True):
+            loads.setdefault(int(ours[a]), []).append(
+                Sample(None, when[a:b] if self._stamped else None, rows[a:b]))
+        rest = ~taken
+        self._chunks = [(codes[rest], times[rest], values[rest])] if rest.any() else []
+        self._count[due] = 0
+
+    # -- what is known of the streams ------------------------------------------------------------
+
+    def interval(self) -> float:
+        """Usual seconds between two rows of any stream."""
+        some = [stream.processor.clock for stream in self.all[:9]]
+        return median([median(clock.intervals or [clock.period]) for clock in some] or [
+            self.period]) / max(len(self.all), 1)
+
+    def begin(self, latest: float) -> None:
+        """A source is read now; no clock is set to what lies behind ``latest``."""
+        self._latest = latest
+        self._heard[:] = self._now()
+        for stream in self.all:
+            stream.processor.clock.latest = latest
+
+    def troubled(self) -> list[Conditions]:
+        """Where operators may have acknowledged or closed something."""
+        names = {incident.stream for incident in self.health.conditions.open}
+        return [self._names[name].health.conditions for name in names & self._names.keys()]
+
+    def healths(self, verdicts: list[Verdict], quality: list[QualityEvent]) -> list[IncidentEvent]:
+        """Steps of health incidents that verdicts and data-quality events cause."""
+        of: dict[str, tuple[list[Verdict], list[QualityEvent]]] = {}
+        for verdict in verdicts:
+            of.setdefault(verdict.stream, ([], []))[0].append(verdict)
+        for event in quality:
+            of.setdefault(event.stream, ([], []))[1].append(event)
+        told = []
+        for name, (mine, faults) in of.items():
+            if (stream := self._names.get(name)) is not None:
+                told += stream.health.step(mine, faults, stream.processor.first or 0)
+        self.note(told)
+        return told
+
+    def note(self, events: Iterable[IncidentEvent]) -> None:
+        """Follow health incidents of the entities."""
+        self.health.conditions.note(events)
+
+    def troubles(self, failing: list[Member], now: float) -> list[Condition]:
+        """What is wrong with a fleet now, as conditions on the wall clock.
+
+        Entities that send nothing while others do; more of them than are kept apart; detectors that
+        fail for all.
+        """
+        n, wall, after = len(self.all), self._wall(), self._config.alert_config.health.after
+        heard, gap = self._heard[:n], self._gap[:n]
+        limit = (np.maximum(_LEAST, np.minimum(_MESSAGES * gap, _LEARNED))
+                 if self._of.silent == "auto" else np.full(n, self._of.silent))
+        quiet = np.flatnonzero(heard.max(initial=-math.inf) - heard >= limit)
+        found = several("no_data", "sends nothing", [
+            (self.all[k].entity or "", wall - (now - float(heard[k]))) for k in quiet.tolist()])
+        found += [Condition("member", member.name, f"{member.name} gives no score", None, after)
+                  for member in failing]
+        if wall - self._full < after:
+            found.append(Condition("entities", "", f"more than max_entities="
+                                   f"{self._of.max_entities:,}: rows of others are not judged"))
+        return found
+
+    def forget(self) -> list[Stream]:
+        """Drop streams of entities that were not seen for long."""
+        n = len(self.all)
+        if self._of.forget is None or not (
+                old := self._wall() - self._seen[:n] > self._of.forget).any():
+            return []
+        gone = [self.all[k] for k in np.flatnonzero(old)]
+        self._floor = max(self._floor, *(stream.processor.position + 1 for stream in gone))
+        place = np.where(old, -1, np.cumsum(~old) - 1)
+        self._chunks = [(place[codes][keep], times[keep], values[keep])
+                        for codes, times, values in self._chunks for keep in [~old[codes]]]
+        for name in _OF_STREAMS:
+            kept = getattr(self, name)[:n][~old]
+            setattr(self, name, np.append(kept, np.zeros(n, kept.dtype)))
+        self.all = [stream for stream, out in zip(self.all, old, strict=True) if not out]
+        self._codes = {stream.entity or "": k for k, stream in enumerate(self.all)}
+        self._names = {stream.name: stream for stream in self.all}
+        return gone
+
+    # -- state --------------------------------------------------------------------------------
+
+    def skip(self, position: int, last: int | None = None) -> None:
+        """Begin after this number, knowing nothing of what came before."""
+        if last is None:
+            super().skip(position)
+        self._floor = max(position, last or 0) + 1
+
+    def state(self) -> dict[str, Any]:
+        """All that later verdicts and incidents depend on; samples are kept as rings."""
+        streams = stacked([stream.state() for stream in self.all]) if self.all else None
+        if streams is not None:
+            _turn(streams, 1)
+        return {"fleet": {
+            "order": [self._first, self._next, [list(gap) for gap in self._gaps]],
+            "floor": self._floor, "names": [stream.entity for stream in self.all],
+            "lost": [stream.lost for stream in self.all], "streams": streams,
+            "stamped": self._stamped, "waiting": [np.concatenate(part) for part in zip(
+                *self._chunks, strict=True)], "at": self._wall(),
+            "seen": self._seen[:len(self.all)]}}
+
+    def restore(self, saved: Mapping[str, Any], same: bool, fits: bool) -> None:
+        """Go on where a checkpoint was: see `Stream.restore`."""
+        kept = saved["fleet"]
+        names: list[str] = kept["names"]
+        if names:
+            _turn(kept["streams"], -1)
+        trees = unstacked(kept["streams"], len(names)) if names else []
+        for name, tree, lost in zip(names, trees, kept["lost"], strict=True):
+            stream = self._begin(name)
+            stream.restore(tree, same, fits)
+            stream.lost = lost
+            self._add(stream)
+        self._first, self._next, gaps = kept["order"]
+        self._gaps.extend(map(tuple, gaps))
+        self._floor, self._stamped = kept["floor"], kept["stamped"]
+        # the time in which nobody looked does not count
+        self._seen[:len(names)] = kept["seen"] + (self._wall() - kept["at"])
+        if kept["waiting"] and (same or fits):
+            self._wait(*kept["waiting"])
+        self.health.conditions.note_open(self.all)
+
+
+_OF_STREAMS = ("_count", "_need", "_heard", "_seen", "_gap")
+
+
+def _turn(streams: Any, way: int) -> None:
+    """Put rows of samples where their number says, in place, so that only new ones change.
+
+    Or, with ``way`` -1, in their order again.
+    """
+    columns = dict(streams["of"])
+    samples = dict(columns["processor"]["of"])
+    seq = samples["seq"].get("arrays")
+    if seq is None or not seq.size:  # they have different numbers of them, or none
+        return
+    last = (seq.max(axis=1) if way < 0 else seq[:, -1])[:, None]
+    for kept in [*(samples[name] for name in _RINGS),
+                 *(member["items"][0] for member in columns["members"]["items"])]:
+        if (array := kept.get("arrays")) is not None and array.shape[1]:
+            size = array.shape[1]
+            place = (np.arange(size) - way * (last + 1 - size)) % size
+            kept["arrays"] = array[np.arange(len(array))[:, None], place]

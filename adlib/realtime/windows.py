@@ -435,7 +435,7 @@ class StreamProcessor(Order):
         """Rows (k, d), their time, what is wrong with them, and whether that is all."""
         fault, time = "", None
         try:
-            rows = np.atleast_2d(_numbers(sample.values))
+            rows = np.atleast_2d(numbers_of(sample.values))
             if sample.time is not None:
                 time = stamps_of(sample.time, len(rows))
         except (OverflowError, TypeError, ValueError) as error:
@@ -467,6 +467,19 @@ class StreamProcessor(Order):
             return event
         at = min(int(np.searchsorted(seq, which)), len(seq) - 1)
         return replace(event, time=float(time[at]))
+
+    @property
+    def rows_to_window(self) -> int:
+        """Samples that the next window takes, a stride at most."""
+        end = max(self._next, (self._first or 0) + self.window_size - 1)
+        end += (self.window_size - 1 - end) % self.stride
+        return min(end - self._next + 1, self.stride)
+
+    @property
+    def kept(self) -> Block:
+        """The last samples, as if they had just come."""
+        return Block(0, self._seq, self._time, self._values, self._left_out > 0,
+                     self._left_out > 1, _none(), [], self._first or 0)
 
     # -- windows out --------------------------------------------------------------------------
 
@@ -551,7 +564,7 @@ class StreamProcessor(Order):
     def state(self) -> dict[str, Any]:
         """Numbers, lists and arrays; samples that still wait for predecessors are not in it."""
         arrays = {} if self.n_features is None else {
-            name: getattr(self, f"_{name}").copy() for name in _ARRAYS}
+            name: getattr(self, f"_{name}") for name in _ARRAYS}  # replaced, never changed
         return {"first": self._first, "next": self._next, "gaps": [list(gap) for gap in self._gaps],
                 "clock": self.clock.state(), **arrays}
 
@@ -571,7 +584,7 @@ class StreamProcessor(Order):
                 setattr(self, f"_{name}", state[name])
 
 
-def _numbers(values: Any) -> Rows:
+def numbers_of(values: Any) -> Rows:
     """Values as numbers, NaN for None; ValueError or the like where they are none."""
     found = np.asarray(values)
     if isinstance(values, str):
@@ -593,7 +606,8 @@ def _follows(sample: Sample, run: list[Sample]) -> bool:
 
 def _one(run: list[Sample]) -> Sample:
     return Sample(run[0].seq, None if run[0].time is None else [sample.time for sample in run],
-                  np.array([sample.values for sample in run]))
+                  np.array([sample.values for sample in run]),
+                  entity=[str(sample.entity) for sample in run] if run[0].entity else None)
 
 
 _ARRAYS = ("seq", "time", "values", "left_out", "filled", "absent", "same")
