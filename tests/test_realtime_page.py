@@ -173,6 +173,7 @@ def test_without_a_token_other_names_are_not_answered(store, host, path, ask):
 
 
 FOREIGN = [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""},
+           {"Origin": "http://["}, {"Origin": "127.0.0.1"}, {"Origin": f"{LOCAL}.evil.example"},
            {"Origin": "http://127.0.0.1:9"}, {"Sec-Fetch-Site": "cross-site"},
            {"Sec-Fetch-Site": "same-site"}]
 

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from adlib.realtime.channels import Outcome
 from adlib.realtime.members import in_thread
@@ -177,8 +176,8 @@ class Guard:
         status, why = self.refusal(request)
         if status == 401 and request.method == "GET" and "text/html" in request.headers.get(
                 "accept", ""):
-            scope["refused"] = request.url.path + f"?{request.url.query}".rstrip("?")
-            scope["path"] = "/login"
+            asked = scope["query_string"].decode("latin-1")
+            scope["refused"], scope["path"] = f"{scope['path']}?{asked}", "/login"
         elif status:
             more = {"WWW-Authenticate": "Bearer"} if status == 401 else None
             return await PlainTextResponse(f"{why}\n", status, more)(scope, receive, sent)
@@ -186,14 +185,14 @@ class Guard:
 
     def refusal(self, request: Any) -> tuple[int, str]:
         """Status and reason of a refusal; 0 where there is none."""
-        headers, path = request.headers, request.url.path
+        headers, path = request.headers, request.scope["path"]
         host = headers.get("host")  # a browser sends one, a probe of HTTP 1.0 need not
         if self.token is None and host is not None and not _HERE.fullmatch(host):
             return 421, (f"Host {host!r:.80} is not this machine: open the page under localhost, "
                          f"or start it with a token (ADLIB_TOKEN)")
         if request.method not in ("GET", "HEAD"):
             origin = headers.get("origin")
-            if (origin is not None and urlsplit(origin).netloc != host) or headers.get(
+            if (origin is not None and origin.partition("://")[2] != host) or headers.get(
                     "sec-fetch-site", "none") not in ("same-origin", "none"):
                 return 403, (f"this comes from another site's page (Origin {origin!r:.80}, Host "
                              f"{host!r:.80}): a proxy before the page must pass Host on")

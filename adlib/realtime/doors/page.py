@@ -34,6 +34,7 @@ from adlib.realtime.store import AlertStore
 from adlib.realtime.traces import Overview, Trace
 
 _FEW, _PICTURES, _ROWS = 25, 3, 50  # incidents, those with their signal, machines of a fleet
+_STATES = (*SEVERITIES[::-1], "acknowledged", "silent", "flagged", "waiting", "well")
 _SILENT = 300.0  # seconds behind the newest of the fleet
 _PRESENT = 7 * 86_400.0  # a stream that is further from the wall clock is a replay
 _DRAWN = 20_000  # rows of a signal
@@ -252,11 +253,11 @@ class Board:
         share = 0.0 if p is None or alpha is None else min(
             50 * math.log(max(p, 1e-300)) / math.log(min(alpha, 0.99)), 100.0)
         state = ("acknowledged" if worst and worst.acknowledged else worst.severity if worst else
-                 "silent" if late > _SILENT else "flagged" if share >= 50 else "well")
-        order = (*SEVERITIES[::-1], "acknowledged", "silent", "flagged", "well").index(state)
+                 "silent" if late > _SILENT else "flagged" if share >= 50 else
+                 "waiting" if p is None else "well")
         return {"row": row, "label": label(row.name), "state": state, "worst": worst,
                 "what": "".join(named(worst)) if worst else "", "late": late, "share": share,
-                "rank": (order, -worst.opened_at if worst else -share, row.name)}
+                "rank": (_STATES.index(state), -worst.opened_at if worst else -share, row.name)}
 
     def _trace(self, name: str, known: Mapping[str, Overview], since: float, until: float) -> Trace:
         row = known.get(name)
@@ -469,7 +470,7 @@ class Site:
                 if self._token is not None:
                     answer.set_cookie(*http.cookie(self._token), max_age=30 * 86_400,
                                       httponly=True, samesite="lax",
-                                      secure=request.url.scheme == "https")
+                                      secure=request.scope["scheme"] == "https")
                 return answer
             await asyncio.sleep(1.0)
         return HTMLResponse(render("login", back=back, wrong=asked), 401)
