@@ -309,20 +309,21 @@ class Board:
                          f"withdrawn, replay or discard, got {what!r}")
 
     def _silence(self, incident: Incident | None, form: Mapping[str, str]) -> str:
-        known, scope = self._known(), form.get("scope", "stream")
-        name = incident.stream if incident else form.get("stream", "")
-        if (row := known.get(name)) is None and incident is None:
+        known, scope = self._known(), form.get("scope")
+        name = form.get("stream", "") if incident is None else incident.stream
+        row, stream, first = known.get(name), _pattern(name), "*"
+        if row is None and incident is None:
             raise KeyError(f"no stream {name!r} in {self.store.path}")
-        fleet = scope == "fleet" and row is not None and row.entity is not None
-        stream = f"{_pattern(row.stream)}/*" if row and fleet else _pattern(name)
-        first = leading(incident) if incident and scope == "feature" else ""
-        until = seconds(form.get("for") or "2h", "for") + self._now(max(
-            (row and self._newest(known, row.stream)) or 0.0,
-            incident.last_at if incident else 0.0))
+        if scope == "fleet" and row is not None and row.entity is not None:
+            stream = f"{_pattern(row.stream)}/*"
+        if scope == "feature" and incident is not None and incident.top_features:
+            first = _pattern(leading(incident))
+        last = self._newest(known, row.stream if row else name) or 0.0
+        now = self._now(last if incident is None else max(last, incident.last_at))
+        until = now + seconds(form.get("for", "2h"), "for")
         self.store.silence(Silence(
-            uuid.uuid4().hex[:8], until, stream, "warning" if "less" in form else "critical",
-            _pattern(first) if first else "*", author=_author(form),
-            comment=shown(form.get("comment", "").strip(), 500)))
+            uuid.uuid4().hex[:8], until, stream, "warning" if "less" in form else "critical", first,
+            author=_author(form), comment=shown(form.get("comment", "").strip(), 500)))
         return f"silenced: {label(stream)} until {utc(until)}"
 
     def _answer(self, incident: Incident, verdict: Any, form: Mapping[str, str]) -> str:
