@@ -252,8 +252,8 @@ def scored(run: str, data: Run, names: list[str], combine: str, rule: dict[str, 
         rows = np.where(np.isnan(S).any(axis=1), np.nan, ensemble.combined(S))
         starts, stops = labelled(faulty)
         tests[name] = Backtest(config, verdicts(rows), [], len(rows) / 1440, 0,
-                               60.0 * np.arange(len(rows)),
-                               list(zip(starts.tolist(), (stops - 1).tolist(), strict=True)),
+                               {"": 60.0 * np.arange(len(rows))},
+                               {"": list(zip(starts.tolist(), (stops - 1).tolist(), strict=True))},
                                context)
     return Scored(alpha, tests)
 

@@ -4,6 +4,7 @@ Samples are scored once; any number of budgets, debounces and cooldowns are then
 verdicts. It is how to choose them before going live.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from adlib.realtime.budget import EVIDENT, NEVER, flagged, poisson_limit
 from adlib.realtime.clock import times_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.engine import RealTimeAnomalyDetector
-from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, stream_of
+from adlib.realtime.fitted import by_entity
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.windows import Sample
 
@@ -44,11 +46,14 @@ class Fault:
     delay : float or None
         Seconds from the first row until people are notified of the incident, or of news in one that
         they know; until it shows there, where it is no news. None: missed.
+    stream : str
+        Whose rows they are.
     """
 
     start: int
     end: int
     delay: float | None
+    stream: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,11 @@ class Backtest:
         Of every window, with nothing flagged yet.
     quality : list of QualityEvent
     days : float
+        Time that was judged; of a fleet the mean of its entities', so that what happens a day is
+        what its operators see.
     first : int
-        Row of the history that the test begins with; sequence numbers are rows of the history.
+        Row of the history that the test begins with; sequence numbers are rows of the history. In a
+        fleet they count the judged rows of each entity, and this is 0.
     """
 
     config: EngineConfig
@@ -110,8 +118,8 @@ class Backtest:
     quality: list[QualityEvent]
     days: float
     first: int
-    _time: np.ndarray
-    _faults: list[tuple[int, int]] | None
+    _time: Mapping[str, np.ndarray]  # of the judged rows, by stream
+    _faults: Mapping[str, list[tuple[int, int]]] | None
     _context: int = 0
 
     def replay(self, **settings: Any) -> Outcome:
@@ -140,17 +148,17 @@ class Backtest:
                                context=self._context)
         events, ended = [], {}
         evidence: dict[str, list[_Evidence]] = {}
-        loose: list[_Evidence] = []  # of flagged windows that belong to no incident so far
+        # of flagged windows that belong to no incident so far
+        loose: defaultdict[str, list[_Evidence]] = defaultdict(list)
         for verdict in (verdicts := flagged(self.verdicts, alpha)):
             events += manager.step(verdict)
             if verdict.is_anomaly:
-                loose.append((verdict.start, max((seq for seq, p in verdict.peaks if p <= alpha),
-                                                 default=verdict.end), verdict.time))
+                last = max((seq for seq, p in verdict.peaks if p <= alpha), default=verdict.end)
+                loose[verdict.stream].append((verdict.start, last, verdict.time))
             if (incident := manager.incident(verdict.stream)) is not None:
                 ended[incident.id] = incident
                 evidence.setdefault(incident.id, []).extend(
-                    one for one in loose if one[0] >= incident.start)
-                loose = []
+                    one for one in loose.pop(verdict.stream, ()) if one[0] >= incident.start)
         for event in events:
             if event.kind == "close":
                 ended[event.incident.id] = event.incident
@@ -183,13 +191,15 @@ class Backtest:
             reported.setdefault(page.incident.id, []).append(page)
         met = dict.fromkeys(reported, np.inf)  # since when a reported incident meets a fault
         faults = []
-        for start, end in self._faults:
+        for stream, start, end in ((stream, *fault) for stream, own in self._faults.items()
+                                   for fault in own):
             known = np.inf
-            for name, own in reported.items():
-                since, told = _meeting(evidence[name], own, start, end)
-                met[name], known = min(met[name], since), min(known, told)
-            delay = max(known - float(self._time[start - self.first]), 0.0)
-            faults.append(Fault(start, end, delay if known < np.inf else None))
+            for name, mine in reported.items():
+                if mine[0].incident.stream == stream:
+                    since, told = _meeting(evidence[name], mine, start, end)
+                    met[name], known = min(met[name], since), min(known, told)
+            delay = max(known - float(self._time[stream][start - self.first]), 0.0)
+            faults.append(Fault(start, end, delay if known < np.inf else None, stream))
         false = sum(page.time < met[page.incident.id] for page in pages)
         wrong = sum(since == np.inf for since in met.values())
         delays = [fault.delay for fault in faults if fault.delay is not None]
@@ -203,7 +213,8 @@ class Backtest:
 
 def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: ArrayLike,
              labels: ArrayLike | None = None, *, time: ArrayLike | None = None,
-             fitted: RealTimeAnomalyDetector | None = None, train_share: float = 0.5) -> Backtest:
+             fitted: RealTimeAnomalyDetector | None = None, train_share: float = 0.5,
+             entity: ArrayLike | None = None) -> Backtest:
     """Run the engine over history as fast as it goes.
 
     The judged part is scored as it would have been live: sample by sample, knowing nothing of what
@@ -222,7 +233,10 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
         Judges all of the history, and stays as it is; it should have been fitted on other data.
         Default: one is fitted on the first ``train_share`` of it and judges the rest.
     train_share : float
-        In (0, 1).
+        In (0, 1); of each entity's rows.
+    entity : array-like of shape (n_samples,), optional
+        Machine, patient or account that each row is of, for a fleet; the rows of each are in time
+        order.
 
     Returns
     -------
@@ -251,21 +265,32 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     X = np.asarray(history, dtype=np.float64)
     seconds = times_of(history, time, config.sampling_period)
     faulty = None if labels is None else _labels(labels, len(X))
-    first = 0
+    series, first = by_entity(config, entity, len(X)), 0
     if fitted is None:
         if not 0 < train_share < 1:
             raise ValueError(f"train_share must lie in (0, 1), got {train_share!r}")
-        first = int(len(X) * train_share)
-        past = history.iloc[:first] if hasattr(history, "iloc") else X[:first]
-        fitted = RealTimeAnomalyDetector(config).fit(past, seconds[:first])
-    if first >= len(X):
+        early = np.zeros(len(X), bool)
+        for name, rows in series.items():
+            first = int(len(rows) * train_share)
+            early[rows[:first]], series[name] = True, rows[first:]
+        past = history.iloc[early] if hasattr(history, "iloc") else X[early]
+        fitted = RealTimeAnomalyDetector(config).fit(
+            past, seconds[early], None if entity is None else np.asarray(entity, object)[early])
+    if not any(map(len, series.values())):
         raise ValueError(f"no row is left to judge of {len(X)}")
     engine = fitted.fork(config)
     config = config.model_copy(update={"alpha": engine.config.alpha})
-    verdicts, quality = _judged(engine, X, seconds, first)
-    days = max(float(seconds[-1] - seconds[first]), config.sampling_period) / _DAY
-    return Backtest(config, verdicts, quality, days, first, seconds[first:],
-                    None if faulty is None else _events(faulty, first), fitted.context)
+    first = first if config.fleet is None else 0
+    verdicts, quality = _judged(engine, X, seconds, first, series)
+    streams = {stream_of(config.stream, None if config.fleet is None else name): rows
+               for name, rows in series.items() if len(rows)}
+    days = np.mean([max(float(seconds[rows[-1]] - seconds[rows[0]]), config.sampling_period)
+                    for rows in streams.values()]) / _DAY
+    return Backtest(config, verdicts, quality, float(days), first,
+                    {stream: seconds[rows] for stream, rows in streams.items()},
+                    None if faulty is None else {stream: _events(faulty[rows], first)
+                                                 for stream, rows in streams.items()},
+                    fitted.context)
 
 
 def _meeting(evidence: list[_Evidence], pages: list[IncidentEvent], start: int, end: int
@@ -287,16 +312,24 @@ def _labels(labels: ArrayLike, n: int) -> np.ndarray:
     return faulty
 
 
-def _judged(fitted: RealTimeAnomalyDetector, X: np.ndarray, seconds: np.ndarray, first: int
-            ) -> tuple[list[Verdict], list[QualityEvent]]:
-    """Verdicts on all windows from row ``first`` on, with nothing flagged."""
-    engine = fitted.fork(alpha=NEVER, extrapolate=True,
+def _judged(fitted: RealTimeAnomalyDetector, X: np.ndarray, seconds: np.ndarray, first: int,
+            series: Mapping[str, np.ndarray]) -> tuple[list[Verdict], list[QualityEvent]]:
+    """Verdicts on all windows of these rows, with nothing flagged; entities take turns."""
+    engine = fitted.fork(same_calibration=True, alpha=NEVER, extrapolate=True,
                          alpha_info=max(fitted.config.alpha_stored, EVIDENT))
     verdicts: list[Verdict] = []
     quality: list[QualityEvent] = []
-    for at in range(first, len(X), _ROWS):
+    rows, names = np.concatenate(list(series.values())), None
+    if fitted.config.fleet is not None:
+        order = np.argsort(seconds[rows], kind="stable")
+        names = np.repeat(np.array(list(series), object), [*map(len, series.values())])[order]
+        rows = rows[order]
+    for at in range(0, len(rows), _ROWS):
+        part = rows[at:at + _ROWS]
         found, events = engine.judge(
-            [Sample(at, seconds[at:at + _ROWS], X[at:at + _ROWS])], flush=at + _ROWS >= len(X))
+            [Sample(first + at, seconds[part], X[part],
+                    entity=None if names is None else names[at:at + _ROWS].tolist())],
+            flush=at + _ROWS >= len(rows))
         verdicts += found
         quality += events
     engine.close()
@@ -304,6 +337,6 @@ def _judged(fitted: RealTimeAnomalyDetector, X: np.ndarray, seconds: np.ndarray,
 
 
 def _events(labels: np.ndarray, first: int) -> list[tuple[int, int]]:
-    """First and last row of every run of ones, from row ``first`` on."""
-    starts, stops = runs(labels[first:] == 1)
+    """First and last row of every run of ones, the first row being this one."""
+    starts, stops = runs(labels == 1)
     return [(int(a) + first, int(b) + first - 1) for a, b in zip(starts, stops, strict=True)]

@@ -185,13 +185,16 @@ class RealTimeAnomalyDetector:
         stream.health.conditions.silences = self._manager.silences
         return stream
 
-    def fork(self, config: EngineConfig | None = None, **changes: Any) -> Self:
+    def fork(self, config: EngineConfig | None = None, *, same_calibration: bool = False,
+             **changes: Any) -> Self:
         """An independent copy at the start of a stream, without a store and without channels.
 
         Parameters
         ----------
         config : EngineConfig, optional
             In place of this one's.
+        same_calibration : bool
+            Entities of a fleet stay with the rows that they are judged by, whatever alpha is.
         **changes
             Of the configuration: budgets, alerts and the like; detectors and window stay.
 
@@ -210,7 +213,7 @@ class RealTimeAnomalyDetector:
             incidents=base.alert_config.incidents, health=base.alert_config.health)})
         twin = type(self)(base.changed(**changes) if changes else base)
         fitted.check_same(self.config.model_dump(mode="json"), twin.config)
-        twin._take(self._fitted.copy())
+        twin._take(self._fitted.pinned(self.config) if same_calibration else self._fitted.copy())
         return twin
 
     def _take(self, found: fitted.Fitted, accepted: float | None = None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import column, floats
 from adlib.detectors.ensemble import Ensemble, MemberWarning
@@ -122,6 +122,12 @@ class Fitted:
         found = {entity: self.judging(entity, config) for entity in self.own}
         return [entity for entity, (model, rows) in found.items() if model is self and rows == _ALL]
 
+    def pinned(self, config: EngineConfig) -> "Fitted":
+        """A copy that judges each entity as this one with this configuration, at any alpha."""
+        pooled = {*self.pooled(config)}
+        return replace(self.copy(), _least={entity: np.inf if entity in pooled else 0.0
+                                            for entity in self.own})
+
     def of(self, entity: str, config: EngineConfig) -> "Fitted":
         """What an engine for one entity alone would have to be fitted with to judge as this one."""
         model, rows = self.judging(entity, config)
@@ -147,20 +153,20 @@ def fit(config: EngineConfig, X_history: ArrayLike, time: ArrayLike | None = Non
     features = _features(config, X, getattr(X_history, "columns", ()))
     seconds = times_of(X_history, time, config.sampling_period)
     series = {name: (X[rows], seconds[rows])
-              for name, rows in _by_entity(config, entity, len(X)).items()}
+              for name, rows in by_entity(config, entity, len(X)).items()}
     found = _fitted(config, features, series)
     if config.fleet is None or config.fleet.model == "shared":
         return found
     return replace(found, models=_models(config, features, series))
 
 
-def _by_entity(config: EngineConfig, entity: Any, n: int) -> dict[str, Any]:
-    """Rows of each entity, in the order in which they come first."""
+def by_entity(config: EngineConfig, entity: Any, n: int) -> dict[str, NDArray[np.int64]]:
+    """Rows of each entity, in the order in which they come first; all of a single stream."""
     if entity is None:
         if config.fleet is not None:
             raise ValueError("entity must label each row of a fleet's history, got None: hand in "
                              "the labels, or name their column with reading.entity_column")
-        return {"": slice(None)}
+        return {"": np.arange(n)}
     import pandas as pd
 
     from adlib.reading.table import entity_text
