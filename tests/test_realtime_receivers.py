@@ -459,6 +459,8 @@ def test_closed_by_hand_is_resolved(store, hook, running):
         assert len(slack.taken) == 2
     assert took(hook) == [("rig", "open")] * 2 + [("rig", "close")]
     assert hook.taken[-1]["status"] == "resolved" and hook.taken[-1]["dedup_key"].endswith("|0")
+    deliver(service(store, **{"webhook#new": webhook(hook)}))  # it hears nothing of old ones
+    assert len(hook.taken) == 3
 
 
 def test_a_running_engine_routes_and_passes_on_what_an_operator_closes(tmp_path, hook):

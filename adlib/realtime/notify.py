@@ -234,7 +234,8 @@ class NotificationService:
         """Pass on what operators closed: the engine does not see it end, and may not even run."""
         for seq, incident in self.store.closed_by_hand(self._closed):
             steps = [step for step in self.store.events(incident) if step.kind == "close"]
-            if rows := self.rows(steps[-1:]):
+            known = self.store.notified(incident)  # a new receiver hears nothing of old ones
+            if rows := [row for row in self.rows(steps[-1:]) if row.channel in known]:
                 self.store.record_events([], rows)
             self._closed = seq
 
