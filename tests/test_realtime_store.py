@@ -12,7 +12,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -442,6 +442,43 @@ def test_a_trace_that_is_committed_again_is_kept_once(store):
     store.commit("rig", 140, b"", [], [], [], [], [judged(0)])
     store.commit("rig", 150, b"", [], [], [], [], [judged(10, 100)])
     assert store.trace("rig").seq.tolist() == [*range(110)] and store.entities()[0].seq == 109
+
+
+def test_the_engine_keeps_each_judged_row_once(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 2))
+    X[40, 1], X[200:220, 0], X[250:] = np.nan, np.nan, X[250:] + 9
+    config = {"stream": "rig", "detectors": ["PCAReconstruction"], "window_size": 10, "stride": 5,
+              "alpha": 0.05, "hold": 1, "deep_config": None, "stat_config": None, "alert_config": {
+                  "storage": {"path": str(tmp_path / "a.db"), "commit_seconds": 1e-3}}}
+    fitted = RealTimeAnomalyDetector(config).fit(rng.normal(size=(900, 2)))
+    seen = []
+
+    async def part(stop):
+        async def source():
+            for k in range(300):
+                if not 100 <= k < 103:  # a gap
+                    yield Sample(k, 1.7e9 + 60 * k, X[k])
+        engine = fitted.fork(alert_config=config["alert_config"])
+        async with aclosing(engine.process_stream(source())) as windows:
+            async for window in windows:
+                seen.append((window["end"], window["p_value"]))
+                if window["end"] >= stop:
+                    break
+
+    for stop in (83, 84, 140, 1000):  # left and begun again
+        asyncio.run(part(stop))
+    with AlertStore(tmp_path / "a.db") as store:
+        trace, (row,) = store.trace("rig"), store.entities()
+    wanted = X.copy()
+    wanted[40, 1], wanted[200, 0], wanted[100] = X[39, 1], X[199, 0], X[99]  # held
+    wanted[101:103] = np.nan
+    assert trace.seq.tolist() == [*range(300)] and np.array_equal(trace.values, wanted, True)
+    ends = {int(seq): p for seq, p in zip(trace.seq, trace.p_value, strict=True) if p == p}
+    assert {end: p for end, p in seen if p is not None}.items() <= ends.items()  # who stops misses
+    assert {end % 5 for end in ends} == {4} and len(ends) > 50
+    assert (row.rows, row.judged, row.seq, row.p_value) == (300, len(ends), 299, ends[299])
+    assert trace.time[1] - trace.time[0] == 60 and trace.alpha == 0.05
 
 
 def test_a_trace_that_was_removed_takes_no_other_with_it(store):
