@@ -171,3 +171,45 @@ def what_a_history_can_show(limit):
 @what_a_history_can_show.solution
 def _():
     return lambda incidents, weeks: chi2.ppf(0.95, 2 * (incidents + 1)) / 2 / weeks
+
+
+@exercise("09.5")
+def machines_that_are_alike(differ):
+    """A test that all machines of a fleet have incidents at the same rate."""
+    require(callable(differ), "the answer is a function: answer = differ")
+    rng = np.random.default_rng(95)
+
+    def shares(rates, times=600):
+        found = [float(differ(rng.poisson(rates))) for _ in range(times)]
+        require(all(0 <= p <= 1 for p in found), f"a p-value of {max(found, key=abs):.3g} is none")
+        return np.mean(np.array(found) <= 0.05)
+
+    counts = rng.poisson(6.0, 20)
+    require(abs(differ(counts) - differ(counts[::-1].copy())) < 1e-9,
+            "the order of the machines changes the answer")
+    require(differ(np.zeros(20, dtype=int)) > 0.5, "without any incident nothing speaks for a "
+            "difference: the p-value has to be high, and no division by zero")
+    for mean, n in ((8.0, 20), (5.0, 200)):
+        false = shares(np.full(n, mean))
+        require(0.02 <= false <= 0.09, f"{n} machines that are alike, {mean:g} incidents each: "
+                f"{false:.1%} are called different at the level of 5 %")
+    one, wide = np.full(20, 8.0), np.repeat([5.0, 12.0], 10)
+    one[3] = 30.0
+    for rates, what in ((one, "one machine in 20 with four times as many"),
+                        (wide, "half of the machines with twice as many")):
+        seen = shares(rates, 200)
+        require(seen >= 0.9, f"{what}: noticed in {seen:.0%} of all cases, 90 % are wanted")
+    blind = shares(np.full(20, 0.4) * np.repeat([1.0, 4.0], [19, 1]), 200)
+    return (f"Alike stays alike, and different is seen; but with two incidents in five machines, "
+            f"one that has four times as many is noticed in {blind:.0%} of all cases.")
+
+
+@machines_that_are_alike.solution
+def _():
+    def differ(counts):
+        mean = np.mean(counts)
+        if mean == 0:
+            return 1.0
+        return chi2.sf(np.sum((counts - mean) ** 2) / mean, len(counts) - 1)
+
+    return differ

@@ -1,11 +1,12 @@
 """Mistakes that the checks of chapter 09 must tell from an answer."""
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, poisson
 
 from exercises.chapter_09 import (
     a_budget_chosen_before_it_is_judged,
     flags_become_incidents,
+    machines_that_are_alike,
     severity_from_a_p_value,
     what_a_history_can_show,
 )
@@ -124,3 +125,32 @@ def _():
 @what_a_history_can_show.mistake("the time is forgotten")
 def _():
     return lambda incidents, weeks: chi2.ppf(0.95, 2 * (incidents + 1)) / 2
+
+
+@machines_that_are_alike.mistake("the largest count alone, as if it were the only one")
+def _():
+    return lambda counts: float(poisson.sf(np.max(counts) - 1, max(np.mean(counts), 1e-9)))
+
+
+@machines_that_are_alike.mistake("nothing is divided by what is expected")
+def _():
+    return lambda counts: float(chi2.sf(np.sum((counts - np.mean(counts)) ** 2), len(counts) - 1))
+
+
+@machines_that_are_alike.mistake("no incident at all is divided by zero")
+def _():
+    def differ(counts):
+        with np.errstate(invalid="ignore"):
+            mean = np.mean(counts)
+            return float(chi2.sf(np.sum((counts - mean) ** 2) / mean, len(counts) - 1))
+
+    return differ
+
+
+@machines_that_are_alike.mistake("everybody is compared with the machine beside it")
+def _():
+    def differ(counts):
+        steps = np.diff(counts)
+        return float(chi2.sf(np.sum(steps**2) / max(2 * np.mean(counts), 1e-9), len(steps)))
+
+    return differ
