@@ -672,7 +672,9 @@ def test_a_fleet_and_its_entities_are_one_to_operators_and_to_retention(store):
     for read in (store.verdicts, store.incidents, store.quality):
         assert {record.stream for record in read()} == {*names} - of
     assert {row.key.partition("|")[0] for row in store.outbox()} == {*names} - of
-    assert store.last_sample("plant0") == 129
+    assert store.last_sample("plant0") == 129 and store.last_sample("plant") == -1
+    commit(store, 99, "plant", verdicts=[verdict(50, stream="plant/a")])
+    assert store.last_sample("plant") == 599 == store.last_sample("plant/a")
     for name in ("plant/a", "rig"):
         _, events = life(stream=name)
         store.commit(name, 20, b"", [], [replace(events[0], incident=replace(

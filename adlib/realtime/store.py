@@ -765,15 +765,15 @@ class AlertStore:
                     self.end(incident.id)
 
     def last_sample(self, stream: str) -> int:
-        """The highest number of a sample of a stream, or of one entity; -1 where none is kept.
+        """The highest number of a sample of a stream, or of its entities; -1 where none is kept.
 
         A stream without a checkpoint goes on behind it, since a number that comes again would
         name an earlier incident, whose messages are not sent again.
         """
         (last,) = self._db.execute(
-            "SELECT max(last) FROM (SELECT max(end) AS last FROM verdicts WHERE stream = ?1 UNION "
+            f"SELECT max(last) FROM (SELECT max(end) AS last FROM verdicts WHERE {_WITHIN} UNION "
             "ALL SELECT max(CAST(json_extract(body, '$.end') AS INTEGER)) FROM incidents "
-            "WHERE stream = ?1 AND json_valid(body) AND id LIKE '%|' || json_extract(body, "
+            f"WHERE {_WITHIN} AND json_valid(body) AND id LIKE '%|' || json_extract(body, "
             "'$.start'))", (stream,)).fetchone()  # others are named after the wall clock
         return -1 if last is None else last
 
