@@ -48,9 +48,7 @@ async def subscribed(source):
     """The session begins: what is published from now on is kept for it."""
     async with aclosing(source.samples()) as samples:
         waiting = asyncio.ensure_future(anext(samples))
-        while not (source._session and source._session._since):
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)  # the topic is asked for
+        await source._session.ready.wait()
         waiting.cancel()
         await asyncio.wait([waiting])
 
@@ -172,9 +170,7 @@ def test_a_broker_that_comes_later_is_waited_for(tmp_path, caplog):
             while "trying again" not in caplog.text:
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(own.start)
-            while not source._session._since:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.1)
+            await source._session.ready.wait()
             await own.publish("late/x", ["[1]"])
             assert column(await waiting) == [1]
 
@@ -192,13 +188,12 @@ def test_a_lost_session_is_told_and_begins_anew(tmp_path, caplog):
             await own.publish("lost/x", numbers(0, 20))
             async with aclosing(source.samples()) as samples:
                 found = await take(samples, 20)
-                began = source._session._since
                 await asyncio.to_thread(own.stop)
                 await asyncio.to_thread(own.start)
                 waiting = asyncio.ensure_future(take(samples, 20))
-                while source._session._since == began:
+                while "has lost the session 'lost'" not in caplog.text:
                     await asyncio.sleep(0.01)
-                await asyncio.sleep(0.1)
+                await source._session.ready.wait()
                 await own.publish("lost/x", numbers(0, 20))  # numbers of the broker begin again
                 more = await waiting
                 for sample in found:
@@ -209,7 +204,6 @@ def test_a_lost_session_is_told_and_begins_anew(tmp_path, caplog):
                 assert column(await take(samples, 20)) == list(range(20))
 
         within(run())
-    assert "has lost the session 'lost'" in caplog.text
 
 
 def test_retained_messages_are_left_out(broker):
@@ -237,7 +231,7 @@ def test_a_wrong_login_is_final_and_shows_no_password(tmp_path):
             source = MqttSource(f"mqtt://{login}127.0.0.1:{own.port}/plant/x?version={version}")
             async with aclosing(source.samples()) as samples:
                 waiting = asyncio.ensure_future(anext(samples))
-                while not waiting.done() and not source._session._since:
+                while not waiting.done() and not source._session.ready.is_set():
                     await asyncio.sleep(0.01)
                 refused = waiting.exception() if waiting.done() else None
                 waiting.cancel()
@@ -251,6 +245,12 @@ def test_a_wrong_login_is_final_and_shows_no_password(tmp_path):
                 assert "wrong" not in str(error) and "right" not in str(error)
         assert within(first("engine:right@", "5")) is None
 
+        for version in ("3", "5"):
+            source = MqttSource(f"mqtt://engine:right@127.0.0.1:{own.port}/x?version={version}")
+            assert "gives this topic" in within(source.probe())
+            with pytest.raises(ValueError, match="refuses the client"):
+                within(MqttSource(f"mqtt://127.0.0.1:{own.port}/x?version={version}").probe())
+
 
 def test_two_of_one_name_are_told(broker, caplog):
     async def run():
@@ -258,7 +258,7 @@ def test_two_of_one_name_are_told(broker, caplog):
         source = MqttSource(spec)
         async with aclosing(source.samples()) as samples:
             waiting = asyncio.ensure_future(anext(samples))
-            await asyncio.sleep(0.3)
+            await source._session.ready.wait()
             await subscribed(MqttSource(spec))
             while "another client is named 'twice'" not in caplog.text:
                 await asyncio.sleep(0.01)

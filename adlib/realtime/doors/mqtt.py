@@ -5,23 +5,26 @@ Paho is used as it is: aiomqtt, which wraps it, acknowledges messages before any
 
 import asyncio
 import logging
+import re
 import ssl
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from copy import copy
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adlib.arguments import require_extra
 from adlib.reading.records import Record, Records
-from adlib.realtime.doors.records import Arrivals, ReadingSource, grouped, positive
+from adlib.realtime.doors.records import Arrivals, ReadingSource, grouped, positive, waiting
 from adlib.realtime.members import back_off, in_thread
 from adlib.realtime.sources import masked
 from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)
 
+_FILTER = re.compile(r"(?:(?:\+|[^+#\0/]*)/)*(?:\+|#|[^+#\0/]*)")  # + and # for whole levels
 _UNACKNOWLEDGED = 20_000  # messages under way; the broker then waits
 _KEPT = 7 * 86_400  # seconds that the broker keeps the session of a client that is away
 _AGAIN = 60.0  # seconds after a connection in which messages come again
@@ -58,9 +61,7 @@ class MqttSource(ReadingSource):
         scheme, _, rest = self.rest.partition("://")
         where, _, topic = rest.partition("/")  # a # in the topic begins no fragment
         self.shown, self.topic, self.tls = masked(self.rest), unquote(topic), scheme == "mqtts"
-        levels = self.topic.split("/")
-        bad = not topic or "#" in levels[:-1] or any(
-            len(level) > 1 and not {*level}.isdisjoint("+#\0") for level in levels)
+        bad = not topic or not _FILTER.fullmatch(self.topic)
         try:
             parts = urlsplit(f"//{where}")
             self.host, self.port = parts.hostname, parts.port or (8883 if self.tls else 1883)
@@ -76,6 +77,7 @@ class MqttSource(ReadingSource):
         if self.version not in ("5", "3"):
             raise ValueError(f"version must be 5 or 3, got {self.version!r}")
         self.commit_within = positive(self.options, "commit_within", 1.0)
+        self.kept = _KEPT
         self._session: _Session | None = None
         self._mark: list[float] = []
 
@@ -92,6 +94,22 @@ class MqttSource(ReadingSource):
     def resume(self, mark: list[float]) -> None:
         """Messages that need be acknowledged only."""
         self._mark = mark
+
+    async def probe(self) -> str:
+        """Whether the broker gives the topic, to a client without a name and a session."""
+        twin = copy(self)
+        twin.client, twin.kept = "", 0
+        session = _Session(twin, self.records(None), 0, ())
+        async with aclosing(session.samples()) as samples:  # type: ignore[type-var]
+            first, ready = map(asyncio.ensure_future, (anext(samples), session.ready.wait()))
+            await asyncio.wait([first, ready], return_when=asyncio.FIRST_COMPLETED)
+            refused = first.exception() if first.done() else None
+            first.cancel()
+            ready.cancel()
+            await asyncio.wait([first, ready])
+        if refused is not None:
+            raise refused
+        return f"{self.shown}: the broker gives this topic"
 
 
 class _Session:
@@ -110,6 +128,7 @@ class _Session:
         self._connection, self._since, self._down = 0, 0.0, ""
         self._arrivals = Arrivals()
         self._news: asyncio.Queue[Any] = asyncio.Queue()
+        self.ready = asyncio.Event()  # the broker gives the topic
 
     async def samples(self) -> AsyncIterator[Sample]:
         self._loop = asyncio.get_running_loop()
@@ -118,10 +137,8 @@ class _Session:
             await self._connect()
             self._client.loop_start()  # which connects again by itself
             while True:
-                news = [await self._news.get()]
-                while not self._news.empty():
-                    news.append(self._news.get_nowait())
-                for sample in grouped(self._taken(news), acknowledge=self._acknowledge):
+                for sample in grouped(self._taken(await waiting(self._news)),
+                                      acknowledge=self._acknowledge):
                     yield sample
         finally:
             self._client.disconnect()  # behind the acknowledgements
@@ -130,8 +147,9 @@ class _Session:
     def _made(self) -> Any:
         of, paho, five = self._of, self._of.paho, self._of.version == "5"
         client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, of.client, clean_session=None if five else False,
-            protocol=paho.MQTTv5 if five else paho.MQTTv311, manual_ack=True)
+            paho.CallbackAPIVersion.VERSION2, of.client, manual_ack=True,
+            protocol=paho.MQTTv5 if five else paho.MQTTv311,
+            clean_session=None if five else not of.kept)
         if of.login:
             client.username_pw_set(*of.login)
         if of.tls:
@@ -150,8 +168,8 @@ class _Session:
         how: dict[str, Any] = {}
         if of.version == "5":
             how["properties"] = wanted = of.paho.Properties(of.paho.PacketTypes.CONNECT)
-            how["clean_start"] = False
-            wanted.SessionExpiryInterval, wanted.ReceiveMaximum = _KEPT, _UNACKNOWLEDGED
+            how["clean_start"] = not of.kept
+            wanted.SessionExpiryInterval, wanted.ReceiveMaximum = of.kept, _UNACKNOWLEDGED
         while True:
             try:
                 await in_thread(lambda: self._client.connect(of.host, of.port, 30, **how))
@@ -186,6 +204,8 @@ class _Session:
         if codes[0].is_failure:
             self._tell(ValueError(f"{self._of.shown}: the broker does not give this topic to the "
                                   f"client {self._of.client!r}: {codes[0]}"))
+        else:
+            self._tell(None)
 
     def _disconnected(self, _: Any, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         self._connection += 1  # what was brought before cannot be acknowledged any more
@@ -203,6 +223,8 @@ class _Session:
                 raise item
             if isinstance(item, OSError):
                 self._miss(item)
+            elif item is None:
+                self.ready.set()
             elif isinstance(item, bool):
                 self._begin(item)
             elif (record := self._take(*item)) is not None:
@@ -215,6 +237,7 @@ class _Session:
 
     def _begin(self, known: bool) -> None:
         """A connection begins; the broker knows the session, or not."""
+        self.ready.clear()
         if self._down:
             log.warning("%s is back", self._of.shown)
         if not known and (self._since or self._next):

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import logging
 import re
 import time
 from collections import deque
@@ -15,12 +14,10 @@ from typing import Any
 from adlib.arguments import require_extra
 from adlib.reading.records import Record, shown
 from adlib.realtime.doors import http
-from adlib.realtime.doors.records import Arrivals, ReadingSource, grouped, positive
+from adlib.realtime.doors.records import Arrivals, ReadingSource, grouped, positive, waiting
 from adlib.realtime.members import in_thread
 from adlib.realtime.sources import masked
 from adlib.realtime.windows import Sample
-
-log = logging.getLogger(__name__)
 
 _PATIENCE = 30.0  # seconds for a request to arrive
 _KEYS = 1_000  # of requests that are known again
@@ -168,10 +165,8 @@ class _Taking:
 
     async def samples(self) -> AsyncIterator[Sample]:
         while True:
-            news = [await self._news.get()]
-            while not self._news.empty():
-                news.append(self._news.get_nowait())
-            for sample in grouped(news, numbered=False, acknowledge=self._acknowledge):
+            for sample in grouped(await waiting(self._news), numbered=False,
+                                  acknowledge=self._acknowledge):
                 yield sample
 
     def offer(self, body: bytes, kind: str, named: str | None, answer: Future[Answer]) -> None:

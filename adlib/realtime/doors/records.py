@@ -1,5 +1,6 @@
 """What sources of tables and messages have in common: their options, and rows as samples."""
 
+import asyncio
 import math
 import re
 import warnings
@@ -111,6 +112,14 @@ def _sample(run: list[tuple[int, Record]], numbered: bool,
     times = np.array([math.nan if record.time is None else record.time for _, record in run])
     return Sample(number, times if stamped else None, np.array([r.values for _, r in run]), ack,
                   None if first.entity is None else [str(record.entity) for _, record in run])
+
+
+async def waiting(queue: asyncio.Queue[Any]) -> list[Any]:
+    """All that waits in a queue; where there is nothing, until something does."""
+    found = [await queue.get()]
+    while not queue.empty():
+        found.append(queue.get_nowait())
+    return found
 
 
 class Arrivals:
