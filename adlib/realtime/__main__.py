@@ -182,11 +182,15 @@ def _fit(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from adlib.realtime import RealTimeAnomalyDetector
     from adlib.realtime.doors import http
+    from adlib.realtime.doors.partitions import Partitions
     from adlib.realtime.sources import open_source
 
     config, token = _told(args), http.token_from(args.token_file)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
+    if getattr(samples, "partitions", 0):
+        engine = Partitions(config, samples, lambda name: RealTimeAnomalyDetector.load(
+            args.model, config.changed(stream=name)))
     say("", _receivers(config.alert_config))
 
     async def judge() -> None:

@@ -101,6 +101,16 @@ class Tally:
             self._first.setdefault(event.kind, event.detail.removeprefix("ValueError: "))
             self.lost[event.kind] += event.end - event.start + 1
 
+    @classmethod
+    def sum(cls, tallies: Iterable["Tally"]) -> "Tally":
+        """What became of the rows of several streams."""
+        total = cls()
+        for one in tallies:
+            total.rows, total.judged = total.rows + one.rows, total.judged + one.judged
+            total._first = {**one._first, **total._first}
+            total.lost.update(one.lost)
+        return total
+
     @property
     def unreadable(self) -> bool:
         """Whether rows came, and none could be read."""

@@ -118,6 +118,7 @@ class RealTimeAnomalyDetector:
         self.responses = Responses()
         self.recognised: dict[str, Any] = {}
         self.store: AlertStore | None = None
+        self.open_store: Callable[[Path], AlertStore] = AlertStore
         self._metrics = Counters(self.config.stream)
         self._service: NotificationService | None = None
         self._monitor: Monitor | None = None
@@ -252,7 +253,8 @@ class RealTimeAnomalyDetector:
     def _opened(self, source: Source) -> Any:
         """Samples after the last commit; another source's numbers go on behind the last one's."""
         if hasattr(source, "follow"):
-            source.follow(self.reading, self.recognised)
+            names = None if self.config.fleet is None else list(self._fitted.own)
+            source.follow(self.reading, {**self.recognised, "fleet": names})
         position, identity = self.position, getattr(source, "identity", None)
         known = self._source or {"identity": identity, "offset": 0}
         offset = known["offset"]
@@ -601,7 +603,7 @@ class RealTimeAnomalyDetector:
         alerts = self.config.alert_config
         if alerts.storage is None:
             return
-        store = self.store or self._patiently(AlertStore, alerts.storage.path)
+        store = self.store or self._patiently(self.open_store, alerts.storage.path)
         store.wait_for_locks(1.0)  # what lasts longer is a trouble, which is reported
         if self.store is None:
             try:

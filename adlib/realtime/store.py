@@ -51,7 +51,8 @@ _SCHEMA = Path(__file__).with_name("schema")  # each file makes a version of the
 _DUE = """SELECT seq FROM outbox o WHERE channel = ?1 AND state = 'pending' AND
     (due <= ?2 OR typeof(due) = 'text') AND NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.channel = o.channel AND e.key = o.key AND e.seq < o.seq
-    AND (e.state = 'pending' OR (e.state = 'dead' AND e.due > ?2)))"""
+    AND (e.state = 'pending' OR (e.state = 'dead' AND e.due > ?2)))
+    AND NOT EXISTS (SELECT 1 FROM json_each(?3) WHERE instr(o.key, value) = 1)"""
 
 
 class StorageConfig(Settings):
@@ -868,7 +869,8 @@ class AlertStore:
 
     # ------------------------------------------------------------------ the outbox worker
 
-    def claim(self, channel: str, now: float, *, lease: float, limit: int = 1) -> list[OutboxRow]:
+    def claim(self, channel: str, now: float, *, lease: float, limit: int = 1,
+              but: Iterable[str] = ()) -> list[OutboxRow]:
         """Take messages that are due and have no undelivered one before them, oldest first.
 
         They are not due again before ``now + lease``: another worker leaves them alone meanwhile,
@@ -883,21 +885,24 @@ class AlertStore:
             Seconds for which the messages are yours.
         limit : int, default=1
             At most so many.
+        but : iterable of str
+            Beginnings of the keys of messages that are left alone.
 
         Returns
         -------
         list of OutboxRow
         """
         instance(channel, "channel", str)
+        left = json.dumps(list(but))
         now, lease = number(now, "now"), number(lease, "lease", least=0)
         limit = whole(limit, "limit", 1)
-        if self._db.execute(f"{_DUE} LIMIT 1", (channel, now)).fetchone() is None:
+        if self._db.execute(f"{_DUE} LIMIT 1", (channel, now, left)).fetchone() is None:
             return []  # the usual answer, without the lock that writing takes
         with self._transaction() as db:
             rows = db.execute(
-                f"UPDATE outbox SET due = ?3, attempts = attempts + 1 WHERE seq IN "
-                f"({_DUE} ORDER BY seq LIMIT ?4) RETURNING {_COLUMNS['outbox']}",
-                (channel, now, now + lease, limit)).fetchall()
+                f"UPDATE outbox SET due = ?4, attempts = attempts + 1 WHERE seq IN "
+                f"({_DUE} ORDER BY seq LIMIT ?5) RETURNING {_COLUMNS['outbox']}",
+                (channel, now, left, now + lease, limit)).fetchall()
             for name, _, why in _sorted("outbox", rows)[1]:
                 db.execute("UPDATE outbox SET state = 'dead', error = ? WHERE id IS ?",
                            (f"cannot be read: {why}", name))

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import math
 import re
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -20,6 +22,7 @@ from adlib.realtime.windows import Sample
 
 log = logging.getLogger(__name__)
 
+_PLACE = "{partition}"  # in a subject: the server has divided the stream
 PATIENCE = 5.0  # seconds without a message until the consumer is looked after
 _FETCH = 500  # messages asked for at once
 _UNACKNOWLEDGED = 20_000  # messages under way; the server then waits
@@ -35,6 +38,11 @@ class JetStreamSource(ReadingSource):
     so they come in their order and no gap opens. Numbers that the stream no longer holds (limits,
     deleted messages) are gaps. One durable consumer per engine: two share the acknowledgements. A
     stream that is deleted and made anew counts from 1 again: give the engine another name.
+
+    ``partition=4`` divides the entities among four engines (`adlib.realtime.doors.partitions`):
+    each reads the whole stream and keeps what is of its own, or, with ``{partition}`` in the
+    subject, what the server's subject mapping has put there, such as
+    ``plant.*: plant.{{partition(4,1)}}.{{wildcard(1)}}``.
     """
 
     separator = "."
@@ -43,7 +51,7 @@ class JetStreamSource(ReadingSource):
         self.nats = require_extra("nats", "nats")
         for part in ("errors", "js.api", "js.errors"):
             require_extra(f"nats.{part}", "nats")
-        super().__init__(spec, {"durable", "format", "ack_wait"})
+        super().__init__(spec, {"durable", "format", "ack_wait", "partition", "lease"})
         url, options = self.rest, self.options
         parts = urlsplit(url)
         path = [unquote(part) for part in parts.path.split("/") if part]
@@ -55,6 +63,7 @@ class JetStreamSource(ReadingSource):
         if self.entity_in(self.subject) is None and self._part and ">" not in self.subject:
             raise ValueError(f"entity=subject:{self._part} needs a subject of so many parts, got "
                              f"{self.subject!r}")
+        self._told_apart = _PLACE in self.subject
         self.identity = f"nats:{self.stream}/{self.subject}"  # wherever the server is now
         self.durable = options.get("durable", "adlib")
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
@@ -64,10 +73,55 @@ class JetStreamSource(ReadingSource):
         if self.format not in ("json", "float64"):
             raise ValueError(f"format must be json or float64, got {self.format!r}")
         self.ack_wait = positive(options, "ack_wait", 30.0)
+        self.lease = positive(options, "lease", 10.0) or 0.0
+        self.partitions = int(positive(options, "partition") or 0)
+        self.part: int | None = None
+        if options.get("partition", str(self.partitions)) != str(self.partitions) or (
+                _PLACE in self.subject and not self.partitions):
+            raise ValueError(f"partition must be a whole number of parts above 0, which {_PLACE} "
+                             f"in a subject needs, got {options.get('partition')!r}")
+
+    def divided(self, part: int) -> Self:
+        """One partition of the stream."""
+        one = copy(self)
+        one.part, one.durable = part, f"{self.durable}-{part}"
+        one.subject = self.subject.replace(_PLACE, str(part))
+        one.identity = f"nats:{self.stream}/{one.subject}"
+        return one
+
+    def holds(self, entity: str | None) -> bool:
+        """Whether an entity is of this partition; one that the server divides holds its own."""
+        name = (entity or "").encode(errors="surrogatepass")
+        return self.part is None or self._told_apart or (
+            zlib.crc32(name) % self.partitions == self.part)
+
+    async def connect(self) -> Any:
+        """A client of the server."""
+        return await _cancellable(self.nats.connect(
+            self.server, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
+            error_cb=self.report))
+
+    async def probe(self) -> str:
+        """Whether the server, the login and the stream are there."""
+        client = await self.connect()
+        try:
+            info = await client.jetstream().stream_info(self.stream)
+        except self.nats.js.errors.NotFoundError:
+            raise ValueError(f"there is no stream {self.stream!r} at {self.shown}") from None
+        finally:
+            await client.close()
+        return f"stream {self.stream} holds {info.state.messages:,} messages"
+
+    async def report(self, error: Exception) -> None:
+        """Log what the client met."""
+        log.warning("%s: %s", self.shown, f"{type(error).__name__}: {error}".rstrip(": "))
 
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:
         """Messages after ``position``, or those that the consumer has not acknowledged."""
+        if self.partitions and self.part is None:
+            raise ValueError("partition shares a stream among processes, each with its engines: "
+                             "start it with python -m adlib.realtime run")
         return _Consumer(self, self.records(features), position).samples()
 
 
@@ -84,19 +138,17 @@ class _Consumer:
         self._open: dict[int, Any] = {}
 
     async def samples(self) -> AsyncIterator[Sample]:
-        client = await _cancellable(self._nats.connect(
-            self._of.server, max_reconnect_attempts=-1, reconnect_time_wait=0.5,
-            error_cb=self._report))
+        client = await self._of.connect()
         try:
             self._js = client.jetstream()
             await _cancellable(self._prepare())
             subscription = await _cancellable(
                 self._js.pull_subscribe_bind(self._of.durable, self._of.stream))
-            while self._next <= self._taken:  # with nobody: do not wait for the server
-                end = min(self._next + _FETCH, self._taken + 1)
-                for sample in grouped(await self._up_to(end), acknowledge=self._acknowledge):
-                    yield sample
             while True:
+                while self._next <= self._taken:  # with nobody: do not wait for the server
+                    end = min(self._next + _FETCH, self._taken + 1)
+                    for sample in grouped(await self._up_to(end), acknowledge=self._acknowledge):
+                        yield sample
                 try:
                     messages = await _cancellable(subscription.fetch(_FETCH, timeout=PATIENCE))
                 except TimeoutError:  # the builtin one too; a consumer that was deleted is silent
@@ -105,7 +157,7 @@ class _Consumer:
                 except self._nats.errors.ConnectionClosedError:
                     raise
                 except self._nats.errors.Error as error:
-                    await self._report(error)
+                    await self._of.report(error)
                     await asyncio.sleep(0.5)
                     continue
                 for sample in grouped(await self._take(messages), acknowledge=self._acknowledge):
@@ -124,7 +176,7 @@ class _Consumer:
             raise ValueError(f"there is no stream {self._of.stream!r} at {self._of.shown}"
                              ) from None
         other = [s for s in info.config.subjects or () if not _covers(self._of.subject, s)]
-        if other:
+        if other and self._of.part is None:
             raise ValueError(f"stream {self._of.stream!r} also holds {', '.join(other)}, so the "
                              f"numbers of {self._of.subject!r} have gaps; make a stream of its own "
                              f"for it (one that sources it from {self._of.stream!r} will do)")
@@ -144,8 +196,9 @@ class _Consumer:
                              f"another kind of consumer ({error.description}); choose another name"
                              ) from None
         if first:
-            self._next = (done if done >= 0 else consumer.ack_floor.stream_seq) + 1
-            self._taken = consumer.delivered.stream_seq  # some by a process that is no more
+            floor = consumer.ack_floor.stream_seq  # in a partition also behind the last of its own
+            self._next = (done if done >= 0 and self._of.part is None else max(done, floor)) + 1
+        self._taken = consumer.delivered.stream_seq  # some by a process that is no more
 
     async def _persist(self, attempt: Callable[..., Awaitable[Any]], *args: Any) -> Any:
         """Try until it works: the server may be down."""
@@ -155,7 +208,7 @@ class _Consumer:
             except self._nats.errors.ConnectionClosedError:
                 raise
             except (TimeoutError, self._nats.errors.Error) as error:
-                await self._report(error)
+                await self._of.report(error)
                 await asyncio.sleep(0.5)
 
     async def _take(self, messages: Iterable[Any]) -> list[tuple[int, Record]]:
@@ -170,8 +223,8 @@ class _Consumer:
                     await self._confirm(message)
                 continue
             found += await self._up_to(seq)
-            found.append(self._record(seq, _stored_at(message), message.data, message.subject))
             self._open[seq], self._next = message, seq + 1
+            found += await self._held(seq, _stored_at(message), message)
         return found
 
     async def _up_to(self, end: int) -> list[tuple[int, Record]]:
@@ -194,7 +247,17 @@ class _Consumer:
             return []
         self._open[raw.seq], self._next = None, raw.seq + 1
         since = (raw.time - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-        return [self._record(raw.seq, since / 1e6, raw.data or b"", raw.subject)]
+        return await self._held(raw.seq, since / 1e6, raw)
+
+    async def _held(self, seq: int, stored_at: float, message: Any) -> list[tuple[int, Record]]:
+        """The record of a message, if it is of this partition; else it is acknowledged."""
+        subject = str(message.subject)
+        if (entity := self._of.entity_in(subject)) is None or self._of.holds(entity):
+            record = self._record(seq, stored_at, message.data or b"", subject)
+            if self._of.holds(record[1].entity):
+                return [record]
+        await self._acknowledge([seq])
+        return []
 
     def _record(self, seq: int, stored_at: float, data: bytes,
                 subject: str = "") -> tuple[int, Record]:
@@ -216,9 +279,6 @@ class _Consumer:
         # while the server is away, this fails or is lost: the message is then delivered again
         with suppress(self._nats.errors.Error):
             await message.ack()
-
-    async def _report(self, error: Exception) -> None:
-        log.warning("%s: %s", self._of.shown, f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 async def _cancellable(work: Awaitable[Any]) -> Any:
