@@ -152,11 +152,9 @@ class Judge:
         for j, scales in enumerate(self._scales):
             if not all(map(scales.knows, wanted)):  # it failed before it could say what they mean
                 S[:, j] = np.nan
-        if self._worth is not None and self._imputer is not None:
-            for stream, part, a, b in zip(streams, parts, block.begins, block.begins[1:],
-                                          strict=False):
+        for stream, part, a, b in zip(streams, parts, block.begins, block.begins[1:], strict=False):
+            if self._worth is not None and self._imputer is not None:
                 self._forgive(stream, part, S[a:b], self._worth, self._imputer)
-        for stream, a, b in zip(streams, block.begins, block.begins[1:], strict=False):
             stream.tails = S[max(b - config.window_size + 1, a):b].copy()
         if not len(block.ends):
             return [[] for _ in parts]

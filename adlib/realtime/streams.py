@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
@@ -288,8 +289,8 @@ class Fleet(Order):
         for seq, times, rows, (values, codes, why) in self._ordered(items, flush, events):
             part = slice(rows[0], rows[-1] + 1)
             codes, values = codes[part], values[part]
-            for k, reason in sorted(why.items()):
-                if k in rows:
+            for k, reason in why.items():
+                if reason and k in rows:
                     events.append(self.event("poison", seq + k - rows[0], seq + k - rows[0], times,
                                              reason))
             self._hear(codes)
@@ -341,38 +342,31 @@ class Fleet(Order):
                 and isinstance(sample.entity, str))
 
     def _read(self, sample: Sample) -> tuple[NDArray, Any, str, Any]:
-        names: Any = sample.entity
-        values: Any = sample.values
-        fault, why = "", dict[int, str]()
-        try:
-            values = np.atleast_2d(numbers_of(values))
-        except (OverflowError, TypeError, ValueError):
-            values = values if isinstance(values, list | tuple) else [values]
-        if names is None or isinstance(names, str):
-            if not isinstance(values, np.ndarray):  # a row that its stream calls poison
-                values = [sample.values]
-            names = [names] * len(values)
-        else:
-            names = names.tolist() if isinstance(names, np.ndarray) else [*names]
-            if len(names) != len(values) or not names:
-                fault = f"{len(names)} entities for {len(values)} rows"
-                names, values = [None], [None]
-        codes = [self._codes.get(name, -1) if type(name) is str else -1 for name in names]
-        for k in [k for k, code in enumerate(codes) if code < 0] if not fault else ():
-            codes[k], reason = self._code(names[k])
-            if reason:
-                why[k] = reason
-        times = None if sample.time is None or fault else stamps_of(sample.time, len(names))
-        return np.arange(len(names)), times, fault, (values, np.array(codes, np.int64), why)
+        n, names = length_of(sample), sample.entity
+        values: Any = None
+        with suppress(OverflowError, TypeError, ValueError):
+            values = np.atleast_2d(numbers_of(sample.values))
+        if values is None or len(values) != n:  # what its stream calls poison
+            values = [sample.values] if n == 1 else np.asarray(sample.values, object)
+        labels = [*names] if isinstance(names, list | tuple | np.ndarray) else [names] * n
+        if len(labels) != n:
+            return np.arange(n), None, f"{len(labels)} entities for {n} rows", (
+                values, np.full(n, -1), {})
+        codes, why = [self._codes.get(name, -1) if type(name) is str else -1
+                      for name in labels], dict[int, str]()
+        for k in np.flatnonzero(np.array(codes) < 0).tolist():
+            codes[k], why[k] = self._code(labels[k])
+        times = None if sample.time is None else stamps_of(sample.time, n)
+        return np.arange(n), times, "", (values, np.array(codes, np.int64), why)
 
     def _code(self, name: Any) -> tuple[int, str]:
         """Place of a stream, made where it is new; -1 and why there is none."""
-        if not isinstance(name, str) or not name:
-            return -1, "no entity" if name in (None, "") else (
-                f"entity must be a text, got {type(name).__name__}")
-        if len(name) > _LONGEST:
-            return -1, f"an entity of {len(name)} characters, {_LONGEST} at most"
-        if name in self._codes:
+        if name is None or isinstance(name, str) and not name:
+            return -1, "no entity"
+        if not isinstance(name, str) or len(name) > _LONGEST:
+            found = f"{len(name)} characters" if isinstance(name, str) else type(name).__name__
+            return -1, f"entity must be a text of at most {_LONGEST} characters, got {found}"
+        if (name := str(name)) in self._codes:
             return self._codes[name], ""
         if len(self.all) >= self._of.max_entities:
             self._full = self._wall()

@@ -87,24 +87,37 @@ def stacked(trees: list[Any]) -> Any:
     >>> unstacked(stacked(trees), 2)
     [{'a': 1, 'b': array([0., 0.])}, {'a': 2, 'b': array([1., 1.])}]
     """
-    first, kinds = trees[0], {type(tree) for tree in trees}
-    if kinds == {dict} and first and all(tree.keys() == first.keys() for tree in trees):
-        return {"of": [[key, stacked([tree[key] for tree in trees])] for key in first]}
-    if kinds == {np.ndarray} and len({(tree.shape[1:], tree.dtype, tree.ndim) for tree in trees}
-                                     ) == 1 and first.ndim:
-        if len({*map(len, trees)}) == 1:
-            return {"arrays": np.stack(trees)}
-        return {"parts": [np.concatenate(trees), np.cumsum([*map(len, trees)][:-1])]}
-    if kinds in ({float}, {int}, {bool}):
+    first, kind = trees[0], type(trees[0])
+    if any(type(tree) is not kind for tree in trees):
+        return {"each": trees}
+    if kind in (float, int, bool):
         return {"plain": np.array(trees)}
-    if kinds <= {list, tuple} and {type(item) for tree in trees for item in tree} == {float}:
-        return {"lists": stacked([np.array(tree) for tree in trees])}
-    if kinds <= {list, tuple} and {*map(len, trees)} == {len(first)} and len(first):
-        return {"items": [stacked([*column]) for column in zip(*trees, strict=True)]}
-    if kinds <= {str, type(None)} and {*trees} == {first} or (
-            kinds in ({list}, {tuple}, {dict}) and not any(map(len, trees))):
+    if kind in (str, type(None)):
+        return {"same": first} if {*trees} == {first} else {"each": trees}
+    if kind is np.ndarray:
+        return _stacked_arrays(trees)
+    if not any(map(len, trees)):
         return {"same": first}
-    return {"each": trees}
+    if kind is not dict:
+        return _stacked_lists(trees)
+    return {"each": trees} if {*map(tuple, trees)} != {tuple(first)} else {
+        "of": [[key, stacked([tree[key] for tree in trees])] for key in first]}
+
+
+def _stacked_lists(trees: list[Any]) -> Any:
+    if {type(item) for tree in trees for item in tree} == {float}:
+        return {"lists": _stacked_arrays([np.array(tree) for tree in trees])}
+    return {"each": trees} if len({*map(len, trees)}) > 1 else {
+        "items": [stacked([*column]) for column in zip(*trees, strict=True)]}
+
+
+def _stacked_arrays(arrays: list[NDArray]) -> Any:
+    if not arrays[0].ndim or len({(array.shape[1:], array.dtype) for array in arrays}) > 1:
+        return {"each": arrays}
+    lengths = [*map(len, arrays)]
+    if len({*lengths}) == 1:
+        return {"arrays": np.stack(arrays)}
+    return {"parts": [np.concatenate(arrays), np.cumsum(lengths[:-1])]}
 
 
 def unstacked(tree: Any, n: int) -> list[Any]:
