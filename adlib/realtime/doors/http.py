@@ -100,6 +100,11 @@ _HEADERS = {
     "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
 
 
+def _place(host: str) -> str:
+    """A host and its port, where that is not the usual one."""
+    return re.sub(r":(80|443)$", "", host)
+
+
 def token_from(path: str | Path | None) -> str | None:
     """The token that a file holds, else the environment variable ``ADLIB_TOKEN``, else None.
 
@@ -192,7 +197,8 @@ class Guard:
                          f"or start it with a token (ADLIB_TOKEN)")
         if request.method not in ("GET", "HEAD"):
             origin = headers.get("origin")
-            if (origin is not None and origin.partition("://")[2] != host) or headers.get(
+            if (origin is not None and _place(origin.partition("://")[2]) != _place(host or "")
+                    ) or headers.get(
                     "sec-fetch-site", "none") not in ("same-origin", "none"):
                 return 403, (f"this comes from another site's page (Origin {origin!r:.80}, Host "
                              f"{host!r:.80}): a proxy before the page must pass Host on")
@@ -303,17 +309,17 @@ def served(app: Any, where: str | None, option: str = "--serve", *, token: str |
 def _listening(where: str, option: str, token: str | None) -> tuple[socket.socket, str]:
     """A socket that listens, and the name of its address."""
     host, _, port = where.rpartition(":")
-    host = host or "127.0.0.1"
+    host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal():
         raise ValueError(f"{option} must be [HOST:]PORT, got {where!r}")
-    if token is None and host.strip("[]") not in LOOPBACK:
+    if token is None and host not in LOOPBACK:
         raise ValueError(f"{option} {where}: others than this machine could ask there, which needs "
                          f"a token: set the environment variable ADLIB_TOKEN, or name a file by "
                          f"--token-file; or leave the host away")
     sock = None
     try:
         family, kind, *_, address = min(socket.getaddrinfo(
-            host.strip("[]"), None, type=socket.SOCK_STREAM))  # IPv4 first
+            host, None, type=socket.SOCK_STREAM))  # IPv4 first
         sock = socket.socket(family, kind)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address[0], int(port), *address[2:]))
@@ -323,7 +329,7 @@ def _listening(where: str, option: str, token: str | None) -> tuple[socket.socke
             sock.close()
         raise ValueError(f"{option} {where}: cannot listen on this port "
                          f"({getattr(error, 'strerror', None) or error})") from None
-    return sock, host
+    return sock, f"[{host}]" if ":" in host else host
 
 
 def _server(app: Any) -> Any:

@@ -27,7 +27,7 @@ from adlib.realtime.answers import Answer, FeedbackStore, Verdict
 from adlib.realtime.doors import http
 from adlib.realtime.doors.drawing import signal
 from adlib.realtime.doors.messages import named
-from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, leading, shown, utc
+from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.members import Worker
 from adlib.realtime.silences import holds, silenced
 from adlib.realtime.store import AlertStore
@@ -52,7 +52,7 @@ def ago(then: float, now: float) -> str:
     >>> ago(1.7e9 - 130, 1.7e9), ago(1.7e9 + 7260, 1.7e9), ago(1.7e9 - 1, 1.7e9), ago(814.0, 1.7e9)
     ('2 min ago', 'in 2 h 1 min', 'just now', '')
     """
-    if then < COUNTED or not math.isfinite(then):
+    if not utc(then).endswith("UTC"):
         return ""
     text = lasting(abs(now - then))
     return "just now" if abs(now - then) < 3 else f"{text} ago" if then < now else f"in {text}"
