@@ -11,6 +11,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -23,6 +25,7 @@ from browser import need_browser
 from browser import opened as browser
 from starlette.responses import PlainTextResponse
 
+from adlib.realtime import RealTimeAnomalyDetector, Sample
 from adlib.realtime.__main__ import main
 from adlib.realtime.answers import FeedbackStore
 from adlib.realtime.doors import http, page
@@ -901,3 +904,69 @@ def test_a_browser_shows_the_token_once(store):
         until(tab, lambda: store.incident("plant/pump-03|combined|500").acknowledged)
         tab.context.clear_cookies()
         expect(tab.get_by_role("heading", name="Token")).to_be_visible()  # asked for again
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """A fleet of twenty that is judged in a thread: address of its page, store, and a switch."""
+    need_browser()
+    rng, names = np.random.default_rng(0), [f"pump-{k:02d}" for k in range(20)]
+    X = rng.normal(size=(20_000, 3))
+    engine = RealTimeAnomalyDetector({
+        "stream": "plant", "fleet": {}, "deep_config": None, "stat_config": None,
+        "detectors": ["PCAReconstruction"], "window_size": 20, "stride": 5, "alpha": 0.005,
+        "batch_seconds": 0.05, "feature_names": ["flow", HOSTILE, "level"],
+        "alert_config": {"storage": {"path": tmp_path / "alerts.db", "commit_seconds": 1}}})
+    engine.fit(X, entity=[names[k % 20] for k in range(len(X))])
+    broken, ended = threading.Event(), threading.Event()
+
+    async def source():
+        seq = 0
+        while not ended.is_set():
+            values = rng.normal(size=(20, 3))
+            values[3] += 8 * broken.is_set()
+            yield Sample(seq, np.full(20, time.time()), values, entity=names)
+            seq += 20
+            await asyncio.sleep(0.05)
+
+    async def judge():
+        async for _ in engine.process_stream(source()):
+            pass
+
+    thread = threading.Thread(target=asyncio.run, args=(judge(),))
+    thread.start()
+    try:
+        with http.served(http.app(engine, tmp_path / "alerts.db"), "0") as url:
+            yield url, engine, broken
+    finally:
+        ended.set()
+        thread.join(30)
+        engine.store.close()
+
+
+@pytest.mark.browser
+def test_a_fault_in_a_fleet_that_is_judged_appears_and_is_handled(plant):
+    from playwright.sync_api import expect
+
+    url, engine, broken = plant
+    with visited(url, faults=False) as tab:
+        expect(tab.locator("#fleet tbody tr")).to_have_count(20)
+        expect(tab.locator("#health")).to_contain_text("judging")
+        began = time.monotonic()
+        broken.set()
+        fresh = card(tab, "plant/pump-03").filter(has_text="anomaly")
+        expect(fresh).to_be_visible()
+        print(f"{time.monotonic() - began:.2f} s from the fault to the page")
+        found = next(i for i in engine.store.incidents() if i.stream == "plant/pump-03")
+        expect(fresh.locator("figure")).not_to_have_count(0)
+        fresh.focus()
+        tab.keyboard.press("a")
+        expect(fresh).to_contain_text("✓ acknowledged")
+        fresh.get_by_text("Silence…").click()
+        fresh.get_by_role("button", name="Silence", exact=True).click()
+        expect(fresh).to_contain_text("silenced")
+        stored = engine.store.incident(found.id)
+        assert stored.acknowledged and engine.store.silences()[0].stream == "plant/pump-03"
+        until(tab, lambda: engine.store.operator_state("plant", engine.position)["silences"])
+        fresh.get_by_role("link", name="details").click()
+        expect(tab.locator("figure")).to_have_count(4)

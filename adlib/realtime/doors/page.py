@@ -373,6 +373,9 @@ class View(str):
     def _repr_html_(self) -> str:
         return str(self)
 
+    def __repr__(self) -> str:
+        return f"<a view of an alert store, {len(self):,} characters of HTML>"
+
 
 def view(store: AlertStore | str | Path, *, clock: Callable[[], float] = time.time) -> View:
     """The first page as a picture of this moment, for a notebook: nothing in it acts.
