@@ -288,6 +288,20 @@ def test_a_source_that_is_wrong_fails(examined, tmp_path):
     assert code == 1 and "heat" in text(found, "source")
 
 
+def test_a_file_that_is_not_there_yet_is_waited_for(examined, tmp_path):
+    code, found = examined(source=f"tail:{tmp_path / 'rig.csv'}")
+    assert code == 0 and "is not there yet" in text(found, "source")
+    (tmp_path / "rig.csv").write_text("flow,heat\n")
+    assert "has 10 bytes" in text(examined(source=f"tail:{tmp_path / 'rig.csv'}")[1], "source")
+
+
+def test_a_broker_that_is_not_there_is_named(examined, monkeypatch):
+    pytest.importorskip("paho")
+    monkeypatch.setattr(doctor, "_WAIT", 0.1)
+    code, found = examined(source="mqtt://127.0.0.1:1/x")
+    assert code == 1 and "no answer within 0.1 s" in text(found, "source")
+
+
 def test_a_clock_that_is_wrong_is_named(examined, monkeypatch):
     monkeypatch.setattr(doctor.time, "time", lambda: 1e8)
     code, found = examined(source=False)

@@ -50,9 +50,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--model", type=Path, default=Path("model"), metavar="DIR",
                      help="what fit wrote (default: model)")
     run.add_argument("--source", required=True, metavar="SPEC",
-                     help="csv:PATH (any file that fit reads), stdin, or nats://host:port/STREAM/"
-                          "SUBJECT; '?time_column=NAME&time_unit=ms' behind it are options of the "
-                          "reader, as below")
+                     help="csv:PATH (any file that fit reads), tail:PATH (a file that grows), "
+                          "stdin, http: (POST /samples of --serve) or http://[HOST:]PORT/PATH, "
+                          "mqtt://host/TOPIC, or nats://host:port/STREAM/SUBJECT; "
+                          "'?time_column=NAME&time_unit=ms' behind it are options of the reader, "
+                          "as below")
     run.add_argument("--all", action="store_true", help="print every window")
     run.add_argument("--serve", metavar="[HOST:]PORT",
                      help="serve the operator's page, /health, /ready (503 while nothing is "
@@ -61,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--metrics", metavar="PORT", help="as --serve, on the loopback interface")
 
     page = commands.add_parser("page", help="show an alert store to an operator in a browser")
-    page.add_argument("--store", type=Path, default=Path("alerts.db"), metavar="PATH")
+    page.add_argument("--store", type=Path, default=Path("alerts.db"), metavar="PATH",
+                      help="the alert store (default: alerts.db)")
     page.add_argument("--serve", default="8765", metavar="[HOST:]PORT",
                       help="where (default: port 8765 of the loopback interface)")
     for command in (run, page):
@@ -88,7 +91,8 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("doctor", help="check clock, configuration, model, store, source and "
                               "receivers: a line for each finding, and what to do")
     add.add_argument("config", type=Path)
-    add.add_argument("--model", type=Path, default=Path("model"), metavar="DIR")
+    add.add_argument("--model", type=Path, default=Path("model"), metavar="DIR",
+                     help="what fit wrote (default: model)")
     add.add_argument("--source", metavar="SPEC", help="ask this source too, as run would read it")
     add.add_argument("--send", action="store_true", help="send each receiver a test message")
     return top

@@ -102,11 +102,13 @@ class MqttSource(ReadingSource):
         session = _Session(twin, self.records(None), 0, ())
         async with aclosing(session.samples()) as samples:  # type: ignore[type-var]
             first, ready = map(asyncio.ensure_future, (anext(samples), session.ready.wait()))
-            await asyncio.wait([first, ready], return_when=asyncio.FIRST_COMPLETED)
-            refused = first.exception() if first.done() else None
-            first.cancel()
-            ready.cancel()
-            await asyncio.wait([first, ready])
+            try:
+                await asyncio.wait([first, ready], return_when=asyncio.FIRST_COMPLETED)
+                refused = first.exception() if first.done() else None
+            finally:  # also where nobody waits any longer
+                first.cancel()
+                ready.cancel()
+                await asyncio.wait([first, ready])
         if refused is not None:
             raise refused
         return f"{self.shown}: the broker gives this topic"

@@ -72,7 +72,10 @@ class TailSource(ReadingSource):
 
     async def probe(self) -> str:
         """What there is to read."""
-        return f"{self.path} has {self.path.stat().st_size:,} bytes"
+        if not self.path.exists():
+            return f"{self.path} is not there yet, and is read as soon as it is"
+        with self.path.open("rb"):  # whether it may be read
+            return f"{self.path} has {self.path.stat().st_size:,} bytes"
 
 
 class _Follower:
