@@ -30,6 +30,7 @@ from adlib.realtime.__main__ import main
 from adlib.realtime.answers import FeedbackStore
 from adlib.realtime.doors import http, page
 from adlib.realtime.doors.drawing import signal
+from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, stream_of
 from adlib.realtime.incidents import AlertManager
 from adlib.realtime.store import AlertStore, OutboxRow
@@ -630,6 +631,19 @@ def test_answers_teach_by_the_rows_of_their_incident(client, store):
         assert answers.answers() == [] and "false alarm, says" not in client.get("/").text
         assert act("known") == "answered: known cause"
         assert [a.verdict for a in answers.history()] == ["false", "withdrawn", "known"]
+
+
+@pytest.mark.parametrize("address", ["https://adlib.example/", "http://127.0.0.1:8765"])
+def test_a_message_links_to_its_incident(client, store, address, monkeypatch):
+    found = incident(HOSTILE)
+    assert "Page:" not in describe(opened(found), "alerts.db")[1]
+    monkeypatch.setenv("ADLIB_PAGE", address)
+    link = re.search(r"^Page: (\S+)$", describe(opened(found), "alerts.db")[1], re.MULTILINE)[1]
+    assert link.startswith(f"{address.rstrip('/')}/incident?id=plant%2F") and "|" not in link
+    keep(store, [opened(found)])
+    assert "severity 0.97 of 1" in client.get(link.removeprefix(address.rstrip("/"))).text
+    monkeypatch.setenv("ADLIB_PAGE", "javascript:alert(1)")
+    assert "Page:" not in describe(opened(found), "alerts.db")[1]
 
 
 # -- the commands -------------------------------------------------------------------------------

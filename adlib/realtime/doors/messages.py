@@ -2,11 +2,14 @@
 
 Names come from the data, and no receiver may trust them: here, once, what cannot be printed is
 replaced and what is long is shortened. The id of the incident, the command that acknowledges it and
-the id of the message stay whole.
+the id of the message stay whole. Where the environment variable ``ADLIB_PAGE`` holds the address
+under which people open the operator's page, each message links to its incident there.
 """
 
+import os
 import re
 import shlex
+from urllib.parse import quote
 
 from adlib.realtime.events import Incident, IncidentEvent, shown, utc
 
@@ -56,6 +59,9 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     if incident.detail:
         lines.append(f"What: {shown(incident.detail, 500)}")
     lines.append(f"Incident: {shown(incident.id, _WHOLE)}")
+    if (page := os.environ.get("ADLIB_PAGE", "")).startswith(("http://", "https://")):
+        lines.append(f"Page: {shown(page, 500).rstrip('/')}/incident?id="
+                     f"{quote(incident.id, safe='', errors='replace')}")
     if event.kind != "close" and not incident.acknowledged:
         lines.append(f"Acknowledge: {_command(incident.id, store)}")
     lines.append(f"Message: {shown(event.id, _WHOLE)}")
