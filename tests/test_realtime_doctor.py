@@ -20,6 +20,7 @@ from adlib.realtime.__main__ import main
 from adlib.realtime.doors import doctor
 from adlib.realtime.events import Incident, IncidentEvent
 from adlib.realtime.store import AlertStore, OutboxRow
+from adlib.realtime.traces import Trace
 
 FROZEN = Path(__file__).parent / "data"
 ENGINE = {"stream": "rig", "deep_config": None, "stat_config": None,
@@ -276,6 +277,29 @@ def test_a_source_is_asked_and_nothing_is_taken(examined, monkeypatch, tmp_path)
     monkeypatch.delattr(Asked, "probe")
     code, found = examined(source="asked://host")
     assert code == 0 and states(found, "source") == ["skip"]
+
+
+def test_a_fleet_is_looked_at_as_a_whole(tmp_path, capsys):
+    config = ENGINE | {"fleet": {}, "reading": {"entity_column": "machine"}, "alert_config": {
+        "storage": {"path": str(tmp_path / "a.db"), "trace": "1MB"}}}
+    X = np.random.default_rng(0).normal(size=(1200, 2))
+    names = np.repeat(["a", "hall 2/b"], 600)
+    engine = RealTimeAnomalyDetector(config).fit(pd.DataFrame(X, columns=["flow", "heat"]),
+                                                 entity=names)
+    engine.save(tmp_path / "model")
+    pd.DataFrame({"flow": X[:, 0], "heat": X[:, 1], "machine": names}).to_csv(
+        tmp_path / "live.csv", index=False)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    given = ["doctor", str(tmp_path / "config.yaml"), "--model", str(tmp_path / "model"),
+             "--source", f"csv:{tmp_path / 'live.csv'}"]
+    assert main(given) == 0 and "1200 rows could be read" in capsys.readouterr().out
+    with AlertStore(tmp_path / "a.db") as store:
+        seq = np.arange(9)
+        store.commit("rig", 99, b"state", [], [], [], [], [Trace(
+            "rig", ("flow",), ("a", "hall 2/b"), np.repeat([0, 1], [5, 4]), seq, 1.7e9 + seq,
+            np.ones((9, 1)), np.full(9, np.nan))])
+    assert main(given) == 0
+    assert "goes on after sample 99 of 2023-11-14 22:13:28 UTC" in capsys.readouterr().out
 
 
 def test_a_source_that_is_wrong_fails(examined, tmp_path):

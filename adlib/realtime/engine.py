@@ -250,11 +250,15 @@ class RealTimeAnomalyDetector:
                              f"{', '.join(self.features_)}")
         return found
 
-    def _opened(self, source: Source) -> Any:
-        """Samples after the last commit; another source's numbers go on behind the last one's."""
+    def prepare(self, source: Source) -> None:
+        """Tell a source how the history was read, and of which entities it was."""
         if hasattr(source, "follow"):
             names = None if self.config.fleet is None else list(self._fitted.own)
             source.follow(self.reading, {**self.recognised, "fleet": names})
+
+    def _opened(self, source: Source) -> Any:
+        """Samples after the last commit; another source's numbers go on behind the last one's."""
+        self.prepare(source)
         position, identity = self.position, getattr(source, "identity", None)
         known = self._source or {"identity": identity, "offset": 0}
         offset = known["offset"]

@@ -165,8 +165,7 @@ def _source(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
         yield "skip", "not tried: --source SPEC asks it, where there is a model"
         return
     engine, source = known["engine"], open_source(args.source)
-    if hasattr(source, "follow"):
-        source.follow(engine.reading, engine.recognised)
+    engine.prepare(source)
     if hasattr(source, "probe"):
         yield "ok", _answer(source.probe())
     elif not args.source.startswith("csv:"):
