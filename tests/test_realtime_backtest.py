@@ -19,6 +19,7 @@ import yaml
 from adlib.realtime import AlertManager, AlertStore, RealTimeAnomalyDetector, Sample
 from adlib.realtime.__main__ import main
 from adlib.realtime.backtest import backtest
+from adlib.realtime.events import stream_of
 from adlib.realtime.members import Member
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
@@ -392,3 +393,108 @@ def test_times_are_read_in_any_unit_and_refused_where_they_are_none():
     stamps[7] = np.nan
     with pytest.raises(ValueError, match="time must hold POSIX seconds or datetime64, got .*nan"):
         backtest(config, X, time=stamps)
+
+
+# ------------------------------------------------------------------ fleets
+
+FLEET = {**CONFIG, "fleet": {}, "window_size": 10, "alpha": 0.01, "extrapolate": False}
+PUMPS = ["pump 1", "../pump|2", "pump-3", "07"]
+
+
+def plant(n=8_000):
+    """Rows of four pumps, the third one noisier: two have a fault each, at different times."""
+    X = np.random.default_rng(0).normal(size=(4, n, 3))
+    X[2] *= 3
+    y = np.zeros((4, n))
+    for k, start in ((0, 6_000), (2, 5_200)):
+        X[k, start:start + 60] += 7 * (1 + 2 * (k == 2))
+        y[k, start:start + 60] = 1
+    time = np.tile(1.7e9 + 60.0 * np.arange(n), 4)
+    return X.reshape(-1, 3), y.ravel(), time, np.repeat(PUMPS, n)
+
+
+def by_stream(test):
+    found = {}
+    for verdict in test.verdicts:
+        found.setdefault(verdict.stream, []).append(verdict)
+    return found
+
+
+@pytest.mark.parametrize("model", ["shared", "own"])
+def test_a_fleet_is_judged_as_each_of_its_machines_would_be(model):
+    X, y, time, entity = plant()
+    config = {**FLEET, "fleet": {"model": model}}
+    past = np.arange(len(X)) % 8_000 < 4_000
+    engine = RealTimeAnomalyDetector(config).fit(X[past], time[past], entity[past])
+    test = backtest(config, X, y, time=time, entity=entity)
+    assert set(engine.entities.values()) == {f"own {'rows' if model == 'shared' else 'model'}"}
+    outcome = test.replay()
+    assert outcome.summary["found"] == 2 and outcome.summary["missed"] == 0
+    assert {(f.stream, f.start, f.end) for f in outcome.faults} == {
+        ("stream/pump%201", 2_000, 2_059), ("stream/pump-3", 1_200, 1_259)}
+    assert test.days == pytest.approx(4_000 / 1440, rel=1e-3) and test.rows == 16_000
+    turn = np.argsort(time, kind="stable")  # as a plant sends them
+    mixed = backtest(config, X[turn], y[turn], time=time[turn], entity=entity[turn])
+    assert by_stream(mixed) == by_stream(test)
+    incidents = {}
+    for k, pump in enumerate(PUMPS):
+        name = stream_of("stream", pump)
+        alone = RealTimeAnomalyDetector({**config, "fleet": None, "stream": name})
+        alone._take(engine._fitted.of(pump, engine.config))
+        rows = slice(8_000 * k + 4_000, 8_000 * (k + 1))
+        single = backtest(alone.config, X[rows], y[rows], time=time[rows], fitted=alone)
+        assert single.verdicts == by_stream(test)[name]
+        incidents |= {i.id: i for i in single.replay().incidents}
+    assert {i.id: i for i in outcome.incidents} == incidents
+
+
+def test_a_setting_of_a_fleet_changes_no_calibration():
+    """Own rows do not show the smaller alpha, and yet verdicts stay those that were tested."""
+    X, y, time, entity = plant()
+    test = backtest(FLEET, X, y, time=time, entity=entity)
+    table = test.compare([{"alpha": 0.01}, {"alpha": 2e-3}])
+    assert table["found"].tolist() == [2, 2]
+    assert table["false_pages_per_day"][1] <= table["false_pages_per_day"][0] < 4
+    noisy = [v.p_value for v in by_stream(test)["stream/pump-3"][:230]]
+    assert np.mean(np.array(noisy) < 0.05) < 0.15  # by the rows of all it would be nearly all
+
+
+@pytest.mark.parametrize(("how", "message"), [
+    ({}, "entity must label each row of a fleet's history, got None"),
+    ({"entity": ["a"]}, r"entity must have shape \(32000,\), got \(1,\)")])
+def test_a_fleet_needs_to_know_whose_rows_they_are(how, message):
+    X, y, time, _ = plant()
+    with pytest.raises(ValueError, match=message):
+        backtest(FLEET, X, y, time=time, **how)
+
+
+def test_fit_and_backtest_a_fleet_on_the_command_line(tmp_path, monkeypatch, capsys):
+    X, y, time, entity = plant()
+    frame = pd.DataFrame(X.round(4), columns=["a", "b", "c"])
+    frame.insert(0, "time", time)
+    frame.insert(1, "pump", entity)
+    frame["fault"] = y.astype(int)
+    frame = frame.sort_values("time", kind="stable")
+    frame[frame["time"] < 1.7e9 + 60 * 4_000].to_csv(tmp_path / "history.csv", index=False)
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    one = {"fleet": None, "reading": {"entity_column": "pump", "label_column": "fault"}}
+    (tmp_path / "plant.yaml").write_text(yaml.safe_dump({**FLEET, **one, "fleet": {}}))
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({**FLEET, **one}))
+    assert main(["fit", "one.yaml", "history.csv"]) == 2
+    assert "holds 4 (" in (said := capsys.readouterr().err) and "or set fleet: {} in" in said
+    assert main(["fit", "plant.yaml", "history.csv"]) == 0
+    assert ("fitted on 16000 rows of 3 features and 4 entities (4 judged by own rows): model"
+            in capsys.readouterr().out)
+    assert main(["backtest", "plant.yaml", "all.csv", "--model", "model"]) == 0
+    out = capsys.readouterr().out
+    assert "stream/pump-3|combined|" in out and "5.55 days" in out
+    assert main(["backtest", "plant.yaml", "all.csv", "--json"]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)["outcomes"]
+    assert outcome["summary"]["found"] == 2
+    (tmp_path / "bare.yaml").write_text(yaml.safe_dump(FLEET))
+    assert main(["fit", "bare.yaml", "history.csv", "--labels", "fault"]) == 2
+    assert "pass entity_column='pump' to judge each by itself" in capsys.readouterr().err
+    # told to fit, and kept for the stream
+    assert main(["fit", "bare.yaml", "history.csv", "--labels=fault", "--entity-column=pump"]) == 0
+    assert RealTimeAnomalyDetector.load("model", "bare.yaml").reading.entity_column == "pump"

@@ -200,7 +200,7 @@ def test_an_odd_machine_without_a_history_of_its_own_is_named():
     # each with enough rows of its own: whatever the rows of all can show
     X, entity = fleet(4, 6_000, 0, [1.0, 9.0])
     engine = RealTimeAnomalyDetector({**config, "alpha": 0.005}).fit(X, entity=entity)
-    assert engine._fitted.pooled(engine.config) == []
+    assert set(engine.entities.values()) == {"own rows"}
 
 
 def test_names_of_entities_steer_no_reader():

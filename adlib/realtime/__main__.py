@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
@@ -163,7 +164,7 @@ def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: An
     reading = config.reading.options() if fitted is None else fitted.reading
     names = reading.feature_columns or config.feature_names
     return one_series(args.history, replace(reading, feature_columns=names), note,
-                      {} if fitted is None else fitted.recognised)
+                      {} if fitted is None else fitted.recognised, config.fleet is not None)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -172,13 +173,18 @@ def _fit(args: argparse.Namespace) -> int:
 
     config, notes = _told(args), list[str]()
     table = _history(args, config, notes)
-    engine = RealTimeAnomalyDetector(config).fit(table.X, seconds(table))
-    told = config.reading.told
+    fleet = config.fleet is not None
+    engine = RealTimeAnomalyDetector(config).fit(table.X, seconds(table),
+                                                 table.entity if fleet else None)
+    told, lasting = config.reading.told, (*_LASTING, "entity_column") if fleet else _LASTING
     engine.recognised = {**table.recognised, "notes": notes,
-                         "options": {name: told[name] for name in _LASTING if name in told}}
+                         "options": {name: told[name] for name in lasting if name in told}}
     gaps = int(table.X.isna().any(axis=1).sum())
     budget = f"; alpha={engine.config.alpha:.3g} keeps per={config.per}" if config.per else ""
-    print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features"
+    how = Counter(engine.entities.values())
+    whose = f" and {how.total()} entities" + (
+        f" ({', '.join(f'{n} judged by {by}' for by, n in how.items())})") if fleet else ""
+    print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features{whose}"
           f"{f' ({gaps} rows lack values)' if gaps else ''}{budget}: {engine.save(args.out)}")
     return 0
 
@@ -278,10 +284,11 @@ def _backtest(args: argparse.Namespace) -> int:
     fitted = None if args.model is None else RealTimeAnomalyDetector.load(args.model, config)
     table = _history(args, config, [], fitted)
     test = backtest(config, table.X, table.y if table.labelled else None, time=seconds(table),
-                    fitted=fitted, train_share=args.train_share)
+                    fitted=fitted, train_share=args.train_share,
+                    entity=None if config.fleet is None else table.entity)
     outcomes = [test.replay(**setting) for setting in settings]
     tally = Tally()
-    tally.count(len(table.X) - test.first, test.verdicts, test.quality)
+    tally.count(test.rows, test.verdicts, test.quality)
     if not tally.judged:
         say("backtest", f"no window was judged: {tally.account(config.window_size)}")
         return 1
@@ -314,7 +321,7 @@ def _print_summary(outcome: Any) -> None:
 
 def _print_pages(pages: Sequence[Any]) -> None:
     print("\nwould have paged you, as configured:")
-    for page in pages:
+    for page in sorted(pages, key=lambda page: page.time):
         top = shown(leading(page.incident)) or "-"
         print(f"  {utc(page.time)}  {page.kind:8}  {page.incident.severity:8}  {top}  "
               f"{page.incident.id}")

@@ -122,6 +122,11 @@ class Backtest:
     _faults: Mapping[str, list[tuple[int, int]]] | None
     _context: int = 0
 
+    @property
+    def rows(self) -> int:
+        """Rows that were judged."""
+        return sum(map(len, self._time.values()))
+
     def replay(self, **settings: Any) -> Outcome:
         """The outcome of a setting; nothing is scored again.
 

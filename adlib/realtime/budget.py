@@ -208,10 +208,11 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
     if config.per is not None:
         return config.model_copy(update={
             "alpha": found.kept_alpha or _by_budget(config, found, calibration)})
-    if not found.own or found.pooled(config):
+    if not found.own or "all rows" in found.judged_by(config).values():
         config = _shown(config, calibration, accepted)
-    unlike = differing({entity: rows[own] for entity, own in found.own.items()})
-    if pooled := {entity: unlike[entity] for entity in found.pooled(config) if entity in unlike}:
+    unlike, by = differing({entity: rows[own] for entity, own in found.own.items()}), (
+        found.judged_by(config))
+    if pooled := {entity: ratio for entity, ratio in unlike.items() if by[entity] == "all rows"}:
         warnings.warn(f"{_said(pooled)}, and judged by the rows of all: where the history is too "
                       f"short for alpha={config.alpha:g}, give a longer one or raise alpha",
                       CalibrationWarning, stacklevel=4)

@@ -236,6 +236,16 @@ class RealTimeAnomalyDetector:
         return self._fitted.context
 
     @property
+    def entities(self) -> dict[str, str]:
+        """Entities of a fleet's history; each is judged by "own model", "own rows" or "all rows".
+
+        Those of all are held-out rows of all entities, as for an entity that the history lacks: see
+        `FleetConfig`.
+        """
+        self._check_fitted()
+        return self._fitted.judged_by(self.config)
+
+    @property
     def position(self) -> int:
         self._check_fitted()
         return self._streams.order.position

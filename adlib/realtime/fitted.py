@@ -117,16 +117,16 @@ class Fitted:
             self._least[entity] = least
         return (found, rows) if self._least[entity] <= config.alpha else (self, _ALL)
 
-    def pooled(self, config: EngineConfig) -> list[str]:
-        """Entities of the history that are judged by the rows of all."""
+    def judged_by(self, config: EngineConfig) -> dict[str, str]:
+        """Of each entity of the history "own model", "own rows" or "all rows": see `judging`."""
         found = {entity: self.judging(entity, config) for entity in self.own}
-        return [entity for entity, (model, rows) in found.items() if model is self and rows == _ALL]
+        return {entity: "own model" if model is not self else "own rows" if rows != _ALL else
+                "all rows" for entity, (model, rows) in found.items()}
 
     def pinned(self, config: EngineConfig) -> "Fitted":
         """A copy that judges each entity as this one with this configuration, at any alpha."""
-        pooled = {*self.pooled(config)}
-        return replace(self.copy(), _least={entity: np.inf if entity in pooled else 0.0
-                                            for entity in self.own})
+        return replace(self.copy(), _least={entity: np.inf if by == "all rows" else 0.0
+                                            for entity, by in self.judged_by(config).items()})
 
     def of(self, entity: str, config: EngineConfig) -> "Fitted":
         """What an engine for one entity alone would have to be fitted with to judge as this one."""

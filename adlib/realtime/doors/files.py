@@ -98,7 +98,8 @@ def one_series(path: Path, reading: Reading, note: Note, recognised: Mapping[str
         if len(several) > 1:
             raise ValueError(f"entity_column {reading.entity_column!r} holds {len(several)} "
                              f"({', '.join(several[:3])}{', ...' * (len(several) > 3)}); one "
-                             f"engine judges one stream, so give each a file and an engine")
+                             f"engine judges one stream, so give each a file and an engine, or set "
+                             f"fleet: {{}} in the configuration")
     return table
 
 
