@@ -44,7 +44,7 @@ from adlib.realtime.notify import NotificationConfig, NotificationService, open_
 from adlib.realtime.sources import Source, opened
 from adlib.realtime.store import AlertStore, StorageConfig, StoreGone
 from adlib.realtime.streams import Fleet, Single, Stream
-from adlib.realtime.traces import Recorder
+from adlib.realtime.traces import Trace
 from adlib.realtime.windows import Blocks, Sample
 
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class RealTimeAnomalyDetector:
         self._streams: Single | Fleet = (Single if config.fleet is None else Fleet)(
             config, self._new_stream)
         self.tally = Tally()
-        self._recorder = Recorder(config.stream, self.features_)
+        self._traces = list[Trace]()  # judged rows until their commit
         self._live = False
         # whose numbers the stream's are, and what is added to them; None: nobody's so far
         self._source: dict[str, Any] | None = None
@@ -334,8 +334,9 @@ class RealTimeAnomalyDetector:
         values = block.values[new]
         if block.left_out.any():
             values = np.where(block.missing[new], np.nan, values)
-        self._recorder.add([stream.entity for stream in streams], code[new], block.seq[new],
-                           block.time[new], values, p[new], self.config.alpha)
+        self._traces.append(Trace(
+            self.config.stream, tuple(self.features_), tuple(stream.entity for stream in streams),
+            code[new], block.seq[new], block.time[new], values, p[new], self.config.alpha))
 
     # -- the stream -----------------------------------------------------------------------------
 
@@ -554,9 +555,9 @@ class RealTimeAnomalyDetector:
         events = [*events, *self._forget()]
         rows = self._service.rows(events, self._stored) if self._service else []
         self._patiently(self.store.commit, self.config.stream, position, self._state(),
-                        self._stored, events, self._faults, rows, self._recorder.waiting(),
+                        self._stored, events, self._faults, rows, self._traces,
                         storage.trace)
-        self._recorder.clear()
+        self._traces = []
         self._stored, self._faults = [], []
         self._broken = False
         self._committed, self._due = position, self._clock() + min(

@@ -177,8 +177,7 @@ class AlertStore:
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
-        # by stream: bytes of judged rows, and the last of them where they are few
-        self._traced: dict[str, tuple[float, int | None, list[Trace]]] = {}
+        self._traced: dict[str, float] = {}  # bytes of judged rows, by stream
         self._retain_at, self._retained = 0.0, dict[str, float]()
         if self.path.is_dir():
             raise ValueError(f"path is a folder, no alert store: {self.path}")
@@ -284,49 +283,37 @@ class AlertStore:
             db.executemany(
                 "INSERT INTO quality VALUES (:stream, :kind, :start, :end, :body, :time) "
                 "ON CONFLICT DO NOTHING", map(_bound, quality))
-            traced = {}
             if traces := [trace for trace in traces if len(trace)]:
-                traced[traces[0].stream] = self._write_traces(
-                    db, Trace.joined(traces), number(room, "room", least=0, most=np.inf))
+                self._write_traces(db, Trace.joined(traces), number(room, "room", least=0,
+                                                                    most=np.inf))
             last = self._write_state(db, stream, position, state, done)
         self._last[stream] = last
-        self._traced.update(traced)
 
-    def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float
-                      ) -> tuple[float, int | None, list[Trace]]:
+    def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float) -> None:
         stream, rows = trace.stream, list(overview(trace))
-        size, n, few = self._traced.get(stream, (np.inf, None, []))
         if db.execute("SELECT 1 FROM streams WHERE (name, seq, time) = (?, ?, ?)",
                       (rows[0][0], *rows[0][2:4])).fetchone():
-            return size, n, few  # committed before
+            return  # committed before
         db.executemany(
             "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
             "stream = excluded.stream, seq = excluded.seq, time = excluded.time, "
             "rows = rows + excluded.rows, judged = judged + excluded.judged, "
             "p = ifnull(excluded.p, p), alpha = excluded.alpha", rows)
-        fill = bool(few) and few[0].features == trace.features and db.execute(
-            "SELECT 1 FROM traces WHERE n = ? AND stream = ?", (n, stream)).fetchone() is not None
-        if fill:  # a page of the file is filled up first, in its place
-            trace = Trace.joined([*few, trace])
-        few = []
+        size = self._traced.get(stream, np.inf)
         for part in trace.parts() if room else ():
-            ends = (stream_of(stream, part.entities[k]) for k in (0, -1))
-            body = part.pack()
-            n = db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?, ?, ?, ?)",
-                           (n if fill else None, stream, *ends, float(part.time.min()),
-                            float(part.time.max()), body)).lastrowid
-            few, fill = [part] if len(body) < _PAGE - 500 else [], False
+            ends, body = (stream_of(stream, part.entities[k]) for k in (0, -1)), part.pack()
+            db.execute("INSERT INTO traces VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                       (stream, *ends, float(part.time.min()), float(part.time.max()), body))
             size += len(body)
         if size > room:  # or not known
-            (size,) = db.execute("SELECT ifnull(sum(length(body)), 0) FROM traces WHERE stream = ?",
-                                 (stream,)).fetchone()
-        if size > room:
-            for old, length in db.execute("SELECT n, length(body) FROM traces WHERE stream = ? "
-                                          "ORDER BY n LIMIT ?", (stream, _AT_ONCE)).fetchall():
+            lengths = db.execute("SELECT n, length(body) FROM traces WHERE stream = ? ORDER BY n",
+                                 (stream,)).fetchall()
+            size = sum(length for _, length in lengths)
+            for n, length in lengths[:_AT_ONCE]:
                 if size > 0.95 * room:  # so that it need not be counted each time
-                    db.execute("DELETE FROM traces WHERE n = ?", (old,))
+                    db.execute("DELETE FROM traces WHERE n = ?", (n,))
                     size -= length
-        return size, n, few
+        self._traced[stream] = size
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
                      done: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], int, bytes, bytes]:
