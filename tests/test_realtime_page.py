@@ -343,6 +343,14 @@ def test_what_wants_somebody_comes_first(board):
     assert [i.stream for i in shown["closed"]] == ["plant/pump-11"]
 
 
+def test_a_machine_of_which_the_engine_says_that_it_is_silent_is_not_well(board, store):
+    found = incident(None, 10, condition="no_data.pump-10", severity="warning", detail="sends no")
+    keep(store, [opened(found)])
+    lines = {line["label"]: line for line in board.overview({})["chosen"]}
+    assert lines["plant/pump-10"]["state"] == "warning"
+    assert lines["plant/pump-10"]["what"] == "no data (pump-10)" and len(lines) == 20
+
+
 def test_a_fleet_of_a_thousand_shows_its_top(tmp_path):
     names = [f"m{k}" for k in range(1000)]
     trace = judged(names, odd=["m900"])
@@ -409,7 +417,9 @@ def test_an_incident_says_how_sure_since_when_and_who_knows(client):
     assert "severity 0.97 of 1: 1 in 40,000 normal windows looks as odd; 9 windows flagged" in text
     assert re.search(r"temperature</span>.*?30 %", text) and "HTTP 404 no_service" in text
     assert "threshold: 1 in 1,000" in text and text.count("<figure") == 4
+    assert re.search(r"22:10:20 UTC</time> <small>.*?</small> by slack <b>\(refused for g", text)
     text = client.get("/").text
+    assert text.count("nobody: no receiver takes it") == 1 and text.count("not delivered yet") == 1
     assert "16 of 20 streams well" not in text and "15 of 20 streams well" in text
     assert "It repeats one value" in text or "it repeats one value" in text
 

@@ -527,7 +527,7 @@ class AlertStore:
                              ("kind = ?", kind))[::-1]
 
     def outbox(self, *, state: str | None = None, channel: str | None = None,
-               key: str | None = None, limit: int | None = None) -> list[OutboxRow]:
+               incident: str | None = None, limit: int | None = None) -> list[OutboxRow]:
         """Messages in the order in which they were stored; with ``limit`` the first ones.
 
         Parameters
@@ -536,8 +536,8 @@ class AlertStore:
             Such as ``"pending"`` or ``"dead"``.
         channel : str, optional
             Such as ``"slack"``.
-        key : str, optional
-            Such as the id of an incident.
+        incident : str, optional
+            Id of the incident that they are about.
         limit : int, optional
             At most so many.
 
@@ -545,8 +545,9 @@ class AlertStore:
         -------
         list of OutboxRow
         """
-        return self._records("outbox", "seq", limit, ("state = ?", state),
-                             ("channel = ?", channel), ("key = ?", key))
+        first, last = (None, None) if incident is None else (f"{incident}|", f"{incident}}}")
+        return self._records("outbox", "seq", limit, ("state = ?", state), ("channel = ?", channel),
+                             ("key = ?", incident), ("id > ?", first), ("id < ?", last))
 
     def trace(self, stream: str, entity: str | None = None, *, since: float | None = None,
               until: float | None = None, limit: int | None = None) -> Trace:

@@ -28,6 +28,7 @@ from adlib.realtime.doors import http
 from adlib.realtime.doors.drawing import signal
 from adlib.realtime.doors.messages import named
 from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, shown, utc
+from adlib.realtime.health import slug
 from adlib.realtime.members import Worker
 from adlib.realtime.silences import holds, silenced
 from adlib.realtime.store import AlertStore
@@ -161,7 +162,7 @@ class Board:
         cards = [self._card(incident, known, silences) for incident in found[:few]]
         for card in [card for card in cards if card["incident"].kind == "anomaly"][:_PICTURES]:
             card["signal"] = self._around(card["incident"], known, most=2)
-        fleet, find = self._fleet(known), query.get("find", "")
+        fleet, find = self._fleet(known, found), query.get("find", "")
         chosen = [row for row in fleet if find.casefold() in row["label"].casefold()]
         return {
             **self._common(), "cards": cards, "open": found, "newest": newest, "fleet": fleet,
@@ -201,7 +202,7 @@ class Board:
                 "signal": self._around(incident, known), "events": store.events(incident.id),
                 "worst": min((window for window in windows if window.is_anomaly),
                              key=lambda window: window.p_value, default=None),
-                "messages": store.outbox(key=incident.id),
+                "messages": store.outbox(incident=incident.id),
                 "answers": store.history(incident.id, stream=incident.stream)}
 
     def _common(self) -> dict[str, Any]:
@@ -234,19 +235,24 @@ class Board:
             "p": chance(incident.peak_score, row.alpha if row else None),
             "fleet": row is not None and row.entity is not None,
             "silenced": silenced(silences, incident, self._now(incident.last_at)),
-            "notified": heard[-1] if heard else None,
+            "notified": heard[-1] if heard else None, "channels": {
+                row.channel: row.state for row in self.store.outbox(incident=incident.id)},
             "answer": answers[-1] if answers and answers[-1].verdict != "withdrawn" else None}
 
-    def _fleet(self, known: Mapping[str, Overview]) -> list[dict[str, Any]]:
+    def _fleet(self, known: Mapping[str, Overview], found: Sequence[Incident]
+               ) -> list[dict[str, Any]]:
         """A line of each machine; what wants somebody comes first."""
+        # the engine says of the fleet that one of its machines is silent
+        silent = {incident.id.rpartition("|")[0]: incident for incident in found}
         newest = {stream: self._newest(known, stream)
                   for stream in {row.stream for row in known.values()}}
-        return sorted((self._machine(row, newest[row.stream] or row.time)
-                       for row in known.values()), key=lambda line: line["rank"])
+        return sorted((self._machine(row, newest[row.stream] or row.time, silent.get(
+            f"{row.stream}|health.no_data.{slug(row.entity or '')}"))
+            for row in known.values()), key=lambda line: line["rank"])
 
     @staticmethod
-    def _machine(row: Overview, newest: float) -> dict[str, Any]:
-        worst = max(row.open, default=None, key=lambda i: (
+    def _machine(row: Overview, newest: float, silent: Incident | None) -> dict[str, Any]:
+        worst = max((*row.open, silent) if silent else row.open, default=None, key=lambda i: (
             not i.acknowledged, SEVERITIES.index(i.severity), i.opened_at))
         late, p, alpha = newest - row.time, row.p_value, row.alpha
         # of the width of a bar whose middle is the threshold
