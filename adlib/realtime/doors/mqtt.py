@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 _FILTER = re.compile(r"(?:(?:\+|[^+#\0/]*)/)*(?:\+|#|[^+#\0/]*)")  # + and # for whole levels
 _UNACKNOWLEDGED = 20_000  # messages under way; the broker then waits
 _KEPT = 7 * 86_400  # seconds that the broker keeps the session of a client that is away
-_AGAIN = 60.0  # seconds after a connection in which messages come again
 _PASSING = {"Server unavailable", "Server busy", "Quota exceeded", "Unspecified error",
             "Connection rate exceeded"}
 
@@ -127,7 +126,7 @@ class _Session:
         self._seq: dict[float, int] = {}  # of what is open, by key
         self._done = set(mark)  # keys of what is committed, and may come again
         self._acked: list[list[float]] = [[], []]  # keys, since the last two bookmarks
-        self._connection, self._since, self._down = 0, 0.0, ""
+        self._connection, self._met, self._down = 0, False, ""
         self._arrivals = Arrivals()
         self._news: asyncio.Queue[Any] = asyncio.Queue()
         self.ready = asyncio.Event()  # the broker gives the topic
@@ -192,7 +191,7 @@ class _Session:
 
     def _connected(self, client: Any, _: Any, flags: Any, reason: Any, __: Any) -> None:
         if reason.is_failure:
-            final = not self._since and str(reason) not in _PASSING
+            final = not self._met and str(reason) not in _PASSING
             self._tell(ValueError(f"{self._of.shown} refuses the client {self._of.client!r}: "
                                   f"{reason}") if final else OSError(str(reason)))
             return
@@ -242,23 +241,26 @@ class _Session:
         self.ready.clear()
         if self._down:
             log.warning("%s is back", self._of.shown)
-        if not known and (self._since or self._next):
+        if not known and (self._met or self._next):
             log.warning("%s: the broker has lost the session %r, and with it what was published "
                         "meanwhile", self._of.shown, self._of.client)
-        self._done = {*self._done, *self._acked[0], *self._acked[1]} if known else set()
-        self._down, self._since = "", time.monotonic()
+        self._done |= {*self._acked[0], *self._acked[1]}
+        if not known:  # what was handed over does not come again, and its numbers do
+            for mine in (self._open, self._seq, self._done):
+                mine.clear()
+        self._down, self._met = "", True
 
     def _take(self, connection: int, at: float, message: Any) -> Record | None:
         """A message's record, unless it was handed over before."""
         check = zlib.crc32(message.payload, zlib.crc32(message.topic.encode()))
         key, seq = float(message.mid << 32 | check), self._next
-        if message.dup and key in self._seq:  # there is one more way to acknowledge it
-            self._open[self._seq[key]] = connection, message.mid, key
+        if key in self._seq and self._open[self._seq[key]][0] != connection:
+            self._open[self._seq[key]] = connection, message.mid, key  # one more way to acknowledge
             return None
         if message.retain or message.dup and key in self._done:
             self._client.ack(message.mid, message.qos)
             return None
-        if not message.dup and time.monotonic() - self._since > _AGAIN:
+        if not message.dup:  # what comes again comes first
             self._done.clear()
         if message.qos:
             self._open[seq], self._seq[key] = (connection, message.mid, key), seq
