@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
-from adlib.realtime.doors import alerts_cli
+from adlib.realtime.doors import alerts_cli, models_cli
 from adlib.realtime.doors.logs import begin, say
 from adlib.realtime.doors.process import GRACE, Output, Stopped, Threads, leave, stoppable
 from adlib.realtime.events import leading, shown, utc
@@ -96,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
                      help="what fit wrote (default: model)")
     add.add_argument("--source", metavar="SPEC", help="ask this source too, as run would read it")
     add.add_argument("--send", action="store_true", help="send each receiver a test message")
+    models_cli.add_parser(commands)
     return top
 
 
@@ -346,7 +347,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 _COMMANDS = {"fit": _fit, "run": _run, "page": _page, "backtest": _backtest,
-             "alerts": alerts_cli.run, "doctor": _doctor}
+             "alerts": alerts_cli.run, "model": models_cli.run, "doctor": _doctor}
 
 if __name__ == "__main__":
     leave(main())

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -30,15 +31,16 @@ from adlib.realtime.budget import settled
 from adlib.realtime.channels import Channel, attribute_faults
 from adlib.realtime.config import MEMBER_KEYS, AlertConfig, EngineConfig, ReadingConfig
 from adlib.realtime.counters import Counters, Tally
-from adlib.realtime.doors import model
+from adlib.realtime.doors import model, versions
 from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.doors.heartbeat import Heartbeat
 from adlib.realtime.events import IncidentEvent, QualityEvent, Verdict
-from adlib.realtime.health import Condition
+from adlib.realtime.health import Condition, Conditions
 from adlib.realtime.inbox import Inbox, last_of, length_of
 from adlib.realtime.incidents import AlertManager, Responses
 from adlib.realtime.judge import Judge
 from adlib.realtime.members import Member, Worker, back_off, forgiven
+from adlib.realtime.models import ModelWatch, in_use
 from adlib.realtime.monitor import Monitor, announce
 from adlib.realtime.notify import NotificationConfig, NotificationService, open_channels
 from adlib.realtime.sources import Source, opened
@@ -77,6 +79,8 @@ class RealTimeAnomalyDetector:
         How the history was written: ``decimal``, ``time_column``, ``clock``, ``options`` that were
         told, ``notes``. It is saved too, and a stream is read so where the configuration and the
         stream itself leave it open.
+    folder, version : Path or None, int
+        Where the engine is saved, and which version of its model is at work.
     store : AlertStore or None
     features_ : list of str
     members : list of Member
@@ -117,6 +121,8 @@ class RealTimeAnomalyDetector:
                              "store")
         self.responses = Responses()
         self.recognised: dict[str, Any] = {}
+        self.folder: Path | None = None
+        self.version = 1
         self.store: AlertStore | None = None
         self.open_store: Callable[[Path], AlertStore] = AlertStore
         self._metrics = Counters(self.config.stream)
@@ -174,17 +180,28 @@ class RealTimeAnomalyDetector:
         self._reads: Any = None  # the source, while a stream is processed
         self._stored: list[Verdict] = []  # until the next commit
         self._faults: list[QualityEvent] = []
+        self._news = Conditions(config.stream, config.alert_config.health,
+                                config.alert_config.incidents, config.sampling_period)
+        self._news.silences = self._manager.silences
+        self._handed: deque[tuple[Self | None, Condition, int]] = deque()  # by the watch of models
+        self._untold: list[Condition] = []  # until the next window
+        self._reported: int | None = None  # last version of the model that was
 
     def _new_stream(self, entity: str | None) -> Stream:
         """A stream that begins, with the model that judges it."""
-        model, rows = (self._fitted, slice(None)) if entity is None else (
-            self._fitted.judging(entity, self.config))
-        stream = Stream(self.config, model, entity, None if rows == slice(None) else rows)
-        stream.judge = self._judge if model is self._fitted else Judge(
-            self.config, model, self._metrics)
-        stream.judge.begin(stream)
+        model, own, judge = self._judging(entity)
+        stream = Stream(self.config, model, entity, own)
+        stream.judge = judge
+        judge.begin(stream)
         stream.health.conditions.silences = self._manager.silences
         return stream
+
+    def _judging(self, entity: str | None) -> tuple[fitted.Fitted, slice | None, Judge]:
+        """By which model a stream is judged, and which of its held-out rows, where not by all."""
+        found, rows = (self._fitted, slice(None)) if entity is None else (
+            self._fitted.judging(entity, self.config))
+        return found, None if rows == slice(None) else rows, (
+            self._judge if found is self._fitted else Judge(self.config, found, self._metrics))
 
     def fork(self, config: EngineConfig | None = None, *, same_calibration: bool = False,
              **changes: Any) -> Self:
@@ -219,6 +236,7 @@ class RealTimeAnomalyDetector:
 
     def _take(self, found: fitted.Fitted, accepted: float | None = None) -> None:
         """Be fitted, at the start of a stream."""
+        self._given = self.config
         self.config = settled(self.config, found, accepted)
         self._fitted, self.features_ = found, found.features
         self._judge = Judge(self.config, found, self._metrics)
@@ -435,6 +453,11 @@ class RealTimeAnomalyDetector:
         if config.alert_config.heartbeat is not None:
             self._heartbeat = stack.enter_context(Heartbeat(
                 config.alert_config.heartbeat, lambda: self.status()["ready"]))
+        if self.folder is not None:
+            watch = stack.enter_context(ModelWatch(
+                self.folder, self.version, self._reported, config, self.store, self._another,
+                lambda *what: self._handed.append(what)))
+            self._reported = watch.told
         for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
                      self._respond(responses)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
@@ -512,10 +535,12 @@ class RealTimeAnomalyDetector:
         began, self._broken = time.perf_counter(), True
         self._under_way = time.monotonic()
         stream, before, streams = self.config.stream, self.position, self._streams
+        while self._handed:
+            self._take_over(*self._handed.popleft())
         if self.store is not None:
             operator = self._patiently(self.store.operator_state, stream, before)
             self._manager.apply(operator)
-            for conditions in streams.troubled():
+            for conditions in (*streams.troubled(), self._news):
                 conditions.apply(operator)
         verdicts, quality = self.judge(streams.due(items, lost), flush=flush)
         quality += [streams.order.event("dropped", int(item.seq or 0), last_of(item), item.time,
@@ -525,6 +550,9 @@ class RealTimeAnomalyDetector:
             events += self._manager.step(verdict)
             found.append(self._window(verdict))
         health = streams.healths(verdicts, quality)
+        if verdicts:
+            health += self._news.observe(self._untold, max(v.time for v in verdicts), self.position)
+            self._untold = []
         announce(health)
         self._broken = False
         told = [*events, *health]
@@ -647,7 +675,10 @@ class RealTimeAnomalyDetector:
     def _state(self) -> bytes:
         """All that later verdicts and incidents depend on."""
         return pack({"model": self._fingerprint(), "cut": self._cut(), "source": self._marked(),
-                     "manager": self._manager.state(), **self._streams.state()})
+                     "manager": self._manager.state(), **self._streams.state(),
+                     "news": {"version": self.version, "reported": self._reported,
+                              "conditions": self._news.state(),
+                              "untold": [asdict(condition) for condition in self._untold]}})
 
     def _restore(self, position: int, state: bytes) -> None:
         saved = unpack(state)
@@ -660,6 +691,7 @@ class RealTimeAnomalyDetector:
             self._streams.skip(position)
             same = False
         self._manager.restore(saved["manager"])
+        self._restore_news(saved.get("news"))
         if not same:
             log.warning("stream %s goes on after sample %d with another model",
                         self.config.stream, position)
@@ -667,6 +699,47 @@ class RealTimeAnomalyDetector:
     def _cut(self) -> list[Any]:
         """What another model must agree in, to go on with the samples that are kept."""
         return [[*self.features_], self.config.window_size, self.config.stride]
+
+    # -- another model --------------------------------------------------------------------------
+
+    def _another(self, version: int) -> Self:
+        """This engine as it would begin with another version of its model."""
+        assert self.folder is not None  # it has versions
+        found = self._loaded(versions.place(self.folder, version), self._given)
+        if found._cut() != self._cut():
+            raise ValueError(f"it is of {', '.join(found.features_)}")
+        found.version = version
+        found._judge = Judge(found.config, found._fitted, self._metrics)
+        return found
+
+    def _take_over(self, found: Self | None, condition: Condition, reported: int) -> None:
+        """Report what became of a version of the model, and judge by it from here on."""
+        self._untold, self._reported = [*self._untold, condition], reported
+        if found is None:
+            return
+        for member in [member for stream in self._streams.all for member in stream.judge.members]:
+            member.stop()
+        self.config, self.version = found.config, found.version
+        self._fitted, self._judge = found._fitted, found._judge
+        self._manager.alpha, self._manager.context = self.config.alpha, self.context
+        judged: dict[int, tuple[Judge, list[Stream]]] = {}
+        for stream in self._streams.all:
+            model, own, stream.judge = self._judging(stream.entity)
+            stream.renew(self.config, model, own)
+            stream.judge.begin(stream)
+            judged.setdefault(id(stream.judge), (stream.judge, []))[1].append(stream)
+        for judge, streams in judged.values():
+            judge.warm(streams)
+
+    def _restore_news(self, saved: Mapping[str, Any] | None) -> None:
+        """Report that another version is in use than at the last commit."""
+        if saved is None:  # by an earlier adlib
+            return
+        self._reported = saved["reported"]
+        self._untold = [Condition(**record) for record in saved["untold"]]
+        self._news.restore(saved["conditions"])
+        if saved["version"] != self.version and self.folder is not None:
+            self._untold.append(in_use(versions.current(self.folder), saved["version"]))
 
     def _fingerprint(self) -> int:
         return zlib.crc32(self._fitted.held_out.tobytes(), self.config.window_size)
@@ -682,13 +755,15 @@ class RealTimeAnomalyDetector:
         self._check_fitted()
         path = as_path(path, "path")
         model.save(path, self._fitted, self.config, self.recognised)
+        if self.folder is None:
+            self.folder, self.version = path, 1
         return path
 
     @classmethod
     def load(cls, path: str | Path,
              config: EngineConfig | Mapping[str, Any] | str | Path | None = None, *,
              channels: Sequence[Channel] = ()) -> Self:
-        """An engine that `save` wrote.
+        """An engine that `save` wrote, by the version of its model that is in use.
 
         Parameters
         ----------
@@ -709,6 +784,14 @@ class RealTimeAnomalyDetector:
             When ``path`` is no saved engine, is damaged, or does not go with ``config``.
         """
         folder = as_path(path, "path")
+        version = versions.current(folder).version
+        engine = cls._loaded(versions.place(folder, version), config, channels)
+        engine.folder, engine.version = folder, version
+        return engine
+
+    @classmethod
+    def _loaded(cls, folder: Path, config: Any, channels: Sequence[Channel] = ()) -> Self:
+        """An engine from a folder that holds one version."""
         saved, arrays = model.read(folder)
         foreign = [name for name in model.detectors_in(saved["config"]) if ":" in str(name)
                    and not str(name).startswith(("adlib.", "sklearn."))]

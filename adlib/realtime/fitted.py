@@ -17,6 +17,7 @@ from adlib.realtime.calibration import WindowCalibration, window_maxima
 from adlib.realtime.clock import times_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.members import Member
+from adlib.realtime.traces import Trace
 from adlib.realtime.windows import Rows, StreamProcessor
 from adlib.scaling import center_scale
 from adlib.thresholds import CalibrationWarning, Scores
@@ -65,6 +66,8 @@ class Fitted:
         By entity, the states of online members after its history; None for others.
     models : dict of str to Fitted
         Of entities that have one of their own: see `FleetConfig`.
+    past : Trace or None
+        The history, where later fits need it: see `RefitConfig`.
     """
 
     features: list[str]
@@ -82,6 +85,7 @@ class Fitted:
     own: dict[str, slice] = field(default_factory=dict)
     states: dict[str, list[Any]] = field(default_factory=dict)
     models: dict[str, "Fitted"] = field(default_factory=dict)
+    past: Trace | None = None
     _least: dict[str, float] = field(default_factory=dict, repr=False)  # alpha, by entity
 
     @property
@@ -155,9 +159,22 @@ def fit(config: EngineConfig, X_history: ArrayLike, time: ArrayLike | None = Non
     series = {name: (X[rows], seconds[rows])
               for name, rows in by_entity(config, entity, len(X)).items()}
     found = _fitted(config, features, series)
+    if config.refit is not None:
+        found = replace(found, past=_past(config, features, series, config.refit.history))
     if config.fleet is None or config.fleet.model == "shared":
         return found
     return replace(found, models=_models(config, features, series))
+
+
+def _past(config: EngineConfig, features: list[str], series: Mapping[str, Series], seconds: float
+          ) -> Trace:
+    """The last of a history; its rows count up to -1."""
+    parts, last = list[Trace](), max(time.max() for _, time in series.values())
+    for entity, (X, time) in series.items():
+        X, time = X[time >= last - seconds], time[time >= last - seconds]
+        parts.append(Trace(config.stream, tuple(features), (entity or None,), np.zeros(
+            len(X), np.int64), np.arange(-len(X), 0), time, X, np.full(len(X), np.nan)))
+    return Trace.joined(parts)
 
 
 def by_entity(config: EngineConfig, entity: Any, n: int) -> dict[str, NDArray[np.int64]]:

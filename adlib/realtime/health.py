@@ -13,6 +13,7 @@ condition          what it says
 `frozen`           a feature does not change; the rest is judged
 `member`           a detector is out
 `drift`            scores are no longer distributed as in calibration: fit again
+`model`            another version of the model is in use, or one was fitted and is not
 `clock`            time stamps are not believed, or the clock was set
 `no_data`          no sample arrives
 `no_windows`       samples arrive, and no window is judged
@@ -354,6 +355,7 @@ class StreamHealth:
         self.window = window_size
         self._features, self._config = len(features), config
         self._least = window_size + stride  # samples from a judged window to one that is not due
+        self._least_warm_up = warm_up
         self._reach, self._warm_up = window_size + context, max(warm_up, context)
         self._waiting: list[QualityEvent] = []
         self._before: tuple[float, int] | None = None  # time and last sample of the last window
@@ -389,6 +391,12 @@ class StreamHealth:
                 self._judged = verdict.time
         del self._waiting[:-_KEPT]
         return events
+
+    def renew(self, context: int | None = None) -> None:
+        """Go on for another model, whose scores use so many samples before a new one."""
+        self._drift = ""
+        if context is not None:
+            self._reach, self._warm_up = self.window + context, max(self._least_warm_up, context)
 
     def overdue(self, rows: int) -> bool:
         """Whether a window should have been judged of so many samples, and no incident says so."""

@@ -571,10 +571,10 @@ class Judge:
 
     # -- state ----------------------------------------------------------------------------------
 
-    def warm(self, stream: Stream) -> None:
-        """Score the samples that a stream keeps, for the windows to come: another judge did."""
-        if len((block := stream.processor.kept).seq):
-            self.judge([stream], [block], [])
+    def warm(self, streams: list[Stream]) -> None:
+        """Score the samples that streams keep, for the windows to come: another judge did."""
+        if streams := [stream for stream in streams if len(stream.processor.kept.seq)]:
+            self.judge(streams, [stream.processor.kept for stream in streams], [])
 
     def state(self, stream: Stream) -> dict[str, Any]:
         """What later verdicts on a stream depend on, beside what was fitted."""

@@ -76,19 +76,23 @@ class Stream:
     def __init__(self, config: EngineConfig, fitted: Fitted, entity: str | None = None,
                  own: slice | None = None):
         self.entity, self.name = entity, stream_of(config.stream, entity)
-        stuck = (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
-                 else 2 * fitted.longest + 10)
         self.processor = StreamProcessor(
             config.window_size, config.stride, n_features=len(fitted.features), hold=config.hold,
-            stuck=stuck, reorder=config.reorder if entity is None else 0,
+            stuck=_stuck(config, fitted), reorder=config.reorder if entity is None else 0,
             period=config.sampling_period, stream=self.name, features=fitted.features,
-            context=fitted.context)
+            context=_reach(config, fitted))
         self.health = StreamHealth(
             self.name, fitted.features, config.alert_config.health,
             config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
             context=fitted.context, warm_up=config.warm_up, period=config.sampling_period)
         self.own, self.calibrations = own, dict[tuple[int, ...], WindowCalibration]()
         self.refused, self.lost = set[int](), 0
+
+    def renew(self, config: EngineConfig, fitted: Fitted, own: slice | None) -> None:
+        """Go on for another model: samples and incidents stay, what drifted begins anew."""
+        self.processor.renew(_stuck(config, fitted), _reach(config, fitted))
+        self.health.renew(fitted.context)
+        self.own, self.calibrations, self.refused = own, {}, set()
 
     def state(self) -> dict[str, Any]:
         """All that its later verdicts and incidents depend on."""
@@ -110,7 +114,19 @@ class Stream:
             return
         self.processor.restore(saved["processor"])
         if not same:
-            self.judge.warm(self)
+            self.health.renew()  # what drifted was another model's score
+            self.judge.warm([self])
+
+
+def _stuck(config: EngineConfig, fitted: Fitted) -> Any:
+    """Samples that each feature may stay the same."""
+    return (None if config.stuck == "never" else config.stuck if config.stuck != "auto"
+            else 2 * fitted.longest + 10)
+
+
+def _reach(config: EngineConfig, fitted: Fitted) -> int:
+    """Samples that are kept: where models change, all that scores of a whole window need."""
+    return fitted.context + (config.window_size - 1 if config.refit else 0)
 
 
 class Single:

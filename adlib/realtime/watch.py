@@ -57,9 +57,10 @@ class DriftWatch:
             self._monitor.update(float(combined[i]))
             self._state = None
             for entry in self._monitor.trail_:
-                end = block.ends[i]
+                end, apart = block.ends[i], self._every * self._config.stride
+                since = int(first[i]) - apart * (entry["row"] - entry.get("since", entry["row"]))
                 events.append(QualityEvent(
-                    self._stream, "drift", int(first[i]), int(block.seq[end]),
+                    self._stream, "drift", since, int(block.seq[end]),
                     float(block.time[end]),
                     "the combined score is no longer distributed as in calibration"
                     if entry["event"] == "drift" else "the combined score is as it was"))

@@ -379,6 +379,11 @@ class StreamProcessor(Order):
         self._absent = np.zeros(d, np.int64)  # samples since then
         self._same = np.zeros(d, np.int64)  # samples in a row with that value
 
+    def renew(self, stuck: ArrayLike | None, context: int) -> None:
+        """Go on for another model, with its limits; samples stay, as many as there are."""
+        self.stuck = None if stuck is None else floats(stuck, "stuck")
+        self._back = max(self.window_size - 1, context)
+
     async def windows(self, source: AsyncIterator[Any]) -> AsyncIterator[Window]:
         """Windows of an async iterator of arrays (d,) or (k, d), or of `Sample` objects."""
         async for item in source:

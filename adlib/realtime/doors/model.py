@@ -15,8 +15,9 @@ from adlib.files import replaced_folder
 from adlib.realtime.config import EngineConfig, find_class
 from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.fitted import Fitted
+from adlib.realtime.traces import Trace
 
-FORMAT = 1
+FORMAT, _PAST = 1, "past.bin"
 _FLEET = 2  # earlier versions of adlib must not take a fleet for one stream
 _ARRAYS = ("held_out", "center", "scale", "longest", "background", "rows")
 
@@ -42,6 +43,8 @@ def write(folder: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[s
         (folder / "states").write_bytes(pack(fitted.states))
     fleet = {} if config.fleet is None else {"models": [*fitted.models], "own": {
         entity: [rows.start, rows.stop] for entity, rows in fitted.own.items()}}
+    if fitted.past is not None:
+        (folder / _PAST).write_bytes(fitted.past.pack())
     (folder / "engine.json").write_text(json.dumps(
         {"format": _FLEET if fleet else FORMAT, "features": fitted.features,
          "detectors": fitted.names,
@@ -114,6 +117,18 @@ def _entities(folder: Path, saved: Mapping[str, Any], n: int, config: EngineConf
         place = folder / "models" / str(i)
         models[entity] = load(place, *read(place), alone)
     return {"own": own, "states": found, "models": models}
+
+
+def past(folder: Path, stream: str) -> Trace | None:
+    """The history that the first version was fitted on, where it was kept.
+
+    Raises
+    ------
+    ValueError
+        When the file is damaged.
+    """
+    path = folder / _PAST
+    return Trace.unpack(stream, path.read_bytes()) if path.is_file() else None
 
 
 def _check_arrays(arrays: Mapping[str, Any], n_members: int, width: int) -> None:

@@ -35,8 +35,8 @@ class Version:
         Wall clock, POSIX seconds.
     why : str
         What asked for it.
-    outcome : {"better", "refused", "failed"}
-        May take over, should not, or could not be fitted at all.
+    outcome : {"better", "unsure", "refused", "failed"}
+        May take over, may if somebody says so, should not, or could not be fitted at all.
     says : str
         The reason, with the comparison in words.
     until : float or None
@@ -50,7 +50,7 @@ class Version:
     number: int
     made: float
     why: str = "fit"
-    outcome: Literal["better", "refused", "failed"] = "better"
+    outcome: Literal["better", "unsure", "refused", "failed"] = "better"
     says: str = ""
     until: float | None = None
     rows: int = 0
@@ -105,7 +105,7 @@ def current(folder: Path) -> Current:
         if not found.used:
             raise ValueError("no version was ever used")
         return replace(found, used=tuple(whole(number, "used", 1) for number in found.used))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Current()
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): `python -m adlib.realtime model {folder} "
@@ -131,6 +131,12 @@ def listed(folder: Path) -> list[Version]:
     return sorted(found, key=lambda version: version.number)
 
 
+def numbers(folder: Path) -> list[int]:
+    """Of all versions that there are, whole or not."""
+    return sorted({1, *(int(path.name) for path in folder.glob("versions/*")
+                        if path.name.isdecimal())})
+
+
 def add(folder: Path, record: Version, save: Callable[[Path], Any] | None, keep: int) -> Version:
     """Write a version behind the last one, and remove old ones; its record, with its number.
 
@@ -146,8 +152,8 @@ def add(folder: Path, record: Version, save: Callable[[Path], Any] | None, keep:
     """
     home = folder / "versions"
     home.mkdir(exist_ok=True)
-    known = sorted(int(path.name) for path in home.iterdir() if path.name.isdecimal())
-    record = replace(record, number=max([1, *known]) + 1)
+    known = numbers(folder)[1:]
+    record = replace(record, number=numbers(folder)[-1] + 1)
     with replaced_folder(home / str(record.number), None) as draft:
         if save is not None:
             save(draft)
