@@ -22,7 +22,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from adlib.explain import explain
-from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
+from adlib.realtime.calibration import (
+    WindowCalibration,
+    WindowCalibrations,
+    evidence,
+    window_maxima,
+)
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
@@ -87,6 +92,8 @@ class Judge:
         # features that stood still throughout the history: see `adlib.scaling`
         self._still = np.where(fitted.scale < 0, fitted.center, np.inf)
         self._calibrations: dict[tuple, WindowCalibration] = {}
+        self._columns: dict[tuple, Scores] = {}
+        self._own: dict[tuple, tuple[dict[int, int], WindowCalibrations]] = {}
         self._watch = self._new_watch(slice(None))
 
     def _new_watch(self, rows: slice) -> DriftWatch:
@@ -111,10 +118,13 @@ class Judge:
 
     def _held_out(self, who: tuple[int, ...], lack: Lack) -> Scores:
         """Combined scores by these members, of held-out rows that lack features."""
-        own = {j: self._scales[j].of(lack)[1] for j in who}
-        nobody = np.full(len(own[who[0]]), np.nan)
-        return self._ensemble.combined(np.column_stack([
-            own.get(j, nobody) for j in self._everybody]), who)
+        def made() -> Scores:
+            own = {j: self._scales[j].of(lack)[1] for j in who}
+            nobody = np.full(len(own[who[0]]), np.nan)
+            return self._ensemble.combined(np.column_stack([
+                own.get(j, nobody) for j in self._everybody]), who)
+
+        return cached(self._columns, (who, lack), made)
 
     def calibration(self, who: tuple[int, ...] | None = None, lack: Lack = None
                     ) -> WindowCalibration:
@@ -413,19 +423,27 @@ class Judge:
         By all held-out rows, or by those of the entity alone: of what lacks a feature, whichever is
         higher, since its own rows are not known without the feature.
         """
-        pooled = self.calibration(who, lack)
-        own = [i for i, stream in enumerate(of) if stream.own is not None]
-        found = pooled.log_p(scores) if lack is not None or len(own) < len(of) else np.full(
-            scores.shape, -np.inf)
-        for i in own:
-            stream = of[i]
-            if who not in stream.calibrations:
-                stream.calibrations[who] = WindowCalibration().fit(
-                    self._held_out(who, None)[stream.own], self._config.window_size)
-            one = slice(i, i + 1)
-            alone = stream.calibrations[who].log_p(scores[one])
-            found[one] = alone if lack is None else np.maximum(alone, found[one])
+        own = {i: stream.own.start for i, stream in enumerate(of) if stream.own is not None}
+        if lack is not None or len(own) < len(of):
+            found = self.calibration(who, lack).log_p(scores)
+        else:
+            found = np.empty(scores.shape)
+        if own:
+            (places, by), rows = self._own_calibrations(who), [*own]
+            which = np.repeat([places[start] for start in own.values()], scores[0].size)
+            alone = by.log_p(scores[rows].ravel(), which).reshape(scores[rows].shape)
+            found[rows] = alone if lack is None else np.maximum(alone, found[rows])
         return found
+
+    def _own_calibrations(self, who: tuple[int, ...]) -> tuple[dict[int, int], WindowCalibrations]:
+        """Of all entities that are judged by rows of their own: their places, by these rows."""
+        if who not in self._own:
+            column, fitted = self._held_out(who, None), self._fitted
+            rows = [fitted.own[entity] for entity, by in fitted.judged_by(self._config).items()
+                    if by == "own rows"]
+            self._own[who] = {part.start: i for i, part in enumerate(rows)}, WindowCalibrations([
+                WindowCalibration().fit(column[part], self._config.window_size) for part in rows])
+        return self._own[who]
 
     def _combined(self, S: Rows, starts: NDArray[np.int64], groups: list[tuple], of: list[Stream]
                   ) -> tuple[Scores, NDArray[np.int64], Scores, dict[int, Scores]]:

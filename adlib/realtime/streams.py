@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adlib.realtime.calibration import WindowCalibration
 from adlib.realtime.clock import stamps_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.doors.checkpoint import stacked, unstacked
@@ -60,8 +59,6 @@ class Stream:
     judge : Judge
     own : slice or None
         Held-out rows by which it is judged, where they are not all.
-    calibrations : dict
-        Of some members on those rows.
     refused : set of int
         Members that fail on its samples.
     lost : int
@@ -85,7 +82,7 @@ class Stream:
             self.name, fitted.features, config.alert_config.health,
             config.alert_config.incidents, window_size=config.window_size, stride=config.stride,
             context=fitted.context, warm_up=config.warm_up, period=config.sampling_period)
-        self.own, self.calibrations = own, dict[tuple[int, ...], WindowCalibration]()
+        self.own = own
         self.refused, self.lost = set[int](), 0
 
     def renew(self, config: EngineConfig, fitted: Fitted, own: slice | None) -> None:
