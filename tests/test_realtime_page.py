@@ -702,6 +702,9 @@ def served(store, monkeypatch):
 @contextlib.contextmanager
 def visited(url, faults=True, **context):
     """A browser at the page, without a network; what it asked of others, or found wrong."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)
     with browser(network=False, **context) as tab:
         tab.set_default_timeout(20_000)
         wrong = []
