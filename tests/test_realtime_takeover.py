@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+import time
 import zlib
 from contextlib import aclosing, suppress
 
+import numpy as np
 import pytest
 from nats.js import errors as js_errors
 from nats_server import NatsServer, needs_nats
+from realtime_servers import SlackServer
 
-from adlib.realtime import EngineConfig
+from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
 from adlib.realtime.counters import Tally
 from adlib.realtime.doors import jetstream
 from adlib.realtime.doors.checkpoint import unpack
@@ -19,6 +25,7 @@ from adlib.realtime.inbox import last_of
 from adlib.realtime.members import Worker
 from adlib.realtime.sources import open_source
 from adlib.realtime.store import AlertStore, OutboxRow
+from adlib.realtime.windows import Sample
 
 pytestmark = needs_nats
 
@@ -300,6 +307,9 @@ def test_what_does_not_go_together_is_refused(spec, tmp_path):
     with pytest.raises(ValueError, match="python -m adlib.realtime run"):
         open_source(spec).samples()
 
+    with pytest.raises(ValueError, match="add entity=subject:2, or entity=NAME"):
+        open_source(spec.replace("entity=subject:2&", "")).divided(0).samples()
+
     async def run():
         client, _ = await connected(spec)
         await client.close()
@@ -312,3 +322,195 @@ def test_what_does_not_go_together_is_refused(spec, tmp_path):
             assert says in str(b.ended)
 
     within(run())
+
+
+# -- real engines in real processes ------------------------------------------------------------
+
+ENTITIES = [f"pump {k}" if k % 3 == 0 else f"pump-{k}" for k in range(12)]
+N, WINDOW = 900, 20  # rows of each entity
+CONFIG = {
+    "stream": "plant", "fleet": {}, "deep_config": None, "stat_config": None,
+    "window_size": WINDOW, "stride": 5, "alpha": 0.002, "extrapolate": True,
+    "feature_names": ["x", "y", "z"], "reading": {"entity_column": "unit"}, "batch_seconds": 0.05,
+    "detectors": ["PCAReconstruction", {"detector": "RollingZScore", "parameters": {"window": 50}}],
+}
+
+
+def settings(path, storage, url):
+    alerts = {"incidents": {"cooldown": 0, "update_interval": 100},
+              "storage": {"path": str(storage), "commit_seconds": 0.5},
+              "notification": {"slack": {"webhook_url": url}, "retry_base": 0.05},
+              "health": {"no_data": "never"}}
+    path.write_text(json.dumps({**CONFIG, "alert_config": alerts}))
+    return path
+
+
+def rows(seed, n):
+    """Rows of all entities in turn: (entity, time, values)."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, len(ENTITIES), 3)) @ [[1, 0.5, 0.2], [0, 1, 0.3], [0, 0, 1]]
+    for one in range(len(ENTITIES)):  # four faults of each, none at the end
+        for start in rng.choice(8, 4, replace=False) * (n // 10) + 60 if n == N else ():
+            X[start:start + rng.integers(15, 40), one] += rng.choice([-1, 1], 3) * 8
+    return X
+
+
+def message(k, X):
+    i, one = divmod(k, len(ENTITIES))
+    return json.dumps({"unit": ENTITIES[one], "time": 1e9 + i,
+                       **dict(zip("xyz", X[i, one].tolist(), strict=True))}).encode()
+
+
+class Process:
+    """``python -m adlib.realtime run`` in a process of its own."""
+
+    def __init__(self, config, model, spec):
+        self.log = config.with_suffix(f".{time.monotonic_ns()}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "adlib.realtime", "run", config, "--model", model,
+                 "--source", spec], stdout=subprocess.DEVNULL, stderr=log)
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def end(self, number):
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+async def owners(client):
+    """Which process owns each partition now."""
+    found = {}
+    with suppress(js_errors.NotFoundError):
+        leases = await client.jetstream().key_value("adlib-PLANT-adlib-leases")
+        for part in range(4):
+            with suppress(js_errors.NotFoundError):
+                found[part] = (await leases.get(f"lease.{part}")).value
+    return found
+
+
+async def shared(client, n, *, by=4, other_than=()):
+    """Wait until ``n`` processes own the four partitions, and none of some others does."""
+    while len(found := await owners(client)) < by or len({*found.values()}) != n or (
+            {*found.values()} & {*other_than}):
+        await asyncio.sleep(0.05)
+    return {*found.values()}
+
+
+async def acknowledged(client, n):
+    """Wait until the consumers of all partitions have acknowledged ``n`` messages."""
+    for part in range(4):
+        while (await client.jetstream().consumer_info(
+                "PLANT", f"adlib-{part}")).ack_floor.stream_seq < n:
+            await asyncio.sleep(0.05)
+
+
+async def alone(model, config, X):
+    """What engines of the four partitions decide where nobody disturbs them."""
+    of = [zlib.crc32(name.encode()) % 4 for name in ENTITIES]
+    for part in range(4):
+        engine = RealTimeAnomalyDetector.load(
+            model, EngineConfig.from_any(config).changed(stream=f"plant:{part}"))
+
+        mine = [k for k, p in enumerate(of) if p == part]
+
+        async def samples(mine=mine):
+            for i in range(N):
+                yield Sample(None, np.full(len(mine), 1e9 + i), X[i, mine],
+                             entity=[ENTITIES[k] for k in mine])
+
+        async with aclosing(engine.process_stream(samples())) as windows:
+            async for _ in windows:
+                pass
+            while engine.store.backlog():
+                await asyncio.sleep(0.02)
+
+
+def backlog(path):
+    with AlertStore(path) as store:
+        return store.backlog()
+
+
+async def disturbed(server, folder, model, hook, X):
+    """Two processes share the stream; one is killed, one is paused for longer than its lease."""
+    import nats
+
+    spec = f"{server.url}/PLANT/plant.*?entity=unit&partition=4&lease=2&ack_wait=3"
+    client = await nats.connect(server.url)
+    await client.jetstream().add_stream(name="PLANT", subjects=["plant.x"])
+    one, two = (settings(folder / f"{name}.json", folder / f"{name}.db", hook)
+                for name in ("one", "two"))
+    total = N * len(ENTITIES)
+
+    async def publish(begin, end):
+        for k in range(round(total * begin), round(total * end)):
+            await client.publish("plant.x", message(k, X))
+        await client.flush()
+
+    a, b = Process(one, model, spec), Process(two, model, spec)
+    try:
+        both = await shared(client, 2)
+        await publish(0, 0.3)
+        await asyncio.sleep(0.3)  # in the middle of it
+        a.end(signal.SIGKILL)
+        await publish(0.3, 0.4)
+        await shared(client, 1)
+        a = Process(one, model, spec)
+        now = await shared(client, 2)
+        assert len(both & now) == 1
+        await publish(0.4, 0.6)
+        await asyncio.sleep(0.2)
+        b.send(signal.SIGSTOP)
+        await publish(0.6, 0.7)
+        await shared(client, 1, other_than=both)
+        b.send(signal.SIGCONT)
+        await shared(client, 2)
+        await publish(0.7, 1)
+        await acknowledged(client, total)
+        while any(map(backlog, (folder / "one.db", folder / "two.db"))):
+            await asyncio.sleep(0.1)
+        assert [process.end(signal.SIGTERM) for process in (a, b)] == [0, 0]
+    finally:
+        for process in (a, b):
+            if process.process.poll() is None:
+                process.end(signal.SIGKILL)
+        await client.close()
+
+
+def test_one_process_is_killed_one_is_paused_and_nothing_is_lost(tmp_path):
+    history = rows(1, 700)
+    model = tmp_path / "model"
+    RealTimeAnomalyDetector(CONFIG).fit(
+        history.swapaxes(0, 1).reshape(-1, 3), entity=np.repeat(ENTITIES, len(history))).save(model)
+    X = rows(2, N)
+    with NatsServer(tmp_path / "nats") as server, SlackServer() as calm, SlackServer() as slack:
+        asyncio.run(alone(model, settings(tmp_path / "calm.json", tmp_path / "calm.db", calm.url),
+                          X))
+        within(disturbed(server, tmp_path, model, slack.url, X), 150)
+    with AlertStore(tmp_path / "calm.db") as store:
+        expected = {i.id: i for i in store.incidents() if i.kind == "anomaly"}
+        told = {e.id for e in store.events() if e.notify and e.incident.kind == "anomaly"}
+    found = {}
+    for name in ("one", "two"):
+        with AlertStore(tmp_path / f"{name}.db") as store:
+            assert store.integrity_check() == [] and {r.state for r in store.outbox()} <= {"sent"}
+            for incident in store.incidents():
+                before = found.get(incident.id)
+                if before is None or incident.state == "closed" or before.end < incident.end:
+                    found[incident.id] = incident
+    assert 30 < len(expected) == len([i for i in found.values() if i.kind == "anomaly"])
+    for name, incident in expected.items():
+        for field in ("stream", "start", "end", "opened_at", "last_at", "closed_at", "severity",
+                      "n_windows", "state"):
+            assert getattr(found[name], field) == getattr(incident, field)
+    texts = [payload["blocks"][1]["text"]["text"] for payload in slack.taken]
+    ids = [text.rpartition("Message: ")[2] for text in texts]
+    assert told <= {*ids}  # every message, and one that comes twice is the same
+    same, steps = {}, {}
+    for text, name in zip(texts, ids, strict=True):  # the store is whose page to look at
+        text = text.replace("one.db", "two.db")
+        if name not in same:
+            steps.setdefault(name.rsplit("|", 2)[0], []).append(int(name.rpartition("|")[2]))
+        assert same.setdefault(name, text) == text
+    assert all(found == sorted(found) for found in steps.values())

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import math
 import re
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ import numpy as np
 
 from adlib.arguments import require_extra
 from adlib.reading.records import Record, Records, shown
-from adlib.realtime.doors.records import ReadingSource, grouped, positive
+from adlib.realtime.doors.records import Arrivals, ReadingSource, grouped, positive
 from adlib.realtime.sources import masked
 from adlib.realtime.windows import Sample
 
@@ -63,7 +62,6 @@ class JetStreamSource(ReadingSource):
         if self.entity_in(self.subject) is None and self._part and ">" not in self.subject:
             raise ValueError(f"entity=subject:{self._part} needs a subject of so many parts, got "
                              f"{self.subject!r}")
-        self._told_apart = _PLACE in self.subject
         self.identity = f"nats:{self.stream}/{self.subject}"  # wherever the server is now
         self.durable = options.get("durable", "adlib")
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
@@ -73,11 +71,16 @@ class JetStreamSource(ReadingSource):
         if self.format not in ("json", "float64"):
             raise ValueError(f"format must be json or float64, got {self.format!r}")
         self.ack_wait = positive(options, "ack_wait", 30.0)
+        self._divide(options)
+
+    def _divide(self, options: Mapping[str, str]) -> None:
+        """Read into how many parts the stream is divided."""
         self.lease = positive(options, "lease", 10.0) or 0.0
         self.partitions = int(positive(options, "partition") or 0)
         self.part: int | None = None
+        self._told_apart = _PLACE in self.subject
         if options.get("partition", str(self.partitions)) != str(self.partitions) or (
-                _PLACE in self.subject and not self.partitions):
+                self._told_apart and not self.partitions):
             raise ValueError(f"partition must be a whole number of parts above 0, which {_PLACE} "
                              f"in a subject needs, got {options.get('partition')!r}")
 
@@ -122,6 +125,9 @@ class JetStreamSource(ReadingSource):
         if self.partitions and self.part is None:
             raise ValueError("partition shares a stream among processes, each with its engines: "
                              "start it with python -m adlib.realtime run")
+        if self.partitions and not self._part and self.reading.entity_column is None:
+            raise ValueError("partition divides a stream by its entities: add entity=subject:2, or "
+                             "entity=NAME of a field")
         return _Consumer(self, self.records(features), position).samples()
 
 
@@ -132,7 +138,7 @@ class _Consumer:
         self._of, self._nats, self._position = source, source.nats, position
         self._read = records.message if source.format == "json" else _doubles
         self._born: datetime | None = None
-        self._dated = False  # whether records bring times, which storing is none of
+        self._arrivals = Arrivals()
         self._next, self._taken = 0, -1
         # messages that were handed over and not acknowledged; None for what was read directly
         self._open: dict[int, Any] = {}
@@ -264,10 +270,7 @@ class _Consumer:
         record = self._read(data)
         if (entity := self._of.entity_in(subject)) is not None:
             record = record._replace(entity=entity)
-        if record.time is not None:
-            self._dated = True
-            return seq, record
-        return seq, record._replace(time=math.nan if self._dated else stored_at)
+        return seq, self._arrivals.stamped(record, stored_at)
 
     async def _acknowledge(self, numbers: Sequence[int]) -> None:
         for seq in numbers:

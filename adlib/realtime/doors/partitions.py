@@ -40,6 +40,7 @@ from adlib.realtime.store import AlertStore, OutboxRow
 log = logging.getLogger(__name__)
 
 _ANSWERS = 20.0  # seconds for a commit to arrive at the server
+_RECENT = 50  # incidents that ended last, of which others are told
 _KINDS: dict[str, Any] = {"verdicts": Verdict, "events": IncidentEvent, "quality": QualityEvent,
                           "outbox": OutboxRow}
 
@@ -103,8 +104,13 @@ class Lease:
             self._commit, self._last = entry.revision, json.loads(entry.value)
         except self._of.errors.KeyNotFoundError:
             self._commit, self._last = 0, {}
-        await self._swap({**self._last, "owner": self._of.me.decode()})
+        await self._swap({**self._last, "owner": self._of.me.decode(), "at": self._of.place})
         return self._last
+
+    async def is_elsewhere(self) -> bool:
+        """Whether somebody with another store has taken it over."""
+        entry = await self._of.commits.get(str(self.part))
+        return json.loads(entry.value)["at"] != self._of.place
 
     async def load(self) -> bytes:
         """What the last commit holds."""
@@ -119,7 +125,7 @@ class Lease:
             self._slot = 1 - self._slot
             name = f"{name[:-1]}{self._slot}"
         await self._of.objects.put(name, zlib.compress(data, 1))
-        await self._swap({**what, "owner": self._of.me.decode(), "object": name})
+        await self._swap({**self._last, **what, "object": name})
         if before and self._of.me.decode() not in before:
             with suppress(self._of.errors.NotFoundError):
                 await self._of.objects.delete(before)
@@ -160,40 +166,43 @@ class SharedStore(AlertStore):
         if self._state is not None:
             self._share(stream, self._state, {})
 
+    def forget(self, stream: str, but: Iterable[str] = ()) -> None:
+        """Drop the messages that are another process's to send."""
+        for row in self.outbox(state="pending"):
+            if _of(row.key, stream) and row.id not in but:
+                self.remove("message", row.id)
+
     def _share(self, stream: str, at: tuple[int, bytes], new: dict[str, Iterable[Any]]) -> None:
         """Commit for others what they need to go on, beside what they read in the stream."""
-        incidents = [i for i in self.incidents(state="open") if _of(i.stream, stream)]
+        recent = self.incidents(state="open") + self.incidents(state="closed", limit=_RECENT)
+        incidents = [i for i in recent if _of(i.stream, stream)]
         last = [IncidentEvent(e.kind, i, e.time, e.notify, e.n)
                 for i in incidents for e in self.events(i.id)[-1:]]
         waits = [row for row in self.outbox(state="pending") if _of(row.key, stream)]
         rows = {**new, "events": [*last, *new.get("events", ())],
                 "outbox": [*waits, *new.get("outbox", ())]}
-        data = pack({"state": np.frombuffer(at[1], np.uint8), "open": [i.id for i in incidents],
+        data = pack({"state": np.frombuffer(at[1], np.uint8), "known": [i.id for i in incidents],
                      "silences": [silence.to_dict() for silence in self.silences()],
                      **{name: [row.to_dict() for row in rows.get(name, ())] for name in _KINDS}})
         self._group.ask(self._lease.commit(data, {
-            "position": at[0], "check": zlib.crc32(at[1]), "store": self._group.place}))
+            "position": at[0], "store": self._group.place}))
 
     def restore(self, stream: str) -> tuple[int, bytes] | None:
         """The last commit of whichever process; from now on it is this one's."""
-        last, local = self._group.ask(self._lease.take()), super().restore(stream)
-        foreign = last.get("store") != self._group.place
-        if "object" in last and (foreign or local is None or last["check"] != zlib.crc32(local[1])):
+        last = self._group.ask(self._lease.take())
+        if "object" in last:
             saved = unpack(self._group.ask(self._lease.load()))
-            self._adopt(stream, last["position"], saved, foreign)
-            local = super().restore(stream)
-        self._state = local
-        return local
+            self._adopt(stream, last["position"], saved, last["store"] != self._group.place)
+        self._state = super().restore(stream)
+        return self._state
 
     def _adopt(self, stream: str, position: int, saved: dict[str, Any], foreign: bool) -> None:
         found: Any = {name: [kind.from_dict(row) for row in saved[name]]
                       for name, kind in _KINDS.items()}
         if foreign:  # what this store knows is older
-            sent = {row.id for row in self.outbox(state="pending") if _of(row.key, stream)}
-            for name in sent - {row.id for row in found["outbox"]}:
-                self.remove("message", name)
+            self.forget(stream, {row.id for row in found["outbox"]})
             for incident in self.incidents(state="open"):
-                if _of(incident.stream, stream) and incident.id not in saved["open"]:
+                if _of(incident.stream, stream) and incident.id not in saved["known"]:
                     self.end(incident.id)
             known = {silence.id for silence in self.silences()}
             for silence in saved["silences"]:
@@ -251,7 +260,8 @@ class Partitions:
         place = storage.path.resolve()
         self.place = f"{host}:{uuid.getnode():x}:{place.stat().st_ino}:{place}"
         self.features_: list[str] = []
-        self.position, self._tally, self._ending = -1, Tally(), False
+        self.position, self._tally = -1, Tally()
+        self._ending = self._others = False
         self._held: dict[int, tuple[Lease, asyncio.Task]] = {}
         self._trouble = "the server was not reached yet"
 
@@ -352,6 +362,7 @@ class Partitions:
                 self._end(lease, task)
         names, n = await self.leases.keys(), self.source.partitions
         members = sorted({self._member, *(k for k in names if k.startswith("member."))})
+        self._others = len(members) > 1
         share = 0 if self._ending else n // len(members) + (
             members.index(self._member) < n % len(members))
         for part in {*range(n)} - self._held.keys():
@@ -390,10 +401,20 @@ class Partitions:
                 if self.engines.pop(lease.part, None) is not None:
                     self.position = max(self.position, engine.position)
                     self._tally = Tally.sum([self._tally, engine.tally])
-                    if time.monotonic() < lease.until and engine.store is not None:
-                        await in_thread(engine.store.hand_over, name)
+                    if isinstance(engine.store, SharedStore):
+                        await self._hand_over(lease, engine.store, name)
                 await lease.release()
             del self._held[lease.part]
+
+    async def _hand_over(self, lease: Lease, store: SharedStore, name: str) -> None:
+        """Leave what has not arrived to the next owner; where there is none, here too."""
+        if time.monotonic() < lease.until:
+            await in_thread(store.hand_over, name)
+            gone = self._others
+        else:
+            gone = await lease.is_elsewhere()
+        if gone:
+            await in_thread(store.forget, name)
 
     async def _leave(self) -> None:
         self._ending = True
