@@ -338,10 +338,10 @@ class RealTimeAnomalyDetector:
             pairs = [(stream, block) for stream, block in zip(streams, blocks, strict=True)
                      if stream.judge is judge]
             some, parts = ([*each] for each in zip(*pairs, strict=True))
-            verdicts = judge.judge(some, parts, quality)
+            verdicts = judge.judge(some, block := Blocks.joined(parts), quality)
             found += (verdict for mine in verdicts for verdict in mine)
             if self.store is not None:
-                self._record(some, Blocks.joined(parts), verdicts)
+                self._record(some, block, verdicts)
         return found, quality
 
     def _record(self, streams: list[Stream], block: Blocks, verdicts: list[list[Verdict]]) -> None:

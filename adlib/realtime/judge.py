@@ -143,19 +143,19 @@ class Judge:
         return cached(self._calibrations, (who, lack), lambda: WindowCalibration().fit(
             self._held_out(who, lack), self._config.window_size))
 
-    def judge(self, streams: list[Stream], parts: list[Block], quality: list[QualityEvent]
+    def judge(self, streams: list[Stream], block: Blocks, quality: list[QualityEvent]
               ) -> list[list[Verdict]]:
         """Verdicts on the windows that the blocks of some streams complete, for each stream.
 
         Parameters
         ----------
         streams : list of Stream
-        parts : list of Block
+        block : Blocks
             One of each.
         quality : list of QualityEvent
             What goes wrong on the way is added to it.
         """
-        config, block = self._config, Blocks.joined(parts)
+        config, parts = self._config, block.parts
         which, found = self._lacks(block)
         wanted = [found[k] for k in np.unique(which).tolist()]
         S = self._scores(streams, block, wanted, quality)
@@ -592,7 +592,7 @@ class Judge:
     def warm(self, streams: list[Stream]) -> None:
         """Score the samples that streams keep, for the windows to come: another judge did."""
         if streams := [stream for stream in streams if len(stream.processor.kept.seq)]:
-            self.judge(streams, [stream.processor.kept for stream in streams], [])
+            self.judge(streams, Blocks.joined([s.processor.kept for s in streams]), [])
 
     def state(self, stream: Stream) -> dict[str, Any]:
         """What later verdicts on a stream depend on, beside what was fitted."""

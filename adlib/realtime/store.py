@@ -175,7 +175,7 @@ class AlertStore:
         self._file: tuple[Path, int] | None = None  # where it is made, it has no number yet
         # of the last commit, by stream: what stands in the table, length of the state when it was
         # written whole, what changed since then, the state
-        self._last: dict[str, tuple[tuple[int, bytes], int, bytes, bytes]] = {}
+        self._last: dict[str, tuple[tuple[int, bytes], int, int, bytes, bytes]] = {}
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
         self._traced: dict[str, float] = {}  # bytes of judged rows, by stream
         self._retain_at, self._retained = 0.0, dict[str, float]()
@@ -316,31 +316,33 @@ class AlertStore:
         self._traced[stream] = size
 
     def _write_state(self, db: sqlite3.Connection, stream: str, position: int, state: bytes,
-                     done: tuple[int, bytes] | None) -> tuple[tuple[int, bytes], int, bytes, bytes]:
+                     done: tuple[int, bytes] | None
+                     ) -> tuple[tuple[int, bytes], int, int, bytes, bytes]:
         """What changed since the last commit, or now and then the whole.
 
         It goes beside the position; pages that are full go to a table of their own. A page that
         keeps its size is written alone, without the rest of the file's tree.
         """
-        at, length, changes, before = self._last.get(stream, (None, 0, b"", b""))
+        at, length, changed, rest, before = self._last.get(stream, (None, 0, 0, b"", b""))
         if known := done is not None and done == at:
-            full = len(changes) // _PAGE
-            if state != before or position != at[0]:
-                changes += change(before, state, position)
-            first, pages = -(-length // _PAGE) + full, changes[full * _PAGE:]
-        if not known or len(changes) > 4 * len(state):
-            length, changes, first, pages = len(state), b"", 0, state.ljust(
+            first = -(-length // _PAGE) + changed // _PAGE
+            new = change(before, state, position) if (
+                state != before or position != at[0]) else b""
+            changed, pages = changed + len(new), rest + new
+        if not known or changed > 4 * len(state):
+            length, changed, first, pages = len(state), 0, 0, state.ljust(
                 -(-len(state) // _PAGE) * _PAGE, b"\0")
         count = first + len(pages) // _PAGE
         db.executemany("INSERT INTO pages VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
                        "body = excluded.body", ((stream, first + at // _PAGE, pages[at:at + _PAGE])
                                                 for at in range(0, (count - first) * _PAGE,
                                                                 _PAGE)))
-        rest = pages[(count - first) * _PAGE:].ljust(_PAGE, b"\0")
-        row = position, _HEAD.pack(_MARK, zlib.crc32(rest, position & _WORD), count, length) + rest
+        rest = pages[(count - first) * _PAGE:]
+        last = rest.ljust(_PAGE, b"\0")
+        row = position, _HEAD.pack(_MARK, zlib.crc32(last, position & _WORD), count, length) + last
         db.execute("INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET position = "
                    "excluded.position, state = excluded.state", (stream, *row))
-        return row, length, changes, state
+        return row, length, changed, rest, state
 
     def record_events(self, events: Iterable[IncidentEvent], outbox: Iterable[OutboxRow]) -> None:
         """Store what the process itself says (no data, say): one transaction, no checkpoint.

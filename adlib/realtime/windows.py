@@ -496,7 +496,7 @@ class StreamProcessor(Order):
         at = 0
         for first, stamps, rows, new in parts:
             part = slice(at, at := at + len(rows))
-            seq[part] = range(first, first + len(rows))
+            seq[part] = np.arange(first, first + len(rows))
             time[part] = stamps if stamps is not None else seq[part] * self.period
             values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
             real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
@@ -513,8 +513,8 @@ class StreamProcessor(Order):
             self._values = np.concatenate([self._values, values])
             self._left_out = np.concatenate([self._left_out, missing + np.uint8(2) * frozen])
         window, old = self.window_size, len(self._seq) - n
-        ends = old + np.flatnonzero(real & ((seq + 1 - window) % self.stride == 0)
-                                    & (seq - (self._first or 0) >= window - 1))
+        due = real & ((seq + 1 - window) % self.stride == 0)
+        ends = old + (due & (seq >= (self._first or 0) + window - 1)).nonzero()[0]
         block = Block(old, self._seq, self._time, self._values, self._left_out > 0,
                       self._left_out > 1, ends, events, self._first or 0)
         keep = max(len(self._seq) - self._back, 0)
@@ -550,12 +550,15 @@ class StreamProcessor(Order):
             return np.zeros(values.shape, bool)
         same = run_lengths(values, before, self._same, known)
         self._same = same[-1].copy()
+        frozen = np.asarray(same > self.stuck)
+        if not frozen.any():  # nearly always
+            return frozen
         onset = same == np.floor(self.stuck) + 1
         for i in np.flatnonzero(onset.any(axis=1)):
             length = int(same[i][onset[i]].max())
             events.append(self.event("stuck", seq[i] - length + 1, seq[i], time[i],
                                       f"no change for {length} samples: {self._names(onset[i])}"))
-        return np.asarray(same > self.stuck)
+        return frozen
 
     def _names(self, which: NDArray[np.bool_]) -> str:
         known = self.features if self.features and len(self.features) == len(which) else [
