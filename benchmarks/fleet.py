@@ -13,6 +13,7 @@ then, makes incidents.
 
 import argparse
 import asyncio
+import gc
 import os
 import platform
 import subprocess
@@ -68,6 +69,7 @@ async def measure(n: int, stride: int, windows: int, folder: Path) -> None:
     engine = RealTimeAnomalyDetector(config).fit(
         history.swapaxes(0, 1).reshape(-1, FEATURES),
         entity=np.repeat([f"pump-{k}" for k in range(few)], len(history)))
+    gc.freeze()  # as ``run`` does
     warm, count = 3 * WINDOW, 3 * WINDOW + max(windows * stride // n, 4 * stride)
     born: dict[int, float] = {}
     delays, found, before, clock = [], 0, None, time.process_time

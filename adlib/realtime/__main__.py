@@ -8,6 +8,7 @@ SIGINT or SIGTERM lets run keep what is judged, a second one ends it at once; SI
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import sqlite3
@@ -203,6 +204,7 @@ def _run(args: argparse.Namespace) -> int:
         engine = Partitions(config, samples, lambda name: RealTimeAnomalyDetector.load(
             args.model, config.changed(stream=name)))
     say("", _receivers(config.alert_config))
+    gc.freeze()  # model and libraries stay: no search for garbage among them
 
     async def judge() -> None:
         loop, task, output = asyncio.get_running_loop(), asyncio.current_task(), Output()
