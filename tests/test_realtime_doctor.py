@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -292,7 +293,9 @@ def test_a_fleet_is_looked_at_as_a_whole(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     given = ["doctor", str(tmp_path / "config.yaml"), "--model", str(tmp_path / "model"),
              "--source", f"csv:{tmp_path / 'live.csv'}"]
-    assert main(given) == 0 and "1200 rows could be read" in capsys.readouterr().out
+    assert main(given) == 0
+    said = capsys.readouterr().out
+    assert "1200 rows could be read" in said and re.search("; 2 entities judged by \\w+", said)
     with AlertStore(tmp_path / "a.db") as store:
         seq = np.arange(9)
         store.commit("rig", 99, b"state", [], [], [], [], [Trace(

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
@@ -98,7 +99,9 @@ def _model(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
         return
     engine = known["engine"] = RealTimeAnomalyDetector.load(args.model, config)
     yield "ok", (f"{args.model}: version {versions.current(args.model).used[-1]}, "
-                 f"{len(engine.features_)} features, alpha {engine.config.alpha:.3g}")
+                 f"{len(engine.features_)} features, alpha {engine.config.alpha:.3g}"
+                 + "".join(f"; {count:,} entities judged by {how}"
+                           for how, count in Counter(engine.entities.values()).items()))
 
 
 def _store(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
