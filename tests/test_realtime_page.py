@@ -997,3 +997,5 @@ def test_a_fault_in_a_fleet_that_is_judged_appears_and_is_handled(plant):
         until(tab, lambda: engine.store.operator_state("plant", engine.position)["silences"])
         fresh.get_by_role("link", name="details").click()
         expect(tab.locator("figure")).to_have_count(4)
+        tab.goto(f"{url}/stream?name=plant/pump-03")
+        expect(tab.locator("main > p").first).to_contain_text("windows judged, by its")

@@ -186,7 +186,9 @@ class Board:
         end = row.time if row else max(incident.last_at for incident in incidents)
         trace = self._trace(name, known, end - seconds(span, "span"), math.nextafter(end, math.inf))
         open_ = [incident for incident in incidents if incident.state == "open"]
+        rules = getattr(self.engine, "entities", {})  # by what each is judged
         return {**self._common(), "name": name, "row": row, "span": span, "spans": _SPANS,
+                "rule": rules.get(row.entity) if row else None,
                 "signal": signal(trace, incidents, [n for i in open_ for n, _ in i.top_features]),
                 "cards": [self._card(incident, known, store.silences()) for incident in open_],
                 "closed": [incident for incident in incidents if incident.state == "closed"],
