@@ -247,6 +247,31 @@ def test_an_owner_that_was_paused_commits_and_sends_nothing_more(spec, tmp_path,
             } == {f"pump-{k}": [float(v) for e, v in ROWS if e == f"pump-{k}"] for k in range(10)}
 
 
+def test_a_server_that_is_away_for_longer_than_the_lease(tmp_path):
+    async def run():
+        url = f"{server.url}/PLANT/PLANT.*?entity=subject:2&partition=4&lease=1&ack_wait=1"
+        client, name = await connected(url)
+        async with Member(url, tmp_path / "a.db") as a, Member(url, tmp_path / "b.db") as b:
+            await until(lambda: len(a.holds()) == len(b.holds()) == 2)
+            await publish(client, name, ROWS[:25])
+            await committed(client, name, 25)
+            server.stop()
+            await until(lambda: not a.group.status()["ready"] and not b.group.status()["ready"])
+            await asyncio.sleep(1)
+            server.start()
+            await publish(client, name, ROWS[25:])
+            found = await committed(client, name, 50)
+            await until(lambda: a.group.status()["ready"] and b.group.status()["ready"])
+        assert not isinstance(a.ended, Exception) and not isinstance(b.ended, Exception)
+        await client.close()
+        return found
+
+    with NatsServer(tmp_path / "nats") as server:
+        found = within(run(), 60)
+    assert {entity: sorted(values) for part in found.values() for entity, values in part.items()
+            } == {f"pump-{k}": [float(v) for e, v in ROWS if e == f"pump-{k}"] for k in range(10)}
+
+
 def test_what_was_committed_for_others_alone_is_not_lost(spec, tmp_path, monkeypatch):
     commit = AlertStore.commit
 
@@ -315,8 +340,10 @@ def test_what_does_not_go_together_is_refused(spec, tmp_path):
         await client.close()
         async with Member(spec, tmp_path / "a.db") as a:
             await until(a.holds)
-        for other, says in (("partition=3", "partition must be 4"), ("lease=2", "the same lease")):
-            other = spec.replace(f"{other.partition('=')[0]}={'4' if 'p' in other else '1'}", other)
+        for old, new, says in (("=4", "=3", "began with partition=4 of stream plant, and"),
+                               ("lease=1", "lease=2", "need the same lease"),
+                               ("REFUSED/", "NONE/", "there is no stream")):
+            other = spec.replace(old, new)
             async with Member(other, tmp_path / "b.db") as b:
                 await asyncio.wait([b.task], timeout=20)
             assert says in str(b.ended)

@@ -61,32 +61,16 @@ class Lease:
         self.until, self.leaving = 0.0, False  # until when it is ours, on the second clock
         self._lease = self._commit = 0  # revisions
         self._last: dict[str, Any] = {}  # of the last commit
-        self._slot = 0
 
-    async def acquire(self) -> bool:
-        """Whether it is this process's from now on."""
-        began = time.monotonic()
+    async def hold(self) -> bool:
+        """Take it, or keep it; whether it is this process's for another while."""
+        began, name = time.monotonic(), f"lease.{self.part}"
         try:
-            self._lease = await self._of.leases.create(f"lease.{self.part}", self._of.me)
+            self._lease = await (
+                self._of.leases.update(name, self._of.me.encode(), last=self._lease)
+                if self._lease else self._of.leases.create(name, self._of.me.encode()))
         except self._of.errors.KeyWrongLastSequenceError:
             return False
-        self.until = began + self._of.source.lease
-        return True
-
-    async def renew(self) -> bool:
-        """Whether it still is."""
-        began = time.monotonic()
-        try:
-            self._lease = await self._of.leases.update(f"lease.{self.part}", self._of.me,
-                                                       last=self._lease)
-        except self._of.errors.KeyWrongLastSequenceError:
-            try:  # an answer of which nothing was heard
-                entry = await self._of.leases.get(f"lease.{self.part}")
-            except self._of.errors.KeyNotFoundError:
-                return False
-            self._lease = entry.revision
-            if entry.value != self._of.me:
-                return False
         self.until = began + self._of.source.lease
         return True
 
@@ -98,13 +82,12 @@ class Lease:
 
     async def take(self) -> dict[str, Any]:
         """Fence whoever had it; what was committed last."""
-        key = str(self.part)
         try:
-            entry = await self._of.commits.get(key)
+            entry = await self._of.commits.get(str(self.part))
             self._commit, self._last = entry.revision, json.loads(entry.value)
         except self._of.errors.KeyNotFoundError:
             self._commit, self._last = 0, {}
-        await self._swap({**self._last, "owner": self._of.me.decode(), "at": self._of.place})
+        await self._swap({**self._last, "owner": self._of.me, "at": self._of.place})
         return self._last
 
     async def is_elsewhere(self) -> bool:
@@ -120,13 +103,12 @@ class Lease:
     async def commit(self, data: bytes, what: dict[str, Any]) -> None:
         """Make it the last commit, unless another process has become the owner."""
         before = self._last.get("object", "")
-        name = f"{self.part}-{self._of.me.decode()}-{self._slot}"
-        if name == before:  # which is read until another one takes its place
-            self._slot = 1 - self._slot
-            name = f"{name[:-1]}{self._slot}"
+        name = f"{self.part}-{self._of.me}-0"
+        if name == before:  # which counts until another one takes its place
+            name = f"{self.part}-{self._of.me}-1"
         await self._of.objects.put(name, zlib.compress(data, 1))
         await self._swap({**self._last, **what, "object": name})
-        if before and self._of.me.decode() not in before:
+        if before and self._of.me not in before:
             with suppress(self._of.errors.NotFoundError):
                 await self._of.objects.delete(before)
 
@@ -256,7 +238,7 @@ class Partitions:
         self.config, self.source, self._load = config, source, load
         self.store, self.engines = AlertStore(storage.path), dict[int, Any]()
         self.errors, host = source.nats.js.errors, socket.gethostname()
-        self.me = f"{re.sub('[^A-Za-z0-9]', '-', host)[:40]}-{uuid.uuid4().hex[:12]}".encode()
+        self.me = f"{re.sub('[^A-Za-z0-9]', '-', host)[:40]}-{uuid.uuid4().hex[:12]}"
         place = storage.path.resolve()
         self.place = f"{host}:{uuid.getnode():x}:{place.stat().st_ino}:{place}"
         self.features_: list[str] = []
@@ -301,6 +283,7 @@ class Partitions:
     async def process_stream(self, source: Any = None) -> AsyncIterator[dict[str, Any]]:
         """Windows of the partitions that this process has, until it is stopped."""
         self._loop, self._windows = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        await self.source.probe()
         client = await self.source.connect()
         try:
             await self._open(client.jetstream())
@@ -326,21 +309,22 @@ class Partitions:
         source, info = self.source, await stream.stream_info(self.source.stream)
         name = re.sub("[^A-Za-z0-9_-]", "_", f"adlib-{source.stream}-{source.durable}")
         how = {"replicas": info.config.num_replicas}
+        mine = f"partition={source.partitions} of stream {self.config.stream}"
         try:
             self.leases = await stream.create_key_value(
                 bucket=f"{name}-leases", ttl=source.lease, **how)
             self.commits = await stream.create_key_value(bucket=f"{name}-commits", **how)
             self.objects = await stream.create_object_store(f"{name}-states", **how)
             with suppress(self.errors.KeyWrongLastSequenceError):
-                await self.commits.create("partitions", str(source.partitions).encode())
-            before = (await self.commits.get("partitions")).value.decode()
+                await self.commits.create("group", mine.encode())
+            before = (await self.commits.get("group")).value.decode()
         except self.errors.BadRequestError as error:
             raise ValueError(f"all processes need the same lease as those before them: bucket "
                              f"{name}-leases is another one ({error.description})") from None
-        if before != str(source.partitions):
-            raise ValueError(f"partition must be {before}, as durable {source.durable!r} began, "
-                             f"got {source.partitions}: another number needs another durable")
-        self._member = f"member.{self.me.decode()}"
+        if before != mine:
+            raise ValueError(f"durable {source.durable!r} began with {before}, and this is {mine}: "
+                             f"another number or engine needs another durable")
+        self._member = f"member.{self.me}"
 
     async def _keep(self) -> None:
         """Renew what is held, and hold as many as the others leave."""
@@ -358,7 +342,7 @@ class Partitions:
     async def _look(self) -> None:
         await self.leases.put(self._member, b"")
         for lease, task in list(self._held.values()):
-            if not await lease.renew():
+            if not await lease.hold():
                 self._end(lease, task)
         names, n = await self.leases.keys(), self.source.partitions
         members = sorted({self._member, *(k for k in names if k.startswith("member."))})
@@ -367,7 +351,7 @@ class Partitions:
             members.index(self._member) < n % len(members))
         for part in {*range(n)} - self._held.keys():
             if len(self._held) < share and f"lease.{part}" not in names and await (
-                    lease := Lease(self, part)).acquire():
+                    lease := Lease(self, part)).hold():
                 self._held[part] = lease, asyncio.create_task(self._own(lease))
         for lease, task in list(self._held.values())[share:]:
             self._end(lease, task)
