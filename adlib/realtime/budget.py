@@ -203,7 +203,7 @@ def settled(config: EngineConfig, found: Fitted, accepted: float | None = None) 
         Where the history is too short for ``per``, or for ``alpha`` without ``extrapolate``; where
         the entities of a fleet are too different for ``per``.
     """
-    rows = found.ensemble.combined(found.ensemble.surprises_of(found.held_out))
+    rows = found.combined
     calibration = WindowCalibration().fit(rows, config.window_size)
     if config.per is not None:
         return config.model_copy(update={
@@ -253,8 +253,10 @@ def _by_budget(config: EngineConfig, found: Fitted, calibration: WindowCalibrati
             f"without an incident, and the history leaves {days:.3g} ({config.calibration_share:g} "
             f"of it, rows {found.interval:g} s apart): give a history {longer:.1f} times as long, "
             f"or allow more")
-    if unlike := differing(scores):
-        own = "" if found.models else "set fleet.model: own, "
+    unlike, own = differing(scores), "set fleet.model: own, "
+    if found.models:  # each has a scale of its own, and one whose scores are tied disturbs nobody
+        unlike, own = {entity: ratio for entity, ratio in unlike.items() if ratio > 1}, ""
+    if unlike:
         raise ValueError(
             f"per={config.per!r} is one threshold for the fleet, and {_said(unlike)}: {own}give "
             f"them a configuration of their own, or give alpha in place of per")

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,11 @@ class Fitted:
         return max(Member(name, model).context for name, model in zip(
             self.names, self.ensemble.members_, strict=True))
 
+    @cached_property
+    def combined(self) -> Scores:
+        """Combined surprises of the held-out rows."""
+        return self.ensemble.combined(self.ensemble.surprises_of(self.held_out))
+
     def copy(self) -> "Fitted":
         """One whose members can go on without this one's."""
         return replace(self, ensemble=deepcopy(self.ensemble), models={
@@ -114,11 +120,9 @@ class Fitted:
         if found is self and rows == _ALL:
             return self, _ALL
         if entity not in self._least:
-            scores, least = found.held_out[rows], np.inf
-            if len(scores) >= 2 * config.window_size:
-                least = WindowCalibration().fit(found.ensemble.combined(
-                    found.ensemble.surprises_of(scores)), config.window_size).least
-            self._least[entity] = least
+            scores, window = found.combined[rows], config.window_size
+            self._least[entity] = np.inf if len(scores) < 2 * window else (
+                WindowCalibration().fit(scores, window).least)
         return (found, rows) if self._least[entity] <= config.alpha else (self, _ALL)
 
     def judged_by(self, config: EngineConfig) -> dict[str, str]:

@@ -89,7 +89,7 @@ class Stream:
         """Go on for another model: samples and incidents stay, what drifted begins anew."""
         self.processor.renew(_stuck(config, fitted), _reach(config, fitted))
         self.health.renew(fitted.context)
-        self.own, self.calibrations, self.refused = own, {}, set()
+        self.own, self.refused = own, set()
 
     def state(self) -> dict[str, Any]:
         """All that its later verdicts and incidents depend on."""
