@@ -385,6 +385,43 @@ def test_a_detector_that_fails_on_one_entity_judges_all_others(plant, monkeypatc
         ("plant/wild", "detector_failed")] * 2 + [("plant/wild", "detector_back")] * 2
 
 
+def test_a_detector_that_fails_for_all_is_one_incident_of_the_fleet(plant, monkeypatch):
+    engine, X = plant.fork(), rows(400, 5)
+    engine._judge.clock = count().__next__
+
+    def failing(model, values):
+        raise ArithmeticError("broken")
+
+    def judged(second):
+        values = np.array([X[second]] * 3)
+        verdicts, quality = engine.judge([Sample(
+            None, np.full(3, START + second), values, entity=["a", "b", "c"])])
+        return engine._streams.healths(verdicts, quality)
+
+    told = [event for second in range(100) for event in judged(second)]
+    monkeypatch.setattr(members_module, "anomaly_score", failing)
+    for model in [m.model for s in engine._streams.all for m in s.members if m.online]:
+        monkeypatch.setattr(model, "process", lambda values: failing(None, values))
+    told += [event for second in range(100, 400) for event in judged(second)]
+    assert told == [] and {m.name for m in engine.members if m.failures} == {
+        "PCAReconstruction", "LinearForecast", "OnlineMahalanobis"}
+    found = engine._streams.troubles([m for m in engine.members if m.failures], time.monotonic())
+    assert [(c.name, c.subject) for c in found] == [
+        ("member", "PCAReconstruction"), ("member", "LinearForecast"),
+        ("member", "OnlineMahalanobis")]
+
+
+def test_samples_out_of_order_are_put_in_their_place(plant):
+    X, stamps = live()
+    items = samples(X, stamps, together=1)[:200]
+    whole, _ = plant.fork().judge(items, flush=True)
+    late = np.argsort(np.arange(199) + 3 * rows(199, 1)[:, 0], kind="stable")
+    mixed = [items[0], *(items[k + 1] for k in late)]
+    found, quality = plant.fork(reorder=20 * len(NAMES)).judge(mixed, flush=True)
+    assert sorted(map(repr, found)) == sorted(map(repr, whole))
+    assert {e.kind for e in quality if e.stream == "plant"} == {"out_of_order"}
+
+
 # ------------------------------------------------------------------ silent and forgotten
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -240,7 +241,9 @@ class FleetHealth:
     def overdue(self, rows: int) -> bool:
         """Whether windows should have been judged of so many rows of all streams."""
         some = self._fleet.all
-        return bool(some) and some[0].health.overdue(rows // len(some)) and not self.blind()
+        if not some:  # nobody knows whose the rows are
+            return rows > self.window
+        return some[0].health.overdue(rows // len(some)) and not self.blind()
 
     def blind(self) -> list[str]:
         """Why most streams are not judged."""
@@ -469,6 +472,8 @@ class Fleet(Order):
         told = []
         for name, (mine, faults) in of.items():
             if (stream := self._names.get(name)) is not None:
+                if self._of.model == "shared" and any(verdict.left_out for verdict in mine):
+                    mine = [_but_for_all(verdict, stream.judge.members) for verdict in mine]
                 told += stream.health.step(mine, faults, stream.processor.first or 0)
         self.note(told)
         return told
@@ -483,10 +488,13 @@ class Fleet(Order):
         Entities that send nothing while others do; more of them than are kept apart; detectors that
         fail for all.
         """
-        n, wall, after = len(self.all), self._wall(), self._config.alert_config.health.after
+        n, wall = min(len(self.all), len(self._heard)), self._wall()
+        after = self._config.alert_config.health.after
         heard, gap = self._heard[:n], self._gap[:n]
         limit = (np.maximum(_LEAST, np.minimum(_MESSAGES * gap, _LEARNED))
                  if self._of.silent == "auto" else np.full(n, self._of.silent))
+        if self._of.silent == "auto" and self._config.alert_config.health.no_data == "never":
+            limit = np.full(n, np.inf)
         quiet = np.flatnonzero(heard.max(initial=-math.inf) - heard >= limit)
         found = several("no_data", "sends nothing", [
             (self.all[k].entity or "", wall - (now - float(heard[k]))) for k in quiet.tolist()])
@@ -557,6 +565,15 @@ class Fleet(Order):
         if kept["waiting"] and (same or fits):
             self._wait(*kept["waiting"])
         self.health.conditions.note_open(self.all)
+
+
+def _but_for_all(verdict: Verdict, members: list[Member]) -> Verdict:
+    """A verdict without what is wrong for all entities, which the fleet itself reports."""
+    out = {member.name for member in members if member.failures}
+    left = tuple(pair for pair in verdict.left_out if pair[0] != "member" or pair[1] not in out)
+    known = False if verdict.is_anomaly is None and len(out) == len(members) else (
+        verdict.is_anomaly)
+    return replace(verdict, left_out=left, is_anomaly=known)
 
 
 _OF_STREAMS = ("_count", "_need", "_heard", "_seen", "_gap")
