@@ -7,8 +7,8 @@ stamps, and the rows of one second are one sample and one batch: as fast as the 
 none waits for company, so that processor time is counted and idling is not. Each line is a process
 of its own: processor time a window (source, engine, commits and messages included, set-up not), the
 99th percentile of the time from a second's rows to its last verdict, resident memory that the
-stream added, and bytes handed to the operating system a row. A faulty entity in fifty, now and
-then, makes incidents.
+process ends with, and bytes handed to the operating system a row. An entity in fifty has a fault
+in each hundred seconds.
 """
 
 import argparse
@@ -45,7 +45,7 @@ async def seconds(engine: RealTimeAnomalyDetector, n: int, count: int, born: dic
     for second in range(count):
         if second % 100 == 0:
             rows = signal(rng, second + np.arange(100.0), n)
-            rows[50:60, ::50] += 5 * (second % 5_000 == 2_500)
+            rows[50:60, (np.arange(n) * 7 + second // 100) % 50 == 0] += 5
         while engine.position < second * n - 1:
             await asyncio.sleep(0.001)
         born[second] = time.perf_counter()

@@ -34,6 +34,7 @@ from fuzzing import (
     vector,
 )
 from hypothesis import HealthCheck, given, settings
+from realtime_windows import cut
 
 import adlib
 
@@ -1037,7 +1038,7 @@ def realtime():
 
     def push(items, **k):
         processor = r.StreamProcessor(**{"window_size": 4, "stride": 2, **k})
-        return processor, list(processor.cut(processor.push(items, flush=True)))
+        return processor, list(cut(processor, processor.push(items, flush=True)))
     yield Target("StreamProcessor", lambda **k: push([np.zeros((9, 2))], **k), {
         "window_size": choice(4), "stride": number(2), "n_features": choice(None, 2),
         "hold": number(1), "stuck": number(None), "reorder": number(0), "period": number(1.0),

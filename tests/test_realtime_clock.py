@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from realtime_windows import cut
 
 from adlib.reading.options import Reading
 from adlib.reading.records import Records
@@ -44,7 +45,7 @@ def push(processor, stamps, begin=0, size=1):
     for at in range(0, len(stamps), size):
         block = processor.push([Sample(begin + k, stamps[k], np.array([float(k)]))
                                 for k in range(at, min(at + size, len(stamps)))])
-        times += [(w.time, w.valid) for w in processor.cut(block)]
+        times += [(w.time, w.valid) for w in cut(processor, block)]
         events += block.events
     return times, events
 

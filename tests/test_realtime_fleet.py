@@ -495,3 +495,14 @@ def test_a_checkpoint_of_a_fleet_is_none_of_a_single_stream(plant, tmp_path, cap
     run(one, Recorded([Sample(60, None, X)]))
     assert "checkpoint of stream plant" in caplog.text and one.position == 119
     assert all(isinstance(event, QualityEvent) for event in one.store.quality())
+
+
+def test_a_caller_may_reuse_its_arrays(plant):
+    X, buffer, stamps = rows(60, 5), np.empty((1, 3)), np.empty(1)
+    whole, _ = plant.fork().judge([Sample(None, START + np.arange(60.0), X, entity="pump-1")])
+    engine, found = plant.fork(), []
+    for second in range(60):
+        buffer[:], stamps[:] = X[second], START + second
+        found += engine.judge([Sample(None, stamps, buffer, entity=["pump-1"])])[0]
+    assert [v.p_value for v in found] == pytest.approx([v.p_value for v in whole], rel=1e-9)
+    assert [v.time for v in found] == [v.time for v in whole]

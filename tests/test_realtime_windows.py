@@ -1,6 +1,5 @@
 """Streams cut into windows: one grid whatever the batches, and a name for every bad sample."""
 
-import asyncio
 from datetime import UTC, datetime
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from realtime_windows import cut
 
 from adlib.realtime import Sample, StreamProcessor
 
@@ -22,7 +22,7 @@ def feed(processor, *items):
     for item in items:
         block = processor.push([item])
         if block is not None:
-            windows += processor.cut(block)
+            windows += cut(processor, block)
             events += block.events
     return windows, events
 
@@ -87,7 +87,7 @@ def test_rows_pushed_together_are_as_rows_pushed_one_by_one(data):
                  for reorder in [draw(st.integers(0, 3))] * 2)
     expected, events = feed(one, *items)
     block = many.push(items)
-    assert plain(many.cut(block)) == plain(expected)
+    assert plain(cut(many, block)) == plain(expected)
     np.testing.assert_equal(many.state(), one.state())
     assert sorted(spans(block.events)) == sorted(spans(events))
 
@@ -98,18 +98,9 @@ def test_grid_is_that_of_sequence_numbers_not_of_arrival():
     assert all((w.end + 1 - 10) % 4 == 0 for w in windows)
 
 
-def test_async_iterator_of_rows_and_batches():
+def test_rows_and_batches_in_turn():
     X = rows(25)
-
-    async def source():
-        yield X[0]
-        yield X[1:20]
-        yield Sample(20, None, X[20:])
-
-    async def collect():
-        return [w async for w in StreamProcessor(5, 5).windows(source())]
-
-    found = asyncio.run(collect())
+    found, _ = feed(StreamProcessor(5, 5), X[0], X[1:20], Sample(20, None, X[20:]))
     assert [(w.start, w.end) for w in found] == [(0, 4), (5, 9), (10, 14), (15, 19), (20, 24)]
     np.testing.assert_array_equal(found[3].values, X[15:20])
     assert not found[0].values.flags.writeable

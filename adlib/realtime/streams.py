@@ -421,7 +421,9 @@ class Fleet(Order):
             good = codes >= 0
             codes, values = codes[good], values[good]
             times = None if times is None else times[good]
-        self._chunks.append((codes, np.zeros(len(codes)) if times is None else times, values))
+        # copies: a caller may reuse its arrays
+        self._chunks.append((codes, np.zeros(len(codes)) if times is None else times.copy(),
+                             values.copy()))
         self._count += np.bincount(codes, minlength=len(self._count))
 
     def _load(self, loads: dict[int, list[Sample]], *, everything: bool) -> None:

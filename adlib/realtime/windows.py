@@ -26,14 +26,13 @@ what            becomes of it
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from adlib.arguments import floats, listed, number, whole
@@ -77,35 +76,6 @@ class Sample:
 def part_of(entity: str | Sequence[str] | None, at: int, end: int) -> str | Sequence[str] | None:
     """The entities of some rows of a sample."""
     return entity if entity is None or isinstance(entity, str) else entity[at:end]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Samples ``start`` to ``end`` of a stream.
-
-    Attributes
-    ----------
-    start, end : int
-        Sequence numbers of the first and the last sample.
-    time : float
-        Time of the last sample, POSIX seconds.
-    values : ndarray of shape (window_size, d)
-        Read-only; missing values hold the feature's last one.
-    valid : bool
-        Whether at least half of the samples have a feature that can be judged.
-    stuck : bool
-        A feature has not changed for too long.
-    left_out : ndarray of bool, shape (window_size, d)
-        Features that are missing for longer than ``hold``, or stuck.
-    """
-
-    start: int
-    end: int
-    time: float
-    values: Rows
-    valid: bool
-    stuck: bool
-    left_out: NDArray[np.bool_]
 
 
 def _none() -> NDArray[np.int64]:
@@ -346,8 +316,8 @@ class StreamProcessor(Order):
     --------
     >>> processor = StreamProcessor(window_size=4, stride=2)
     >>> block = processor.push([np.zeros((3, 1)), np.ones((4, 1))])
-    >>> [(w.start, w.end, w.values[:, 0].tolist()) for w in processor.cut(block)]
-    [(0, 3, [0.0, 0.0, 0.0, 1.0]), (2, 5, [0.0, 1.0, 1.0, 1.0])]
+    >>> [(int(block.seq[end]), block.values[end - 3:end + 1, 0].tolist()) for end in block.ends]
+    [(3, [0.0, 0.0, 0.0, 1.0]), (5, [0.0, 1.0, 1.0, 1.0])]
     """
 
     def __init__(self, window_size: int, stride: int = 1, *, n_features: int | None = None,
@@ -383,27 +353,6 @@ class StreamProcessor(Order):
         """Go on for another model, with its limits; samples stay, as many as there are."""
         self.stuck = None if stuck is None else floats(stuck, "stuck")
         self._back = max(self.window_size - 1, context)
-
-    async def windows(self, source: AsyncIterator[Any]) -> AsyncIterator[Window]:
-        """Windows of an async iterator of arrays (d,) or (k, d), or of `Sample` objects."""
-        async for item in source:
-            for window in self.cut(self.push([item])):
-                yield window
-        for window in self.cut(self.push([], flush=True)):
-            yield window
-
-    def cut(self, block: Block | None) -> Iterable[Window]:
-        """The windows of a block, as views."""
-        if block is None or not len(block.ends):
-            return
-        view, left_out = (sliding_window_view(rows, self.window_size, axis=0)
-                          for rows in (block.values, block.left_out))
-        judged = block.share(block.valid, self.window_size) >= 0.5
-        stuck = np.logical_or.reduce(block.share(block.frozen, self.window_size) > 0, axis=1)
-        for i, end in enumerate(block.ends.tolist()):
-            last, first = int(block.seq[end]), end - self.window_size + 1
-            yield Window(last - self.window_size + 1, last, float(block.time[end]), view[first].T,
-                         bool(judged[i]), bool(stuck[i]), left_out[first].T)
 
     # -- samples in ---------------------------------------------------------------------------
 
