@@ -557,7 +557,8 @@ class RealTimeAnomalyDetector:
         self._broken = False
         told = [*events, *health]
         self._keep(verdicts, told, quality, flush)
-        self._metrics.count(self.position - before, verdicts, told, quality)
+        rows = sum(map(length_of, items))  # numbers may have holes
+        self._metrics.count(min(self.position - before, rows), verdicts, told, quality)
         self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
         self._under_way = None
