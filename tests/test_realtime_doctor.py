@@ -131,7 +131,18 @@ def test_a_receiver_that_is_not_there_or_says_nothing_fails(examined, monkeypatc
     monkeypatch.setattr(Receiver, "do_POST", lambda self: held.wait(20))
     code, found = examined("--send")
     held.set()
-    assert code == 1 and "no answer within 0.2 s" in text(found, "receivers")
+    assert code == 1 and "slack: no answer within 0.2 s" in text(found, "receivers")
+
+
+def test_each_receiver_is_tried_where_another_fails(examined, slack):
+    broken = {"webhook_url": "http://127.0.0.1:9/services/T/B/key"}
+    code, found = examined("--send", alerts={"notification": {
+        "slack": broken, "slack#night": {"webhook_url": slack}, "webhook": {"url": slack}}})
+    assert code == 1 and sorted(states(found, "receivers")) == ["fail", "ok", "ok"]
+    assert "slack#night took" in text(found, "receivers") and len(Receiver.got) == 4
+    keys = {message["dedup_key"] for message in Receiver.got if "dedup_key" in message}
+    assert len(keys) == 1 and [m["status"] for m in Receiver.got if "status" in m] == [
+        "firing", "resolved"]
 
 
 def test_every_fault_of_the_configuration_is_named_and_the_rest_is_looked_at(examined):
@@ -295,7 +306,7 @@ def test_a_fleet_is_looked_at_as_a_whole(tmp_path, capsys):
              "--source", f"csv:{tmp_path / 'live.csv'}"]
     assert main(given) == 0
     said = capsys.readouterr().out
-    assert "1200 rows could be read" in said and re.search("; 2 entities judged by \\w+", said)
+    assert "1,200 rows could be read" in said and re.search("; 2 entities judged by \\w+", said)
     with AlertStore(tmp_path / "a.db") as store:
         seq = np.arange(9)
         store.commit("rig", 99, b"state", [], [], [], [], [Trace(

@@ -174,21 +174,20 @@ def _source(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
     elif not args.source.startswith("csv:"):
         yield "skip", "it cannot be asked without taking from it"
     else:
-        sample = _answer(_first(source, engine.features_))
-        yield "ok", f"{len(sample.values)} rows could be read"
+        yield "ok", f"{_answer(_readable(source, engine.features_)):,} rows could be read"
 
 
-def _answer(question: Any) -> Any:
+def _answer(question: Any, of: str = "") -> Any:
     try:
         return asyncio.run(asyncio.wait_for(question, _WAIT))
     except TimeoutError:
-        raise ValueError(f"no answer within {_WAIT:g} s: is it running, and can it be reached from "
-                         f"here?") from None
+        raise ValueError(f"{of}no answer within {_WAIT:g} s: is it running, and can it be reached "
+                         f"from here?") from None
 
 
-async def _first(source: Any, features: list[str]) -> Any:
+async def _readable(source: Any, features: list[str]) -> int:
     async with aclosing(opened(source, features, -1)) as samples:
-        return await anext(samples)
+        return sum([len(sample.values) async for sample in samples])
 
 
 def _receivers(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
@@ -198,12 +197,16 @@ def _receivers(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
     for channel in open_channels(config.alert_config.notification or NotificationConfig(),
                                  config.alert_config.storage,  # which has the path as a store has
                                  config.alert_config.storage):
-        if not args.send:
-            yield "skip", f"{channel.name}: not tried, --send sends a test message"
-        elif fault := _answer(_sent(channel, config.stream)):
-            yield "fail", f"{channel.name}: {fault}"
+        if args.send:  # where one fails, the others are tried
+            yield from _looked(_receiver(channel, config.stream))
         else:
-            yield "ok", f"{channel.name} took a test message"
+            yield "skip", f"{channel.name}: not tried, --send sends a test message"
+
+
+def _receiver(channel: Channel, stream: str) -> Findings:
+    fault = _answer(_sent(channel, stream), f"{channel.name}: ")
+    yield ("fail", f"{channel.name}: {fault}") if fault else (
+        "ok", f"{channel.name} took a test message")
 
 
 async def _sent(channel: Channel, stream: str) -> str | None:
