@@ -3,6 +3,11 @@
 The held-out rows are replayed by the incident rule itself, debounce and cooldown included, and the
 incidents that would have been reported are counted. A count of k in T leaves an expected number up
 to Poisson's upper limit (Garwood 1936): that is held against the budget, not k / T.
+
+The budget of a fleet is one p-value for the incidents of all its entities, so these have to be
+alike: `adlib.realtime.homogeneity`. T is the mean time of an entity. Where several have high scores
+at once, their incidents come in groups: the groups are Poisson's, and the limit is so many times
+as high.
 """
 
 import warnings

@@ -326,7 +326,8 @@ class EngineConfig(Settings):
     alpha: Share = Field(0.01, description="Share of normal windows that may be flagged. Where it "
                          "does not stand: that, or the least that the history can show.")
     per: str | None = Field(None, description="Budget of reported incidents in place of alpha, "
-                            "such as '1/week'; estimated on the held-out part of the history.")
+                            "such as '1/week'; estimated on the held-out part of the history. Of a "
+                            "fleet: of all entities of the history together.")
     extrapolate: bool = Field(False, description="Take an alpha beyond what the history can show.")
     alpha_info: Share | None = Field(None, description="Windows up to this p-value are stored; "
                                      "default 3 alpha, with per alpha.")
