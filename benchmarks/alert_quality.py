@@ -9,6 +9,7 @@ calibration, budget and incident rule.
     ADLIB_DATA=... python benchmarks/alert_quality.py score [MEMBER ...]
     ADLIB_DATA=... python benchmarks/alert_quality.py choose
     ADLIB_DATA=... python benchmarks/alert_quality.py final
+    ADLIB_DATA=... python benchmarks/alert_quality.py refit
 
 The rule of choice, written down before the first run:
 
@@ -82,14 +83,16 @@ Incidents close 52 minutes after their fault in the median, five windows of ten 
 """
 
 import argparse
+import asyncio
 import copy
 import importlib.util
 import json
 import os
+import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,7 +103,7 @@ from adlib.datasets import load_nab, load_skab, make_telemetry
 from adlib.detectors import Ensemble
 from adlib.metrics import average_precision
 from adlib.metrics.labels import runs as labelled
-from adlib.realtime import RealTimeAnomalyDetector, fitted
+from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, fitted
 from adlib.realtime.backtest import Backtest, backtest
 from adlib.realtime.budget import flagged, largest_alpha, poisson_limit, unseen, windows_of
 from adlib.realtime.calibration import WindowCalibration
@@ -108,10 +111,13 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.health import StreamHealth
 from adlib.realtime.members import Member
+from adlib.realtime.models import ModelWatch
+from adlib.realtime.refit import refit
 
 HERE = Path(__file__).resolve().parents[1]
 FOLDER = HERE / "reports" / "benchmarks" / "alert_quality"
 DAYS, LIVE, CHOSEN_ON, FINAL = 56, 14, range(5), range(10, 20)
+NEW_NORMAL = 49  # live days of `refit`
 SCENARIOS = ("faults", "clean", "holiday", "drift", "replaced", "maintenance")
 #: What one engine can be made of, by a short name.
 MEMBERS: dict[str, dict[str, Any]] = {
@@ -405,9 +411,70 @@ def final(name: str, seeds: Iterable[int]) -> None:
         print(f"    health incidents: {what} {n}", flush=True)
 
 
+# -- a new normal ---------------------------------------------------------------------------------
+
+
+def refitted(seed: int, faults: bool) -> list[tuple[float, float, int, int]]:
+    """A sensor is replaced on day 2, and a model is fitted anew once the engine asks for it.
+
+    False incidents, weeks, faults found and faults: of the first model until then and afterwards,
+    and of the one that then is in use.
+    """
+    X, known, _ = generator().live(NEW_NORMAL, DAYS, seed, faults, "replaced")
+    y = np.zeros(len(X))
+    for _, start, stop in known:
+        y[start:stop] = 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        config = EngineConfig.from_any({
+            "per": "1/week", "sampling_period": 60, "refit": {},
+            "alert_config": {"storage": {"path": str(Path(folder) / "alerts.db")}}})
+        RealTimeAnomalyDetector(config).fit(generator().history(DAYS, seed)).save(path)
+        old = RealTimeAnomalyDetector.load(path, config)
+        for day in range(NEW_NORMAL - LIVE):
+            asyncio.run(judged(RealTimeAnomalyDetector.load(path, config), X, day))
+            with AlertStore(config.alert_config.storage.path) as store:
+                why = ModelWatch(path, 1, 1, config, store, lambda _: None, print).due()
+            if why:
+                record = refit(path, config, why)
+                print(f"    seed {seed}, day {day + 1}: {record.outcome}, {record.says}",
+                      flush=True)
+                if record.outcome == "better":
+                    break
+        new, stop = RealTimeAnomalyDetector.load(path, config), (day + 1) * 1440
+
+    def told(engine: RealTimeAnomalyDetector, first: int, last: int) -> tuple:
+        found = backtest(engine.config, X[first:last], y[first:last], fitted=engine).replay(
+            alpha=engine.config.alpha).summary
+        return found["false_incidents"], (last - first) / 10_080, found["found"], found["faults"]
+
+    return [told(old, 2 * 1440, stop), told(old, stop, len(X)), told(new, stop, len(X))]
+
+
+async def judged(engine: RealTimeAnomalyDetector, X: np.ndarray, day: int) -> None:
+    """One day of a stream."""
+    async def source() -> AsyncIterator[Sample]:
+        rows = np.arange(day * 1440, (day + 1) * 1440)
+        yield Sample(int(rows[0]), 60.0 * (DAYS * 1440 + rows), X[rows])
+
+    async for _ in engine.process_stream(source()):
+        pass
+
+
+def new_normal(seeds: Iterable[int]) -> None:
+    """`refitted` over seeds, without faults and with them."""
+    for faults in (False, True):
+        total = np.sum([refitted(seed, faults) for seed in seeds], axis=0)
+        for name, (false, weeks, found, of) in zip(
+                ("first model", "first model, after", "refitted, after"), total, strict=True):
+            print(f"{'with' if faults else 'without'} faults, {name:20} {false / weeks:5.2f} false "
+                  f"incidents a week, at most {poisson_limit(int(false)) / weeks:.2f}; found "
+                  f"{found:.0f} of {of:.0f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("score", "choose", "final"))
+    parser.add_argument("what", choices=("score", "choose", "final", "refit"))
     parser.add_argument("members", nargs="*", default=list(MEMBERS))
     parser.add_argument("--collections", nargs="*",
                         default=["generator", "telemetry", "skab", "nab"])
@@ -418,6 +485,8 @@ def main() -> None:
         score(args.members, args.collections, args.seeds)
     if args.what == "choose":
         choose()
+    if args.what == "refit":
+        new_normal(args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)
     if args.what == "final":
         for name in args.members if args.members != list(MEMBERS) else FINALISTS:
             final(name, args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)

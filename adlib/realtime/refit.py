@@ -1,16 +1,17 @@
 """A new model, fitted beside the one that runs, compared with it, and used where it is better.
 
 **Rows.** What was judged and kept (`AlertStore.trace`), behind the history of the first fit. Left
-out are rows in incidents, unless an expert has called the incident a false alarm, and rows while a
-feature was frozen. After a drift the rows before it are left out too: a sensor that was replaced, a
-plant that runs differently, is a new normal. Where that is too short to show what keeps a budget
-(``per``), the alpha of the model before is kept, if the new rows can show that one.
+out are rows in incidents and a window on both sides, unless an expert has called the incident a
+false alarm, and rows while a feature was frozen. After a drift the rows before it are left out too:
+a sensor that was replaced, a plant that runs differently, is a new normal. Where that is too short
+to show what keeps a budget (``per``), the alpha of the model before is kept, if the new rows can
+show that one. In a fleet that goes for each machine.
 
 Measured on a sensor that was replaced and is off by 1.5 standard deviations (``python
 benchmarks/alert_quality.py refit``).
 
-An incident that most rows of a machine lie in would leave nothing to fit on: it is the change
-itself, or a fault that nobody repaired. Its rows stay, and somebody decides (`outcome` "unsure").
+Where most rows lie in incidents, nothing would be left to fit on: they are the change itself, or a
+fault that nobody repaired. The rows stay, and somebody decides (`outcome` "unsure").
 
 **Comparison.** The latest fifth of the rows, which neither model was fitted on, is judged by both
 as it would have been live, incidents and all. The new one is refused
@@ -42,7 +43,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binom, poisson
+from scipy.stats import betabinom, poisson
 
 from adlib.realtime import fitted
 from adlib.realtime.answers import FeedbackStore
@@ -59,7 +60,8 @@ from adlib.thresholds import allowed_incidents
 
 _COMPARED = 0.2  # share of the time, the latest, that models are compared on
 _BY_CHANCE = 0.05  # so seldom more is reported by a model that keeps its budget
-_FAULTS, _SIZE, _LEAST = 20, 4.0, 2 / 3  # that are put in: how many, standard deviations, share
+# faults that are put in: rounds, windows from one to the next, standard deviations, share to find
+_ROUNDS, _APART, _SIZE, _LEAST = 4, 8, 4.0, 2 / 3
 
 
 def refit(folder: Path, config: EngineConfig, why: str = "asked for", *, use: bool = True
@@ -118,11 +120,14 @@ def _made(draft: Path, record: Version, folder: Path, store: FeedbackStore,
     """Fill a folder with a new model; its record, with the comparison."""
     config = old.config
     trace, begin = _rows(folder, store, old, history)
-    out, lasting = _left_out(store, trace)
-    found = _fitted(old, trace.take(early := trace.time < begin), out[early])
+    out, doubt = _left_out(store, trace, config.window_size), ""
+    if 2 * out.sum() > len(out):
+        doubt = f"{out.mean():.0%} of the rows lie in incidents: answer whether these are false"
+        out[:] = False
+    early = trace.time < begin
+    found, late = _fitted(old, trace.take(early), out[early]), trace.take(~early)
     model.write(draft, found, config, old.recognised)
     new = RealTimeAnomalyDetector.load(draft, config)
-    late = trace.take(~early)
     if len(late) < 5 * config.window_size:
         raise ValueError(f"only {len(late)} rows are left to compare the models on, which neither "
                          f"was fitted on; {5 * config.window_size} are needed")
@@ -130,11 +135,10 @@ def _made(draft: Path, record: Version, folder: Path, store: FeedbackStore,
                                .get((incident.stream, incident.id)) == "true"])
     both = {name: _judged(engine, late, confirmed) for name, engine in (("old", old),
                                                                        ("new", new))}
-    refused = refusal(config, both["old"], both["new"])
-    doubt = lasting and f"{lasting} lasted for most of the rows: answer whether it is a false alarm"
+    refused = refusal(config, both["old"], both["new"], fitted_on := int((~out[early]).sum()))
     return replace(record, outcome="refused" if refused else "unsure" if doubt else "better",
                    says="; ".join(filter(None, [refused or doubt, _said(both)])),
-                   comparison=both, rows=int((~out[early]).sum()), until=float(trace.time.max()))
+                   comparison=both, rows=fitted_on, until=float(trace.time.max()))
 
 
 # -- rows -----------------------------------------------------------------------------------------
@@ -174,19 +178,13 @@ def _answered(store: FeedbackStore) -> dict[tuple[str, str], str]:
     return {(answer.stream, answer.target): answer.verdict for answer in store.answers()}
 
 
-def _left_out(store: FeedbackStore, trace: Trace) -> tuple[NDArray[np.bool_], str]:
-    """Rows that are no normal ones; an incident that most rows of a stream lie in, which stay."""
-    said, out, lasting = _answered(store), np.zeros(len(trace), bool), ""
-    rows = np.bincount(trace.code, minlength=len(trace.entities))
-    for incident in store.incidents():
-        if "|health.frozen" in incident.id or (
-                incident.kind == "anomaly" and said.get((incident.stream, incident.id)) != "false"):
-            mine = _within(trace, [incident])
-            if mine.any() and 2 * mine.sum() > rows[trace.code[mine.argmax()]]:
-                lasting = incident.id
-            else:
-                out |= mine
-    return out, lasting
+def _left_out(store: FeedbackStore, trace: Trace, window: int) -> NDArray[np.bool_]:
+    """Rows that are no normal ones."""
+    said = _answered(store)
+    return _within(trace, [
+        replace(incident, start=incident.start - window, end=incident.end + window)
+        for incident in store.incidents() if "|health.frozen" in incident.id or (
+            incident.kind == "anomaly" and said.get((incident.stream, incident.id)) != "false")])
 
 
 def _within(trace: Trace, incidents: list[Incident]) -> NDArray[np.bool_]:
@@ -241,24 +239,27 @@ def _judged(engine: RealTimeAnomalyDetector, trace: Trace, faulty: NDArray[np.bo
 
     tested, told = test(trace.values, faulty)
     judged = sum(verdict.is_anomaly is not None for verdict in tested.verdicts)
-    X, y = _with_faults(trace.values, config.window_size)
-    put_in = test(X, y, cooldown=0)[1] if y.any() else {"found": 0, "faults": 0}
+    put_in = [test(*_with_faults(trace.values, config.window_size, k), cooldown=0)[1]
+              for k in range(_ROUNDS)]
     return {"days": tested.days, "windows": judged, "flagged": told["flagged"],
             "incidents": told["false_incidents"], "confirmed": told["found"],
-            "put_in": put_in["faults"], "put_in_found": put_in["found"]}
+            "put_in": sum(each["faults"] for each in put_in),
+            "put_in_found": sum(each["found"] for each in put_in)}
 
 
-def _with_faults(values: NDArray, window: int) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Rows with faults of known size, and which these are."""
+def _with_faults(values: NDArray, window: int, k: int) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Rows with the k-th few faults of known size, and which these are."""
     X, y = values.copy(), np.zeros(len(values), bool)
-    size, n = _SIZE * np.nanstd(values, axis=0), min(_FAULTS, len(values) // (8 * window))
-    for k, start in enumerate(np.linspace(2 * window, len(X) - 2 * window, n).astype(int)):
-        X[start:start + window, k % X.shape[1]] += size[k % X.shape[1]]
+    size, d = _SIZE * np.nanstd(values, axis=0), X.shape[1]
+    starts = range(window + k * 2 * window % (_APART * window), len(X) - window, _APART * window)
+    for at, start in enumerate(starts, k):
+        X[start:start + window, at % d] += size[at % d]
         y[start:start + window] = True
     return X, y
 
 
-def refusal(config: EngineConfig, old: dict[str, float], new: dict[str, float]) -> str:
+def refusal(config: EngineConfig, old: dict[str, float], new: dict[str, float], rows: int
+            ) -> str:
     """Why a model should not take over; empty where it may.
 
     Parameters
@@ -266,6 +267,8 @@ def refusal(config: EngineConfig, old: dict[str, float], new: dict[str, float]) 
     config : EngineConfig
     old, new : dict
         What both would have done: see `Version.comparison`.
+    rows : int
+        That the new one was fitted on.
     """
     if not new["windows"]:
         return "it judges no window"
@@ -275,8 +278,9 @@ def refusal(config: EngineConfig, old: dict[str, float], new: dict[str, float]) 
             return f"it reports more than {config.per}"
     else:
         apart = max(new["windows"] * config.stride / config.window_size, 1.0)  # share no sample
-        if binom.sf(np.floor(new["flagged"] * apart) - 1, np.ceil(apart), config.alpha
-                    ) < _BY_CHANCE:
+        seen = 1 + rows * config.calibration_share / config.window_size  # alpha is as exact
+        if betabinom.sf(np.floor(new["flagged"] * apart) - 1, np.ceil(apart), seen * config.alpha,
+                        seen * (1 - config.alpha)) < _BY_CHANCE:
             return f"it flags more than alpha={config.alpha:.3g} of the windows"
     if new["confirmed"] < old["confirmed"]:
         return "it misses a fault that was confirmed"
