@@ -518,6 +518,18 @@ def test_few_rows_are_drawn_too(rows):
         assert len(found["panels"]) in (3, 4) and "nan" not in str(found["panels"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_any_size_are_drawn():
+    trace = judged(["a"])
+    values = trace.values.copy()
+    values[::7, 0], values[1::7, 0], values[:, 1] = 1.7e308, -1.7e308, 1e-320
+    trace = replace(trace, values=values, p_value=np.where(trace.seq % 2, 0.0, 1.0), alpha=None)
+    found = signal(trace, [replace(incident("a"), state="closed", closed_at=9e307, last_at=9e307)])
+    assert not re.search("nan|inf", str([panel["path"] for panel in found["panels"]]))
+    assert found["shades"][0]["x"] + found["shades"][0]["width"] <= 1000.1
+    assert all(0 <= float(y) <= 100 for y in re.findall(r" ([-\d.]+)", found["panels"][1]["path"]))
+
+
 def test_a_long_signal_is_thinned_and_keeps_its_peaks():
     trace = judged([f"m{k}" for k in range(60)])
     time, n = np.arange(len(trace)) + NOW, len(trace)

@@ -224,9 +224,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.serve or args.metrics:
         app = http.app(engine, storage.path if storage else None, token,
                        getattr(samples, "push", None))
-    with (http.served(app, args.serve, token=token),
+    with (http.served(app, args.serve, token=token) as address,
           http.served(app, args.metrics, "--metrics", token=token),
           contextlib.suppress(asyncio.CancelledError)):
+        if address is not None:
+            say("", f"the page is at {address}/")
         asyncio.run(judge())
         ended = True
     say("", f"stopped after sample {engine.position}")

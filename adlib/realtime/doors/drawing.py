@@ -36,10 +36,11 @@ def _panel(title: str, x: NDArray, y: NDArray, *, least: float | None = None,
     known = y[np.isfinite(y)]
     more = [v for v in (least, line) if v is not None]
     low, high = (float(f([*f(known, keepdims=True), *more])) for f in (np.min, np.max))
-    room = high - low or abs(high) or 1.0
+    size = max(abs(low), abs(high)) or 1.0  # no difference of the quotients overflows
+    room = high / size - low / size or 1.0
 
     def at(v: Any) -> Any:
-        return 0.95 * _HIGH - 0.9 * _HIGH * (v - low) / room
+        return 0.95 * _HIGH - 0.9 * _HIGH * (v / size - low / size) / room
 
     band = None
     if usual is not None and len(usual) >= 50:
@@ -82,8 +83,8 @@ def signal(trace: Trace, incidents: Sequence[Incident], first: Iterable[str] = (
         since = float(trace.time[at].min()) if at.any() else incident.opened_at
         if incident.kind == "anomaly" and since <= end and until >= begin:
             inside |= at | ((trace.time >= since) & (trace.time <= until))
-            left = max((since - begin) * scale, 0.0)
-            shades.append({"x": left, "width": max((until - begin) * scale - left, 4.0)})
+            left, right = max(since, begin), min(until, end)
+            shades.append({"x": (left - begin) * scale, "width": max((right - left) * scale, 4.0)})
     panels = []
     judged = np.isfinite(trace.p_value)
     if judged.any():
