@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adlib.realtime import EngineConfig, RealTimeAnomalyDetector, fitted
+from adlib.realtime import EngineConfig, RealTimeAnomalyDetector, Sample, fitted
 from adlib.realtime.calibration import WindowCalibration, WindowCalibrations
 
 CONFIG = {"deep_config": None, "stat_config": None, "detectors": ["PCAReconstruction"],
@@ -166,3 +166,32 @@ def test_numbers_and_their_texts_are_one_entity():
     found = fitted.fit(EngineConfig.from_any(CONFIG), rows(1_000, 0), entity=labels)
     assert {name: part.stop - part.start for name, part in found.own.items()} == {
         "7": 300, "07": 100}
+
+
+def flagged(engine, scales, without=None):
+    """Share of flagged windows of each pump on fresh normal rows, maybe without a feature."""
+    samples = []
+    for k, scale in enumerate(scales):
+        X = rows(3_000, 100 + k, scale)
+        if without is not None:
+            X[:, without] = np.nan
+        samples.append(Sample(3_000 * k, None, X, entity=f"pump-{k}"))
+    found = {}
+    for verdict in engine.judge(samples, flush=True)[0]:
+        found.setdefault(verdict.stream, []).append(bool(verdict.is_anomaly))
+    return [float(np.mean(flags)) for flags in found.values()]
+
+
+def test_each_machine_keeps_alpha_also_where_it_loses_a_sensor():
+    scales = [1.0, 1.0, 4.0, 1.0, 0.25]
+    X, entity = fleet([6_000] * 5, scales)
+    engine = RealTimeAnomalyDetector({**CONFIG, "alpha": 0.02}).fit(X, entity=entity)
+    assert set(engine.entities.values()) == {"own rows"}
+    whole = flagged(engine.fork(), scales)
+    assert max(whole) < 0.045 and np.mean(whole) > 0.01
+    assert max(flagged(engine.fork(), scales, without=1)) < 0.045
+    # where all are alike, and each history is short
+    X, entity = fleet([600] * 20)
+    engine = RealTimeAnomalyDetector({**CONFIG, "alpha": 0.02}).fit(X, entity=entity)
+    assert set(engine.entities.values()) == {"all rows"}
+    assert 0.01 < np.mean(flagged(engine, [1.0] * 21)) < 0.03  # the last one is new
