@@ -3,6 +3,7 @@
 # make test-browser  JupyterLab, the reports and the book in chromium, alone
 # make book     notebooks and docstrings as one searchable site: reports/book/index.html
 # make lab      open the notebooks
+# make live     a simulated plant: fit, run, and the operator's page at http://127.0.0.1:8765/
 # make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
 # make bench    speed and quality side by side with the peers
 # make lock     resolve what pyproject.toml asks for into requirements.lock (needs uv)
@@ -24,7 +25,7 @@ export NUMBA_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := run
-.PHONY: run test test-browser book lab refresh bench lock clean clean-all setup
+.PHONY: run test test-browser book lab live refresh bench lock clean clean-all setup
 
 run: setup
 	$(PY) tools/chapters.py run $(NOTEBOOKS)
@@ -43,6 +44,10 @@ book: setup
 
 lab: setup
 	$(PY) -m jupyter lab --notebook-dir=. notebooks
+
+# The folder plant/ keeps the configuration, to be changed, the model and the alerts.
+live: setup
+	$(PY) -m adlib.realtime simulate plant
 
 refresh: setup
 	$(PY) tools/chapters.py refresh $(NOTEBOOKS)
@@ -82,4 +87,4 @@ clean:
 	find adlib notebooks tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf .venv *.egg-info
+	rm -rf .venv *.egg-info plant

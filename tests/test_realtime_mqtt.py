@@ -115,6 +115,7 @@ def test_what_is_committed_and_not_acknowledged_is_not_judged_again(broker):
             assert column(found) == list(range(60, 100)) and found[0].seq == 60
             for sample in found:
                 await sample.ack()
+            await asyncio.sleep(0.3)  # the broker hears of it
         await broker.publish("mark/x", numbers(100, 103))
         async with aclosing(MqttSource(spec).samples(position=99)) as samples:
             assert column(await take(samples, 3)) == [100, 101, 102]  # the first 60 are gone too

@@ -98,21 +98,27 @@ def test_from_nothing_to_a_page_with_an_incident(tmp_path):
             [sys.executable, "-m", "adlib.realtime", "simulate", tmp_path / "plant", "--machines",
              "5", "--speed", "50", "--serve", "0"], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True) as child:
-        said = []
-        for line in child.stderr:
-            said.append(line)
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
-        with httpx.Client(base_url=found[0], timeout=10) as client:
-            for _ in range(3000):
-                if (answer := client.get("/ready")).status_code == 200 and (
-                        json.loads(answer.text)["judged"]):
-                    break
-            for line in child.stdout:
-                if (incident := json.loads(line)["incident_id"]) is not None:
-                    break
-            page = client.get("/")
-            assert page.status_code == 200 and "machine-0" in page.text, incident
-        child.send_signal(signal.SIGTERM)
-        said.append(child.stderr.read())
+        try:
+            reach_the_page(child)
+        finally:
+            child.kill()
+
+
+def reach_the_page(child):
+    """As a newcomer does: read where it is, wait for an incident, look, and stop."""
+    said = []
+    for line in child.stderr:
+        said.append(line)
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            break
+    assert found, "".join(said)
+    for line in child.stdout:
+        if line.startswith("{") and (incident := json.loads(line)["incident_id"]) is not None:
+            break
+    with httpx.Client(base_url=found[0], timeout=10) as client:
+        assert client.get("/ready").status_code == 200
+        page = client.get("/")
+        assert page.status_code == 200 and "machine-0" in page.text, incident
+    child.send_signal(signal.SIGTERM)
+    said.append(child.communicate(timeout=60)[1])
     assert child.returncode == 0, "".join(said)

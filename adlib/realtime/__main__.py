@@ -69,6 +69,15 @@ def parser() -> argparse.ArgumentParser:
                       help="the alert store (default: alerts.db)")
     page.add_argument("--serve", default="8765", metavar="[HOST:]PORT",
                       help="where (default: port 8765 of the loopback interface)")
+    plant = commands.add_parser("simulate", help="a simulated plant from its history to its page: "
+                                "fit, then run and serve")
+    plant.add_argument("folder", type=Path, nargs="?", default=Path("plant"),
+                       help="for its configuration, history, model and alerts (default: plant)")
+    plant.add_argument("--machines", type=int, default=20)
+    plant.add_argument("--seed", type=int, default=0)
+    plant.add_argument("--speed", type=float, default=1.0, help="rows of each machine a second")
+    plant.add_argument("--serve", default="8765", metavar="[HOST:]PORT", help="where the page is")
+
     for command in (run, page):
         command.add_argument("--token-file", type=Path, metavar="PATH",
                              help="a file with the token that everybody must show, but for /health "
@@ -131,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     begin(as_json=getattr(args, "log_json", False))
     # a terminal that is gone ends no stream
-    how = (GRACE, [signal.SIGHUP]) if args.command == "run" else (5.0, [])
+    how = (GRACE, [signal.SIGHUP]) if args.command in ("run", "simulate") else (5.0, [])
     with stoppable(*how) as args.stop:
         return _exit_code(args)
 
@@ -141,7 +150,7 @@ def _exit_code(args: argparse.Namespace) -> int:
         return _COMMANDS[args.command](args)
     except Stopped as stopped:
         say(args.command, "stopped before it was done")
-        return 0 if args.command == "run" else stopped.code
+        return 0 if args.command in ("run", "simulate") else stopped.code
     except (FileNotFoundError, FileExistsError, ImportError, ValueError) as error:
         for line in str(error).splitlines():
             say(args.command, line)
@@ -257,6 +266,18 @@ def _page(args: argparse.Namespace) -> int:
     return 0
 
 
+def _simulate(args: argparse.Namespace) -> int:
+    from adlib.realtime.doors import simulate
+
+    code = 0
+    for argv in simulate.commands(args.folder, args.machines, args.seed, args.speed, args.serve):
+        say("", f"python -m adlib.realtime {' '.join(argv)}")
+        given = parser().parse_args(argv)
+        given.stop = args.stop
+        code = code or _COMMANDS[given.command](given)
+    return code
+
+
 def _say_undelivered(engine: Any) -> None:
     """What was to be sent and has not arrived, so that an end without a fault is none."""
     left: dict[str, int] = {}
@@ -350,7 +371,7 @@ def _doctor(args: argparse.Namespace) -> int:
     return doctor.run(args)
 
 
-_COMMANDS = {"fit": _fit, "run": _run, "page": _page, "backtest": _backtest,
+_COMMANDS = {"fit": _fit, "run": _run, "page": _page, "simulate": _simulate, "backtest": _backtest,
              "alerts": alerts_cli.run, "model": models_cli.run, "doctor": _doctor}
 
 if __name__ == "__main__":

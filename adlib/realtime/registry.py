@@ -23,7 +23,7 @@ _DOORS = "adlib.realtime.doors"
 BUILT_IN = {
     SOURCES: {"csv": f"{_DOORS}.files:CsvSource", "tail": f"{_DOORS}.tail:TailSource",
               "stdin": f"{_DOORS}.files:StdinSource",
-              "http": f"{_DOORS}.push:PushSource",
+              "http": f"{_DOORS}.push:PushSource", "simulate": f"{_DOORS}.simulate:SimulatedSource",
               "nats": f"{_DOORS}.jetstream:JetStreamSource",
               "tls": f"{_DOORS}.jetstream:JetStreamSource",
               "mqtt": f"{_DOORS}.mqtt:MqttSource", "mqtts": f"{_DOORS}.mqtt:MqttSource"},

@@ -119,6 +119,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ``mqtt://[user:password@]host[:port]/TOPIC?client=NAME&version=3&entity=topic:2``
         One sample per message of a topic; ``mqtts://`` for an encrypted connection. See
         `adlib.realtime.doors.mqtt.MqttSource`.
+    ``simulate:?machines=20&seed=0&speed=1``
+        A plant that is made up. See `adlib.realtime.doors.simulate.SimulatedSource`.
 
     Installed packages may register other schemes: see `adlib.realtime.registry`.
 

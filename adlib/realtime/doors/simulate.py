@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from adlib.realtime.windows import Sample
 FEATURES = ("temperature_c", "power_w", "fan_rpm", "vibration_mm_s")
 _ROWS = 120  # of each machine that are made at once
 _PERIODS = np.array([61.0, 173.0, 467.0, 900.0])  # rows; the last one is all machines' own
-_HISTORY = 3_000  # rows of each machine
+_HISTORY = 80_000  # rows of all machines together
 _KINDS = ("spike", "level_shift", "trend", "variance", "stuck", "dropout")
 
 
@@ -55,7 +56,8 @@ class Plant:
 
     def history(self) -> pd.DataFrame:
         """Rows without a fault, machine after machine within a second."""
-        X = np.concatenate([self.rows(block, False) for block in range(_HISTORY // _ROWS)])
+        blocks = max(_HISTORY // self.machines // _ROWS, 10)
+        X = np.concatenate([self.rows(block, False) for block in range(blocks)])
         frame = pd.DataFrame(X.reshape(-1, len(FEATURES)).round(4), columns=[*FEATURES])
         frame.insert(0, "machine", self.names * len(X))
         frame.insert(0, "time", np.repeat(1.7e9 + np.arange(len(X)), self.machines))
@@ -80,7 +82,12 @@ class SimulatedSource(Source):
         self.period = 1 / (positive(options, "speed", 1.0) or 1.0)
         self.start = positive(options, "start")
         self.plant = Plant(int(machines), int(seed), positive(options, "faults", 180.0) or 180.0)
+        self.fleet = self.plant.machines > 1
         self.identity = f"simulate:{machines}/{seed}/{self.plant.every:g}"
+
+    def follow(self, reading: Any, recognised: Mapping[str, Any] | None = None) -> None:
+        """Name the only machine too, where it is one of a fleet."""
+        self.fleet |= (recognised or {}).get("fleet") is not None
 
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:
@@ -99,7 +106,7 @@ class SimulatedSource(Source):
             ticks = np.repeat(np.arange(block * _ROWS, (block + 1) * _ROWS), n)[skip:]
             X = self.plant.rows(block)[:, :, columns].reshape(-1, len(columns))[skip:]
             yield Sample(first, zero + ticks * self.period, X,
-                         entity=(self.plant.names * _ROWS)[skip:] if n > 1 else None)
+                         entity=(self.plant.names * _ROWS)[skip:] if self.fleet else None)
             first += len(X)
 
     async def probe(self) -> str:
