@@ -325,7 +325,7 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path, monkeypatch):
 # -- what is shown ------------------------------------------------------------------------------
 
 
-def test_what_wants_somebody_comes_first(board):
+def test_the_most_urgent_comes_first(board):
     shown = board.overview({})
     assert [card["incident"].stream for card in shown["cards"]] == [
         "plant/pump-03", "plant/pump-07", "plant/pump-02", stream_of("plant", HOSTILE)]

@@ -243,7 +243,7 @@ class Board:
 
     def _fleet(self, known: Mapping[str, Overview], found: Sequence[Incident]
                ) -> list[dict[str, Any]]:
-        """A line of each machine; what wants somebody comes first."""
+        """A line of each machine, the most urgent first."""
         # the engine says of the fleet that one of its machines is silent
         silent = {incident.id.rpartition("|")[0]: incident for incident in found}
         newest = {stream: self._newest(known, stream)

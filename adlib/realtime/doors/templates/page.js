@@ -50,7 +50,7 @@
       } else {
         if (node.nodeType === 1 && node.matches(".card")) {
           node.classList.add("fresh");
-          say(`new: ${$("h1, h3", node)?.textContent.trim()}`);
+          say(`new: ${$("h1, h2", node)?.textContent.trim()}`);
         }
         old.insertBefore(node, place);
       }
