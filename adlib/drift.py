@@ -391,6 +391,8 @@ class DriftMonitor(BaseEstimator):
     def set_state(self, state: dict[str, Any]) -> Self:
         """Go on, bit for bit, where another monitor of the same parameters was.
 
+        A state without ``reference`` is of a monitor that was fitted on the same rows.
+
         Raises
         ------
         ValueError
@@ -398,12 +400,15 @@ class DriftMonitor(BaseEstimator):
         """
         self.check_params()
         instance(state, "state", dict)
-        missing = {"reference", *_STATE} - set(state)
+        missing = {*_STATE, *([] if hasattr(self, "reference_") else ["reference"])} - set(state)
         if missing:
             raise ValueError(f"state lacks {', '.join(sorted(missing))}: give what get_state gave")
         state = deepcopy(state)
-        reference = floats(state.pop("reference"), "state['reference']", "(n_rows, 1 + n_features)")
-        self._refer(reference)
+        if "reference" in state:
+            self._refer(floats(state.pop("reference"), "state['reference']",
+                               "(n_rows, 1 + n_features)"))
+        else:
+            self._settle()
         for name in _STATE:
             setattr(self, name, state[name])
         for engine, fed in zip(self._engines, self._fed, strict=True):  # river keeps no plain state

@@ -79,6 +79,5 @@ class DriftWatch:
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on where another watch over the same calibration rows was."""
         if self._monitor is not None and state is not None:
-            self._monitor.set_state({**state, "_recent": list(state["_recent"]),
-                                     "reference": self._monitor.reference_})
+            self._monitor.set_state({**state, "_recent": list(state["_recent"])})
             self._state = None
