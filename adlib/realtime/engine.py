@@ -201,7 +201,8 @@ class RealTimeAnomalyDetector:
         found, rows = (self._fitted, slice(None)) if entity is None else (
             self._fitted.judging(entity, self.config))
         return found, None if rows == slice(None) else rows, (
-            self._judge if found is self._fitted else Judge(self.config, found, self._metrics))
+            self._judge if found is self._fitted else Judge(
+                self.config, found, self._metrics, self._judge))
 
     def fork(self, config: EngineConfig | None = None, *, same_calibration: bool = False,
              **changes: Any) -> Self:

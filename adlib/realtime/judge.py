@@ -58,6 +58,8 @@ class Judge:
     config : EngineConfig
     fitted : Fitted
     metrics : Counters
+    lead : Judge, optional
+        Of the same fleet: its threads do the work, so that a thousand models need not as many.
 
     Attributes
     ----------
@@ -66,11 +68,13 @@ class Judge:
         Seconds, by which a detector that fails is given pauses.
     """
 
-    def __init__(self, config: EngineConfig, fitted: Fitted, metrics: Counters):
+    def __init__(self, config: EngineConfig, fitted: Fitted, metrics: Counters,
+                 lead: "Judge | None" = None):
         self._config, self._fitted, self._metrics = config, fitted, metrics
         self.clock = time.monotonic
         self._ensemble = fitted.ensemble
-        self.members = [Member(name, model) for name, model in zip(
+        leads = {} if lead is None else {member.name: member for member in lead.members}
+        self.members: list[Member] = [Member(name, model, leads.get(name)) for name, model in zip(
             fitted.names, fitted.ensemble.members_, strict=True)]
         imputer = Imputer(fitted.background, fitted.rows) if len(fitted.rows) else None
         whole = fitted.ensemble.surprises_of(fitted.held_out)

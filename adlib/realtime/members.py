@@ -92,29 +92,37 @@ async def forgiven(what: str, seconds: float | None = None) -> AsyncIterator[Non
 class Member:
     """A member of the ensemble at work: scores that open windows still need, its failures."""
 
-    def __init__(self, name: str, model: Any):
+    def __init__(self, name: str, model: Any, lead: "Member | None" = None):
         self.name, self.model = name, model
         self.online = isinstance(model, OnlineDetector)
         self.context = 0 if self.online or not isinstance(model, Detector) else model.context_
         self.failures, self.pauses, self.off = 0, 0, False  # in a row; whether it has pauses
         self.failing_since = self.retry_at = 0.0  # of the judge's clock
-        self.running: Future | None = None
         self.earlier: Any = None  # an online detector as it was before the last batch
         self._stateful = is_stateful(model)
-        self.lead = self  # the one whose thread does the work
+        self._lead = lead or self  # the one whose thread does the work
+        self._running: Future | None = None
         self._worker: Worker | None = None
         self._state: dict[str, Any] | None = None
 
     def submit(self, function: Any, *args: Any) -> Future:
         """Let the detector's own thread do it: whatever hangs, hangs there."""
-        self._worker = self._worker or Worker(self.name)
-        return self._worker.submit(function, *args)
+        lead = self._lead
+        lead._worker = lead._worker or Worker(self.name)
+        return lead._worker.submit(function, *args)
+
+    @property
+    def running(self) -> Future | None:
+        """What the thread does, as far as somebody waits for it."""
+        return self._lead._running
+
+    @running.setter
+    def running(self, job: Future | None) -> None:
+        self._lead._running = job
 
     def another(self) -> "Member":
         """One that learns by itself, from what this one was fitted on."""
-        twin = Member(self.name, deepcopy(self.model))
-        twin.lead = self
-        return twin
+        return Member(self.name, deepcopy(self.model), self._lead)
 
     def stop(self) -> None:
         """End the thread; it begins again when it is needed."""
@@ -156,7 +164,7 @@ class Member:
 
     def snapshot(self) -> dict[str, Any] | None:
         """State of an online detector; while it hangs, the last one that is known."""
-        if self.online and (self.lead.running is None or self.lead.running.done()):
+        if self.online and (self.running is None or self.running.done()):
             self._state = self.model.get_state()
         elif not self.online and self._stateful:
             raise TypeError("online detectors inside another one cannot learn live: name each as a "
