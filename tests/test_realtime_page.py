@@ -61,6 +61,10 @@ class Client:
         self._runner.run(self._life.__aexit__(None, None, None))
         self._runner.close()
 
+    @staticmethod
+    async def nothing(*_):
+        """In place of waiting."""
+
     def request(self, *args, **how):
         return self._runner.run(self._http.request(*args, **how))
 
@@ -233,7 +237,9 @@ class Engine:
     ready = True
 
     def status(self):
-        return {"stream": "plant", "ready": self.ready, "reasons": [] if self.ready else [HOSTILE]}
+        return {"stream": "plant", "ready": self.ready, "reasons": [] if self.ready else [HOSTILE],
+                "partitions": {"plant:0": {"ready": True}, "plant:1": {"ready": self.ready}},
+                "conditions": [{"detail": "a receiver is slow", "since": NOW - 60}]}
 
     def metrics_text(self):
         return "adlib_ready 1\n"
@@ -261,12 +267,7 @@ def test_a_token_is_asked_for_everything_but_health(store, ask):
 
 
 def test_a_browser_is_asked_for_the_token_once(store, monkeypatch, ask):
-    slept = []
-
-    async def sleep(seconds):
-        slept.append(seconds)
-
-    monkeypatch.setattr(page.asyncio, "sleep", sleep)
+    monkeypatch.setattr(page.asyncio, "sleep", Client.nothing)
     client = ask(http.app(store=store, token=TOKEN), base_url="https://adlib.example")
     page_ = {"Accept": "text/html,*/*"}
     answer = client.get("/stream?name=plant/pump-03&span=6h", headers=page_)
@@ -274,7 +275,7 @@ def test_a_browser_is_asked_for_the_token_once(store, monkeypatch, ask):
     assert 'type="password"' in answer.text and "vibration" not in answer.text
     assert client.get("/page.css").status_code == client.get("/page.js").status_code == 200
     wrong = client.post("/login", data={"token": "guess", "back": "/"})
-    assert wrong.status_code == 401 and "not the token" in wrong.text and slept == [1.0]
+    assert wrong.status_code == 401 and "not the token" in wrong.text
     right = client.post("/login", data={"token": f" {TOKEN} ", "back": "/stream?name=plant/a"})
     assert right.status_code == 303 and right.headers["location"] == "/stream?name=plant/a"
     told = right.headers["set-cookie"]
@@ -284,6 +285,25 @@ def test_a_browser_is_asked_for_the_token_once(store, monkeypatch, ask):
                       ""):
         answer = client.post("/login", data={"token": TOKEN, "back": elsewhere})
         assert answer.headers["location"] == "/"
+
+
+def test_a_form_that_does_not_arrive_whole_decides_nothing(store, caplog):
+    before = [i.to_dict() for i in store.incidents()]
+    body = b"do=close&id=plant/pump-03|combined|500"
+    with http.served(http.app(store=store), "0") as url:
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+            client.sendall(b"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
+                           + body)
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+    assert [i.to_dict() for i in store.incidents()] == before and not caplog.records
+
+
+def test_a_login_that_is_too_large_is_wrong(store, ask, monkeypatch):
+    monkeypatch.setattr(page.asyncio, "sleep", Client.nothing)
+    client = ask(http.app(store=store, token=TOKEN))
+    for form in ({"token": TOKEN, "x": "y" * 70_000}, {f"k{i}": "" for i in range(60)}, {}):
+        assert client.post("/login", data=form).status_code == 401
 
 
 def test_every_answer_keeps_others_out(client):
@@ -434,7 +454,10 @@ def test_a_store_that_is_not_there_yet_is_shown_as_soon_as_it_is(tmp_path):
         answer = client.get("/")
         assert answer.status_code == 200 and "No row was judged yet" in answer.text
         engine.ready = False
-        assert "does not judge as it should: &lt;img" in client.get("/?x").text
+        text = re.sub(r"\s+", " ", client.get("/?x").text)
+        for part in ("does not judge as it should: &lt;img", "a receiver is slow, since",
+                     "not ready</span> plant:1", "judging</span> plant:0"):
+            assert part in text
         (tmp_path / "alerts.db").unlink()
         assert client.get("/?y").status_code == 503
     with Client(http.app(engine)) as client:

@@ -475,7 +475,9 @@ class Site:
 
         back = _local(request.scope.get("refused", "/"))
         if asked := request.method == "POST":
-            form = await _form(request)
+            form = {}
+            with suppress(ValueError, TimeoutError):
+                form = await _form(request)
             back = _local(form.get("back", "/"))
             if self._token is None or http.same(form.get("token", "").strip(), self._token):
                 answer = RedirectResponse(back, 303)
@@ -504,13 +506,18 @@ def _fault(error: Exception) -> tuple[int, str]:
 
 
 async def _form(request: Any) -> dict[str, str]:
-    """Fields of a form; ValueError where it is too large."""
+    """Fields of a form, none of one that did not arrive whole; ValueError where it is too large."""
+    from starlette.requests import ClientDisconnect
+
     body = b""
-    async with asyncio.timeout(_PATIENCE):
-        async for part in request.stream():
-            body += part
-            if len(body) > _BODY:
-                raise ValueError(f"a form has at most {_BODY} bytes")
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async for part in request.stream():
+                body += part
+                if len(body) > _BODY:
+                    raise ValueError(f"a form has at most {_BODY} bytes")
+    except ClientDisconnect:
+        return {}
     return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True,
                           max_num_fields=50))
 
