@@ -240,6 +240,12 @@ def _run(args: argparse.Namespace) -> int:
             say("", f"the page is at {address}/")
         asyncio.run(judge())
         ended = True
+    return _ended(engine, ended)
+
+
+def _ended(engine: Any, ended: bool) -> int:
+    """Say what became of a stream; the exit code."""
+    config = engine.config
     say("", f"stopped after sample {engine.position}")
     _say_undelivered(engine)
     tally, account = engine.tally, engine.tally.account(config.window_size)
