@@ -8,14 +8,17 @@ import signal
 import time
 from contextlib import contextmanager
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
 from adlib.realtime import members as members_module
 from adlib.realtime.doors.checkpoint import change, pack, replay, stacked, unpack, unstacked
 from adlib.realtime.events import QualityEvent, stream_of
+from adlib.realtime.monitor import Monitor
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
 
@@ -299,6 +302,15 @@ def test_any_text_names_an_entity_and_no_two_are_one(plant, tmp_path):
     assert [s.entity for s in again._streams.all] == HOSTILE
 
 
+def test_labels_come_in_any_sequence(plant):
+    X = rows(25, 5)
+    expected, _ = plant.fork().judge([Sample(None, None, X, entity="7")], flush=True)
+    for labels in (np.array(["7"] * 25), np.array(["7"] * 25, object), pd.Series(["7"] * 25),
+                   ("7",) * 25, np.str_("7"), pd.Index(["7"] * 25)):
+        found, _ = plant.fork().judge([Sample(None, None, X, entity=labels)], flush=True)
+        assert found == expected and len(found) == 2
+
+
 BAD = [None, "", 5, 1.5, ["a"], b"a", np.nan, "n" * 201, object, {"a": 1}]
 
 
@@ -442,6 +454,29 @@ def test_silent_entities_are_told_and_many_are_one(plant):
     assert "m11" in found[0].detail and "m12" not in found[0].detail
     now[0] = 5_000.0  # nobody sends: that is another condition
     assert engine._streams.troubles([], now[0])[0].detail == found[0].detail
+
+
+def test_a_silent_entity_opens_an_incident_and_the_engine_stays_ready(plant):
+    engine, now = plant.fork(), [0.0]
+    engine._streams._now, engine._streams._wall = lambda: now[0], lambda: START + now[0]
+    inbox = SimpleNamespace(rows=0, closed=False, arrived=0.0, message=2, gap=1.0, dropped=0,
+                            next=1)
+    monitor = Monitor(engine._streams.health, inbox, engine.tally, clock=lambda: START + now[0],
+                      monotonic=lambda: now[0],
+                      troubles=lambda: engine._streams.troubles([], now[0]))
+    for second in range(400):
+        now[0] = inbox.arrived = float(second)
+        names = ["a", "b"] if not 100 < second < 250 else ["a"]
+        verdicts, quality = engine.judge([Sample(None, None, rows(len(names), second),
+                                                 entity=names)])
+        engine.tally.count(len(names), verdicts, quality)
+        engine._streams.healths(verdicts, quality)
+        monitor.beat()
+        monitor.tick()
+        if second in (50, 240, 399):
+            assert [i.id for i in monitor.conditions.open] == [
+                f"plant|health.no_data.b|{int(START) + 100}"] * (second == 240)
+            assert monitor.status()["ready"], monitor.status()["reasons"]
 
 
 def test_a_forgotten_entity_begins_anew_with_numbers_of_its_own(plant, tmp_path):

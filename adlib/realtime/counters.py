@@ -59,9 +59,9 @@ class Counters:
     def count(self, samples: int, verdicts: list[Verdict], events: list[IncidentEvent],
               quality: list[QualityEvent]) -> None:
         self.samples.inc(samples)
-        for verdict in verdicts:
-            kind = {True: "anomaly", False: "normal", None: "unjudged"}[verdict.is_anomaly]
-            self.windows.labels(self.stream, kind).inc()
+        names = {True: "anomaly", False: "normal", None: "unjudged"}
+        for kind, n in Counter(verdict.is_anomaly for verdict in verdicts).items():
+            self.windows.labels(self.stream, names[kind]).inc(n)
         for event in events:
             self.events.labels(self.stream, event.kind).inc()
         for fault in quality:

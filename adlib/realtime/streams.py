@@ -364,7 +364,10 @@ class Fleet(Order):
             values = np.atleast_2d(numbers_of(sample.values))
         if values is None or len(values) != n:  # what its stream calls poison
             values = [sample.values] if n == 1 else np.asarray(sample.values, object)
-        labels = [*names] if isinstance(names, list | tuple | np.ndarray) else [names] * n
+        many = not isinstance(names, str) and hasattr(names, "tolist")
+        labels: Any = names.tolist() if many else (  # type: ignore[union-attr]
+            [*names] if isinstance(names, list | tuple) else [names] * n)
+        labels = labels if isinstance(labels, list) else [labels] * n
         if len(labels) != n:
             return np.arange(n), None, f"{len(labels)} entities for {n} rows", (
                 values, np.full(n, -1), {})
