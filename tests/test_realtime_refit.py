@@ -443,6 +443,9 @@ def test_after_a_drift_only_the_new_normal_is_fitted(tmp_path):
     run(again, Steps(np.vstack([X, rows(4000, 6) + [0.0, 0.6, 0.0]])))
     with AlertStore(tmp_path / "alerts.db") as store:
         assert drifts(store, "stream") == {}  # it began anew, and is over
+    third = refits.refit(tmp_path / "model", settings, "on schedule")
+    assert third.after == {"stream": onset}  # what came before it is no normal row any more
+    assert third.rows < 0.85 * (16_000 - onset)
 
 
 def test_what_lies_in_incidents_is_a_new_normal_only_where_somebody_says_so(tmp_path):

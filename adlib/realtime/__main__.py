@@ -210,6 +210,9 @@ def _run(args: argparse.Namespace) -> int:
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
     if getattr(samples, "partitions", 0):
+        if config.refit is not None:
+            say("warning", "refit: a partition holds only some machines, and fits no model for all")
+            config = config.changed(refit=None)
         engine = Partitions(config, samples, lambda name: RealTimeAnomalyDetector.load(
             args.model, config.changed(stream=name)))
     say("", _receivers(config.alert_config))

@@ -119,7 +119,7 @@ def _made(draft: Path, record: Version, folder: Path, store: FeedbackStore,
           old: RealTimeAnomalyDetector, history: float) -> Version:
     """Fill a folder with a new model; its record, with the comparison."""
     config = old.config
-    trace, begin = _rows(folder, store, old, history)
+    trace, begin, after = _rows(folder, store, old, history)
     out, doubt = _left_out(store, trace, config.window_size), ""
     if 2 * out.sum() > len(out):
         doubt = f"{out.mean():.0%} of the rows lie in incidents: answer whether these are false"
@@ -131,47 +131,50 @@ def _made(draft: Path, record: Version, folder: Path, store: FeedbackStore,
     if len(late) < 5 * config.window_size:
         raise ValueError(f"only {len(late)} rows are left to compare the models on, which neither "
                          f"was fitted on; {5 * config.window_size} are needed")
-    confirmed = _within(late, [incident for incident in store.incidents() if _answered(store)
-                               .get((incident.stream, incident.id)) == "true"])
+    said = _answered(store)
+    confirmed = _within(late, [incident for incident in store.incidents()
+                               if said.get((incident.stream, incident.id)) == "true"])
     both = {name: _judged(engine, late, confirmed) for name, engine in (("old", old),
                                                                        ("new", new))}
     refused = refusal(config, both["old"], both["new"], fitted_on := int((~out[early]).sum()))
     return replace(record, outcome="refused" if refused else "unsure" if doubt else "better",
                    says="; ".join(filter(None, [refused or doubt, _said(both)])),
-                   comparison=both, rows=fitted_on, until=float(trace.time.max()))
+                   comparison=both, rows=fitted_on, until=float(trace.time.max()), after=after)
 
 
 # -- rows -----------------------------------------------------------------------------------------
 
 
 def _rows(folder: Path, store: FeedbackStore, old: RealTimeAnomalyDetector, history: float
-          ) -> tuple[Trace, float]:
-    """What may be fitted on, of each entity in order; when the rows to compare on begin."""
-    stream, now = old.config.stream, versions.current(folder).version
+          ) -> tuple[Trace, float, dict[str, int]]:
+    """What may be fitted on, of each entity in order; when the rows to compare on begin; and where
+    the present normal of each stream began that has drifted."""
+    stream = old.config.stream
     live = store.trace(stream)
     if live.features != tuple(old.features_):
         raise ValueError("no judged rows are kept of these features: see alert_config.storage"
                          ".trace")
     last, began = live.time.max(), live.time.min()
-    known = [record.until for record in versions.listed(folder)
-             if record.number == now and record.until is not None]
+    (used,) = [record for record in versions.listed(folder) if record.number == old.version]
     past, parts = model.past(folder, stream), [live]
     if past is not None and past.features == live.features:
         shift = began - past.time.max() - 1.0
         if shift < 0 or past.time.max() < COUNTED <= began:  # times of another count
             past = replace(past, time=past.time + shift)
         parts.insert(0, past)
-    trace = Trace.joined(parts)
-    keep, starts = trace.time >= last - history, [trace.time[0]]
-    starts = [trace.time[keep].min()]
+    trace, after = Trace.joined(parts), dict(used.after or {})
     for name in drifts(store, stream):
-        since = store.quality(stream=name, kind="drift", limit=1)[-1].start
+        after.update((name, event.start)
+                     for event in store.quality(stream=name, kind="drift")[-1:])
+    keep = trace.time >= last - history
+    starts = [trace.time[keep].min()]
+    for name, since in after.items():
         own = np.array([stream_of(stream, entity) == name for entity in trace.entities])[trace.code]
         keep &= ~own | (trace.seq >= since)
         starts.append(trace.time[own & keep].min(initial=last))
-    begin = max([began, *(last - _COMPARED * (last - start) for start in starts),
-                 *(np.nextafter(until, np.inf) for until in known)])
-    return trace.take(keep), float(begin)
+    until = began if used.until is None else max(began, np.nextafter(used.until, np.inf))
+    return trace.take(keep), float(max(until, *(
+        last - _COMPARED * (last - start) for start in starts))), after
 
 
 def _answered(store: FeedbackStore) -> dict[tuple[str, str], str]:
@@ -221,7 +224,7 @@ def _fitted(old: RealTimeAnomalyDetector, trace: Trace, out: NDArray[np.bool_]) 
 
 
 def _labels(config: EngineConfig, labels: NDArray) -> dict[str, Any]:
-    return {} if getattr(config, "fleet", None) is None else {"entity": labels}
+    return {} if config.fleet is None else {"entity": labels}
 
 
 # -- comparison -----------------------------------------------------------------------------------

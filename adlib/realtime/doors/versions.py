@@ -45,6 +45,8 @@ class Version:
         That it was fitted on.
     comparison : dict
         Of both models on the recent past: see `adlib.realtime.refit`.
+    after : dict of str to int
+        Of streams that have drifted: number of the first row of the new normal.
     """
 
     number: int
@@ -55,6 +57,7 @@ class Version:
     until: float | None = None
     rows: int = 0
     comparison: dict[str, Any] | None = None
+    after: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
