@@ -296,6 +296,35 @@ def test_an_engine_goes_on_where_its_last_commit_was(path, tmp_path):
     assert found == [(v.end, v.p_value) for v in verdicts]
 
 
+def test_a_fleet_goes_on_with_every_machine(path, tmp_path):
+    """Rows of three machines, read on after each stop as if there had been none."""
+    rng = np.random.default_rng(1)
+    names = np.tile(["a", "b", "c"], 3000)
+    settings = {"detectors": ["PCAReconstruction"], "window_size": 20, "stride": 5, "fleet": {},
+                "reading": {"entity_column": "who"}, "alert_config": {}}
+    X = rng.normal(size=(9000, 2))
+    model = RealTimeAnomalyDetector(settings).fit(X, entity=names).save(tmp_path / "model")
+
+    async def judged(store, rows, found):
+        engine = RealTimeAnomalyDetector.load(model, {**settings, "alert_config": {
+            "storage": {"path": str(tmp_path / store)}}})
+        async with aclosing(engine.process_stream(TailSource(f"tail:{path}"))) as windows:
+            async for window in windows:
+                found[window["entity"], window["end"]] = window["p_value"]
+                if len(found) == sum((np.sum(names[:rows] == who) - 15) // 5 for who in "abc"):
+                    return
+
+    path.write_text("x0,x1,who\n")
+    pieces, whole, at = {}, {}, 0
+    for n in (130, 71, 200, 5, 299):
+        append(path, "".join(f"{a},{b},{who}\n" for (a, b), who in zip(
+            X[at:at + n], names[at:at + n], strict=True)))
+        at += n
+        asyncio.run(asyncio.wait_for(judged("pieces.db", at, pieces), 30))
+    asyncio.run(asyncio.wait_for(judged("whole.db", at, whole), 30))
+    assert pieces == whole and len(whole) > 3 * 40
+
+
 def test_it_keeps_the_promises_of_a_source(path):
     path.write_text(HEADER + rows(0, 200))
     check_source(lambda: TailSource(f"tail:{path}"), rows=200, timeout=1)
