@@ -92,12 +92,13 @@ def chance(score: float, alpha: float | None) -> float | None:
 
     Examples
     --------
-    >>> chance(0.9, 0.01), chance(0.5, 0.01)
-    (0.001, None)
+    >>> chance(0.9, 0.01), chance(1.0, 0.01), chance(0.5, 0.01)
+    (0.001, 0.0, None)
     """
-    if alpha is None or not 0.7 <= score < 1:
+    if alpha is None or not 0.7 <= score <= 1:
         return None
-    decades = (score - 0.7) / 0.2 if score <= 0.9 else 1 - math.log(10 * (1 - score)) / 2
+    decades = (score - 0.7) / 0.2 if score <= 0.9 else 1 - math.log(10 * (1 - score)) / 2 if (
+        score < 1) else math.inf
     return alpha * 10**-decades
 
 
