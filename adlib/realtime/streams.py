@@ -204,11 +204,13 @@ class Single:
         self.all[0].restore(saved, same, fits)
 
 
-class FleetConditions(Conditions):
-    """Health of a fleet as a whole, and the open incidents of all its streams."""
+class FleetHealth(Conditions):
+    """Health of a fleet as a monitor asks for it, and the open incidents of all its streams."""
 
-    def __init__(self, *args: Any):
-        super().__init__(*args)
+    def __init__(self, fleet: "Fleet", config: EngineConfig):
+        alerts = config.alert_config
+        super().__init__(config.stream, alerts.health, alerts.incidents, config.sampling_period)
+        self.conditions, self.window, self._fleet = self, config.window_size, fleet
         self.others: dict[str, Incident] = {}
 
     def note_open(self, streams: Iterable[Stream]) -> None:
@@ -228,16 +230,6 @@ class FleetConditions(Conditions):
     def open(self) -> list[Incident]:
         return [*super().open, *list(self.others.values())]
 
-
-class FleetHealth:
-    """Health of a fleet, as a monitor asks for it."""
-
-    def __init__(self, fleet: "Fleet", config: EngineConfig):
-        alerts = config.alert_config
-        self.conditions = FleetConditions(config.stream, alerts.health, alerts.incidents,
-                                          config.sampling_period)
-        self.window, self._fleet = config.window_size, fleet
-
     def overdue(self, rows: int) -> bool:
         """Whether windows should have been judged of so many rows of all streams."""
         some = self._fleet.all
@@ -247,7 +239,7 @@ class FleetHealth:
 
     def blind(self) -> list[str]:
         """Why most streams are not judged."""
-        found = [incident.detail for incident in self.conditions.open
+        found = [incident.detail for incident in self.open
                  if "|health.not_judging|" in incident.id]
         return found[:1] if 2 * len(found) > len(self._fleet.all) else []
 
@@ -464,7 +456,7 @@ class Fleet(Order):
 
     def troubled(self) -> list[Conditions]:
         """Where operators may have acknowledged or closed something."""
-        names = {incident.stream for incident in self.health.conditions.open}
+        names = {incident.stream for incident in self.health.open}
         return [self._names[name].health.conditions for name in names & self._names.keys()]
 
     def healths(self, verdicts: list[Verdict], quality: list[QualityEvent]) -> list[IncidentEvent]:
@@ -485,7 +477,7 @@ class Fleet(Order):
 
     def note(self, events: Iterable[IncidentEvent]) -> None:
         """Follow health incidents of the entities."""
-        self.health.conditions.note(events)
+        self.health.note(events)
 
     def troubles(self, failing: list[Member], now: float) -> list[Condition]:
         """What is wrong with a fleet now, as conditions on the wall clock.
@@ -569,7 +561,7 @@ class Fleet(Order):
         self._seen[:len(names)] = kept["seen"] + (self._wall() - kept["at"])
         if kept["waiting"] and (same or fits):
             self._wait(*kept["waiting"])
-        self.health.conditions.note_open(self.all)
+        self.health.note_open(self.all)
 
 
 def _but_for_all(verdict: Verdict, members: list[Member]) -> Verdict:
