@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from contextlib import aclosing, suppress
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,6 +85,7 @@ class Echo:
 
     async def process_stream(self, samples):
         samples.follow(samples.reading, {"fleet": ()})
+        self.source = samples
         name, worker, seen = self.config.stream, Worker("echo"), {}
         try:
             path = self.config.alert_config.storage.path
@@ -322,6 +325,32 @@ def test_the_server_may_have_divided_the_stream(spec, tmp_path):
 
     assert {part: sorted(seen) for part, seen in within(run()).items()} == {
         k: [f"pump-{k}", f"pump-{k + 4}"] for k in range(4)}
+
+
+def test_a_partition_without_an_entity_is_no_silent_one(spec, tmp_path):
+    async def run():
+        client, name = await connected(spec)
+        heard = Counter()
+        async with Member(spec, tmp_path / "a.db") as a:
+            await until(lambda: a.holds() == [0, 1, 2, 3])
+            for part, engine in a.engines.items():
+                engine.source.heard = partial(heard.update, [part])
+            await publish(client, name, [("pump-1", k) for k in range(5)])
+            await committed(client, name, 5)
+            await until(lambda: len(heard) == 3 and {*heard.values()} == {5})
+            for engine in a.engines.values():
+                rows = engine.tally.rows
+                engine.status = lambda rows=rows: {
+                    "ready": rows > 0, "reasons": [] if rows else ["no window was judged yet"],
+                    "rows": rows, "judged": rows, "conditions": [], "position": rows}
+            assert a.group.status()["ready"]
+            for engine in a.engines.values():
+                engine.status = lambda: {"ready": False, "reasons": ["no window was judged yet"],
+                                         "rows": 0, "judged": 0, "conditions": []}
+            assert len(a.group.status()["reasons"]) == 4
+        await client.close()
+
+    within(run())
 
 
 def test_what_does_not_go_together_is_refused(spec, tmp_path):

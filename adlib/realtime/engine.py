@@ -442,6 +442,8 @@ class RealTimeAnomalyDetector:
         self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                             self.position + 1 if start is None else start,
                             self._source or {})
+        if hasattr(source, "heard"):
+            source.heard = self._inbox.touch
         if self._service is not None:
             await stack.enter_async_context(self._service)
         # nothing has happened the day after tomorrow

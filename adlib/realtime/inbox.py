@@ -38,6 +38,10 @@ class Inbox:
         self.ready, self.space = asyncio.Event(), asyncio.Event()
         metrics.queue.set_function(lambda: self.rows)  # asked when it is read, not set for each row
 
+    def touch(self) -> None:
+        """The source is alive, and has nothing for this engine."""
+        self.arrived = time.monotonic()
+
     async def fill(self, source: AsyncIterator[Any], most: int) -> None:
         try:
             n = 0

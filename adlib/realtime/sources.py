@@ -36,7 +36,9 @@ class Source(Protocol):
     plain JSON values, kept with each commit, by which what follows ``position`` can be found (it is
     asked from another thread), and ``resume(mark)`` takes them before ``samples`` is called, where
     the identity is still the same. A source that is blocked until its samples are acknowledged says
-    in ``commit_within`` how many seconds a commit may wait.
+    in ``commit_within`` how many seconds a commit may wait. One that may have nothing for an engine
+    has ``heard``, which the engine sets: a function to call in place of a sample, so that it is not
+    taken for one that sends nothing.
 
     Examples
     --------

@@ -71,6 +71,7 @@ class JetStreamSource(ReadingSource):
         if self.format not in ("json", "float64"):
             raise ValueError(f"format must be json or float64, got {self.format!r}")
         self.ack_wait = positive(options, "ack_wait", 30.0)
+        self.heard: Callable[[], Any] = int  # where another partition's message has come
         self._divide(options)
 
     def _divide(self, options: Mapping[str, str]) -> None:
@@ -140,6 +141,7 @@ class _Consumer:
         self._born: datetime | None = None
         self._arrivals = Arrivals()
         self._next, self._taken = 0, -1
+        self._empty = position < 0  # whether no entity of its own was ever seen
         # messages that were handed over and not acknowledged; None for what was read directly
         self._open: dict[int, Any] = {}
 
@@ -261,7 +263,10 @@ class _Consumer:
         if (entity := self._of.entity_in(subject)) is None or self._of.holds(entity):
             record = self._record(seq, stored_at, message.data or b"", subject)
             if self._of.holds(record[1].entity):
+                self._empty = False
                 return [record]
+        if self._empty:
+            self._of.heard()
         await self._acknowledge([seq])
         return []
 

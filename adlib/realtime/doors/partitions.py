@@ -257,10 +257,13 @@ class Partitions:
     def status(self) -> dict[str, Any]:
         """As `RealTimeAnomalyDetector.status`, and ``partitions``, each one's own.
 
-        A process that has no partition, since others have them, is ready: it stands by.
+        A process that has no partition, since others have them, is ready: it stands by. So is a
+        partition that has no entity yet, where others have.
         """
-        parts = {engine.config.stream: engine.status() for engine in self.engines.values()}
-        reasons = [f"{name}: {why}" for name, part in parts.items() for why in part["reasons"]]
+        parts = {engine.config.stream: engine.status() for engine in list(self.engines.values())}
+        some = any(part.get("judged") for part in parts.values())
+        reasons = [f"{name}: {why}" for name, part in parts.items() for why in part["reasons"]
+                   if not some or part.get("rows", 1) or part.get("conditions")]
         reasons += [self._trouble] * bool(self._trouble)
         said = {name: sum(part.get(name, 0) for part in parts.values())
                 for name in ("rows", "judged")}
