@@ -18,6 +18,7 @@ from adlib.realtime.__main__ import main
 from adlib.realtime.answers import Answer, FeedbackStore
 from adlib.realtime.doors import versions
 from adlib.realtime.doors.versions import Version
+from adlib.realtime.judge import Judge
 from adlib.realtime.models import drifts
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
@@ -317,7 +318,7 @@ def judging(folder, settings, acks, step):
     if step == "before the swap":
         dies(RealTimeAnomalyDetector, "_another")
     elif step == "in the swap":
-        dies(RealTimeAnomalyDetector, "_renew")
+        dies(Judge, "warm")
     elif step is not None:
         take_over = RealTimeAnomalyDetector._take_over
 

@@ -461,6 +461,9 @@ class RealTimeAnomalyDetector:
                 self.folder, self.version, self._reported, config, self.store, self._another,
                 lambda *what: self._handed.append(what)))
             self._reported = watch.told
+        if config.refit is not None and (self.folder is None or self.store is None):
+            log.warning("stream %s: refit fits no model: it needs a saved engine and "
+                        "alert_config.storage", config.stream)
         for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
                      self._respond(responses)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
