@@ -327,6 +327,20 @@ def test_the_server_may_have_divided_the_stream(spec, tmp_path):
         k: [f"pump-{k}", f"pump-{k + 4}"] for k in range(4)}
 
 
+def test_what_ends_the_keeper_of_the_leases_ends_the_process(spec, tmp_path):
+    async def run():
+        client, _ = await connected(spec)
+        await client.close()
+        async with Member(spec, tmp_path / "a.db") as a, Member(spec, tmp_path / "b.db") as b:
+            await until(lambda: len(a.holds()) == len(b.holds()) == 2)
+            a.group._look = lambda: 1 / 0
+            await asyncio.wait([a.task])
+            assert isinstance(a.ended, ZeroDivisionError)
+            await until(lambda: b.holds() == [0, 1, 2, 3])
+
+    within(run())
+
+
 def test_a_partition_without_an_entity_is_no_silent_one(spec, tmp_path):
     async def run():
         client, name = await connected(spec)

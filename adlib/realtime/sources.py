@@ -136,7 +136,8 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     as no message before brought one. All
     options of `adlib.reading.options.Reading` may stand behind the ``?``, as ``time_unit=ms``.
     In a fleet ``entity=NAME`` is the field that names the entity, ``entity=subject:2`` the second
-    part of a NATS message's subject (``subject:-1``: the last).
+    part of a NATS message's subject (``subject:-1``: the last). ``partition=4`` behind a NATS
+    stream shares a fleet among processes: see `adlib.realtime.doors.partitions`.
 
     Parameters
     ----------

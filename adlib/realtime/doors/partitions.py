@@ -70,6 +70,7 @@ class Lease:
                 self._of.leases.update(name, self._of.me.encode(), last=self._lease)
                 if self._lease else self._of.leases.create(name, self._of.me.encode()))
         except self._of.errors.KeyWrongLastSequenceError:
+            self.until = 0.0
             return False
         self.until = began + self._of.source.lease
         return True
@@ -331,12 +332,16 @@ class Partitions:
 
     async def _keep(self) -> None:
         """Renew what is held, and hold as many as the others leave."""
+        errors = self.source.nats.errors
         while True:
             try:
                 async with asyncio.timeout(self.source.lease):
                     await self._look()
                 self._trouble = ""
-            except (TimeoutError, self.source.nats.errors.Error) as error:
+            except Exception as error:
+                if (not isinstance(error, TimeoutError | errors.Error)
+                        or isinstance(error, errors.ConnectionClosedError)):
+                    self._windows.put_nowait(error)  # which does not pass
                 if not self._trouble:
                     log.warning("%s: %s", self.source.shown, type(error).__name__)
                 self._trouble = "leases of partitions cannot be renewed"
