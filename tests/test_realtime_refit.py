@@ -252,7 +252,16 @@ def test_what_cannot_be_used_is_reported_and_the_old_one_goes_on(home, tmp_path)
     assert len(run(engine, steps)) == 597 and engine.version == 1
     said = sorted(report.detail for report in reports(tmp_path))
     assert "version 3 of the model cannot be used, and 1 goes on: it is of x0, x1, x2, x3" in said
-    assert "version 4 of the model cannot be used, and 3 goes on" in said[1]
+    assert "version 4 of the model cannot be used, and 1 goes on" in said[1]
+
+
+def test_a_version_that_is_damaged_names_the_way_back(home, tmp_path):
+    versions.add(home, Version(0, 1.0), model, 5)
+    versions.use(home, 3)
+    with pytest.raises(ValueError, match=r"version 3 .* cannot be used: .* rollback` goes back"):
+        RealTimeAnomalyDetector.load(home, config(tmp_path))
+    assert main(["model", str(home), "rollback"]) == 0
+    assert RealTimeAnomalyDetector.load(home, config(tmp_path)).version == 1
 
 
 # ------------------------------------------------------------------ kill -9 at each step

@@ -29,7 +29,13 @@ from adlib.reading.options import Reading
 from adlib.realtime import fitted
 from adlib.realtime.budget import settled
 from adlib.realtime.channels import Channel, attribute_faults
-from adlib.realtime.config import MEMBER_KEYS, AlertConfig, EngineConfig, ReadingConfig
+from adlib.realtime.config import (
+    MEMBER_KEYS,
+    AlertConfig,
+    ConfigError,
+    EngineConfig,
+    ReadingConfig,
+)
 from adlib.realtime.counters import Counters, Tally
 from adlib.realtime.doors import model, versions
 from adlib.realtime.doors.checkpoint import pack, unpack
@@ -792,7 +798,14 @@ class RealTimeAnomalyDetector:
         """
         folder = as_path(path, "path")
         version = versions.current(folder).version
-        engine = cls._loaded(versions.place(folder, version), config, channels)
+        try:
+            engine = cls._loaded(versions.place(folder, version), config, channels)
+        except (FileNotFoundError, ValueError) as error:
+            if version == 1 or isinstance(error, ConfigError):
+                raise
+            raise ValueError(f"version {version} of the model is chosen and cannot be used: {error}"
+                             f"; `python -m adlib.realtime model {folder} rollback` goes back, "
+                             f"`use N` to another one") from error
         engine.folder, engine.version = folder, version
         return engine
 

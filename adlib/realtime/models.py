@@ -78,7 +78,7 @@ class ModelWatch:
     def __init__(self, folder: Path, version: int, told: int | None, config: EngineConfig,
                  store: AlertStore | None, load: Callable[[int], Any],
                  hand_over: Callable[[Any, Condition, int], object]):
-        self.folder, self.version = folder, version
+        self.folder, self.version, self._chosen = folder, version, version
         self.told = max(versions.numbers(folder)) if told is None else told
         self._config, self._store = config, store
         self._load, self._hand_over = load, hand_over
@@ -95,7 +95,7 @@ class ModelWatch:
         if not versions.place(self.folder, 1).joinpath("engine.json").is_file():  # removed
             return
         chosen = versions.current(self.folder)
-        if chosen.version != self.version:
+        if chosen.version != self._chosen:
             self._follow(chosen)
         if self._job is not None and self._job[0].poll() is not None:
             self._ended(*self._job)
@@ -106,24 +106,25 @@ class ModelWatch:
                 self._begin(why)
 
     def _follow(self, chosen: versions.Current) -> None:
-        says, before, self.version = in_use(chosen, self.version), self.version, chosen.version
+        self._chosen = chosen.version
         try:
             found = self._load(chosen.version)
         except Exception as error:  # whatever a file may cause that was written elsewhere
             self._tell(chosen.version, f"version {chosen.version} of the model cannot be used, and "
-                       f"{before} goes on: {error}")
+                       f"{self.version} goes on: {error}")
             return
-        self._hand_over(found, says, self.told)
+        before, self.version = self.version, chosen.version
+        self._hand_over(found, in_use(chosen, before), self.told)
 
     def _report(self) -> None:
         """Versions that are not in use, and why."""
         used = versions.current(self.folder).used
         for record in versions.listed(self.folder):
-            if record.number > self.told and (record.number in used
-                                              or time.time() - record.made > _SETTLED):
+            if record.number in used or record.number <= self.told:
+                self.told = max(self.told, record.number)
+            elif time.time() - record.made > _SETTLED:
                 self.told = record.number
-                if record.number not in used:
-                    self._tell(record.number, self._said(record))
+                self._tell(record.number, self._said(record))
 
     def _said(self, record: Version) -> str:
         what = f"version {record.number} of the model ({record.why})"
@@ -189,8 +190,8 @@ class ModelWatch:
         if job.stdin is not None:
             job.stdin.close()
         self._failures = self._failures + 1 if job.returncode not in (0, BUSY) else 0
+        self._retry_at = time.monotonic() + back_off(self._failures, 60.0, 86_400.0)
         if self._failures:
-            self._retry_at = time.monotonic() + back_off(self._failures, 300.0, 86_400.0)
             self._tell("fit", f"no new model: the process that fitted it ended with "
                        f"{job.returncode}: {' '.join(lines).strip()[-200:]}")
 
