@@ -18,6 +18,7 @@ from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
 from adlib.realtime import members as members_module
 from adlib.realtime.doors.checkpoint import change, pack, replay, stacked, unpack, unstacked
 from adlib.realtime.events import QualityEvent, stream_of
+from adlib.realtime.inbox import Inbox
 from adlib.realtime.monitor import Monitor
 
 pytestmark = pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
@@ -363,10 +364,19 @@ def test_a_flood_of_names_is_bounded_and_the_known_are_judged(plant):
 def test_rows_that_the_queue_drops_are_gaps_of_their_entities(plant):
     engine, X = plant.fork(), rows(100, 5)
     items = [Sample(2 * t, None, X[[t, t]], entity=["pump-1", "pump-2"]) for t in range(100)]
-    lost = [Sample(100, None, np.empty((5, 0)), entity=["pump-1"] * 4 + ["pump-2"])]
+    inbox = Inbox(2, "drop_newest", engine._metrics, 0, {"offset": 0})
+
+    async def overfull():
+        await inbox._put(items[0])  # it is full
+        for sample in (Sample(100, None, X[:4], entity="pump-1"),
+                       Sample(104, None, X[:1], entity=["pump-2"])):
+            await inbox._put(sample)
+
+    asyncio.run(overfull())
+    (lost,) = inbox.lost
     kept = [*items[:50], *(Sample(2 * t + 5, None, X[[t, t]], entity=["pump-1", "pump-2"])
                            for t in range(50, 95))]
-    _, quality = engine.judge(engine._streams.due(kept, lost), flush=True)
+    _, quality = engine.judge(engine._streams.due(kept, [lost]), flush=True)
     assert {(e.stream, e.kind, e.start, e.end) for e in quality if e.kind == "gap"} == {
         ("plant/pump-1", "gap", 50, 53), ("plant/pump-2", "gap", 50, 50)}
     assert [s.processor.position for s in engine._streams.all] == [98, 95]

@@ -12,7 +12,7 @@ import numpy as np
 from adlib.realtime.clock import stamps_of
 from adlib.realtime.counters import Counters
 from adlib.realtime.members import cancelled
-from adlib.realtime.windows import Sample, part_of
+from adlib.realtime.windows import Sample, labels_of, part_of
 
 _TURN = 64  # samples between two looks at what else there is to do
 
@@ -102,13 +102,15 @@ class Inbox:
 
     def _lose(self, sample: Sample) -> None:
         """Remember what was dropped; neighbours become one, or overload would fill the memory."""
-        before = self.lost[-1] if self.lost else None
+        before, n = self.lost[-1] if self.lost else None, length_of(sample)
+        names = labels_of(sample.entity, n)  # who has a gap
         if before is not None and not before.ack and last_of(before) + 1 == sample.seq:
-            rows = np.empty((length_of(before) + length_of(sample), 0))
-            self.lost[-1] = Sample(before.seq, before.time, rows, sample.ack)
+            rows = np.empty((length_of(before) + n, 0))
+            names = [*(before.entity or ()), *names]
+            self.lost[-1] = Sample(before.seq, before.time, rows, sample.ack, names)
         else:
-            rows = np.empty((length_of(sample), 0))  # how many, not what they were
-            self.lost.append(Sample(sample.seq, sample.time, rows, sample.ack))
+            rows = np.empty((n, 0))  # how many, not what they were
+            self.lost.append(Sample(sample.seq, sample.time, rows, sample.ack, names))
 
     async def _wait(self, wanted: int, seconds: float | None) -> None:
         """Until so many rows are there, the source has ended, or the time is over."""

@@ -27,7 +27,15 @@ from adlib.realtime.health import Condition, Conditions, StreamHealth, several
 from adlib.realtime.inbox import length_of
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
-from adlib.realtime.windows import Block, Order, Rows, Sample, StreamProcessor, numbers_of
+from adlib.realtime.windows import (
+    Block,
+    Order,
+    Rows,
+    Sample,
+    StreamProcessor,
+    labels_of,
+    numbers_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -350,16 +358,13 @@ class Fleet(Order):
                 and isinstance(sample.entity, str))
 
     def _read(self, sample: Sample) -> tuple[NDArray, Any, str, Any]:
-        n, names = length_of(sample), sample.entity
+        n = length_of(sample)
         values: Any = None
         with suppress(OverflowError, TypeError, ValueError):
             values = np.atleast_2d(numbers_of(sample.values))
         if values is None or len(values) != n:  # what its stream calls poison
             values = [sample.values] if n == 1 else np.asarray(sample.values, object)
-        many = not isinstance(names, str) and hasattr(names, "tolist")
-        labels: Any = names.tolist() if many else (  # type: ignore[union-attr]
-            [*names] if isinstance(names, list | tuple) else [names] * n)
-        labels = labels if isinstance(labels, list) else [labels] * n
+        labels = labels_of(sample.entity, n)
         if len(labels) != n:
             return np.arange(n), None, f"{len(labels)} entities for {n} rows", (
                 values, np.full(n, -1), {})

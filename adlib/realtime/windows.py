@@ -73,9 +73,16 @@ class Sample:
     entity: str | Sequence[str] | None = None
 
 
-def part_of(entity: str | Sequence[str] | None, at: int, end: int) -> str | Sequence[str] | None:
+def labels_of(entity: Any, n: int) -> list[Any]:
+    """The entity of each of ``n`` rows, as a sample tells it."""
+    if hasattr(entity, "tolist") and not isinstance(entity, str):
+        entity = entity.tolist()
+    return [*entity] if isinstance(entity, list | tuple) else [entity] * n
+
+
+def part_of(entity: Any, at: int, end: int) -> str | Sequence[str] | None:
     """The entities of some rows of a sample."""
-    return entity if entity is None or isinstance(entity, str) else entity[at:end]
+    return entity if entity is None or isinstance(entity, str) else labels_of(entity, end)[at:end]
 
 
 def _none() -> NDArray[np.int64]:
