@@ -462,14 +462,7 @@ class RealTimeAnomalyDetector:
         if config.alert_config.heartbeat is not None:
             self._heartbeat = stack.enter_context(Heartbeat(
                 config.alert_config.heartbeat, lambda: self.status()["ready"]))
-        if self.folder is not None:
-            watch = stack.enter_context(ModelWatch(
-                self.folder, self.version, self._reported, config, self.store, self._another,
-                lambda *what: self._handed.append(what)))
-            self._reported = watch.told
-        if config.refit is not None and (self.folder is None or self.store is None):
-            log.warning("stream %s: refit fits no model: it needs a saved engine and "
-                        "alert_config.storage", config.stream)
+        self._follow_model(stack)
         for work in (self._inbox.fill(samples, config.batch_windows * config.stride),
                      self._respond(responses)):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
@@ -714,6 +707,17 @@ class RealTimeAnomalyDetector:
         return [[*self.features_], self.config.window_size, self.config.stride]
 
     # -- another model --------------------------------------------------------------------------
+
+    def _follow_model(self, stack: contextlib.AsyncExitStack) -> None:
+        """Let a thread see which version is in use, and whether a new one is wanted."""
+        if self.folder is not None:
+            watch = stack.enter_context(ModelWatch(
+                self.folder, self.version, self._reported, self.config, self.store, self._another,
+                lambda *what: self._handed.append(what)))
+            self._reported = watch.told
+        if self.config.refit is not None and (self.folder is None or self.store is None):
+            log.warning("stream %s: refit fits no model: it needs a saved engine and "
+                        "alert_config.storage", self.config.stream)
 
     def _another(self, version: int) -> Self:
         """This engine as it would begin with another version of its model."""
