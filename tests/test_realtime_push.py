@@ -158,6 +158,8 @@ def test_a_request_that_is_sent_again_is_judged_once():
             first = asyncio.ensure_future(door.post([[1], [2]], idempotency_key="a"))
             sample = await door.samples.get()
             again = asyncio.ensure_future(door.post([[1], [2]], idempotency_key="a"))
+            while len(door.source._taking._open[10].answers) < 2:
+                await asyncio.sleep(0.005)
             other = asyncio.ensure_future(door.post([[3]], idempotency_key="b"))
             last = await door.samples.get()
             mark = door.source.bookmark(11)  # rows 10 and 11 are committed, nobody knows it

@@ -38,7 +38,8 @@ class Source(Protocol):
     the identity is still the same. A source that is blocked until its samples are acknowledged says
     in ``commit_within`` how many seconds a commit may wait. One that may have nothing for an engine
     has ``heard``, which the engine sets: a function to call in place of a sample, so that it is not
-    taken for one that sends nothing.
+    taken for one that sends nothing. A coroutine ``probe()``, which ``doctor`` awaits, gives a
+    sentence on what there is to read, or raises what is wrong, and takes nothing.
 
     Examples
     --------
