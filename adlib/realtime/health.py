@@ -15,7 +15,8 @@ condition          what it says
 `drift`            scores are no longer distributed as in calibration: fit again
 `model`            another version of the model is in use, or one was fitted and is not
 `clock`            time stamps are not believed, or the clock was set
-`no_data`          no sample arrives
+`no_data`          no sample arrives; of one entity of a fleet, while others send
+`entities`         more entities than a fleet keeps apart
 `no_windows`       samples arrive, and no window is judged
 `hanging`          a batch, or the event loop, does not go on
 `stopped`          an error ended the engine, which nobody told to stop
