@@ -294,6 +294,8 @@ class RealTimeAnomalyDetector:
     def _opened(self, source: Source) -> Any:
         """Samples after the last commit; another source's numbers go on behind the last one's."""
         self.prepare(source)
+        if hasattr(source, "heard"):
+            source.heard = lambda: self._inbox.touch()
         position, identity = self.position, getattr(source, "identity", None)
         known = self._source or {"identity": identity, "offset": 0}
         offset = known["offset"]
@@ -448,8 +450,6 @@ class RealTimeAnomalyDetector:
         self._inbox = Inbox(config.queue_size, config.overflow, self._metrics,
                             self.position + 1 if start is None else start,
                             self._source or {})
-        if hasattr(source, "heard"):
-            source.heard = self._inbox.touch
         if self._service is not None:
             await stack.enter_async_context(self._service)
         # nothing has happened the day after tomorrow
