@@ -92,6 +92,16 @@ def test_what_is_in_the_folder_stays(tmp_path):
     assert "stride: 6" in config.read_text()
 
 
+@pytest.mark.parametrize(("machines", "seed", "speed"), [
+    (0, 0, 1.0), (-3, 0, 1.0), (2, -1, 1.0), (2, 0, 0.0), (2, 0, float("nan")),
+])
+def test_a_plant_that_cannot_be_is_refused_before_anything_is_written(
+        tmp_path, machines, seed, speed):
+    with pytest.raises(ValueError, match="machines|speed"):
+        commands(tmp_path / "plant", machines, seed, speed, "0")
+    assert not (tmp_path / "plant").exists()
+
+
 def test_from_nothing_to_a_page_with_an_incident(tmp_path):
     """At 50 rows a second, so that the first fault comes soon."""
     with subprocess.Popen(

@@ -132,14 +132,15 @@ def commands(folder: Path, machines: int, seed: int, speed: float, serve: str) -
     list of list of str
         Arguments of ``python -m adlib.realtime``.
     """
+    source = f"simulate:?machines={machines}&seed={seed}&speed={speed:g}"
+    SimulatedSource(source)  # what is wrong is said before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     config, history, model = folder / "config.yaml", folder / "history.csv", folder / "model"
     store = json.dumps(str(folder / "alerts.db"))  # a text of JSON is one of YAML
     if not config.exists():
         text = (Path(__file__).parent / "templates" / "plant.yaml.j2").read_text()
         config.write_text(Template(text).render(machines=machines, store=store), encoding="utf-8")
-    run = ["run", f"{config}", "--model", f"{model}", "--serve", serve, "--source",
-           f"simulate:?machines={machines}&seed={seed}&speed={speed:g}"]
+    run = ["run", f"{config}", "--model", f"{model}", "--serve", serve, "--source", source]
     if model.exists():
         return [run]
     with replaced_file(history) as path:
