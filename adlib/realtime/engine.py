@@ -387,7 +387,7 @@ class RealTimeAnomalyDetector:
             in [0, 1]), ``severity``, ``p_value``, ``detectors`` (each one's own severity, None
             where it left the vote), ``left_out`` (what the window was judged without, as pairs:
             ("frozen", "temperature")), ``start``, ``end``, ``time``, ``top_features``,
-            ``incident_id`` of the open incident, ``warm_up``, ``stream``.
+            ``incident_id`` of the open incident, ``warm_up``, ``stream``, ``entity`` of a fleet.
 
         Raises
         ------
