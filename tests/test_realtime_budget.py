@@ -170,7 +170,7 @@ def test_a_fleet_of_unlike_machines_gets_no_common_budget(scales):
     X, entity = fleet(10, 4_000, 5, scales)
     odd = {f"pump-{k}" for k, scale in enumerate(scales) if scale != 1}
     with pytest.raises(ValueError, match=r"per='5/day' is one threshold for the fleet, and \d+ "
-                                         r"entities .*: set fleet.model: own, give them") as told:
+                                         r"entit.*: set fleet.model: own, give them") as told:
         RealTimeAnomalyDetector(FLEET).fit(X, entity=entity)
     assert len(scales) == 5 or all(name in str(told.value) for name in odd)
     own = RealTimeAnomalyDetector({**FLEET, "fleet": {"model": "own"}}).fit(X, entity=entity)
@@ -194,7 +194,7 @@ def test_an_odd_machine_without_a_history_of_its_own_is_named():
     X, entity = fleet(10, 2_000, 0, [4.0])
     X, entity = X[1_600:], entity[1_600:]
     config = {**FLEET, "per": None, "alpha": 0.02}
-    with pytest.warns(UserWarning, match=r"1 entities have high scores too often, or too seldom "
+    with pytest.warns(UserWarning, match=r"1 entity has high scores too often, or too seldom "
                                          r"\(pump-0: .* times as often as most\), and judged by"):
         RealTimeAnomalyDetector(config).fit(X, entity=entity)
     # each with enough rows of its own: whatever the rows of all can show

@@ -320,3 +320,22 @@ def test_bad_specs_are_refused_at_once(spec, says):
     with pytest.raises(ValueError, match=says) as caught:
         PushSource(spec)
     assert "hush" not in str(caught.value)
+
+
+def test_a_row_of_a_fleet_without_an_entity_is_counted_as_unreadable():
+    async def run():
+        source = PushSource(f"http://{free_port()}/?entity=machine")
+        source.follow(source.reading, {"fleet": ["a"]})
+        door = Listening(source, "/")
+        task = asyncio.ensure_future(door.read(-1, ["x"]))
+        while source._taking is None:
+            await asyncio.sleep(0.005)
+        answer = asyncio.ensure_future(door.post([{"machine": "a", "x": 1}, {"x": 2}, "junk"]))
+        for _ in range(3):
+            await (await door.samples.get()).ack()
+        assert (await answer).json() == {"rows": 3, "unreadable": 2}
+        task.cancel()
+        await asyncio.wait([task])
+        await door.client.aclose()
+
+    within(run())

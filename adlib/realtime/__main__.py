@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import shlex
 import signal
 import sqlite3
 import threading
@@ -54,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--source", required=True, metavar="SPEC",
                      help="csv:PATH (any file that fit reads), tail:PATH (a file that grows), "
                           "stdin, http: (POST /samples of --serve) or http://[HOST:]PORT/PATH, "
-                          "mqtt://host/TOPIC, or nats://host:port/STREAM/SUBJECT; "
+                          "mqtt://host/TOPIC, nats://host:port/STREAM/SUBJECT, or "
+                          "simulate:?machines=20; "
                           "'?time_column=NAME&time_unit=ms' behind it are options of the reader, "
                           "as below")
     run.add_argument("--all", action="store_true", help="print every window")
@@ -73,10 +75,13 @@ def parser() -> argparse.ArgumentParser:
                                 "fit, then run and serve")
     plant.add_argument("folder", type=Path, nargs="?", default=Path("plant"),
                        help="for its configuration, history, model and alerts (default: plant)")
-    plant.add_argument("--machines", type=int, default=20)
-    plant.add_argument("--seed", type=int, default=0)
-    plant.add_argument("--speed", type=float, default=1.0, help="rows of each machine a second")
-    plant.add_argument("--serve", default="8765", metavar="[HOST:]PORT", help="where the page is")
+    plant.add_argument("--machines", type=int, default=20, metavar="N", help="(default: 20)")
+    plant.add_argument("--seed", type=int, default=0, metavar="N",
+                       help="of the history and of the faults (default: 0)")
+    plant.add_argument("--speed", type=float, default=1.0, metavar="ROWS",
+                       help="rows of each machine a second (default: 1)")
+    plant.add_argument("--serve", default="8765", metavar="[HOST:]PORT",
+                       help="where the page is (default: port 8765 of the loopback interface)")
 
     for command in (run, page):
         command.add_argument("--token-file", type=Path, metavar="PATH",
@@ -280,7 +285,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     code = 0
     for argv in simulate.commands(args.folder, args.machines, args.seed, args.speed, args.serve):
-        say("", f"python -m adlib.realtime {' '.join(argv)}")
+        say("", f"python -m adlib.realtime {shlex.join(argv)}")
         given = parser().parse_args(argv)
         given.stop = args.stop
         code = code or _COMMANDS[given.command](given)

@@ -273,7 +273,8 @@ def _said(unlike: dict[str, float]) -> str:
     some = "; ".join(f"{shown(entity, 40)}: {ratio:.2g} times as often as most"
                      for entity, ratio in list(unlike.items())[:5])
     more = f"; and {len(unlike) - 5} more" if len(unlike) > 5 else ""
-    return f"{len(unlike)} entities have high scores too often, or too seldom ({some}{more})"
+    who = "1 entity has" if len(unlike) == 1 else f"{len(unlike)} entities have"
+    return f"{who} high scores too often, or too seldom ({some}{more})"
 
 
 def _replayed(config: EngineConfig, found: Fitted, calibration: WindowCalibration

@@ -38,7 +38,8 @@ class PushSource(ReadingSource):
     ``application/x-ndjson``). The answer is
 
     ===  ==========================================================================================
-    200  ``{"rows": 3, "unreadable": 1}``: they are committed, and need not be sent again
+    200  ``{"rows": 3, "unreadable": 1}``: they are committed, and need not be sent again (in a
+         fleet a row without an entity cannot be read either)
     400  what is wrong with all of it; nothing was taken
     401  no token, or another
     408  the request did not arrive within 30 s
@@ -139,10 +140,11 @@ class PushSource(ReadingSource):
 class _Request:
     """One that waits for its commit."""
 
-    def __init__(self, key: float, records: Sequence[Record], last: int):
+    def __init__(self, key: float, records: Sequence[Record], last: int, fleet: bool):
         self.key, self.left, self.last = key, len(records), last
         self.answers: list[Future[Answer]] = []
-        self.told = {"rows": self.left, "unreadable": sum(not r.is_whole for r in records)}
+        self.told = {"rows": self.left, "unreadable": sum(
+            not r.is_whole or (fleet and not r.entity) for r in records)}
 
     def answer(self, status: int, told: dict[str, Any]) -> None:
         """Let all who sent it know."""
@@ -192,7 +194,7 @@ class _Taking:
             return 413, {"error": f"at most {self._of.queue:,} rows: send fewer at once"}
         if len(self._open) + n > self._of.queue:
             return 503, {"error": f"{len(self._open):,} rows wait already: send it again, later"}
-        request = _Request(key, records, self._next + n - 1)
+        request = _Request(key, records, self._next + n - 1, self._of.fleet)
         if not records:
             return 200, request.told
         request.answers.append(answer)
