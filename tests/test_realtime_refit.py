@@ -76,13 +76,15 @@ def test_what_holds_no_model_is_never_used(tmp_path):
         versions.listed(tmp_path / "elsewhere")
 
 
-def test_old_versions_go_but_those_in_use_and_the_way_back_stay(tmp_path):
+@pytest.mark.parametrize("keep, left", [(2, [7, 8]), (3, [6, 7, 8]), (5, [4, 5, 6, 7, 8]),
+                                        (9, [4, 5, 6, 7, 8])])
+def test_old_versions_go_but_those_in_use_and_the_way_back_stay(tmp_path, keep, left):
     model(tmp_path)
     for number in range(2, 9):
-        versions.add(tmp_path, Version(0, 1.0), model, keep=2)
+        versions.add(tmp_path, Version(0, 1.0), model, keep=keep)
         if number in (2, 3):
             versions.use(tmp_path, number)
-    assert [version.number for version in versions.listed(tmp_path)] == [1, 2, 3, 7, 8]
+    assert [version.number for version in versions.listed(tmp_path)] == [1, 2, 3, *left]
     assert versions.rollback(tmp_path).version == 2
 
 

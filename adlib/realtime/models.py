@@ -210,9 +210,11 @@ class ModelWatch:
             self._job[0].wait()
 
     def _watch(self) -> None:
+        said = ""
         while not self._stop.wait(_PAUSE):
             try:
                 self.look()
+                said = ""
             except Exception as error:  # whoever watches goes on
-                log.warning("models of stream %s: %s: %s", self._config.stream,
-                            type(error).__name__, error)
+                if said != (said := f"{type(error).__name__}: {error}"):  # what lasts is said once
+                    log.warning("models of stream %s: %s", self._config.stream, said)

@@ -9,6 +9,7 @@ import re
 import ssl
 import time
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, suppress
 from copy import copy
@@ -125,7 +126,8 @@ class _Session:
         self._open: dict[int, tuple[int, int, float]] = {}  # connection, number there, and key
         self._seq: dict[float, int] = {}  # of what is open, by key
         self._done = set(mark)  # keys of what is committed, and may come again
-        self._acked: list[list[float]] = [[], []]  # keys, since the last two bookmarks
+        # keys, since the last two bookmarks; no more of them can come again
+        self._acked = [deque[float](maxlen=_UNACKNOWLEDGED) for _ in range(2)]
         self._connection, self._met, self._down = 0, False, ""
         self._arrivals = Arrivals()
         self._news: asyncio.Queue[Any] = asyncio.Queue()
@@ -284,6 +286,6 @@ class _Session:
     def committed(self, position: int) -> list[float]:
         """Keys of what is committed with ``position``, and may come again."""
         before, acked = self._acked
-        self._acked = [acked, []]
+        self._acked = [acked, deque(maxlen=_UNACKNOWLEDGED)]
         return [*before, *acked, *list(self._done), *(
             key for seq, (*_, key) in list(self._open.items()) if seq <= position)]

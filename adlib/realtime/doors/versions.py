@@ -163,7 +163,8 @@ def add(folder: Path, record: Version, save: Callable[[Path], Any] | None, keep:
         (draft / _RECORD).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
     spare = [number for number in known if number not in current(folder).used[-2:]]
     drafts = [path for path in home.glob(".*.*") if path.is_dir()]  # of one that was killed
-    for path in [*drafts, *(home / str(number) for number in spare[:len(spare) + 1 - keep])]:
+    old = spare[:max(len(spare) + 1 - keep, 0)]
+    for path in [*drafts, *(home / str(number) for number in old)]:
         shutil.rmtree(path, ignore_errors=True)
     return record
 
