@@ -35,6 +35,8 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 _CLASSICAL = {"IsolationForest": "sklearn.ensemble", "EllipticEnvelope": "sklearn.covariance",
               "OneClassSVM": "adlib.detectors.voting"}
+#: Groups that only a run needs: `Settings.from_any` may spare them.
+SENDING = ("alert_config.notification", "alert_config.heartbeat")
 
 
 __all__ = ["AlertConfig", "ConfigError", "DeepConfig", "DetectorConfig", "EngineConfig",
@@ -397,6 +399,11 @@ class EngineConfig(Settings):
     def names_members(self) -> bool:
         """Whether any key stands that says which detectors take part."""
         return not self.model_fields_set.isdisjoint(MEMBER_KEYS)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, without alerts, which may hold secrets: for a file or a process."""
+        left = {"alert_config", "alpha" if self.per else "per"}
+        return self.model_dump(mode="json", exclude=left)
 
     def changed(self, **changes: Any) -> Self:
         """This configuration with other values; ``alpha`` and ``per`` replace each other."""

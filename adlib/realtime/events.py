@@ -310,6 +310,12 @@ class Incident(Record):
     kind: IncidentKind = "anomaly"
     detail: str = ""
 
+    @property
+    def condition(self) -> str:
+        """What is wrong, of a health incident: ``NAME`` or ``NAME.SUBJECT``, as its id has it."""
+        group = self.id.rpartition("|")[0].rpartition("|")[2]
+        return group.removeprefix("health.") if self.kind == "health" else ""
+
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """The incident that `to_dict` gave."""

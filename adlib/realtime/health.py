@@ -402,12 +402,12 @@ class StreamHealth:
     def overdue(self, rows: int) -> bool:
         """Whether a window should have been judged of so many samples, and no incident says so."""
         return rows > self._least + self._warm_up and not any(
-            "|health.not_judging|" in incident.id for incident in self.conditions.open)
+            incident.condition == "not_judging" for incident in self.conditions.open)
 
     def blind(self) -> list[str]:
         """Why no window is judged, where none is."""
         return [incident.detail for incident in self.conditions.open
-                if "|health.not_judging|" in incident.id]
+                if incident.condition == "not_judging"]
 
     def _quality(self, end: int, now: float) -> list[Condition]:
         """What data-quality events up to a sample, and its time, say."""

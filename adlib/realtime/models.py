@@ -45,7 +45,7 @@ def drifts(store: AlertStore, stream: str) -> dict[str, float]:
         The engine's, which is the only one or holds those of a fleet.
     """
     return {incident.stream: incident.opened_at for incident in store.incidents(state="open")
-            if "|health.drift|" in incident.id
+            if incident.condition == "drift"
             and stream in (incident.stream, incident.stream.rpartition("/")[0])}
 
 
@@ -165,9 +165,7 @@ class ModelWatch:
         return self._began
 
     def _begin(self, why: str) -> None:
-        config = self._config.model_dump(mode="json", exclude={
-            "alert_config", "alpha" if self._config.per else "per"})
-        alerts = self._config.alert_config
+        config, alerts = self._config.plain(), self._config.alert_config
         assert alerts.storage is not None  # no rows are due without one
         config["alert_config"] = {
             "incidents": alerts.incidents.model_dump(mode="json"),

@@ -172,7 +172,7 @@ class Monitor:
         stored = self._stored()  # first: what the stream opens meanwhile is its own
         ours = {incident.id for incident in self._health.conditions.open}
         for incident in stored:
-            if incident.id not in ours and "|health.model." not in incident.id:
+            if incident.id not in ours and not incident.condition.startswith("model."):
                 self.conditions.take_over(incident, self._store.events(incident.id), self._clock())
         self._resumed = True
 

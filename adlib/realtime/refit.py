@@ -186,7 +186,7 @@ def _left_out(store: FeedbackStore, trace: Trace, window: int) -> NDArray[np.boo
     said = _answered(store)
     return _within(trace, [
         replace(incident, start=incident.start - window, end=incident.end + window)
-        for incident in store.incidents() if "|health.frozen" in incident.id or (
+        for incident in store.incidents() if incident.condition.startswith("frozen") or (
             incident.kind == "anomaly" and said.get((incident.stream, incident.id)) != "false")])
 
 

@@ -247,8 +247,7 @@ class FleetHealth(Conditions):
 
     def blind(self) -> list[str]:
         """Why most streams are not judged."""
-        found = [incident.detail for incident in self.open
-                 if "|health.not_judging|" in incident.id]
+        found = [incident.detail for incident in self.open if incident.condition == "not_judging"]
         return found[:1] if 2 * len(found) > len(self._fleet.all) else []
 
 

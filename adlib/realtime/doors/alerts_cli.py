@@ -5,7 +5,6 @@ with its next batch, and is recorded with the position from which it counts.
 """
 
 import argparse
-import getpass
 import json
 import sqlite3
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 from adlib.arguments import number
 from adlib.durations import seconds
+from adlib.realtime.doors.process import user
 from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.silences import LATEST
 from adlib.realtime.store import AlertStore
@@ -164,10 +164,8 @@ def _new_silence(store: AlertStore, args: argparse.Namespace) -> Silence:
                                                        ) + args.duration
     if until <= 0:  # means that a silence is ended
         raise ValueError("--until must lie after 0")
-    with suppress(KeyError, OSError):  # a process without a user
-        args.author = args.author or getpass.getuser()
     return Silence(uuid.uuid4().hex[:8], until, args.stream, args.severity, args.feature, start,
-                   args.every, args.kind, args.author, args.comment)
+                   args.every, args.kind, args.author or user(), args.comment)
 
 
 def _dead(store: AlertStore, args: argparse.Namespace) -> int:

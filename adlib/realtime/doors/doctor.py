@@ -23,7 +23,7 @@ from typing import Any
 
 from adlib.realtime import store as stores
 from adlib.realtime.channels import Channel
-from adlib.realtime.config import EngineConfig
+from adlib.realtime.config import SENDING, EngineConfig
 from adlib.realtime.doors import versions
 from adlib.realtime.engine import RealTimeAnomalyDetector
 from adlib.realtime.events import Incident, IncidentEvent, shown, utc
@@ -33,7 +33,6 @@ from adlib.realtime.sources import open_source, opened
 
 Findings = Iterator[tuple[str, str]]  # state and sentence
 
-_SPARE = ("alert_config.notification", "alert_config.heartbeat")
 _WAIT = 10.0  # seconds for an answer
 _FREE = 100_000_000  # bytes that should be free beside what is kept
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
@@ -78,7 +77,7 @@ def _configuration(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
     except ConfigError as error:
         yield from (("fail", line) for line in str(error).splitlines())
         with suppress(ConfigError):  # a variable that is not set hides nothing else
-            known["config"] = EngineConfig.from_any(args.config, spare=_SPARE)
+            known["config"] = EngineConfig.from_any(args.config, spare=SENDING)
         return
     known["config"], alerts = config, config.alert_config
     yield "ok", f"{args.config}: stream {config.stream!r}"

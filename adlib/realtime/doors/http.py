@@ -8,6 +8,7 @@ the same. htmx would be somebody else's file to keep up to date, for what 180 li
 of it is imported before an application is made.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -260,6 +261,28 @@ def app(engine: Any = None, store: Any = None, token: str | None = None, push: A
     shown, lifespan = routes(engine, store, token)
     return Starlette(routes=[*found, *shown], lifespan=lifespan,
                      middleware=[Middleware(Guard, token=token)])
+
+
+async def body_of(request: Any, most: int, patience: float) -> bytes | None:
+    """What a Starlette request holds; None where that is more than so many bytes.
+
+    Raises
+    ------
+    TimeoutError
+        When it does not arrive within ``patience`` seconds, or not whole.
+    """
+    from starlette.requests import ClientDisconnect
+
+    body = bytearray()
+    try:
+        async with asyncio.timeout(patience):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    return None
+    except ClientDisconnect:
+        raise TimeoutError from None
+    return bytes(body)
 
 
 # -- the server ---------------------------------------------------------------------------------

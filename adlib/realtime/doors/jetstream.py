@@ -109,12 +109,17 @@ class JetStreamSource(ReadingSource):
         """Whether the server, the login and the stream are there."""
         client = await self.connect()
         try:
-            info = await client.jetstream().stream_info(self.stream)
-        except self.nats.js.errors.NotFoundError:
-            raise ValueError(f"there is no stream {self.stream!r} at {self.shown}") from None
+            info = await self.info(client.jetstream())
         finally:
             await client.close()
         return f"stream {self.stream} holds {info.state.messages:,} messages"
+
+    async def info(self, js: Any) -> Any:
+        """What the server says of the stream; ValueError where there is none."""
+        try:
+            return await js.stream_info(self.stream)
+        except self.nats.js.errors.NotFoundError:
+            raise ValueError(f"there is no stream {self.stream!r} at {self.shown}") from None
 
     async def report(self, error: Exception) -> None:
         """Log what the client met."""
@@ -178,11 +183,7 @@ class _Consumer:
     async def _prepare(self) -> None:
         """See that stream and consumer are there, and the same as before."""
         errors, api = self._nats.js.errors, self._nats.js.api
-        try:
-            info = await self._js.stream_info(self._of.stream)
-        except errors.NotFoundError:
-            raise ValueError(f"there is no stream {self._of.stream!r} at {self._of.shown}"
-                             ) from None
+        info = await self._of.info(self._js)
         other = [s for s in info.config.subjects or () if not _covers(self._of.subject, s)]
         if other and self._of.part is None:
             raise ValueError(f"stream {self._of.stream!r} also holds {', '.join(other)}, so the "

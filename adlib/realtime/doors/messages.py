@@ -72,9 +72,8 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
 def named(incident: Incident) -> tuple[str, str]:
     """What an incident is, and in brackets where: the leading feature, or what its id names."""
     what, of = "anomaly", ""
-    if incident.kind == "health":  # the id reads stream|health.NAME or stream|health.NAME.SUBJECT|n
-        group = incident.id.rpartition("|")[0].rpartition("|")[2].removeprefix("health.")
-        what, _, of = group.partition(".")
+    if incident.kind == "health":
+        what, _, of = incident.condition.partition(".")
         what, of = _HEALTH.get(what, shown(what.replace("_", " "), 40)), of or "health"
     if incident.top_features:
         of = incident.top_features[0][0]

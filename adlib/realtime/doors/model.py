@@ -13,6 +13,7 @@ from adlib.arguments import number
 from adlib.detectors.ensemble import Ensemble
 from adlib.files import replaced_folder
 from adlib.realtime.config import EngineConfig, find_class
+from adlib.realtime.doors import versions
 from adlib.realtime.doors.checkpoint import pack, unpack
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.traces import Trace
@@ -48,20 +49,15 @@ def write(folder: Path, fitted: Fitted, config: EngineConfig, reading: Mapping[s
     (folder / "engine.json").write_text(json.dumps(
         {"format": _FLEET if fleet else FORMAT, "features": fitted.features,
          "detectors": fitted.names,
-         "config": config.model_dump(mode="json", exclude={
-             "alert_config", "alpha" if config.per else "per"}),
-         "reading": reading, "interval": fitted.interval, "kept_alpha": fitted.kept_alpha,
-         **fleet},
-        indent=1), encoding="utf-8")
+         "config": config.plain(), "reading": reading, "interval": fitted.interval,
+         "kept_alpha": fitted.kept_alpha, **fleet}, indent=1), encoding="utf-8")
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What ``engine.json`` says, and the arrays beside it."""
-    if not (folder / "engine.json").is_file():
-        raise FileNotFoundError(f"path is not a saved engine (no engine.json): {folder}; "
-                                "fit an engine and save it there first")
+    path = versions.saved(folder)
     try:
-        saved = json.loads((folder / "engine.json").read_bytes())
+        saved = json.loads(path.read_bytes())
         fmt, _ = saved["format"], (saved["detectors"], saved["features"], saved["config"])
         if not (folder / "arrays.safetensors").is_file():  # a pipe or device would never end
             raise FileNotFoundError("it has no file 'arrays.safetensors'")

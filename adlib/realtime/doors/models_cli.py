@@ -66,11 +66,10 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _refit(args: argparse.Namespace) -> int:
-    from adlib.realtime.config import EngineConfig
+    from adlib.realtime.config import SENDING, EngineConfig
     from adlib.realtime.refit import refit
 
-    config = EngineConfig.from_any(args.config, spare=("alert_config.notification",
-                                                       "alert_config.heartbeat"))
+    config = EngineConfig.from_any(args.config, spare=SENDING)
     record = refit(args.model, config, use=not args.ask)
     print(f"version {record.number} {record.outcome}: {record.says}")
     return int(record.outcome != "better")

@@ -7,7 +7,6 @@ the data: each goes through `adlib.realtime.events.shown`, and is escaped by the
 """
 
 import asyncio
-import getpass
 import glob
 import hashlib
 import math
@@ -27,6 +26,7 @@ from adlib.realtime.answers import Answer, FeedbackStore, Verdict
 from adlib.realtime.doors import http
 from adlib.realtime.doors.drawing import signal
 from adlib.realtime.doors.messages import named
+from adlib.realtime.doors.process import user
 from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.health import slug
 from adlib.realtime.members import Worker
@@ -354,9 +354,7 @@ def _pattern(name: str) -> str:
 
 
 def _author(form: Mapping[str, str]) -> str:
-    with suppress(KeyError, OSError):  # a process without a user
-        return shown(form.get("who", "").strip() or getpass.getuser(), 100)
-    return ""
+    return shown(form.get("who", "").strip() or user(), 100)
 
 
 # -- HTML ---------------------------------------------------------------------------------------
@@ -477,7 +475,7 @@ class Site:
         back = _local(request.scope.get("refused", "/"))
         if asked := request.method == "POST":
             form = {}
-            with suppress(ValueError, TimeoutError):
+            with suppress(ValueError):
                 form = await _form(request)
             back = _local(form.get("back", "/"))
             if self._token is None or http.same(form.get("token", "").strip(), self._token):
@@ -507,18 +505,13 @@ def _fault(error: Exception) -> tuple[int, str]:
 
 
 async def _form(request: Any) -> dict[str, str]:
-    """Fields of a form, none of one that did not arrive whole; ValueError where it is too large."""
-    from starlette.requests import ClientDisconnect
-
-    body = b""
+    """Fields of a form; ValueError where it is too large, or does not arrive."""
     try:
-        async with asyncio.timeout(_PATIENCE):
-            async for part in request.stream():
-                body += part
-                if len(body) > _BODY:
-                    raise ValueError(f"a form has at most {_BODY} bytes")
-    except ClientDisconnect:
-        return {}
+        body = await http.body_of(request, _BODY, _PATIENCE)
+    except TimeoutError:
+        raise ValueError("the form did not arrive whole") from None
+    if body is None:
+        raise ValueError(f"a form has at most {_BODY} bytes")
     return dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True,
                           max_num_fields=50))
 

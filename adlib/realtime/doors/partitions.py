@@ -287,7 +287,6 @@ class Partitions:
     async def process_stream(self, source: Any = None) -> AsyncIterator[dict[str, Any]]:
         """Windows of the partitions that this process has, until it is stopped."""
         self._loop, self._windows = asyncio.get_running_loop(), asyncio.Queue[Any]()
-        await self.source.probe()
         client = await self.source.connect()
         try:
             await self._open(client.jetstream())
@@ -310,7 +309,7 @@ class Partitions:
 
     async def _open(self, stream: Any) -> None:
         """Make the buckets, or find them as others made them."""
-        source, info = self.source, await stream.stream_info(self.source.stream)
+        source, info = self.source, await self.source.info(stream)
         name = re.sub("[^A-Za-z0-9_-]", "_", f"adlib-{source.stream}-{source.durable}")
         how = {"replicas": info.config.num_replicas}
         mine = f"partition={source.partitions} of stream {self.config.stream}"

@@ -1,6 +1,7 @@
 """The process that a command runs in: what signals ask of it, where its lines go, how it ends."""
 
 import asyncio
+import getpass
 import logging
 import os
 import select
@@ -19,6 +20,13 @@ log = logging.getLogger(__name__)
 
 GRACE = 20.0  # seconds from a signal to the end
 PATIENCE = 10.0  # seconds in which somebody must read what is printed
+
+
+def user() -> str:
+    """Who runs this process; empty where it has no user, as in some containers."""
+    with suppress(KeyError, OSError):
+        return getpass.getuser()
+    return ""
 
 
 class Stopped(KeyboardInterrupt):

@@ -115,25 +115,21 @@ class PushSource(ReadingSource):
                          middleware=[Middleware(http.Guard, token=self.token)])
 
     async def _answer(self, request: Any) -> Answer:
-        from starlette.requests import ClientDisconnect
-
-        body, headers, done = bytearray(), request.headers, Future[Answer]()
+        headers, done = request.headers, Future[Answer]()
         if headers.get("content-encoding", "identity") != "identity":
             return 415, {"error": "packed bodies are not read: send it as it is"}
         try:
-            async with asyncio.timeout(_PATIENCE):
-                async for part in request.stream():
-                    body += part
-                    if len(body) > self.largest:
-                        return 413, {"error": f"at most {self.largest:,} bytes: send less at once"}
-        except (TimeoutError, ClientDisconnect):
+            body = await http.body_of(request, self.largest, _PATIENCE)
+        except TimeoutError:
             return 408, {"error": f"the request did not arrive within {_PATIENCE:g} s"}
+        if body is None:
+            return 413, {"error": f"at most {self.largest:,} bytes: send less at once"}
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         taking = self._taking
         if taking is None:
             return 503, {"error": "no stream is processed now"}
         taking.loop.call_soon_threadsafe(
-            taking.offer, bytes(body), kind, headers.get("idempotency-key"), done)
+            taking.offer, body, kind, headers.get("idempotency-key"), done)
         return await asyncio.wrap_future(done)
 
 

@@ -53,7 +53,6 @@ class Plant:
                                    start=0 if block else _ROWS // 2, random_state=rng).X
         return found
 
-
     def history(self) -> pd.DataFrame:
         """Rows without a fault, machine after machine within a second."""
         blocks = max(_HISTORY // self.machines // _ROWS, 10)

@@ -7,7 +7,6 @@ looks at it, one that starts begins with it.
 """
 
 import fcntl
-import getpass
 import json
 import shutil
 import time
@@ -19,6 +18,7 @@ from typing import Any, Literal
 
 from adlib.arguments import whole
 from adlib.files import replaced_file, replaced_folder
+from adlib.realtime.doors.process import user
 
 _ENGINE, _RECORD, _CURRENT = "engine.json", "version.json", "current"
 _REMEMBERED = 50  # versions that were in use
@@ -94,6 +94,14 @@ def place(folder: Path, number: int) -> Path:
     return folder if number == 1 else folder / "versions" / str(number)
 
 
+def saved(folder: Path) -> Path:
+    """The file that makes a folder a saved engine; FileNotFoundError where there is none."""
+    if not (path := folder / _ENGINE).is_file():
+        raise FileNotFoundError(f"path is not a saved engine (no {_ENGINE}): {folder}; "
+                                "fit an engine and save it there first")
+    return path
+
+
 def current(folder: Path) -> Current:
     """The version in use; the first one where nobody chose.
 
@@ -123,10 +131,7 @@ def listed(folder: Path) -> list[Version]:
     FileNotFoundError
         When the folder is no saved engine.
     """
-    if not (folder / _ENGINE).is_file():
-        raise FileNotFoundError(f"path is not a saved engine (no {_ENGINE}): {folder}; "
-                                "fit an engine and save it there first")
-    found = [Version(1, (folder / _ENGINE).stat().st_mtime)]
+    found = [Version(1, saved(folder).stat().st_mtime)]
     for path in (folder / "versions").glob(f"[1-9]*/{_RECORD}"):
         with suppress(OSError, TypeError, ValueError):  # it was just removed, or is damaged
             found.append(replace(Version(**json.loads(path.read_bytes())),
@@ -215,9 +220,7 @@ def rollback(folder: Path, by: str = "", why: str = "rolled back") -> Current:
 
 
 def _write(folder: Path, used: tuple[int, ...], by: str, why: str, held: bool) -> Current:
-    with suppress(KeyError, OSError):  # a process without a user
-        by = by or getpass.getuser()
-    found = Current(used[-_REMEMBERED:], by, why, time.time(), held)
+    found = Current(used[-_REMEMBERED:], by or user(), why, time.time(), held)
     with replaced_file(folder / _CURRENT) as draft:
         draft.write_text(json.dumps(asdict(found)), encoding="utf-8")
     return found
