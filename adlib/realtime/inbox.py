@@ -103,11 +103,14 @@ class Inbox:
     def _lose(self, sample: Sample) -> None:
         """Remember what was dropped; neighbours become one, or overload would fill the memory."""
         before, n = self.lost[-1] if self.lost else None, length_of(sample)
-        names = labels_of(sample.entity, n)  # who has a gap
-        if before is not None and not before.ack and last_of(before) + 1 == sample.seq:
+        names = None if sample.entity is None else labels_of(sample.entity, n)  # who has a gap
+        if (before is not None and not before.ack and last_of(before) + 1 == sample.seq
+                and (before.entity is None) == (names is None)):
+            known: Any = before.entity  # a list of ours, which grows in place
+            if names is not None:
+                known += names
             rows = np.empty((length_of(before) + n, 0))
-            names = [*(before.entity or ()), *names]
-            self.lost[-1] = Sample(before.seq, before.time, rows, sample.ack, names)
+            self.lost[-1] = Sample(before.seq, before.time, rows, sample.ack, known)
         else:
             rows = np.empty((n, 0))  # how many, not what they were
             self.lost.append(Sample(sample.seq, sample.time, rows, sample.ack, names))
