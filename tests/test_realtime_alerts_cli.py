@@ -7,7 +7,7 @@ import time
 import pytest
 
 from adlib.realtime.doors import alerts_cli
-from adlib.realtime.events import QualityEvent, Silence, Verdict
+from adlib.realtime.events import QualityEvent, Silence, Verdict, stream_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow
 
@@ -81,7 +81,8 @@ def test_unknown_names_change_nothing(alerts, store, words):
 def test_no_store_no_traceback_and_no_new_file(capsys, tmp_path):
     args = argparse.Namespace(action="list", store=tmp_path / "absent.db")
     assert alerts_cli.run(args) == 1
-    assert "no alert store at" in capsys.readouterr().err and not any(tmp_path.iterdir())
+    said = capsys.readouterr().err
+    assert "no alert store at" in said and "--store PATH" in said and not any(tmp_path.iterdir())
 
 
 def test_acknowledge_reaches_a_running_engine(alerts, store):
@@ -110,6 +111,17 @@ def test_silence_reaches_a_running_engine_until_it_ends(alerts, store):
     assert name not in alerts("silence", "--end", name)[1]
     manager.apply(store.operator_state("rig", 10))  # critical: the other one lets it through
     assert [(e.kind, e.notify) for e in manager.step(window(1))] == [("repeat", True)]
+
+
+@pytest.mark.parametrize("pattern, holds", [
+    ("press 03", True), ("press*", True), ("hall/press 03", True), ("hall/press%2003", True),
+    ("press 3", False), ("hall", False), ("press 03*x", False)])
+def test_a_silence_names_a_machine_as_its_data_do(alerts, store, pattern, holds):
+    alerts("silence", "--until", "1.8e9", "--entity", pattern)
+    name = stream_of("hall", "press 03")
+    manager = new_manager()
+    manager.apply(store.operator_state("hall", 0))
+    assert [e.notify for e in manager.step(window(0, stream=name))] == [not holds]
 
 
 def test_silence_from_now_on(alerts, store):

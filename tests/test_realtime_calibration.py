@@ -139,7 +139,7 @@ def test_a_saved_fleet_is_what_was_fitted(tmp_path, model):
                 np.testing.assert_array_equal(a.anomaly_score(late), b.anomaly_score(late))
     other_model = {"fleet": {"model": {"own": "shared", "shared": "own"}[model]}}
     for changed in ({"fleet": None}, other_model):
-        with pytest.raises(ValueError, match="config.fleet is not what the engine was fitted"):
+        with pytest.raises(ValueError, match="fleet is not what the engine was fitted"):
             RealTimeAnomalyDetector.load(path, {**config, **changed})
     for damage in ({"own": {**kept["own"], "x": [0, 10**9]}}, {"own": {"x": [0, 5]}}, {"own": [1]},
                    {"models": 3}, {"own": {"x": ["0", 5]}}, {"models": ["a"] * 9},

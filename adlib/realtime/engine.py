@@ -693,7 +693,9 @@ class RealTimeAnomalyDetector:
         try:
             self._streams.restore(saved, same, saved.get("cut") == self._cut())
         except (LookupError, TypeError, ValueError) as error:  # an earlier adlib's, or damaged
-            log.warning("checkpoint of stream %s: %s", self.config.stream, error)
+            log.warning("checkpoint of stream %s is of an earlier version or damaged (%s: %s): its "
+                        "windows begin anew behind it", self.config.stream,
+                        type(error).__name__, error)
             self._streams.skip(position)
             same = False
         self._manager.restore(saved["manager"])

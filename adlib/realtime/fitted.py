@@ -388,6 +388,7 @@ def check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
     now = config.model_dump(mode="json", include=set(_DEPENDS_ON))
     for key in _DEPENDS_ON:
         if fitted.get(key) != now[key]:
-            raise ValueError(f"config.{key} is not what the engine was fitted with: fit again")
+            raise ValueError(f"{key} must be what the engine was fitted with, "
+                             f"{fitted.get(key)!r:.200}, got {now[key]!r:.200}: fit again")
     if (fitted.get("fleet") or {}).get("model") != (config.fleet and config.fleet.model):
-        raise ValueError("config.fleet is not what the engine was fitted with: fit again")
+        raise ValueError("fleet is not what the engine was fitted with: fit again")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import get_args
+from urllib.parse import unquote
 
 from adlib.arguments import instance, number, one_of
 from adlib.realtime.events import SEVERITIES, Incident, IncidentKind, Silence, leading
@@ -73,6 +74,9 @@ def holds(silence: Silence, now: float) -> bool:
 def silenced(silences: Iterable[Silence], incident: Incident, now: float) -> bool:
     """Whether nobody is to be notified of an incident at an event time.
 
+    A stream of a fleet may be named by its id (``plant/press%203``), as people see it
+    (``plant/press 3``) or by its entity alone (``press 3``), or by a pattern of any of these.
+
     Parameters
     ----------
     silences : iterable of Silence
@@ -84,9 +88,11 @@ def silenced(silences: Iterable[Silence], incident: Incident, now: float) -> boo
     -------
     bool
     """
+    names = {incident.stream, unquote(incident.stream),
+             unquote(incident.stream.rpartition("/")[2])}
     return any(
         holds(silence, now) and silence.kind in ("*", incident.kind)
-        and fnmatchcase(incident.stream, silence.stream)
+        and any(fnmatchcase(name, silence.stream) for name in names)
         and fnmatchcase(leading(incident), silence.feature)
         and SEVERITIES.index(incident.severity) <= SEVERITIES.index(silence.severity)
         for silence in silences)

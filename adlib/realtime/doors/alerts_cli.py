@@ -56,7 +56,8 @@ def add_parser(subparsers: Any) -> None:
     add.add_argument("--start", type=_moment, metavar="TIME", help="begin; default: at once")
     add.add_argument("--every", type=_duration, metavar="1d",
                      help="from --start on, again after this time, until it is ended")
-    add.add_argument("--stream", "--entity", default="*", help="pattern such as 'pump*'")
+    add.add_argument("--stream", "--entity", default="*", help="stream, or "
+                     "machine of a fleet as its data name it; or a pattern such as 'pump*'")
     add.add_argument("--severity", default="critical", choices=SEVERITIES,
                      help="highest severity that is silenced")
     add.add_argument("--feature", default="*", help="pattern for the leading feature")
@@ -91,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
         error = "a name holds bytes that are no text"
     except sqlite3.Error as fault:  # locked, read-only, disk full, damaged
         error = f"{args.store}: {fault}"
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as fault:
+    except FileNotFoundError as fault:
+        error = f"{fault.args[0]}: name it with --store PATH"
+    except (KeyError, TypeError, ValueError) as fault:
         error = fault.args[0]
     print(f"alerts {args.action}: {shown(error, 2000)}", file=sys.stderr)
     return 1
