@@ -65,6 +65,24 @@ def test_the_image_asks_for_extras_that_there_are():
         assert {*extras.split(",")} <= {*known["optional-dependencies"]}
 
 
+def test_every_key_of_a_configuration_is_documented():
+    done = subprocess.run([sys.executable, "-c", "import runpy; print(runpy.run_path("
+                           "'tools/configuration.py')['page'](), end='')"], cwd=ROOT,
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == (ROOT / "docs" / "configuration.md").read_text(), (
+        "python tools/configuration.py writes it again")
+    assert "`alert_config.storage.patience` | `3600`" in done.stdout
+
+
+def test_two_engines_of_one_unit_have_ports_of_their_own():
+    assert "--serve ${SERVE}" in UNIT.read_text() and "SERVE=127.0.0.1:8766" in UNIT.read_text()
+
+
+def test_the_image_takes_what_the_wheel_needs_and_no_more():
+    taken = re.findall(r"^COPY (.*) \S+$", CONTAINER.read_text(), re.MULTILINE)
+    assert taken == ["pyproject.toml requirements.lock README.md LICENSE", "adlib"]
+
+
 def test_tables_are_complete():
     page = RUNNING.read_text()
     table = page[page.index("| Schema |"):]
