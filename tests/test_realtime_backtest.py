@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from realtime_alone import alone_of
 
 from adlib.realtime import AlertManager, AlertStore, RealTimeAnomalyDetector, Sample
 from adlib.realtime.__main__ import main
@@ -440,7 +441,7 @@ def test_a_fleet_is_judged_as_each_of_its_machines_would_be(model):
     for k, pump in enumerate(PUMPS):
         name = stream_of("stream", pump)
         alone = RealTimeAnomalyDetector({**config, "fleet": None, "stream": name})
-        alone._take(engine._fitted.of(pump, engine.config))
+        alone._take(alone_of(engine._fitted, pump, engine.config))
         rows = slice(8_000 * k + 4_000, 8_000 * (k + 1))
         single = backtest(alone.config, X[rows], y[rows], time=time[rows], fitted=alone)
         assert single.verdicts == by_stream(test)[name]

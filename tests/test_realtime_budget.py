@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from realtime_alone import alone_of
 
 from adlib.realtime import EngineConfig, RealTimeAnomalyDetector
 from adlib.realtime.backtest import backtest
@@ -132,7 +133,7 @@ def false_incidents(engine, seed, n_rows=3_000, n=10):
     """Reported in fresh normal rows of n machines, each judged by its own calibration."""
     config, count = engine.config, 0
     for k in range(n):
-        found = engine._fitted.of(f"pump-{k}", config)
+        found = alone_of(engine._fitted, f"pump-{k}", config)
         model, held = found.ensemble, found.held_out
         raw = model.members_[0].anomaly_score(rows(n_rows, 9_000_000 + 1_000 * seed + k))
         calibration = WindowCalibration().fit(model.combined(model.surprises_of(held)), 10)

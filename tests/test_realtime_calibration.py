@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from realtime_alone import alone_of
 
 from adlib.realtime import EngineConfig, RealTimeAnomalyDetector, Sample, fitted
 from adlib.realtime.calibration import WindowCalibration, WindowCalibrations
@@ -75,8 +76,8 @@ def test_entities_are_judged_by_their_own_rows_where_these_show_alpha():
     rare = config.changed(alpha=1e-4)  # beyond what its windows show
     assert found.judging("pump-1", rare)[1] == slice(None)
     assert found.judging("pump-1", config.changed(per="50/day"))[1] == slice(None)
-    assert len(found.of("pump-1", config).held_out) == 2_400
-    assert len(found.of("pump-0", config).held_out) == len(found.held_out)
+    assert len(alone_of(found, "pump-1", config).held_out) == 2_400
+    assert len(alone_of(found, "pump-0", config).held_out) == len(found.held_out)
 
 
 def test_a_model_of_its_own_where_the_history_allows_it():
@@ -89,7 +90,7 @@ def test_a_model_of_its_own_where_the_history_allows_it():
     assert found.judging("pump-2", config)[0] is found  # too few windows for this alpha
     assert found.judging("pump-2", config.changed(per="50/day"))[0] is found.models["pump-2"]
     alone = fitted.fit(config.changed(fleet=None), X[30:6_030])
-    np.testing.assert_array_equal(found.of("pump-1", config).held_out, alone.held_out)
+    np.testing.assert_array_equal(alone_of(found, "pump-1", config).held_out, alone.held_out)
     assert found.copy().models["pump-1"].ensemble is not found.models["pump-1"].ensemble
 
 
@@ -100,10 +101,10 @@ def test_online_detectors_know_each_entity():
     found = fitted.fit(config, X, entity=entity)
     later = rows(5, 9)
     for name, shift in (("pump-0", 0.0), ("pump-1", 50.0)):
-        model = found.of(name, config).ensemble.members_[1]
+        model = alone_of(found, name, config).ensemble.members_[1]
         known, foreign = (model.anomaly_score(later + level) for level in (shift, 50.0 - shift))
         assert known.max() < foreign.min()
-    assert found.of("new", config).ensemble.members_[1].get_state().keys() == found.states[
+    assert alone_of(found, "new", config).ensemble.members_[1].get_state().keys() == found.states[
         "pump-0"][1].keys()
 
 
@@ -132,7 +133,7 @@ def test_a_saved_fleet_is_what_was_fitted(tmp_path, model):
         old, new = engine._fitted, again._fitted
         assert new.own == old.own and list(new.models) == list(old.models)
         for name in (*old.own, "never seen"):
-            one, other = (e._fitted.of(name, e.config) for e in (engine, again))
+            one, other = (alone_of(e._fitted, name, e.config) for e in (engine, again))
             np.testing.assert_array_equal(one.held_out, other.held_out)
             late = rows(50, 3)
             for a, b in zip(one.ensemble.members_, other.ensemble.members_, strict=True):

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from realtime_alone import alone_of
 
 from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
 from adlib.realtime import members as members_module
@@ -121,7 +122,7 @@ def alone(engine, name, path):
     twin = RealTimeAnomalyDetector(engine.config.changed(
         fleet=None, stream=stream_of("plant", name),
         alert_config={**ALERTS, "storage": {"path": str(path)}}))
-    twin._take(engine._fitted.of(name, engine.config))
+    twin._take(alone_of(engine._fitted, name, engine.config))
     return twin
 
 

@@ -136,17 +136,6 @@ class Fitted:
         return replace(self.copy(), _least={entity: np.inf if by == "all rows" else 0.0
                                             for entity, by in self.judged_by(config).items()})
 
-    def of(self, entity: str, config: EngineConfig) -> "Fitted":
-        """What an engine for one entity alone would have to be fitted with to judge as this one."""
-        model, rows = self.judging(entity, config)
-        found = replace(model.copy(), held_out=model.held_out[rows], own={}, states={}, models={},
-                        _least={})
-        for member, state in zip(found.ensemble.members_, model.states.get(entity, ()),
-                                 strict=False):
-            if state is not None:
-                member.set_state(state)
-        return found
-
 
 # -- fit ----------------------------------------------------------------------------------------
 

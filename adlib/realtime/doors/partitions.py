@@ -406,6 +406,7 @@ class Partitions:
             gone = await lease.is_elsewhere()
         if gone:
             await in_thread(store.forget, name)
+        await in_thread(store.close)
 
     async def _leave(self) -> None:
         self._ending = True
