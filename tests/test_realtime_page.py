@@ -1034,3 +1034,10 @@ def test_a_fault_in_a_fleet_that_is_judged_appears_and_is_handled(plant):
         expect(tab.locator("figure")).to_have_count(4)
         tab.goto(f"{url}/stream?name=plant/pump-03")
         expect(tab.locator("main > p").first).to_contain_text("windows judged, by its")
+
+
+def test_a_store_that_is_a_folder_is_refused(tmp_path, capsys):
+    from adlib.realtime.__main__ import main
+
+    assert main(["page", "--store", str(tmp_path), "--serve", "0"]) == 2
+    assert "--store must name a file" in capsys.readouterr().err

@@ -271,6 +271,8 @@ def _page(args: argparse.Namespace) -> int:
     from adlib.realtime.doors import http
 
     token, done = http.token_from(args.token_file), threading.Event()
+    if args.store.exists() and not args.store.is_file():
+        raise ValueError(f"--store must name a file, got {args.store}: is it the folder of one?")
     if not args.store.is_file():
         say("note", f"no alert store at {args.store} yet: the page shows it as soon as there is")
     with http.served(http.app(store=args.store, token=token), args.serve, token=token) as address:

@@ -140,7 +140,7 @@ def _explain(cls: type[Settings], error: ValidationError, data: Any) -> list[str
         elif (inner := re.match(r"(\w+): ((?:unknown parameter|must) .*)", message)) is not None:
             more = ("parameters",) if "parameters" in _keys_at(cls, path) else ()
             path, message = (*path, *more, inner[1]), inner[2]
-        elif fault["type"] != "missing" and _shown(cls, path):
+        elif fault["type"] != "missing" and _shown(cls, path) and ", got " not in message:
             value = fault.get("input")
             message += f", got {value!r}" if isinstance(value, (str, int, float, bool)) else (
                 f", got {type(value).__name__}")

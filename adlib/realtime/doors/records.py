@@ -60,7 +60,8 @@ class ReadingSource(Source):
         recognised : mapping, optional
             As `adlib.reading.records.Records` takes it.
         """
-        self.reading, self.recognised = replace(reading, **self._told), recognised or {}
+        told = {**self._told, **({"entity_column": None} if self._part else {})}
+        self.reading, self.recognised = replace(reading, **told), recognised or {}
         self.fleet = self.recognised.get("fleet") is not None
 
     def entity_in(self, subject: str) -> str | None:
