@@ -72,8 +72,14 @@ def test_what_holds_no_model_is_never_used(tmp_path):
         versions.use(tmp_path, 2)
     with pytest.raises(ValueError, match="version must be a whole number"):
         versions.use(tmp_path, "../2")
+    for ask in (versions.listed, versions.rollback):
+        with pytest.raises(FileNotFoundError, match="not a saved engine"):
+            ask(tmp_path / "elsewhere")
+    config = EngineConfig.from_any({"alert_config": {"storage": {"path": tmp_path / "a.db"}}})
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="not a saved engine"):
-        versions.listed(tmp_path / "elsewhere")
+        refits.refit(tmp_path / "empty", config)
+    assert not [*(tmp_path / "empty").iterdir()]
 
 
 @pytest.mark.parametrize("keep, left", [(2, [7, 8]), (3, [6, 7, 8]), (5, [4, 5, 6, 7, 8]),

@@ -94,7 +94,7 @@ def refit(folder: Path, config: EngineConfig, why: str = "asked for", *, use: bo
     storage, how = config.alert_config.storage, config.refit or RefitConfig()
     if storage is None:
         raise ValueError("refit needs alert_config.storage, where judged rows are kept")
-    home = folder / "versions"
+    home = versions.saved(folder).with_name("versions")
     with versions.alone(folder), FeedbackStore(storage.path, create=False) as store, (
             tempfile.TemporaryDirectory(dir=home, prefix=".", suffix=".draft")) as draft, (
             warnings.catch_warnings()):

@@ -179,7 +179,7 @@ class HttpChannel(Channel):
                                  **self._headers, **(headers or {})},
                         extensions={"target": self._target.rstrip(b"/") + path.encode()
                                     if path else self._target}) as response:
-                    body = b""
+                    body = bytearray()
                     async with aclosing(response.aiter_raw()) as parts:
                         async for part in parts:
                             body += part

@@ -240,8 +240,6 @@ def app(engine: Any = None, store: Any = None, token: str | None = None, push: A
         An ASGI application.
     """
     require_extra("starlette", "live")
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
     from starlette.responses import Response
     from starlette.routing import Route
 
@@ -259,7 +257,15 @@ def app(engine: Any = None, store: Any = None, token: str | None = None, push: A
     if push is not None:
         found.append(Route("/samples", push, methods=["POST"]))
     shown, lifespan = routes(engine, store, token)
-    return Starlette(routes=[*found, *shown], lifespan=lifespan,
+    return guarded([*found, *shown], token, lifespan)
+
+
+def guarded(routes: list[Any], token: str | None, lifespan: Any = None) -> Any:
+    """An application of these routes, behind a `Guard`."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+
+    return Starlette(routes=routes, lifespan=lifespan,
                      middleware=[Middleware(Guard, token=token)])
 
 

@@ -107,12 +107,9 @@ class PushSource(ReadingSource):
         return JSONResponse(told, status, {"Retry-After": "1"} if status == 503 else None)
 
     def _app(self) -> Any:
-        from starlette.applications import Starlette
-        from starlette.middleware import Middleware
         from starlette.routing import Route
 
-        return Starlette(routes=[Route(self.path, self.push, methods=["POST"])],
-                         middleware=[Middleware(http.Guard, token=self.token)])
+        return http.guarded([Route(self.path, self.push, methods=["POST"])], self.token)
 
     async def _answer(self, request: Any) -> Answer:
         headers, done = request.headers, Future[Answer]()

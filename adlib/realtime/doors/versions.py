@@ -211,6 +211,7 @@ def rollback(folder: Path, by: str = "", why: str = "rolled back") -> Current:
     ValueError
         When no earlier version is left.
     """
+    saved(folder)
     used = current(folder).used
     back = [number for number in used[:-1] if (place(folder, number) / _ENGINE).is_file()]
     if not back:
