@@ -4,12 +4,14 @@ import argparse
 import json
 import time
 
+import numpy as np
 import pytest
 
-from adlib.realtime.doors import alerts_cli
+from adlib.realtime.doors import alerts_cli, messages
 from adlib.realtime.events import QualityEvent, Silence, Verdict, stream_of
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.store import AlertStore, OutboxRow
+from adlib.realtime.traces import Trace
 
 
 def window(k, flagged=True, stream="rig"):
@@ -122,6 +124,23 @@ def test_a_silence_names_a_machine_as_its_data_do(alerts, store, pattern, holds)
     manager = new_manager()
     manager.apply(store.operator_state("hall", 0))
     assert [e.notify for e in manager.step(window(0, stream=name))] == [not holds]
+
+
+def test_a_machine_is_listed_and_removed_by_the_name_that_people_see(alerts, store):
+    name = stream_of("hall", "press 03")
+    manager = new_manager()
+    events = manager.step(window(0, stream=name))
+    trace = Trace("hall", ("a",), ("press 03",), np.zeros(3, int), np.arange(3), np.arange(3.0),
+                  np.zeros((3, 1)), np.full(3, 0.5), 0.01)
+    store.commit("hall", 2, b"", [], events, [], [], traces=[trace])
+    for seen in ("press 03", "hall/press 03", name):
+        assert name in alerts("list", "--stream", seen)[1]
+    assert alerts("remove", "trace", "hall")[1] == "1 removed\n"
+    assert alerts("remove", "entity", "press 03")[1] == "1 removed\n"
+    assert alerts("remove", "entity", "press 03")[0] == 1
+    (event,) = events
+    assert messages.describe(event, "a.db")[0].startswith("[CRITICAL] hall/press 03: anomaly")
+    assert "1 window flagged" in messages.describe(event, "a.db")[1]
 
 
 def test_silence_from_now_on(alerts, store):

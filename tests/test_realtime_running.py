@@ -12,7 +12,8 @@ import pytest
 
 from adlib.realtime.__main__ import parser
 from adlib.realtime.counters import Counters
-from adlib.realtime.store import SCHEMA_VERSION
+from adlib.realtime.events import Silence
+from adlib.realtime.store import SCHEMA_VERSION, AlertStore
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNNING, DEPLOY = ROOT / "docs" / "running.md", ROOT / "docs" / "deploy"
@@ -81,6 +82,16 @@ def test_two_engines_of_one_unit_have_ports_of_their_own():
 def test_the_image_takes_what_the_wheel_needs_and_no_more():
     taken = re.findall(r"^COPY (.*) \S+$", CONTAINER.read_text(), re.MULTILINE)
     assert taken == ["pyproject.toml requirements.lock README.md LICENSE", "adlib"]
+
+
+@pytest.mark.skipif(not shutil.which("sqlite3"), reason="sqlite3 is not installed")
+def test_a_damaged_store_is_copied_as_the_document_says(tmp_path):
+    with AlertStore(tmp_path / "alerts.db") as store:
+        store.silence(Silence("night", 5e9))
+    (command,) = re.findall(r"^\(sqlite3 .*$", RUNNING.read_text(), re.MULTILINE)
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    with AlertStore(tmp_path / "new.db", create=False) as store:
+        assert [silence.id for silence in store.silences()] == ["night"]
 
 
 def test_tables_are_complete():

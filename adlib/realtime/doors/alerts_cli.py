@@ -18,6 +18,7 @@ from typing import Any
 
 from adlib.arguments import number
 from adlib.durations import seconds
+from adlib.realtime.doors.messages import label
 from adlib.realtime.doors.process import user
 from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.silences import LATEST
@@ -101,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(store: AlertStore, args: argparse.Namespace) -> int:
-    _incidents(store.incidents(stream=args.stream, state=args.state, limit=args.limit), args)
+    _incidents(store.incidents(stream=_stream(store, args.stream), state=args.state,
+                               limit=args.limit), args)
     return 0
 
 
@@ -191,7 +193,8 @@ def _replay(store: AlertStore, args: argparse.Namespace) -> int:
 
 
 def _quality(store: AlertStore, args: argparse.Namespace) -> int:
-    _print(args, store.quality(stream=args.stream, kind=args.kind, limit=args.limit),
+    _print(args, store.quality(stream=_stream(store, args.stream), kind=args.kind,
+                               limit=args.limit),
            ("time", "event (stream|kind|first|last sample)", "what"),
            lambda q: (utc(q.time), f"{q.stream}|{q.kind}|{q.start}|{q.end}", q.detail))
     return 0
@@ -202,9 +205,16 @@ def _remove(store: AlertStore, args: argparse.Namespace) -> int:
         raise ValueError(f"{args.kind} takes no name" if args.names else f"name the {args.kind}")
     count = len(args.names) or store.remove_unreadable()
     for name in args.names:
-        store.remove(args.kind, name)
+        store.remove(args.kind, _stream(store, name) if args.kind == "entity" else name)
     print(json.dumps({"removed": count}) if args.json else f"{count} removed")
     return 0
+
+
+def _stream(store: AlertStore, name: Any) -> Any:
+    """The id of a stream that may be named as people see it, or by its entity alone."""
+    names = [] if name is None else [
+        row.name for row in store.entities() if name in (label(row.name), row.entity)]
+    return names[0] if len(names) == 1 else name
 
 
 def _prune(store: AlertStore, args: argparse.Namespace) -> int:

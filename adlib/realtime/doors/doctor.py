@@ -143,7 +143,7 @@ def _disk(folder: Path, trace: int) -> Findings:
 
 
 def _contents(store: stores.AlertStore, config: EngineConfig) -> Findings:
-    yield from (("fail", f"damaged, {what}: sqlite3 {store.path} .recover | sqlite3 new.db")
+    yield from (("fail", f"damaged, {what}: docs/running.md says how to copy what can be read")
                 for what in store.integrity_check()[:3])
     try:
         saved = store.restore(config.stream)

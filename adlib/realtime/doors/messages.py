@@ -9,7 +9,7 @@ under which people open the operator's page, each message links to its incident 
 import os
 import re
 import shlex
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from adlib.realtime.events import Incident, IncidentEvent, shown, utc
 
@@ -54,8 +54,9 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
         lines.append(f"How bad: {incident.severity} (the engine's own health)")
     else:
         lines += [f"How bad: {incident.severity}, peak {incident.peak_score:.2f} of 1, "
-                  f"{incident.n_windows} windows flagged (samples {incident.start} to "
-                  f"{incident.end})", f"Top features: {features or 'not known'}"]
+                  f"{incident.n_windows} window{'s' * (incident.n_windows != 1)} flagged (samples "
+                  f"{incident.start} to {incident.end})",
+                  f"Top features: {features or 'not known'}"]
     if incident.detail:
         lines.append(f"What: {shown(incident.detail, 500)}")
     lines.append(f"Incident: {shown(incident.id, _WHOLE)}")
@@ -65,8 +66,20 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     if event.kind != "close" and not incident.acknowledged:
         lines.append(f"Acknowledge: {_command(incident.id, store)}")
     lines.append(f"Message: {shown(event.id, _WHOLE)}")
-    return (f"[{incident.severity.upper()}] {shown(incident.stream, 60)}: "
+    return (f"[{incident.severity.upper()}] {shown(label(incident.stream), 60)}: "
             f"{what}{_SAYS[event.kind]}{where}", "\n".join(lines))
+
+
+def label(name: str) -> str:
+    """A stream as people call it: names of entities are quoted in ids.
+
+    Examples
+    --------
+    >>> label("plant/hall%202%2FÖl%7C7")
+    'plant/hall 2/Öl|7'
+    """
+    stream, bar, entity = name.partition("/")
+    return stream + bar + unquote(entity, errors="replace")
 
 
 def named(incident: Incident) -> tuple[str, str]:

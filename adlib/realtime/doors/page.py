@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -25,7 +25,7 @@ from adlib.durations import seconds
 from adlib.realtime.answers import Answer, FeedbackStore, Verdict
 from adlib.realtime.doors import http
 from adlib.realtime.doors.drawing import signal
-from adlib.realtime.doors.messages import named
+from adlib.realtime.doors.messages import label, named
 from adlib.realtime.doors.process import user
 from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, shown, utc
 from adlib.realtime.health import slug
@@ -73,18 +73,6 @@ def lasting(seconds: float) -> str:
             rest = s % size // part
             return f"{s // size} {unit}" + f" {rest} {small}" * (rest > 0 and s < 10 * size)
     return f"{s // 60} min" if s >= 60 else f"{s} s"
-
-
-def label(name: str) -> str:
-    """A stream as people call it: names of entities are quoted in ids.
-
-    Examples
-    --------
-    >>> label("plant/hall%202%2FÖl%7C7")
-    'plant/hall 2/Öl|7'
-    """
-    stream, bar, entity = name.partition("/")
-    return stream + bar + unquote(entity, errors="replace")
 
 
 def chance(score: float, alpha: float | None) -> float | None:
