@@ -143,12 +143,12 @@ class Commands:
         seen: list[Any] = []
         fit = RealTimeAnomalyDetector.fit
 
-        def spy(engine: Any, X: Any, time: Any = None) -> Any:
+        def spy(engine: Any, X: Any, time: Any = None, entity: Any = None) -> Any:
             seen.append(X)
             noise = np.random.default_rng(0).normal(size=(ENOUGH, X.shape[1]))
             if len(X) < ENOUGH:
                 return fit(engine, pd.DataFrame(noise, columns=X.columns))
-            return fit(engine, X, time)
+            return fit(engine, X, time, entity)
 
         with self._patch.context() as patch:
             patch.setattr(RealTimeAnomalyDetector, "fit", spy)
