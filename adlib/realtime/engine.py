@@ -670,7 +670,7 @@ class RealTimeAnomalyDetector:
                 raise store.damaged(self.config.stream, error) from error
             self.store = store
         notification = alerts.notification or NotificationConfig()
-        channels = [*open_channels(notification, self.store, alerts.storage), *self.channels]
+        channels = [*open_channels(notification, self.store.path, alerts.storage), *self.channels]
         names = [channel.name for channel in channels]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two channels are named {twice.pop()!r}: messages are stored under "

@@ -96,6 +96,17 @@ def entity_of(stream: str, name: str) -> str | None:
     return None if name == stream else unquote(name[len(stream) + 1:], errors="surrogatepass")
 
 
+def is_within(name: str, stream: str) -> bool:
+    """Whether a stream, or what an id or key begins with, is this stream or one of its entities.
+
+    Examples
+    --------
+    >>> [is_within(name, "plant") for name in ("plant", "plant/pump-3|combined|7", "plant2")]
+    [True, True, False]
+    """
+    return name == stream or name.startswith((f"{stream}|", f"{stream}/"))
+
+
 # Unicode calls these printable, and yet they show nothing.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f"
                         "\uffa0\U000e0100-\U000e01ef]")

@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.doors import model, versions
 from adlib.realtime.doors.versions import Version
-from adlib.realtime.events import COUNTED, utc
+from adlib.realtime.events import COUNTED, is_within, utc
 from adlib.realtime.health import Condition
 from adlib.realtime.members import back_off
 from adlib.realtime.store import AlertStore
@@ -45,8 +45,7 @@ def drifts(store: AlertStore, stream: str) -> dict[str, float]:
         The engine's, which is the only one or holds those of a fleet.
     """
     return {incident.stream: incident.opened_at for incident in store.incidents(state="open")
-            if incident.condition == "drift"
-            and stream in (incident.stream, incident.stream.rpartition("/")[0])}
+            if incident.condition == "drift" and is_within(incident.stream, stream)}
 
 
 def in_use(chosen: versions.Current, before: int) -> Condition:

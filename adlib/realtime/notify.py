@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, model_validator
@@ -104,7 +105,7 @@ def _routed(config: type[BaseModel]) -> type[BaseModel]:
     return create_model(config.__name__, __base__=config, __module__=config.__module__, route=route)
 
 
-def open_channels(config: NotificationConfig, store: AlertStore,
+def open_channels(config: NotificationConfig, path: Path,
                   storage: StorageConfig | None = None,
                   clock: Callable[[], float] = time.time) -> list[Channel]:
     """The receivers that a configuration asks for, each with its route."""
@@ -116,7 +117,7 @@ def open_channels(config: NotificationConfig, store: AlertStore,
         if isinstance(options, Mapping) and "route" in options:  # of a receiver without a model
             route = Route.from_any(options["route"])
             options = {key: value for key, value in options.items() if key != "route"}
-        channel: Any = find(CHANNELS, name.split("#")[0])(options, str(store.path), clock=clock)
+        channel: Any = find(CHANNELS, name.split("#")[0])(options, str(path), clock=clock)
         if "#" in name:
             channel.name = name
         if isinstance(route, Route):
@@ -170,7 +171,7 @@ class NotificationService:
                  poll: float = 1.0, lease: float | None = None, grace: float = 5.0):
         self.config, self.store = config, store
         self.channels = (list(channels) if channels is not None
-                         else open_channels(config, store, storage, clock))
+                         else open_channels(config, store.path, storage, clock))
         people = [_route(channel) for channel in self.channels if channel.name != "elasticsearch"]
         if people and (left := untaken(people)):
             log.warning("no receiver takes %s: what no route names is stored, and reported to "

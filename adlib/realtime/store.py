@@ -36,6 +36,7 @@ from adlib.realtime.events import (
     Silence,
     Verdict,
     entity_of,
+    is_within,
     stream_of,
 )
 from adlib.realtime.settings import Seconds, Settings
@@ -752,7 +753,7 @@ class AlertStore:
                 db.execute("DELETE FROM pages WHERE stream = ?", (name,))
         if kind == "checkpoint":  # nobody follows them any more
             for incident in self.incidents(state="open"):
-                if incident.stream == name or incident.stream.startswith(f"{name}/"):
+                if is_within(incident.stream, name):
                     self.end(incident.id)
 
     def last_sample(self, stream: str) -> int:

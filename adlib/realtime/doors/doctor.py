@@ -191,11 +191,10 @@ async def _readable(source: Any, features: list[str]) -> int:
 
 def _receivers(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
     config = known.get("config")
-    if config is None or config.alert_config.storage is None:
+    if config is None or (storage := config.alert_config.storage) is None:
         return
-    for channel in open_channels(config.alert_config.notification or NotificationConfig(),
-                                 config.alert_config.storage,  # which has the path as a store has
-                                 config.alert_config.storage):
+    notification = config.alert_config.notification or NotificationConfig()
+    for channel in open_channels(notification, storage.path, storage):
         if args.send:  # where one fails, the others are tried
             yield from _looked(_receiver(channel, config.stream))
         else:

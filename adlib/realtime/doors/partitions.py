@@ -33,7 +33,7 @@ import numpy as np
 
 from adlib.realtime.counters import Tally
 from adlib.realtime.doors.checkpoint import pack, unpack
-from adlib.realtime.events import IncidentEvent, QualityEvent, Silence, Verdict
+from adlib.realtime.events import IncidentEvent, QualityEvent, Silence, Verdict, is_within
 from adlib.realtime.members import forgiven, in_thread
 from adlib.realtime.store import AlertStore, OutboxRow
 
@@ -152,16 +152,16 @@ class SharedStore(AlertStore):
     def forget(self, stream: str, but: Iterable[str] = ()) -> None:
         """Drop the messages that are another process's to send."""
         for row in self.outbox(state="pending"):
-            if _of(row.key, stream) and row.id not in but:
+            if is_within(row.key, stream) and row.id not in but:
                 self.remove("message", row.id)
 
     def _share(self, stream: str, at: tuple[int, bytes], new: dict[str, Iterable[Any]]) -> None:
         """Commit for others what they need to go on, beside what they read in the stream."""
         recent = self.incidents(state="open") + self.incidents(state="closed", limit=_RECENT)
-        incidents = [i for i in recent if _of(i.stream, stream)]
+        incidents = [i for i in recent if is_within(i.stream, stream)]
         last = [IncidentEvent(e.kind, i, e.time, e.notify, e.n)
                 for i in incidents for e in self.events(i.id)[-1:]]
-        waits = [row for row in self.outbox(state="pending") if _of(row.key, stream)]
+        waits = [row for row in self.outbox(state="pending") if is_within(row.key, stream)]
         rows = {**new, "events": [*last, *new.get("events", ())],
                 "outbox": [*waits, *new.get("outbox", ())]}
         data = pack({"state": np.frombuffer(at[1], np.uint8), "known": [i.id for i in incidents],
@@ -185,7 +185,7 @@ class SharedStore(AlertStore):
         if foreign:  # what this store knows is older
             self.forget(stream, {row.id for row in found["outbox"]})
             for incident in self.incidents(state="open"):
-                if _of(incident.stream, stream) and incident.id not in saved["known"]:
+                if is_within(incident.stream, stream) and incident.id not in saved["known"]:
                     self.end(incident.id)
             known = {silence.id for silence in self.silences()}
             for silence in saved["silences"]:
@@ -198,11 +198,6 @@ class SharedStore(AlertStore):
         """As `AlertStore.claim`, without the messages of partitions that others own."""
         return super().claim(channel, now, lease=lease, limit=limit,
                              but=[*but, *self._group.foreign()])
-
-
-def _of(name: str, stream: str) -> bool:
-    """Whether a stream, an id or a key is of a stream, or of its entities."""
-    return name == stream or name.startswith((f"{stream}|", f"{stream}/"))
 
 
 class Partitions:
