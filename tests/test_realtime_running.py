@@ -8,9 +8,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from adlib.realtime.__main__ import parser
+from adlib.realtime.__main__ import main, parser
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import Silence
 from adlib.realtime.store import SCHEMA_VERSION, AlertStore
@@ -101,3 +102,12 @@ def test_tables_are_complete():
         str(number + 1) for number in range(SCHEMA_VERSION)]
     for name in re.findall(r"adlib_(\w+)", page.replace("_total", "")):
         assert f"adlib_{name}" in Counters("rig").text(False, [], {("slack", "dead"): 1}, {})
+
+
+def test_a_command_says_the_same_warning_once(tmp_path, capsys):
+    rows = np.random.default_rng(0).normal(size=(3000, 2)).round(4)
+    np.savetxt(tmp_path / "h.csv", rows, delimiter=",", header="a,b", comments="")
+    (tmp_path / "c.json").write_text('{"window_size": 20, "stride": 5}')
+    for _ in range(2):
+        assert main(["backtest", str(tmp_path / "c.json"), str(tmp_path / "h.csv")]) == 0
+        assert capsys.readouterr().err.count("lies beyond what") == 1

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,7 @@ def _told(args: argparse.Namespace) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     warnings.showwarning = _show
+    _say_once.cache_clear()
     args = parser().parse_args(argv)
     begin(as_json=getattr(args, "log_json", False))
     # a terminal that is gone ends no stream
@@ -166,7 +168,12 @@ def _exit_code(args: argparse.Namespace) -> int:
 
 
 def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    say("note" if issubclass(category, ReadingWarning) else "warning", message)
+    _say_once("note" if issubclass(category, ReadingWarning) else "warning", str(message))
+
+
+@cache
+def _say_once(kind: str, text: str) -> None:
+    say(kind, text)
 
 
 def _history(args: argparse.Namespace, config: Any, notes: list[str], fitted: Any = None) -> Any:

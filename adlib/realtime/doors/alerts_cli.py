@@ -58,7 +58,8 @@ def add_parser(subparsers: Any) -> None:
     add.add_argument("--every", type=_duration, metavar="1d",
                      help="from --start on, again after this time, until it is ended")
     add.add_argument("--stream", "--entity", default="*", help="stream, or "
-                     "machine of a fleet as its data name it; or a pattern such as 'pump*'")
+                     "machine of a fleet as its data name it; or a pattern such as 'pump*', or "
+                     "'plant/*' for all machines of plant")
     add.add_argument("--severity", default="critical", choices=SEVERITIES,
                      help="highest severity that is silenced")
     add.add_argument("--feature", default="*", help="pattern for the leading feature")
