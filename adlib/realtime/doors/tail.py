@@ -84,7 +84,8 @@ class _Follower:
     def __init__(self, source: TailSource, features: Sequence[str] | None,
                  mark: Mapping[str, Any] | None, position: int):
         self._of, self._features, self._position = source, features, position
-        self._fd, self._at, self._rest = -1, 0, b""  # where the first line begins that is not taken
+        self._file: Any = None
+        self._at, self._rest = 0, b""  # where the first line begins that is not taken
         self._check, self._skip = 0, False  # of what is before; whether that is within a line
         self._records: Records | None = None
         self._known: list[bytes] = []  # the first lines of a file that was read before
@@ -110,8 +111,8 @@ class _Follower:
                 if not lines:
                     await asyncio.sleep(PAUSE)
         finally:
-            if self._fd >= 0:
-                os.close(self._fd)
+            if self._file is not None:  # its thread may still be at it, and fails
+                self._file.close()
 
     def bookmark(self, position: int) -> Mapping[str, Any] | None:
         """The last place whose first row is not behind the next one."""
@@ -147,15 +148,15 @@ class _Follower:
 
     def _poll(self, at_end: bool) -> list[bytes]:
         """Whole lines that are new."""
-        if self._fd < 0:
+        if self._file is None:
             self._start(at_end)
-        size = os.fstat(self._fd).st_size
-        if size < self._at + len(self._rest) or _check(self._fd, self._at) != self._check:
+        size = os.fstat(self._file.fileno()).st_size
+        if size < self._at + len(self._rest) or _check(self._file, self._at) != self._check:
             log.warning("%s was cut, and is read from its beginning", self._of.path)
             copies = [path for path in self._aside() if _is_it(path, self._at, self._check)]
             self._open(*(copies[-1], self._at) if copies else (self._of.path, 0))
         following = self._following()  # before the last look: lines may come until it is there
-        data = os.pread(self._fd, CHUNK, self._at + len(self._rest))
+        data = os.pread(self._file.fileno(), CHUNK, self._at + len(self._rest))
         if data or following is None:
             return self._taken(data, len(data)) if data else []
         if self._rest:  # the last line has no end
@@ -173,7 +174,7 @@ class _Follower:
         if len(rest) > _LONGEST:
             lines, rest, self._skip = [*lines, rest], b"", True
         self._at, self._rest = end - len(rest), rest
-        self._check = _check(self._fd, self._at)
+        self._check = _check(self._file, self._at)
         self._place = {"at": at, "skip": skip, "end": self._at, "check": self._check}
         return lines
 
@@ -182,7 +183,8 @@ class _Follower:
         mark, path = self._marks[-1] if self._marks else None, self._of.path
         if mark is None:
             self._open(path, path.stat().st_size if at_end else 0)
-            self._skip = self._at > 0 and os.pread(self._fd, 1, self._at - 1) != b"\n"
+            self._skip = self._at > 0 and os.pread(
+                self._file.fileno(), 1, self._at - 1) != b"\n"
             return
         self._skip = mark["skip"]
         for file in [*([path] if path.exists() else []), *reversed(self._aside())]:
@@ -195,16 +197,16 @@ class _Follower:
         self._marks.clear()
 
     def _open(self, path: Path, at: int) -> None:
-        fd = os.open(path, os.O_RDONLY)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._at, self._rest, self._records = fd, at, b"", None
-        self._check, self._skip = _check(fd, at), self._skip and at > 0
-        self._known = os.pread(fd, min(at, CHUNK), 0).split(b"\n")[:-1]
+        file = path.open("rb", buffering=0)
+        if self._file is not None:
+            self._file.close()
+        self._file, self._at, self._rest, self._records = file, at, b"", None
+        self._check, self._skip = _check(file, at), self._skip and at > 0
+        self._known = os.pread(file.fileno(), min(at, CHUNK), 0).split(b"\n")[:-1]
 
     def _following(self) -> Path | None:
         """The file to be read after this one, once there is something in it."""
-        path, ours = self._of.path, os.fstat(self._fd)
+        path, ours = self._of.path, os.fstat(self._file.fileno())
         if not path.exists() or path.stat().st_ino == ours.st_ino:
             return None
         newer = [file for file in self._aside() if file.stat().st_ino != ours.st_ino
@@ -223,10 +225,10 @@ class _Follower:
 def _is_it(path: Path, at: int, check: int) -> bool:
     """Whether a file is the one that was read up to there, or a copy."""
     with path.open("rb") as file:
-        return at > 0 and _check(file.fileno(), at) == check
+        return at > 0 and _check(file, at) == check
 
 
-def _check(fd: int, at: int) -> int:
+def _check(file: Any, at: int) -> int:
     """Checksum of what stands before a place; -1 where the file is shorter."""
-    before = os.pread(fd, min(at, _SEEN), at - min(at, _SEEN))
+    before = os.pread(file.fileno(), min(at, _SEEN), at - min(at, _SEEN))
     return zlib.crc32(before) if len(before) == min(at, _SEEN) else -1
