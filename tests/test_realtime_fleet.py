@@ -408,6 +408,40 @@ def test_a_detector_that_fails_on_one_entity_judges_all_others(plant, monkeypatc
         ("plant/wild", "detector_failed")] * 2 + [("plant/wild", "detector_back")] * 2
 
 
+@pytest.mark.parametrize("lost", [np.nan, 1.0])
+def test_what_all_entities_lack_is_scored_together_as_of_one_alone(monkeypatch, lost):
+    engine = fitted(detectors=["PCAReconstruction", "LinearForecast"])
+    names, X = [f"e{k}" for k in range(12)], np.array([rows(300, 50 + k) for k in range(12)])
+    X[:, 100:, 1] = lost
+    X[3, 150:155] = np.nan  # and some rows at all
+    X[4, 220:, 2] = lost
+    calls, score = [], members_module.anomaly_score
+
+    def counted(model, values):
+        calls.append(len(values))
+        return score(model, values)
+
+    def judged(some):
+        model, found = engine.fork(), []
+        for t in range(0, 300, 20):
+            found += model.judge([Sample(None, None, np.concatenate(X[some, t:t + 20]),
+                                         entity=[names[k] for k in some for _ in range(20)])])[0]
+        return found
+
+    monkeypatch.setattr(members_module, "anomaly_score", counted)
+    together = judged(list(range(12)))
+    # a batch, the split of a score by features, and held-out rows of each pattern: no entity's own
+    assert len(calls) < 2 * (15 + 1 + 14)
+    for k, name in enumerate(names):
+        mine, alone = [v for v in together if v.stream == f"plant/{name}"], judged([k])
+        assert [(v.end, v.is_anomaly, v.left_out) for v in mine] == [
+            (v.end, v.is_anomaly, v.left_out) for v in alone]
+        for a, b in zip(mine, alone, strict=True):
+            assert a.p_value == pytest.approx(b.p_value, rel=1e-9, nan_ok=True)
+            for member, severity in a.detectors.items():
+                assert severity == pytest.approx(b.detectors[member], rel=1e-9)
+
+
 def test_a_detector_that_fails_for_all_is_one_incident_of_the_fleet(plant, monkeypatch):
     engine, X = plant.fork(), rows(400, 5)
     engine._judge.clock = count().__next__

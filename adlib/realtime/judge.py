@@ -207,13 +207,8 @@ class Judge:
     def _lacks(self, block: Blocks) -> tuple[NDArray[np.int64], list[Lack]]:
         """What each window lacks, as its place in a list; see `adlib.realtime.masks.lacks`."""
         size = self._config.window_size
-        which, places = np.zeros(len(block.ends), np.int64), dict[Lack, int]({None: 0})
-        at = 0
-        for part in block.parts if block.left_out.any() else ():
-            mine, found = lacks(part.left_out, size - 1, size)
-            place = np.array([places.setdefault(lack, len(places)) for lack in found])
-            which[at:(at := at + len(part.ends))] = place[mine[part.ends]]
-        return which, list(places)
+        which, found = lacks(block.left_out, size - 1, size, block.age)
+        return which[block.ends], found
 
     # -- scores ---------------------------------------------------------------------------------
 
@@ -252,56 +247,49 @@ class Judge:
                ) -> dict[Member, Future]:
         """Hand the new samples to all members that are not busy with earlier ones, nor paused."""
         jobs, now = {}, self.clock()
-        some = [len(block.parts) == 1 or bool(part.left_out.any())
-                for part in block.parts] if block.left_out.any() or len(block.parts) == 1 else []
-        odd = {k: self._filled(part) for k, part in enumerate(block.parts) if some and some[k]}
+        values, alive = self._filled(block)
         for j, member in enumerate(self.members):
             if member.running is not None and member.running.done():
                 # it was late: what it says now is of another batch, but it answers again
                 member.running, member.retry_at = None, now
             if member.running is None and now >= member.retry_at:
                 member.running = jobs[member] = member.submit(
-                    self._asked, j, streams, block, odd, wanted)
+                    self._asked, j, streams, block, alive if member.online else values, wanted)
         return jobs
 
-    def _filled(self, part: Block) -> tuple[Rows, Rows]:
-        """Values of a block with its gaps filled: for all members, and for those that learn."""
-        left_out, values, alive = part.left_out, part.values, part.values
-        if self._imputer is not None and left_out.any():
-            new = slice(max(part.n_old - self._fitted.context, 0), None)
-            values, alive = values.copy(), alive.copy()
-            values[new] = self._imputer.fill(values[new], left_out[new])
+    def _filled(self, block: Blocks) -> tuple[Rows, Rows]:
+        """Values with their gaps filled: for members that do not learn, and for those that do."""
+        values = alive = block.values
+        if self._imputer is not None and block.left_out.any():
+            new = block.since >= -self._fitted.context
+            rows, left_out, values = values[new], block.left_out[new], values.copy()
+            values[new] = self._imputer.fill(rows, left_out)
             if any(member.online for member in self.members):
-                alive[new] = self._imputer.fill_alive(alive[new], left_out[new], part.seq[new])
-        return values, alive
+                alive = alive.copy()
+                alive[new] = self._imputer.fill_alive(rows, left_out, block.seq[new])
+        return self._calm(values), alive
 
-    def _asked(self, j: int, streams: list[Stream], block: Blocks,
-               odd: dict[int, tuple[Rows, Rows]], wanted: list[Lack]
-               ) -> tuple[Scores, dict[int, Exception]]:
+    def _asked(self, j: int, streams: list[Stream], block: Blocks, values: Rows,
+               wanted: list[Lack]) -> tuple[Scores, dict[int, Exception]]:
         """Surprises of a block's samples by a member, and the streams whose samples it refuses.
 
-        Streams that lack nothing are scored together, the others one by one, and so are all of a
-        detector that learns, or that failed together.
+        Streams are scored together, whatever they lack; one by one where the detector learns, or
+        failed on all.
         """
         member, scales, parts = self.members[j], self._scales[j], block.parts
-        scores, faults = np.full(len(block.seq), np.nan), dict[int, Exception]()
-        alone = list(range(len(parts))) if member.online or len(parts) == 1 else list(odd)
-        if len(alone) < len(parts):
-            rows = block.since >= -member.context
-            for k in alone:
-                rows[block.begins[k]:block.begins[k + 1]] = False
+        size, faults = self._config.window_size, dict[int, Exception]()
+        if not member.online and len(parts) > 1:
             try:
-                scores[rows] = scales.of_whole(member.score_together(
-                    self._calm(block.values[rows]), block.age[rows]))
+                return scales.of_several(values, block.left_out, block.age, block.since, size,
+                                         wanted), faults
             except Exception as error:  # some stream's samples: all others are scored
                 log.debug("detector %s on %s streams: %r", member.name, len(parts), error)
-                alone = list(range(len(parts)))
-        for k in alone:
-            values, alive = odd.get(k) or (parts[k].values, parts[k].values)
+        scores = np.full(len(block.seq), np.nan)
+        for k, (a, b) in enumerate(zip(block.begins, block.begins[1:], strict=False)):
             try:
-                scores[block.begins[k] + parts[k].n_old:block.begins[k + 1]] = scales.surprises(
-                    alive if member.online else self._calm(values), parts[k].left_out,
-                    parts[k].n_old, self._config.window_size, wanted, streams[k].members[j])
+                scores[a + parts[k].n_old:b] = scales.surprises(
+                    values[a:b], parts[k].left_out, parts[k].n_old, size, wanted,
+                    streams[k].members[j])
             except Exception as error:
                 faults[k] = error
                 if len(faults) == len(parts):  # of nobody

@@ -41,7 +41,8 @@ def cached(cache: dict[Any, Cached], key: Any, make: Callable[[], Cached]) -> Ca
     return cache[key]
 
 
-def lacks(left_out: Flags, context: int, settled: int) -> tuple[NDArray[np.int64], list[Lack]]:
+def lacks(left_out: Flags, context: int, settled: int, age: NDArray[np.int64] | None = None
+          ) -> tuple[NDArray[np.int64], list[Lack]]:
     """What each row lacks, its context included.
 
     Parameters
@@ -51,6 +52,8 @@ def lacks(left_out: Flags, context: int, settled: int) -> tuple[NDArray[np.int64
         Rows before a row that count.
     settled : int
         Rows in a row after which the same features are taken to be out for good.
+    age : ndarray of int, shape (n,), optional
+        Rows that each has before it in its own stream, where several are one behind the other.
 
     Returns
     -------
@@ -63,10 +66,11 @@ def lacks(left_out: Flags, context: int, settled: int) -> tuple[NDArray[np.int64
     which, found = np.zeros(n, np.int64), [cast(Lack, None)]
     if not left_out.any():  # nearly always
         return which, found
+    begin = at - (at if age is None else age)
     changed = np.r_[False, np.logical_or.reduce(left_out[1:] != left_out[:-1], axis=1)]
-    since = at - np.maximum.accumulate(np.where(changed, at, 0))
+    since = at - np.maximum(np.maximum.accumulate(np.where(changed, at, 0)), begin)
     total = np.r_[0, left_out.sum(axis=1).cumsum()]
-    rate = (total[1:] - total[np.maximum(at - context, 0)]) / (context + 1)
+    rate = (total[1:] - total[np.maximum(at - context, begin)]) / (context + 1)
     long = (since >= max(context, settled - 1)) & (rate > 0)
     bits, same = np.unique(np.packbits(left_out[long], axis=1), axis=0, return_inverse=True)
     which[long], found = 1 + same.ravel(), [*found, *(row.tobytes() for row in bits)]
@@ -294,9 +298,7 @@ class Scales:
         found = member.score(values, np.asarray(~lost), n_old)
         if left_out.any() and self._splits:
             first = max(n_old - member.context, 0)
-            parts = member.model.contributions(values[first:])
-            parts = (parts * unspoken(left_out, member.context)[first:]).sum(axis=1)
-            found -= parts[n_old - first:]
+            found -= _silenced(member, values[first:], left_out[first:])[n_old - first:]
         return found
 
     @cached_property
@@ -345,9 +347,10 @@ class Scales:
             found = self.surprises(X, gaps, 0, never)[back::back + 1]
         return np.where(out.all(axis=1), 0.0, found)
 
-    def _measured(self, raw: Scores, left_out: Flags, n_old: int, settled: int) -> Scores:
+    def _measured(self, raw: Scores, left_out: Flags, n_old: int, settled: int,
+                  age: NDArray[np.int64] | None = None) -> Scores:
         """Surprises of the scores of new rows."""
-        which, found = lacks(left_out, self.member.context, settled)
+        which, found = lacks(left_out, self.member.context, settled, age)
         S = np.full(len(raw), np.nan)
         for k in np.unique(which[n_old:][~np.isnan(raw)]).tolist():
             rows, scale = which[n_old:] == k, self.of(found[k])[0]
@@ -378,3 +381,42 @@ class Scales:
         for lack in wanted:
             self.of(lack)
         return self._measured(raw, left_out, n_old, settled)
+
+    def of_several(self, values: Rows, left_out: Flags, age: NDArray[np.int64],
+                   since: NDArray[np.int64], settled: int, wanted: Iterable[Lack] = ()) -> Scores:
+        """`surprises` of several streams, one behind the other, by a member that does not learn.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+            Without gaps.
+        left_out : ndarray of bool, shape (n, d)
+        age, since : ndarray of int, shape (n,)
+            Rows that each has before it in its own stream, and of these, new ones; below 0 where it
+            is not new itself.
+        settled, wanted
+            See `surprises`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        member, raw, rows = self.member, np.full(len(values), np.nan), np.flatnonzero(
+            since >= -self.member.context)
+        raw[rows] = member.score_together(values[rows], age[rows],
+                                          ~np.logical_and.reduce(left_out[rows], axis=1))
+        gone = np.logical_or.reduce(left_out, axis=1)
+        if gone.any() and self._splits:
+            stream = np.cumsum(age == 0)
+            rows = rows[(np.bincount(stream, gone) > 0)[stream[rows]]]
+            raw[rows] -= _silenced(member, values[rows], left_out[rows])
+        for lack in wanted:
+            self.of(lack)
+        raw[since < 0] = np.nan
+        return self._measured(raw, left_out, 0, settled, age)
+
+
+def _silenced(member: Member, values: Rows, left_out: Flags) -> Scores:
+    """What features that are out contribute to the score of each row."""
+    return np.asarray((member.model.contributions(values) * unspoken(
+        left_out, member.context)).sum(axis=1))

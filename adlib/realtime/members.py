@@ -140,14 +140,11 @@ class Member:
             scores[good] = self.model.process(values[n_old:][good])
             return scores
         first = max(n_old - self.context, 0)
-        found = self.score_together(values[first:], np.arange(first, len(values)))
-        if self.context and not valid.all():
-            lost, at = np.append(0, np.cumsum(~valid)), np.arange(n_old, len(values))
-            good &= lost[at + 1] - lost[np.maximum(at - self.context, 0)] <= self.context * _LOST
-        scores[good] = found[n_old - first:][good]
-        return scores
+        return self.score_together(values[first:], np.arange(first, len(values)), valid[first:])[
+            n_old - first:]
 
-    def score_together(self, values: Rows, age: NDArray[np.int64]) -> Scores:
+    def score_together(self, values: Rows, age: NDArray[np.int64], valid: NDArray[np.bool_]
+                       ) -> Scores:
         """Scores of rows of several streams, one behind the other; NaN where there is no past.
 
         Parameters
@@ -155,12 +152,17 @@ class Member:
         values : ndarray of shape (n, d)
         age : ndarray of int, shape (n,)
             Rows that each has before it, of its own stream.
+        valid : ndarray of bool, shape (n,)
         """
         found = np.asarray(anomaly_score(self.model, values), dtype=np.float64)
         if found.shape != age.shape or np.isnan(found).any():
             raise ValueError(f"one number per sample wanted, got shape {found.shape} with "
                              f"{np.isnan(found).sum()} NaN")
-        return np.where(age < self.context, np.nan, found)
+        if self.context and not valid.all():
+            lost, at = np.append(0, np.cumsum(~valid)), np.arange(len(valid))
+            first = np.maximum(at - np.minimum(age, self.context), 0)
+            valid = valid & (lost[at + 1] - lost[first] <= self.context * _LOST)
+        return np.where(valid & (age >= self.context), found, np.nan)
 
     def snapshot(self) -> dict[str, Any] | None:
         """State of an online detector; while it hangs, the last one that is known."""
