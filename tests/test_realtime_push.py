@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager
 
 import httpx
@@ -339,3 +340,21 @@ def test_a_row_of_a_fleet_without_an_entity_is_counted_as_unreadable():
         await door.client.aclose()
 
     within(run())
+
+
+def test_a_request_that_comes_as_the_engine_stops_is_to_be_sent_again():
+    async def late():
+        source, answer = PushSource("http:"), Future()
+        samples = source.samples(features=["a"])
+        waits = asyncio.ensure_future(anext(samples))
+        while source._taking is None:
+            await asyncio.sleep(0)
+        taking = source._taking
+        waits.cancel()
+        await asyncio.wait([waits])
+        await samples.aclose()
+        taking.offer(b'{"a": 1}', "", None, answer)
+        return answer.result(0)
+
+    status, told = asyncio.run(late())
+    assert status == 503 and "send it again" in told["error"]

@@ -23,6 +23,7 @@ _PATIENCE = 30.0  # seconds for a request to arrive
 _KEYS = 1_000  # of requests that are known again
 
 Answer = tuple[int, dict[str, Any]]
+_STOPS: Answer = 503, {"error": "the engine stops: send it again, later"}
 
 
 class PushSource(ReadingSource):
@@ -174,6 +175,8 @@ class _Taking:
             self._keyed[key].answers.append(answer)
         elif key in self._done:
             answer.set_result((200, {"again": True}))
+        elif self._of._taking is not self:  # it came as the engine stopped
+            answer.set_result(_STOPS)
         elif (refused := self._take(body, kind, key, answer)) is not None:
             answer.set_result(refused)
 
@@ -225,5 +228,5 @@ class _Taking:
     def leave(self) -> None:
         """Nobody judges any more: what is not committed is to be sent again."""
         for request in dict.fromkeys(self._open.values()):
-            request.answer(503, {"error": "the engine stops: send it again, later"})
+            request.answer(*_STOPS)
         self._open.clear()
