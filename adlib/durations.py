@@ -46,11 +46,13 @@ def seconds(interval: Any, name: str = "interval") -> float:
             kind = interval.dtype.kind
             value = float(interval.astype("timedelta64[ns]").astype(float) * 1e-9 if kind == "m"
                           else interval)
-    except (OverflowError, TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError) as error:
         value = None
+        if "OutOfBounds" in type(error).__name__:  # of pandas
+            value = _LONGEST + 1
     if value is None or isinstance(interval, bool):
         raise ValueError(wanted)
     if not 0 < value <= _LONGEST:
         raise ValueError(f"{name} must be above 0 seconds and at most 291 years, got "
-                         f"{interval!r:.80}")
+                         f"{interval!r:.80}{': that is too long' if value > 0 else ''}")
     return value

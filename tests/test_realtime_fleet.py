@@ -497,6 +497,7 @@ def test_silent_entities_are_told_and_many_are_one(plant):
             assert [(c.name, c.subject) for c in found] == [("no_data", "m0"), ("no_data", "m1")]
     assert [(c.name, c.subject) for c in found] == [("no_data", "several")]
     assert "m11" in found[0].detail and "m12" not in found[0].detail
+    assert found[0].detail.endswith(" send nothing")
     now[0] = 5_000.0  # nobody sends: that is another condition
     assert engine._streams.troubles([], now[0])[0].detail == found[0].detail
 

@@ -93,7 +93,7 @@ def test_what_is_in_the_folder_stays(tmp_path):
 
 
 @pytest.mark.parametrize(("machines", "seed", "speed"), [
-    (0, 0, 1.0), (-3, 0, 1.0), (2, -1, 1.0), (2, 0, 0.0), (2, 0, float("nan")),
+    (0, 0, 1.0), (-3, 0, 1.0), (2, -1, 1.0), (10_001, 0, 1.0), (2, 0, 0.0), (2, 0, float("nan")),
 ])
 def test_a_plant_that_cannot_be_is_refused_before_anything_is_written(
         tmp_path, machines, seed, speed):

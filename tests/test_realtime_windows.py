@@ -200,6 +200,19 @@ def test_gaps_and_poison_of_a_stream_with_stamps_take_the_usual_interval(begin):
     assert window.time == pytest.approx(begin + 1)
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("stamp", [1.7e9, 1.7e12, None])
+def test_a_first_sample_that_cannot_be_read_is_told_at_its_time(stamp, together):
+    processor = StreamProcessor(1, 1, n_features=1)
+    samples = [Sample(0, stamp, "?"), Sample(1, 1.7e9 + 1, [1.0])]
+    blocks = [processor.push(some) for some in ([samples] if together else
+                                                [[sample] for sample in samples])]
+    (poison,) = [event for block in blocks for event in block.events]
+    known = stamp is not None or together  # else nothing is known of the time
+    assert poison.kind == "poison" and abs(poison.time - 1.7e9 * known) <= 1
+    assert processor.clock.time == 1.7e9 + 1
+
+
 def test_time_that_goes_back_is_doubted():
     times = [100.0, 110.0, -90.0, np.nan, 120.0]
     windows, events = feed(StreamProcessor(1, 1), Sample(0, np.array(times), rows(5)))

@@ -174,8 +174,8 @@ class Numbers:
             return False
         self.decimal = before
         if found:
-            self._note(f"numbers have decimal {'commas' if before == ',' else 'points'}, as "
-                       f"before, which {' and '.join(found.values())} leaves open")
+            self._note(f"{' and '.join(found.values())} may have decimal points or commas: read "
+                       f"with {'commas' if before == ',' else 'points'}, as before")
         return True
 
     def _decide(self, found: dict[str, str]) -> None:

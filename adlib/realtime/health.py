@@ -144,8 +144,10 @@ def several(name: str, says: str, subjects: Sequence[tuple[str, float | None]], 
     if len(subjects) <= _ALONE:
         return [Condition(name, of, f"{of} {says}", since, after, rows) for of, since in subjects]
     since = max((since for _, since in subjects if since is not None), default=None)
-    return [Condition(name, _SEVERAL, f"{_listed([of for of, _ in subjects])} {says}", since,
-                      after, rows)]
+    verb, rest = says.split(" ", 1)  # of one subject
+    verb = {"has": "have", "does": "do"}.get(verb, verb.removesuffix("s"))
+    return [Condition(name, _SEVERAL, f"{_listed([of for of, _ in subjects])} {verb} {rest}",
+                      since, after, rows)]
 
 
 class Conditions(AlertManager):

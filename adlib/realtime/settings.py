@@ -137,6 +137,11 @@ def _explain(cls: type[Settings], error: ValidationError, data: Any) -> list[str
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = f"unknown key{nearest(path[-1], _keys_at(cls, path[:-1]))}"
+        elif fault["type"] == "model_type" and path:
+            keys, what = _keys_at(cls, path), fault.get("input")
+            inside = "" if path[-1] in ("fleet", "refit") else f"{next(iter(keys), '')}: ..."
+            of = "" if isinstance(path[-1], int) else f"{path[-1]}: "
+            message = f"must be a mapping such as `{of}{{{inside}}}`, got {type(what).__name__}"
         elif (inner := re.match(r"(\w+): ((?:unknown parameter|must) .*)", message)) is not None:
             more = ("parameters",) if "parameters" in _keys_at(cls, path) else ()
             path, message = (*path, *more, inner[1]), inner[2]

@@ -205,7 +205,8 @@ class Order:
             if self._first is None:
                 self._first = self._next = seq
             if fault:
-                events.append(self.event("poison", seq, seq + len(rows) - 1, time, fault))
+                stamp = None if sample.time is None else stamps_of(sample.time, len(rows))
+                events.append(self.event("poison", seq, seq + len(rows) - 1, stamp, fault))
             if self._heap and seq < self._heap[0][0]:
                 events.append(self.event("out_of_order", seq, seq + len(rows) - 1, time,
                                           "arrived after its successors: put in its place"))
@@ -421,12 +422,16 @@ class StreamProcessor(Order):
         parts.append((seq - n, None, np.full((n, self.n_features or 0), np.nan), None))
 
     @staticmethod
-    def _placed(event: QualityEvent, seq: NDArray[np.int64], time: Rows) -> QualityEvent:
-        """An event of what brought no time of its own, at that of its place, or behind it."""
+    def _placed(event: QualityEvent, seq: NDArray[np.int64], time: Rows, first: int | None
+                ) -> QualityEvent:
+        """An event of what brought no time of its own, at that of its place, or behind it.
+
+        ``first`` is the first row with a stamp of a stream that had none; None where none has.
+        """
         which = {"poison": event.start, "gap": event.end + 1}.get(event.kind)
-        if which is None:
+        if which is None or first is None and event.kind == "poison":
             return event
-        at = min(int(np.searchsorted(seq, which)), len(seq) - 1)
+        at = min(max(int(np.searchsorted(seq, which)), first or 0), len(seq) - 1)
         return replace(event, time=float(time[at]))
 
     @property
@@ -457,8 +462,10 @@ class StreamProcessor(Order):
             values[part] = rows if rows.shape[1] == d else np.nan  # poison may have no width
             real[part], news[part], stamped[part] = new is not None, bool(new), stamps is not None
         if n:
+            begun = self.clock.begun
             time, said = self.clock.follow(seq, time, stamped, real, news)
-            events[:] = [self._placed(event, seq, time) for event in events]
+            known_from = 0 if begun else int(stamped.argmax()) if stamped.any() else None
+            events[:] = [self._placed(event, seq, time, known_from) for event in events]
             events += [QualityEvent(self.stream, "clock", int(seq[k]), int(seq[k]), float(time[k]),
                                     detail) for k, detail in said]
             known, before = np.isfinite(values), self._filled

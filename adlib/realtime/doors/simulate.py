@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adlib.datasets.generators import TELEMETRY
 from adlib.datasets.injectors import inject
 from adlib.files import replaced_file
+from adlib.realtime.config import FleetConfig
 from adlib.realtime.doors.recorded import paced
 from adlib.realtime.doors.records import positive
 from adlib.realtime.sources import Source, split_spec
@@ -131,6 +132,9 @@ def commands(folder: Path, machines: int, seed: int, speed: float, serve: str) -
     list of list of str
         Arguments of ``python -m adlib.realtime``.
     """
+    if machines > (most := FleetConfig().max_entities):
+        raise ValueError(f"machines must be at most {most:,}, which a fleet keeps apart, got "
+                         f"{machines:,}")
     source = f"simulate:?machines={machines}&seed={seed}&speed={speed:g}"
     SimulatedSource(source)  # what is wrong is said before anything is written
     folder.mkdir(parents=True, exist_ok=True)
