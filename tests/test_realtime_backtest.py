@@ -120,7 +120,7 @@ def test_labels_change_no_score_and_fitted_stays_as_it_is():
     assert [v.p_value for v in one.verdicts] == [v.p_value for v in two.verdicts]
     np.testing.assert_array_equal(engine.members[0].model.state_, before)
     assert engine.position == -1
-    with pytest.raises(ValueError, match="config.window_size"):
+    with pytest.raises(ValueError, match="window_size must be what the engine was fitted with"):
         backtest({**config, "window_size": 30}, X, fitted=engine)
 
 
