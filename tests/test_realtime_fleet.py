@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from realtime_alone import alone_of
 from adlib.realtime import AlertStore, RealTimeAnomalyDetector, Sample, Source
 from adlib.realtime import members as members_module
 from adlib.realtime.doors.checkpoint import change, pack, replay, stacked, unpack, unstacked
-from adlib.realtime.events import QualityEvent, stream_of
+from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, stream_of
 from adlib.realtime.inbox import Inbox
 from adlib.realtime.monitor import Monitor
 
@@ -298,7 +299,8 @@ def test_any_text_names_an_entity_and_no_two_are_one(plant, tmp_path):
     assert {window["entity"] for window in found} == {*HOSTILE}
     assert len(engine._streams.all) == len({s.name for s in engine._streams.all}) == len(HOSTILE)
     incidents = [i for i in engine.store.incidents() if i.kind == "anomaly"]
-    assert {i.stream for i in incidents} == {stream_of("plant", name) for name in HOSTILE}
+    assert {i.stream for i in incidents} == {
+        "plant", *(stream_of("plant", name) for name in HOSTILE)}  # so many are also one
     again = on(plant, tmp_path / "a.db")
     run(again, Recorded([]))
     assert [s.entity for s in again._streams.all] == HOSTILE
@@ -540,6 +542,105 @@ def test_a_forgotten_entity_begins_anew_with_numbers_of_its_own(plant, tmp_path)
     found = run(engine, Recorded([Sample(223, None, X, entity="pump-1")]))
     assert found[0]["start"] == 145  # the grid of windows is the same
     assert len({i.id for i in engine.store.incidents() if i.kind == "anomaly"}) == 2
+
+
+# ------------------------------------------------------------------ a cause common to many
+
+MANY = [f"m{k:03}" for k in range(300)]
+
+
+def storm(kind, ill, last, n=240):
+    """Rows of 300 machines: so many have trouble from 60 on, so many of them to the end."""
+    X = rows(n * len(MANY), 8).reshape(n, len(MANY), 3)
+    until = np.where(np.arange(len(MANY)) < last, n, np.where(np.arange(len(MANY)) < ill, 130, 60))
+    bad = (np.arange(n) >= 60)[:, None] & (np.arange(n)[:, None] < until)
+    if kind == "missing":
+        X[..., 1][bad] = np.nan
+    elif kind == "frozen":
+        X[bad] = 0.5
+    else:
+        X[bad] += 9
+    return [Sample(at * len(MANY), START + np.repeat(np.arange(at, at + 10.0), len(MANY)),
+                   X[at:at + 10].reshape(-1, 3), entity=MANY * 10) for at in range(0, n, 10)]
+
+
+def messages(store):
+    return [(e.id, e.time, e.incident.severity, e.incident.detail)
+            for e in store.events() if e.notify]
+
+
+@pytest.mark.parametrize("kind", ["missing", "frozen", "anomaly"])
+def test_a_cause_common_to_a_fleet_is_one_message(plant, tmp_path, kind):
+    of, items = "anomaly" if kind == "anomaly" else "health", storm(kind, 300, 5)
+    whole = on(plant, tmp_path / "whole.db")
+    run(whole, Recorded(items))
+    told = [m for m in messages(whole.store) if whole.store.incident(m[0].rsplit("|", 2)[0]).kind
+            == of]
+    alone = {m[0].split("|")[0] for m in told[2:]}
+    assert [m[0].split("|")[1::2] for m in told[:2]] == [
+        [f"{of}.several", "open"], [f"{of}.several", "close"]]
+    assert "300 of 300 entities" in told[0][3] and told[0][3].endswith(" and 280 more")
+    assert alone == {stream_of("plant", name) for name in MANY[:5]}  # they go on
+    assert {m[0].split("|")[3] for m in told[2:]} <= {"repeat", "update"}
+    incidents = [i for i in whole.store.incidents() if i.kind == of and i.stream != "plant"]
+    assert {i.stream for i in incidents} == {stream_of("plant", name) for name in MANY}
+
+    for stop in (3_000, 5_500, 9_000, None):  # windows until it is left
+        engine = on(plant, tmp_path / "parts.db")
+        run(engine, Recorded(items), stop)
+    assert messages(engine.store) == messages(whole.store)
+
+
+@pytest.mark.parametrize("kind", ["missing", "anomaly"])
+def test_trouble_of_a_few_is_reported_one_by_one(plant, tmp_path, kind):
+    engine = on(plant, tmp_path / "a.db")
+    run(engine, Recorded(storm(kind, 3, 0)))
+    told = [m[0].split("|") for m in messages(engine.store)]
+    assert sorted(m[0] for m in told if m[3] == "open") == [
+        stream_of("plant", name) for name in MANY[:3]]
+    assert sorted(m[0] for m in told if m[3] == "close") == [
+        stream_of("plant", name) for name in MANY[:3]]
+
+
+def incident_event(name, kind="open", severity="warning", time=0.0, cause="x0"):
+    stream = stream_of("plant", name)
+    return IncidentEvent(kind, Incident(
+        f"{stream}|combined|7", stream, 7, 9, time, time, None, severity, 0.8, 1, ((cause, 1.0),),
+        "open", False), time, kind == "open", 0)
+
+
+def test_what_comes_bit_by_bit_is_folded_and_what_is_critical_gets_through(plant):
+    engine = plant.fork()
+    fleet, seen = engine._streams.health, []
+    engine.judge([Sample(None, None, rows(20, 1), entity=MANY[:20])])
+
+    def step(now, *events):
+        seen.append([(e.incident.stream, e.kind, e.incident.severity) for e in fleet.fold(
+            list(events), START + now, engine._manager) if e.notify])
+        return seen[-1]
+
+    for k in range(8):  # one by one, as long as nobody can know
+        assert len(step(k, incident_event(MANY[k], time=START + k))) == 1
+    assert step(8, incident_event(MANY[8], time=START + 8)) == [("plant", "open", "warning")]
+    assert step(9, incident_event(MANY[9], time=START + 9)) == []
+    assert step(500, incident_event(MANY[10], time=START + 500)) == []  # the same cause
+    other = incident_event(MANY[11], time=START + 500, cause="x2")
+    assert step(501, other) == [(stream_of("plant", MANY[11]), "open", "warning")]
+    assert step(502, incident_event(MANY[9], "escalate", "critical", START + 502)) == [
+        ("plant", "escalate", "critical")]
+    assert step(503, incident_event(MANY[8], "escalate", "critical", START + 503)) == []
+    news = [incident_event(MANY[k], time=START + 900, cause="x2") for k in range(11, 20)]
+    state = engine._state()
+    twin = plant.fork()
+    twin._restore(0, state)
+    assert [e.id for e in twin._streams.health.fold(
+        [incident_event(MANY[k], "close", time=START + 600) for k in range(12)],
+        START + 600, twin._manager) if e.incident.stream == "plant"] == []
+    ended = twin._streams.health.fold([], START + 700, twin._manager)
+    assert [(e.id, e.notify) for e in ended] == [
+        (f"plant|anomaly.several|{int(START)}|close|3", True)] and not twin._manager.held
+    assert step(900, *(replace(e, incident=replace(e.incident, id=e.incident.id + "1"))
+                       for e in news)) == [("plant", "update", "critical")]
 
 
 # ------------------------------------------------------------------ the state of many

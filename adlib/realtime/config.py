@@ -282,6 +282,8 @@ class FleetConfig(Settings):
     silent: Literal["auto"] | Seconds = Field(
         "auto", description="Time without a row after which an entity is reported as silent.")
     max_entities: Count = Field(10_000, description="Entities that are kept apart, at most.")
+    together: Count = Field(8, description="Entities that report trouble one by one; where more do "
+                            "within a minute, or a window, it is one incident of the fleet.")
     forget: Seconds | None = Field(604_800.0, description="The state of an entity that was not "
                                    "seen for so long is dropped; null: never.")
 

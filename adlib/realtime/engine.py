@@ -17,6 +17,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Ma
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -175,6 +176,9 @@ class RealTimeAnomalyDetector:
                                      context=self.context)
         self._streams: Single | Fleet = (Single if config.fleet is None else Fleet)(
             config, self._new_stream)
+        if config.fleet is not None:
+            self._manager.held = self._streams.health.held
+            self._streams.health.silences = self._manager.silences
         self.tally = Tally()
         self._traces = list[Trace]()  # judged rows until their commit
         self._live = False
@@ -200,6 +204,7 @@ class RealTimeAnomalyDetector:
         stream.judge = judge
         judge.begin(stream)
         stream.health.conditions.silences = self._manager.silences
+        stream.health.conditions.held = self._manager.held
         return stream
 
     def _judging(self, entity: str | None) -> tuple[fitted.Fitted, slice | None, Judge]:
@@ -558,9 +563,12 @@ class RealTimeAnomalyDetector:
         if verdicts:
             health += self._news.observe(self._untold, max(v.time for v in verdicts), self.position)
             self._untold = []
+        told = [*events, *health]
+        if verdicts and self.config.fleet is not None:
+            told = streams.health.fold(told, median(v.time for v in verdicts), self._manager)
+        events, health = told[:len(events)], told[len(events):]
         announce(health)
         self._broken = False
-        told = [*events, *health]
         self._keep(verdicts, told, quality, flush)
         rows = sum(map(length_of, items))  # numbers may have holes
         self._metrics.count(min(self.position - before, rows), verdicts, told, quality)
@@ -602,8 +610,9 @@ class RealTimeAnomalyDetector:
         """Drop entities that were not seen for long; their incidents end."""
         gone = self._streams.forget()
         ended = [event for stream in gone for event in stream.health.conditions.drop()]
+        ended = [*(event for stream in gone for event in self._manager.drop(stream.name)), *ended]
         self._streams.note(ended)
-        return [*(event for stream in gone for event in self._manager.drop(stream.name)), *ended]
+        return ended
 
     def _patiently(self, work: Callable[..., Any], *args: Any) -> Any:
         """Ask the store again where its fault may pass (locked, disk full), for a stated time."""

@@ -24,6 +24,7 @@ condition          what it says
 `dropped`          samples found the queue full
 `channel`          a receiver takes no message
 `dead_letters`     a receiver refused messages for good
+`several`          many entities of a fleet have incidents at once (also of kind "anomaly")
 =================  =================================================================================
 """
 
@@ -40,7 +41,8 @@ from adlib.realtime.events import COUNTED, Incident, IncidentEvent, QualityEvent
 from adlib.realtime.incidents import AlertManager, IncidentConfig
 from adlib.realtime.settings import Seconds, Settings
 
-_PEAKS: dict[Severity, float] = {"warning": 0.8, "critical": 1.0}  # a health incident has no score
+# a health incident has no score
+PEAKS: dict[Severity, float] = {"info": 0.5, "warning": 0.8, "critical": 1.0}
 _ALONE = 8  # features or detectors with the same trouble that have incidents of their own
 _SEVERAL = "several"  # where they are more
 _NAMED = 20  # names in a sentence
@@ -84,6 +86,11 @@ class Condition:
         Seconds that it must last to become an incident; 0: none.
     rows : int
         Samples that it must last.
+    kind : {"anomaly", "health"}
+    severity : {"info", "warning", "critical"}
+        At least.
+    news : bool
+        Whether people are notified of what has changed.
     """
 
     name: str
@@ -92,6 +99,9 @@ class Condition:
     since: float | None = None
     after: float = 0.0
     rows: int = 0
+    kind: Literal["anomaly", "health"] = "health"
+    severity: Severity = "warning"
+    news: bool = False
 
 
 @dataclass(slots=True)
@@ -122,7 +132,8 @@ def slug(name: str) -> str:
     return f"{plain[:31]}-{digest}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{more}"
 
@@ -146,7 +157,7 @@ def several(name: str, says: str, subjects: Sequence[tuple[str, float | None]], 
     since = max((since for _, since in subjects if since is not None), default=None)
     verb, rest = says.split(" ", 1)  # of one subject
     verb = {"has": "have", "does": "do"}.get(verb, verb.removesuffix("s"))
-    return [Condition(name, _SEVERAL, f"{_listed([of for of, _ in subjects])} {verb} {rest}",
+    return [Condition(name, _SEVERAL, f"{listed([of for of, _ in subjects])} {verb} {rest}",
                       since, after, rows)]
 
 
@@ -208,7 +219,8 @@ class Conditions(AlertManager):
             track.at(now)
         if step <= 0:  # no durations across a clock that was set; samples, where time stands still
             step = rows * self._period if step == 0 and self._period else 0.0
-        present = {self._key(condition.name, condition.subject): condition for condition in found}
+        present = {self._key(condition.name, condition.subject, condition.kind): condition
+                   for condition in found}
         events: list[IncidentEvent] = []
         for key, condition in sorted(present.items()):
             events += self._present(key, condition, now, seq, step, rows)
@@ -254,12 +266,12 @@ class Conditions(AlertManager):
         self._at = tuple(state["at"]) if state["at"] else None
         self._lasting = {key: _Lasting(**record) for key, record in state["lasting"].items()}
 
-    def knows(self, name: str, subject: str) -> bool:
+    def knows(self, name: str, subject: str, kind: str = "health") -> bool:
         """Whether this was observed of late."""
-        return self._key(name, subject) in self._lasting
+        return self._key(name, subject, kind) in self._lasting
 
-    def _key(self, name: str, subject: str) -> str:
-        return f"{self.stream}|health.{name}{'.' * bool(subject)}{slug(subject)}"
+    def _key(self, name: str, subject: str, kind: str) -> str:
+        return f"{self.stream}|{kind}.{name}{'.' * bool(subject)}{slug(subject)}"
 
     def _present(self, key: str, condition: Condition, now: float, seq: int, step: float,
                  rows: int) -> list[IncidentEvent]:
@@ -289,8 +301,8 @@ class Conditions(AlertManager):
         start = int(lasting.since) if self._period is None else lasting.start
         track.incident = Incident(
             f"{key}|{start}", self.stream, max(lasting.start, 0), max(seq, 0), lasting.since, now,
-            None, "warning", _PEAKS["warning"], lasting.seen,
-            ((condition.subject, 1.0),) if feature else (), "open", False, "health",
+            None, condition.severity, PEAKS[condition.severity], lasting.seen,
+            ((condition.subject, 1.0),) if feature else (), "open", False, condition.kind,
             condition.detail)
         track.n, track.notified_at, track.now = 0, None, now
         return self._event(track, track.incident, "open", now,
@@ -308,12 +320,12 @@ class Conditions(AlertManager):
 
     def _goes_on(self, track: Any, before: Incident, condition: Condition, lasting: _Lasting,
                  now: float, seq: int) -> list[IncidentEvent]:
-        severity = before.severity
-        if lasting.lasted >= self.health.critical and condition.name != "drift":
+        severity = max(before.severity, condition.severity, key=PEAKS.__getitem__)
+        if lasting.lasted >= self.health.critical and condition.name not in ("drift", _SEVERAL):
             severity = "critical"
         incident = track.incident = replace(
             before, end=max(seq, 0), last_at=now, n_windows=lasting.seen, severity=severity,
-            peak_score=_PEAKS[severity], detail=condition.detail)
+            peak_score=PEAKS[severity], detail=condition.detail)
         may = self._may_notify(track, incident, now)
         if severity != before.severity:
             return self._event(track, incident, "escalate", now, may)
@@ -321,9 +333,9 @@ class Conditions(AlertManager):
         due = track.notified_at is None or (every is not None and now - track.notified_at >= every)
         if due and may and not incident.acknowledged:
             return self._event(track, incident, "repeat", now, True)
-        if (incident.detail != before.detail
-                and now - track.stored_at >= self.config.update_interval):
-            return self._event(track, incident, "update", now, False)
+        if incident.detail != before.detail and (
+                condition.news or now - track.stored_at >= self.config.update_interval):
+            return self._event(track, incident, "update", now, condition.news and may)
         return []
 
 
@@ -441,7 +453,7 @@ class StreamHealth:
         hole = (last is not None and verdict.end - last[1] > self._least
                 and verdict.time - last[0] >= self._config.after)
         if verdict.is_anomaly is None and not warming:
-            left = {reason: _listed([name for why, name in verdict.left_out if why == reason])
+            left = {reason: listed([name for why, name in verdict.left_out if why == reason])
                     for reason, _ in verdict.left_out}
             says = [f"{reason}: {names}" for reason, names in left.items()]
             if not says and self._fault:

@@ -142,7 +142,8 @@ class AlertManager:
     as a ``repeat``; it never stays quiet for ever. Only incidents that were reported start a
     cooldown, so a fault that comes and goes is reported once per cooldown, not never. ``close`` is
     reported when the incident was reported before and no silence matches. Acknowledging stops
-    repeats; an escalation and the close are still reported. Where event time goes back, cooldown
+    repeats; an escalation and the close are still reported. What is ``held``, by an incident that
+    says the same of many, is kept quiet like what is silenced. Where event time goes back, cooldown
     and intervals last as long as they would have.
 
     Parameters
@@ -182,6 +183,7 @@ class AlertManager:
         self.context = whole(context, "context", 0)
         self._tracks: dict[str, _Track] = {}
         self.silences: dict[str, Silence] = {}
+        self.held: dict[str, Any] = {}  # by incident: what another incident says already
 
     def step(self, verdict: Verdict) -> list[IncidentEvent]:
         """Take the next window of its stream; return the events that it causes, in order."""
@@ -226,6 +228,17 @@ class AlertManager:
             if track is not None and track.incident and track.incident.id == incident_id:
                 return track
         return None
+
+    def withhold(self, event: IncidentEvent) -> IncidentEvent:
+        """An event of the last step as one that nobody is notified of."""
+        name = event.incident.id
+        track = self._tracks.get(name.partition("|")[0]) or self._tracks.get(
+            name.rpartition("|")[0])
+        if track is not None:
+            track.notified_at, track.leading = None, []
+            if track.incident is None:
+                track.cool_until = None
+        return replace(event, notify=False)
 
     def drop(self, stream: str | None = None) -> list[IncidentEvent]:
         """Forget a stream, or all; the events by which open incidents end."""
@@ -402,6 +415,7 @@ class AlertManager:
         cooling = (track.cool_until is not None and now < track.cool_until
                    and level <= _level(track.cool_severity))
         return (level >= _level(self.config.min_severity) and not cooling
+                and incident.id not in self.held
                 and not silenced(self.silences.values(), incident, now))
 
 

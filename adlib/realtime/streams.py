@@ -9,11 +9,12 @@ row costs.
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.doors.checkpoint import stacked, unstacked
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, stream_of
 from adlib.realtime.fitted import Fitted
-from adlib.realtime.health import Condition, Conditions, StreamHealth, several
+from adlib.realtime.health import PEAKS, Condition, Conditions, StreamHealth, listed, several
 from adlib.realtime.inbox import length_of
 from adlib.realtime.members import Member
 from adlib.realtime.watch import DriftWatch
@@ -212,14 +213,125 @@ class Single:
         self.all[0].restore(saved, same, fits)
 
 
+class _Part(NamedTuple):
+    """What is known of an incident of an entity, which people are or would be notified of."""
+
+    stream: str
+    kind: Any
+    cause: str
+    severity: Any
+    time: float
+
+
 class FleetHealth(Conditions):
-    """Health of a fleet as a monitor asks for it, and the open incidents of all its streams."""
+    """Health of a fleet as a monitor asks for it, and the open incidents of all its streams.
+
+    Where more than ``together`` entities open incidents of one kind within a minute, or a window
+    where that is longer, people are notified of one incident of the fleet in their place: `fold`.
+    """
 
     def __init__(self, fleet: "Fleet", config: EngineConfig):
         alerts = config.alert_config
-        super().__init__(config.stream, alerts.health, alerts.incidents, config.sampling_period)
+        super().__init__(config.stream, alerts.health, alerts.incidents, None)
         self.conditions, self.window, self._fleet = self, config.window_size, fleet
+        self.together = config.fleet.together if config.fleet else 0
         self.others: dict[str, Incident] = {}
+        self._alone: dict[str, _Part] = {}  # of which people were notified one by one
+        self._folds: dict[str, tuple[float, list[str]]] = {}  # by kind: since when, and why
+
+    def fold(self, events: list[IncidentEvent], now: float, manager: Any) -> list[IncidentEvent]:
+        """What people are notified of, where many entities have the same trouble.
+
+        Incidents that the fold holds are stored and not reported; those that go on when it ends
+        are reported then. It ends when no more than ``together`` entities have had one open for
+        ``after`` seconds. Later incidents join it where they come with its first ones, have the
+        same leading feature or condition, or are as many again.
+
+        Parameters
+        ----------
+        events : list of IncidentEvent
+            Of a batch, not committed yet.
+        now : float
+            Event time of the batch.
+        manager : AlertManager
+            Of the anomalies.
+
+        Returns
+        -------
+        list of IncidentEvent
+            The same, and behind them those of the fleet.
+        """
+        fresh, news = self._take(events)
+        told = self.observe([condition for kind in self._folds for condition in self._several(
+            kind, kind in news)], now, self._fleet.position)
+        fresh &= self.held.keys()
+        for k, event in enumerate(events):
+            if event.notify and (of := event.incident).id in fresh:
+                events[k] = (manager if of.kind == "anomaly" else self._fleet.named(
+                    of.stream).health.conditions).withhold(event)
+        for kind in [kind for kind in self._folds if not self.knows("several", "", kind)]:
+            del self._folds[kind]
+            for name in [name for name, part in self.held.items() if part.kind == kind]:
+                del self.held[name]
+        self.note(events)
+        return [*events, *told]
+
+    def _take(self, events: list[IncidentEvent]) -> tuple[set[str], set[str]]:
+        """Follow incidents; those that are reported for the first time, and kinds with news."""
+        fresh, news = set[str](), set[str]()
+        for event in sorted(events, key=lambda event: event.time):
+            of, name = event.incident, event.incident.id
+            known = self.held if name in self.held else self._alone
+            if name in known:
+                known[name] = known[name]._replace(severity=of.severity)
+            elif event.notify and event.kind != "close":
+                fresh.add(name)
+                cause = (next(iter(dict(of.top_features)), "") if of.kind == "anomaly" else
+                         name.split("|")[1].removeprefix("health."))
+                self._alone[name] = _Part(of.stream, of.kind, cause, of.severity, event.time)
+                news |= self._join(of.kind, event.time)
+        return fresh, news
+
+    def _join(self, kind: str, now: float) -> set[str]:
+        """Fold what is reported one by one, where it is too much or belongs to what is folded."""
+        since, causes = self._folds.get(kind, (-math.inf, []))
+        span = max(_LEAST, self.window * len(self._fleet.all) * self._fleet.interval())
+        near = {name: part for name, part in self._alone.items()
+                if part.kind == kind and abs(now - part.time) <= span}
+        if not (many := len({part.stream for part in near.values()}) > self.together):
+            near = {name: part for name, part in near.items()
+                    if part.cause in causes or part.time - since <= span}
+        if near:
+            self._folds[kind] = (since if causes else min(part.time for part in near.values()),
+                                 sorted({*causes, *(part.cause for part in near.values())}))
+            self.held.update(near)
+            self._alone = {name: part for name, part in self._alone.items() if name not in near}
+        return {kind} if many and causes else set()
+
+    def _several(self, kind: Any, news: bool) -> list[Condition]:
+        parts = [part for part in self.held.values() if part.kind == kind]
+        names = dict.fromkeys(self._fleet.named(part.stream).entity or "" for part in parts)
+        causes = [cause for cause, _ in Counter(part.cause for part in parts).most_common(5)]
+        return [Condition(
+            "several", "", f"{len(names)} of {len(self._fleet.all)} entities at once ({kind}: "
+            f"{', '.join(causes)}): {listed([*names])}", self._folds[kind][0], kind=kind, news=news,
+            severity=max((part.severity for part in parts), key=PEAKS.__getitem__))
+            ] if len(names) > self.together else []
+
+    def apply(self, operator: Mapping[str, Any]) -> None:
+        super().apply(operator)
+        for known in (self.held, self._alone, self.others):
+            for name in operator.get("closed", ()):
+                known.pop(name, None)
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "known": [self.held, self._alone], "folds": self._folds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        for mine, parts in zip((self.held, self._alone), state["known"], strict=True):
+            mine.update({name: _Part(*part) for name, part in parts.items()})
+        self._folds = {kind: tuple(fold) for kind, fold in state["folds"].items()}
 
     def note_open(self, streams: Iterable[Stream]) -> None:
         """Take over what a checkpoint has left open."""
@@ -230,13 +342,15 @@ class FleetHealth(Conditions):
         """Follow health incidents of the entities."""
         for event in events:
             if event.kind == "close":
-                self.others.pop(event.incident.id, None)
-            else:
+                for known in (self.others, self.held, self._alone):
+                    known.pop(event.incident.id, None)
+            elif event.incident.kind == "health":
                 self.others[event.incident.id] = event.incident
 
     @property
     def open(self) -> list[Incident]:
-        return [*super().open, *list(self.others.values())]
+        return [incident for incident in [*super().open, *list(self.others.values())]
+                if incident.kind == "health"]
 
     def overdue(self, rows: int) -> bool:
         """Whether windows should have been judged of so many rows of all streams."""
@@ -461,7 +575,8 @@ class Fleet(Order):
     def troubled(self) -> list[Conditions]:
         """Where operators may have acknowledged or closed something."""
         names = {incident.stream for incident in self.health.open}
-        return [self._names[name].health.conditions for name in names & self._names.keys()]
+        return [self.health, *(self._names[name].health.conditions
+                               for name in names & self._names.keys())]
 
     def healths(self, verdicts: list[Verdict], quality: list[QualityEvent]) -> list[IncidentEvent]:
         """Steps of health incidents that verdicts and data-quality events cause."""
@@ -544,7 +659,7 @@ class Fleet(Order):
             "lost": [stream.lost for stream in self.all], "streams": streams,
             "stamped": self._stamped, "waiting": [np.concatenate(part) for part in zip(
                 *self._chunks, strict=True)], "at": self._wall(),
-            "seen": self._seen[:len(self.all)]}}
+            "seen": self._seen[:len(self.all)], "together": self.health.state()}}
 
     def restore(self, saved: Mapping[str, Any], same: bool, fits: bool) -> None:
         """Go on where a checkpoint was: see `Stream.restore`."""
@@ -566,6 +681,8 @@ class Fleet(Order):
         if kept["waiting"] and (same or fits):
             self._wait(*kept["waiting"])
         self.health.note_open(self.all)
+        if "together" in kept:  # a checkpoint of an earlier adlib has none
+            self.health.restore(kept["together"])
 
 
 def _but_for_all(verdict: Verdict, members: list[Member]) -> Verdict:

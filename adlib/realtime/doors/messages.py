@@ -17,7 +17,8 @@ _SAYS = {"open": "", "escalate": " got worse", "repeat": " goes on",
          "update": ", new evidence", "close": " is over"}
 _HEALTH = {"missing": "feature missing", "frozen": "feature frozen", "member": "detector off",
            "drift": "drift wants a refit", "clock": "clock trouble", "hanging": "engine hangs",
-           "store": "store trouble", "dropped": "samples dropped", "channel": "channel dead"}
+           "store": "store trouble", "dropped": "samples dropped", "channel": "channel dead",
+           "several": "trouble of many"}
 _WHOLE = 10**6  # characters: more than an id has
 
 
