@@ -262,3 +262,13 @@ def test_quality(alerts):
     assert code == 0 and text.splitlines()[1].split()[3:] == [
         "rig|gap|5|9", "5", "samples", "missing"]
     assert len(json.loads(alerts("quality", "--json")[1])) == 2
+
+
+def test_a_fleet_s_name_lists_the_incidents_of_all_its_machines(alerts, store):
+    manager = new_manager()
+    names = [stream_of("plant", name) for name in ("pump-1", "pump-2")]
+    events = [event for name in names for event in manager.step(window(0, stream=name))]
+    store.commit("plant", 0, b"", [], events, [], [])
+    assert [alerts("list", "--stream", one)[1].count("plant/pump") for one in (
+        "plant", "pump-1", "plant/pump-2", "pump")] == [2, 0, 1, 0]
+    assert alerts("list", "--stream", "plant", "--limit", "1")[1].count("plant/pump") == 1

@@ -329,3 +329,8 @@ def test_configurations_can_be_sent_to_another_process():
     config = EngineConfig.from_any({"detectors": ["KNN"], "stream": "pump-7"})
     assert pickle.loads(pickle.dumps(config)) == config
     assert DetectorConfig(detector="KNN") == config.detectors[0]
+
+def test_a_fleet_is_named_without_a_slash():
+    with pytest.raises(ConfigError, match="no '/', which begins the names of its machines"):
+        EngineConfig.from_any({"stream": "site/plant", "fleet": {}})
+    assert EngineConfig(stream="site/plant").stream == "site/plant"

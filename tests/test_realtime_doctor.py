@@ -209,8 +209,8 @@ def test_what_a_store_holds_is_told(examined, tmp_path):
     code, found = examined()
     said = text(found, "store")
     assert code == 0 and "goes on after sample 99" in said
-    assert "1 messages for slack are dead letters" in said
-    assert "1 messages for pager wait" in said and "flow has no?values" in said
+    assert "messages for slack: 1 refused for good" in said
+    assert "messages for pager: 1 waiting" in said and "flow has no?values" in said
 
 
 def test_a_store_that_cannot_be_used_fails(examined, tmp_path):

@@ -139,7 +139,7 @@ def test_each_step_is_posted_signed_with_one_key_and_a_resolve(store, hook, cloc
     assert {one["dedup_key"] for one in said} == {events[0].incident.id}
     assert [one["id"] for one in said] == [event.id for event in events]
     assert said[2]["severity"] == "critical" and said[0]["entity"] == "hall 2/Öl"
-    assert said[0]["summary"].startswith("[WARNING] plant/hall%202%2FÖl: anomaly")
+    assert said[0]["summary"].startswith("[WARNING] plant/hall 2/Öl: anomaly")
     assert Incident.from_dict(said[3]["incident"]) == events[3].incident
 
 

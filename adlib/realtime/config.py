@@ -428,6 +428,9 @@ class EngineConfig(Settings):
         if not any(group.weight > 0 for group in self.groups().values()):
             raise ValueError("no detector is left: give deep_config, stat_config or detectors a "
                              "weight above 0")
+        if self.fleet is not None and "/" in self.stream:
+            raise ValueError(f"stream: the name of a fleet holds no '/', which begins the names of "
+                             f"its machines, got {self.stream!r}")
         wanted = self.reading.options().feature_columns
         if wanted and self.feature_names and wanted != self.feature_names:
             raise ValueError("feature_names and reading.feature_columns name different columns; "

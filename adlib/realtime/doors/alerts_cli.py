@@ -20,7 +20,16 @@ from adlib.arguments import number
 from adlib.durations import seconds
 from adlib.realtime.doors.messages import label
 from adlib.realtime.doors.process import user
-from adlib.realtime.events import COUNTED, SEVERITIES, Incident, Silence, leading, shown, utc
+from adlib.realtime.events import (
+    COUNTED,
+    SEVERITIES,
+    Incident,
+    Silence,
+    is_within,
+    leading,
+    shown,
+    utc,
+)
 from adlib.realtime.silences import LATEST
 from adlib.realtime.store import AlertStore
 
@@ -37,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
         return actions.add_parser(name, parents=[common], description=kwargs["help"], **kwargs)
 
     add = action("list", help="the newest incidents")
-    add.add_argument("--stream")
+    add.add_argument("--stream", help="a machine, or a fleet for all of its machines")
     add.add_argument("--state", choices=["open", "closed"])
     add.add_argument("--limit", type=int, default=20)
     add = action("show", help="one incident, step by step")
@@ -103,8 +112,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(store: AlertStore, args: argparse.Namespace) -> int:
-    _incidents(store.incidents(stream=_stream(store, args.stream), state=args.state,
-                               limit=args.limit), args)
+    stream = _stream(store, args.stream)
+    if stream is None:
+        found = store.incidents(state=args.state, limit=args.limit)
+    else:  # a fleet's name stands for all of its machines
+        found = [incident for incident in store.incidents(state=args.state)
+                 if is_within(incident.stream, stream)]
+        found = found[max(len(found) - args.limit, 0):]
+    _incidents(found, args)
     return 0
 
 

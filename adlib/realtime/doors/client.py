@@ -79,7 +79,7 @@ class HttpConfig(Settings):
         return self
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What a server answered.
 
     Attributes
@@ -95,7 +95,7 @@ class Answer(NamedTuple):
 
     Examples
     --------
-    >>> [Answer(*answer).outcome().state for answer in (
+    >>> [Reply(*answer).outcome().state for answer in (
     ...     (204,), (200, "<html>Please log in</html>"), (503,), (422, "no such field"), (0,))]
     ['sent', 'retry', 'retry', 'dead', 'retry']
     """
@@ -164,7 +164,7 @@ class HttpChannel(Channel):
         raise NotImplementedError
 
     async def _ask(self, content: bytes, headers: Mapping[str, str] | None = None, *,
-                   method: str = "POST", path: str = "") -> Answer:
+                   method: str = "POST", path: str = "") -> Reply:
         """Send a request; what went wrong with the network is an answer too."""
         try:
             async with asyncio.timeout(self.timeout):  # httpx's own limit is per read
@@ -186,9 +186,9 @@ class HttpChannel(Channel):
                             if len(body) > self.most:  # what is left is not read
                                 break
         except (TimeoutError, OSError, self._httpx.TransportError) as error:
-            return Answer(0, detail=self._clean(f"{type(error).__name__} {error}"))
+            return Reply(0, detail=self._clean(f"{type(error).__name__} {error}"))
         text = body.decode("utf-8", "replace")
-        return Answer(response.status_code, text, self._clean(text),
+        return Reply(response.status_code, text, self._clean(text),
                       retry_after(response.headers.get("Retry-After"), self._clock()))
 
     def _clean(self, text: str) -> str:

@@ -154,8 +154,9 @@ def _contents(store: stores.AlertStore, config: EngineConfig) -> Findings:
         f"{store.path}: schema {stores.SCHEMA_VERSION}, {store.path.stat().st_size / 1e6:,.1f} MB, "
         + ("begins" if saved is None else f"goes on after sample {saved[0]} of {utc(newest)}"))
     for (channel, state), count in store.backlog().items():
-        what = "are dead letters: see alerts dead" if state == "dead" else "wait: a run sends them"
-        yield "warn", f"{count:,} messages for {channel} {what}"
+        what = ("refused for good: see alerts dead" if state == "dead" else
+                "waiting: a run sends them")
+        yield "warn", f"messages for {channel}: {count:,} {what}"
     store.silences(), store.quality(limit=1000)  # what cannot be read is reported
     for incident in store.incidents(state="open"):
         if incident.kind == "health":
@@ -164,7 +165,8 @@ def _contents(store: stores.AlertStore, config: EngineConfig) -> Findings:
 
 def _source(args: argparse.Namespace, known: dict[str, Any]) -> Findings:
     if args.source is None or "engine" not in known:
-        yield "skip", "not tried: --source SPEC asks it, where there is a model"
+        yield "skip", ("not tried: --source SPEC asks it" if args.source is None else
+                       "not tried without a model, which says what its rows hold")
         return
     engine, source = known["engine"], open_source(args.source)
     engine.prepare(source)

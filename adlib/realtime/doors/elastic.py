@@ -23,7 +23,7 @@ from itertools import chain
 from typing import Any
 
 from adlib.realtime.channels import Outcome
-from adlib.realtime.doors.client import Answer, HttpChannel, HttpConfig, to_json
+from adlib.realtime.doors.client import HttpChannel, HttpConfig, Reply, to_json
 from adlib.realtime.doors.http import judge_status
 from adlib.realtime.events import IncidentEvent, Verdict
 from adlib.realtime.store import OutboxRow, StorageConfig
@@ -141,7 +141,7 @@ class ElasticsearchStore(HttpChannel):
             return [_fault(answer)] * len(rows)
         return [_judge(item["create"]) for item in items]
 
-    async def _lines(self, method: str, path: str, *lines: Any) -> Answer:
+    async def _lines(self, method: str, path: str, *lines: Any) -> Reply:
         kind = "application/x-ndjson" if method == "POST" else "application/json"
         return await self._ask(b"".join(to_json(line) + b"\n" for line in lines),
                                {"Content-Type": kind}, method=method, path=path)
@@ -152,7 +152,7 @@ def _document_id(key: str) -> str:
     return key if len(key.encode()) <= 512 else hashlib.sha256(key.encode()).hexdigest()
 
 
-def _said(answer: Answer) -> dict[str, Any] | None:
+def _said(answer: Reply) -> dict[str, Any] | None:
     """What a success says; None for anything else."""
     with suppress(ValueError, RecursionError):
         said = json.loads(answer.text)
@@ -161,7 +161,7 @@ def _said(answer: Answer) -> dict[str, Any] | None:
     return None
 
 
-def _fault(answer: Answer) -> Outcome:
+def _fault(answer: Reply) -> Outcome:
     outcome = answer.outcome()
     return outcome if outcome.state != "sent" else Outcome(
         "retry", f"neither Elasticsearch nor OpenSearch answers HTTP {answer.status} "

@@ -67,8 +67,11 @@ def describe(event: IncidentEvent, store: str) -> tuple[str, str]:
     if event.kind != "close" and not incident.acknowledged:
         lines.append(f"Acknowledge: {_command(incident.id, store)}")
     lines.append(f"Message: {shown(event.id, _WHOLE)}")
-    return (f"[{incident.severity.upper()}] {shown(label(incident.stream), 60)}: "
-            f"{what}{_SAYS[event.kind]}{where}", "\n".join(lines))
+    said = f"{what}{_SAYS[event.kind]}{where}"
+    if incident.condition.startswith("model."):  # its number alone says nothing, and it has no end
+        said = f"{shown(incident.detail, 120)}{' (closed)' * (event.kind == 'close')}"
+    return (f"[{incident.severity.upper()}] {shown(label(incident.stream), 60)}: {said}",
+            "\n".join(lines))
 
 
 def label(name: str) -> str:

@@ -22,8 +22,8 @@ from adlib.realtime.windows import Sample
 _PATIENCE = 30.0  # seconds for a request to arrive
 _KEYS = 1_000  # of requests that are known again
 
-Answer = tuple[int, dict[str, Any]]
-_STOPS: Answer = 503, {"error": "the engine stops: send it again, later"}
+Reply = tuple[int, dict[str, Any]]
+_STOPS: Reply = 503, {"error": "the engine stops: send it again, later"}
 
 
 class PushSource(ReadingSource):
@@ -112,8 +112,8 @@ class PushSource(ReadingSource):
 
         return http.guarded([Route(self.path, self.push, methods=["POST"])], self.token)
 
-    async def _answer(self, request: Any) -> Answer:
-        headers, done = request.headers, Future[Answer]()
+    async def _answer(self, request: Any) -> Reply:
+        headers, done = request.headers, Future[Reply]()
         if headers.get("content-encoding", "identity") != "identity":
             return 415, {"error": "packed bodies are not read: send it as it is"}
         try:
@@ -136,7 +136,7 @@ class _Request:
 
     def __init__(self, key: float, records: Sequence[Record], last: int, fleet: bool):
         self.key, self.left, self.last = key, len(records), last
-        self.answers: list[Future[Answer]] = []
+        self.answers: list[Future[Reply]] = []
         self.told = {"rows": self.left, "unreadable": sum(
             not r.is_whole or (fleet and not r.entity) for r in records)}
 
@@ -165,7 +165,7 @@ class _Taking:
                                   acknowledge=self._acknowledge):
                 yield sample
 
-    def offer(self, body: bytes, kind: str, named: str | None, answer: Future[Answer]) -> None:
+    def offer(self, body: bytes, kind: str, named: str | None, answer: Future[Reply]) -> None:
         """Take a request, or refuse it."""
         if not answer.set_running_or_notify_cancel():  # the server ends
             return
@@ -180,7 +180,7 @@ class _Taking:
         elif (refused := self._take(body, kind, key, answer)) is not None:
             answer.set_result(refused)
 
-    def _take(self, body: bytes, kind: str, key: float, answer: Future[Answer]) -> Answer | None:
+    def _take(self, body: bytes, kind: str, key: float, answer: Future[Reply]) -> Reply | None:
         """What the answer is at once; None where it is that of the commit."""
         try:
             records = self._read(body, kind)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator
 
 from adlib.realtime.channels import Outcome
-from adlib.realtime.doors.client import Answer, HttpChannel, HttpConfig, checked_url, to_json
+from adlib.realtime.doors.client import HttpChannel, HttpConfig, Reply, checked_url, to_json
 from adlib.realtime.doors.messages import describe
 from adlib.realtime.events import IncidentEvent
 from adlib.realtime.settings import Settings
@@ -64,16 +64,16 @@ class SlackChannel(HttpChannel):
         return judge_answer(await self._ask(to_json(slack_message(subject, text))))
 
 
-def judge_answer(answer: Answer) -> Outcome:
+def judge_answer(answer: Reply) -> Outcome:
     """What an answer means; see `SlackChannel`.
 
     Parameters
     ----------
-    answer : Answer
+    answer : Reply
 
     Examples
     --------
-    >>> [judge_answer(Answer(200, body)).state
+    >>> [judge_answer(Reply(200, body)).state
     ...  for body in ("ok", '{"success": true}', "channel_not_found", "invalid_payload")]
     ['sent', 'sent', 'retry', 'dead']
     """
