@@ -1,15 +1,18 @@
 """Judging what remains: features that are missing or frozen are left out, and the rest goes on."""
 
 import json
+import threading
+from concurrent.futures import wait
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
+from adlib.base import Detector
 from adlib.reading.options import Reading
 from adlib.reading.records import Records
-from adlib.realtime import RealTimeAnomalyDetector
+from adlib.realtime import RealTimeAnomalyDetector, Sample
 from adlib.realtime.doors.records import grouped
 from adlib.realtime.masks import Imputer, Worth, before, example, lacks, unspoken
 
@@ -31,9 +34,10 @@ def rows(n, seed, d=3):
     return load[:, None] * np.linspace(1, 2, d) + 0.15 * rng.normal(size=(n, d)) + np.arange(d)
 
 
-def engine(history=None, **changes):
-    return RealTimeAnomalyDetector({**CHEAP, **changes}).fit(
-        rows(6000, 0) if history is None else history)
+def engine(history=None, names=None, **changes):
+    history = rows(6000, 0) if history is None else history
+    labels = None if names is None else np.repeat(names, len(history) // len(names))
+    return RealTimeAnomalyDetector({**CHEAP, **changes}).fit(history, entity=labels)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,64 @@ def test_lost_samples_cost_a_look_back_but_neither_the_window_nor_the_detector()
     assert all(v.is_anomaly is not None and not v.left_out for v in found if v.start >= 40)
     assert any(v.is_anomaly for v in found if v.start <= 2015 and v.end >= 2000)
     assert sum(v.is_anomaly for v in found) < 0.06 * len(found)
+
+
+class Slow(Detector):
+    """Its score is the distance from the centre; it is slow, or fails, on many rows at once."""
+
+    mode, release, calls = "well", threading.Event(), 0
+
+    def _fit(self, X):
+        self.mean_ = X.mean(axis=0)
+
+    def _score(self, X):
+        if len(X) > 500 and Slow.mode != "well":
+            Slow.calls += 1
+            if Slow.mode == "fail":
+                raise ArithmeticError("too many rows")
+            Slow.release.wait(60)
+        return np.abs(X - self.mean_).max(axis=1)
+
+
+@pytest.fixture
+def slow():
+    Slow.mode, Slow.release, Slow.calls = "well", threading.Event(), 0
+    yield engine(np.concatenate([rows(3000, 0), rows(3000, 1)]), ["a", "b", "c"],
+                 fleet={}, detectors=["PCAReconstruction", f"{__name__}:Slow"], alpha=0.02,
+                 detector_timeout=0.3)
+    Slow.release.set()
+
+
+@pytest.mark.parametrize("mode", ["slow", "fail"])
+def test_a_detector_that_must_learn_a_lack_goes_on_with_what_lacks_nothing(slow, mode):
+    X, now = np.array([rows(600, 5 + k) for k in range(3)]), [0.0]
+    X[:2, 100:, 2] = np.nan
+    slow._judge.clock = lambda: now[0]
+
+    def judged(begin, end):
+        labels = [name for name in "abc" for _ in range(20)]
+        found = [slow.judge([Sample(None, None, np.concatenate(X[:, at:at + 20]), entity=labels)])
+                 for at in range(begin, end, 20)]
+        return [v for verdicts, _ in found for v in verdicts], [
+            q for _, quality in found for q in quality]
+
+    judged(0, 100)
+    Slow.mode = mode
+    verdicts, quality = judged(100, 300)
+    assert {v.detectors["Slow"] is not None for v in verdicts if v.stream == "stream/c"} == {True}
+    lacking = [v for v in verdicts if v.stream != "stream/c" and v.start >= 100]
+    assert lacking and all(v.detectors["Slow"] is None and ("member", "Slow") in v.left_out
+                           and v.is_anomaly is not None for v in lacking)
+    told = [q for q in quality if q.kind.startswith("detector")]
+    assert {q.kind for q in told} == {"detector_slow" if mode == "slow" else "detector_failed"}
+    assert any("samples that lack x2" in q.detail for q in told)
+    assert len(told) <= 8 and Slow.calls <= (1 if mode == "slow" else 8)
+    Slow.mode, now[0] = "well", 100.0
+    Slow.release.set()
+    wait(slow._judge._scales[1]._making, 60)
+    verdicts, quality = judged(300, 600)
+    assert all(v.detectors["Slow"] is not None for v in verdicts if v.start >= 400)
+    assert not any(q.kind == "detector_slow" for q in quality if q.start >= 400)
 
 
 def test_a_frozen_sensor_of_sixty_samples_is_found_and_named(engines):

@@ -32,7 +32,7 @@ from adlib.realtime.config import EngineConfig
 from adlib.realtime.counters import Counters
 from adlib.realtime.events import QualityEvent, QualityKind, Verdict, severity_of
 from adlib.realtime.fitted import Fitted
-from adlib.realtime.masks import Imputer, Lack, Scales, Worth, before, cached, lacks
+from adlib.realtime.masks import Imputer, Lack, Scales, Worth, before, cached, example, lacks
 from adlib.realtime.members import Member, back_off
 from adlib.realtime.streams import Stream
 from adlib.realtime.watch import DriftWatch
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 _TOP = 5  # features that a verdict names
 _PASSING = 1.0  # seconds in which a detector may fail in batch after batch, and is asked each time
 _LONGEST_PAUSE = 300.0  # seconds until a detector that fails is asked again
+_AGAIN = 60.0  # seconds until it is asked again what its scores mean where features are out
 Causes = tuple[tuple[str, float], ...]
 LeftOut = tuple[tuple[str, str], ...]  # reasons and names
 Peaks = tuple[tuple[int, float], ...]
@@ -163,9 +164,7 @@ class Judge:
         which, found = self._lacks(block)
         wanted = [found[k] for k in np.unique(which).tolist()]
         S = self._scores(streams, block, wanted, quality)
-        for j, scales in enumerate(self._scales):
-            if not all(map(scales.knows, wanted)):  # it failed before it could say what they mean
-                S[:, j] = np.nan
+        self._leave_out_unknown(S, block, which, found)
         for stream, part, a, b in zip(streams, parts, block.begins, block.begins[1:], strict=False):
             if self._worth is not None and self._imputer is not None:
                 self._forgive(stream, part, S[a:b], self._worth, self._imputer)
@@ -204,6 +203,14 @@ class Judge:
                              for i in range(mine.start, mine.stop)])
         return verdicts
 
+    def _leave_out_unknown(self, S: Rows, block: Blocks, which: NDArray[np.int64],
+                           found: list[Lack]) -> None:
+        """Take members out, in place, where nobody knows yet what their scores of a window mean."""
+        for j, scales in enumerate(self._scales):
+            unknown = np.array([not scales.knows(lack) for lack in found])[which]
+            for k in np.unique(block.of[unknown]).tolist():
+                S[block.begins[k]:block.begins[k + 1], j] = np.nan
+
     def _lacks(self, block: Blocks) -> tuple[NDArray[np.int64], list[Lack]]:
         """What each window lacks, as its place in a list; see `adlib.realtime.masks.lacks`."""
         size = self._config.window_size
@@ -220,13 +227,14 @@ class Judge:
         the windows that hold these samples.
         """
         fresh = bool((block.since >= 0).any())
-        jobs = self._begin(streams, block, wanted) if fresh else {}
-        done = wait(jobs.values(), timeout=self._config.detector_timeout).done
-        scores = np.full((len(block.seq), len(self.members)), np.nan)
-        for stream, part, at in zip(streams, block.parts, block.begins, strict=False):
-            old = min(len(stream.tails), part.n_old)
-            scores[at + part.n_old - old:at + part.n_old] = stream.tails[len(stream.tails) - old:]
-        new = block.since >= 0
+        lacking = {member.context: lacks(block.left_out, member.context, self._config.window_size,
+                                         block.age) for member in self.members}
+        jobs = self._begin(streams, block) if fresh else {}
+        making = {j: self._prepared(j, block, *lacking[member.context], wanted)
+                  for j, member in enumerate(self.members) if member in jobs}
+        scales = [job for begun, _ in making.values() for job in begun.values()]
+        done = wait([*jobs.values(), *scales], timeout=self._config.detector_timeout).done
+        scores, new = self._old_scores(streams, block), block.since >= 0
         for j, member in enumerate(self.members):
             job = jobs.get(member)
             fault: BaseException | str | None = "still busy"
@@ -234,7 +242,9 @@ class Judge:
                 member.running, fault = None, job.exception()
                 if fault is None:
                     found, faults = job.result()
-                    scores[new, j] = found[new]
+                    which, lack = lacking[member.context]
+                    scores[new, j] = self._scales[j].measured(found[new], which[new], lack)
+                    self._unknown(j, *making[j], block, quality)
                     self._back(member, block, quality)
                     self._refused(j, faults, streams, block, quality)
             elif job is not None:
@@ -243,8 +253,47 @@ class Judge:
                 self._failed(member, fault, block, quality)
         return scores
 
-    def _begin(self, streams: list[Stream], block: Blocks, wanted: list[Lack]
-               ) -> dict[Member, Future]:
+    def _old_scores(self, streams: list[Stream], block: Blocks) -> Rows:
+        scores = np.full((len(block.seq), len(self.members)), np.nan)
+        for stream, part, at in zip(streams, block.parts, block.begins, strict=False):
+            old = min(len(stream.tails), part.n_old)
+            scores[at + part.n_old - old:at + part.n_old] = stream.tails[len(stream.tails) - old:]
+        return scores
+
+    def _prepared(self, j: int, block: Blocks, which: NDArray[np.int64], found: list[Lack],
+                  wanted: list[Lack]) -> tuple[dict[Lack, Future], list[Lack]]:
+        """What a member begins to learn of samples that lack features, and what has to be known."""
+        if not block.left_out.any():
+            return {}, []
+        some = (block.since >= 0) & ~np.logical_and.reduce(block.left_out, axis=1)
+        every = list(dict.fromkeys([*(found[k] for k in np.unique(which[some]).tolist()), *wanted]))
+        return self._scales[j].prepare(every, self.clock()), every
+
+    def _unknown(self, j: int, begun: dict[Lack, Future], wanted: list[Lack], block: Blocks,
+                 quality: list[QualityEvent]) -> None:
+        """Say which samples a member cannot judge, since nobody knows yet what its scores mean."""
+        scales, member = self._scales[j], self.members[j]
+        for lack in wanted:
+            if scales.knows(lack):
+                scales.late.discard(lack)
+                continue
+            job = begun.get(lack)
+            error = job.exception() if job is not None and job.done() else None
+            if error is not None:
+                scales.retry_at[lack] = self.clock() + _AGAIN
+            if lack in scales.late:
+                continue
+            scales.late.add(lack)
+            what = ", ".join(self._fitted.features[k] for k in np.flatnonzero(
+                example(lack, 1, len(self._fitted.features))[0])) if isinstance(
+                    lack, bytes) else "values here and there"
+            quality.append(self._told(
+                member, "detector_failed" if error else "detector_slow",
+                f"samples that lack {what} are judged without it: " + (
+                    f"{type(error).__name__}: {error}" if error else "the scale is not made within "
+                    f"{self._config.detector_timeout:g} s"), self._config.stream, *_new(block)))
+
+    def _begin(self, streams: list[Stream], block: Blocks) -> dict[Member, Future]:
         """Hand the new samples to all members that are not busy with earlier ones, nor paused."""
         jobs, now = {}, self.clock()
         values, alive = self._filled(block)
@@ -254,7 +303,7 @@ class Judge:
                 member.running, member.retry_at = None, now
             if member.running is None and now >= member.retry_at:
                 member.running = jobs[member] = member.submit(
-                    self._asked, j, streams, block, alive if member.online else values, wanted)
+                    self._asked, j, streams, block, alive if member.online else values)
         return jobs
 
     def _filled(self, block: Blocks) -> tuple[Rows, Rows]:
@@ -269,27 +318,26 @@ class Judge:
                 alive[new] = self._imputer.fill_alive(rows, left_out, block.seq[new])
         return self._calm(values), alive
 
-    def _asked(self, j: int, streams: list[Stream], block: Blocks, values: Rows,
-               wanted: list[Lack]) -> tuple[Scores, dict[int, Exception]]:
-        """Surprises of a block's samples by a member, and the streams whose samples it refuses.
+    def _asked(self, j: int, streams: list[Stream], block: Blocks, values: Rows
+               ) -> tuple[Scores, dict[int, Exception]]:
+        """Scores of a block's samples by a member, and the streams whose samples it refuses.
 
         Streams are scored together, whatever they lack; one by one where the detector learns, or
         failed on all.
         """
         member, scales, parts = self.members[j], self._scales[j], block.parts
-        size, faults = self._config.window_size, dict[int, Exception]()
+        faults = dict[int, Exception]()
         if not member.online and len(parts) > 1:
             try:
-                return scales.of_several(values, block.left_out, block.age, block.since, size,
-                                         wanted), faults
+                found = scales.scores_together(values, block.left_out, block.age, block.since)
+                return found, faults
             except Exception as error:  # some stream's samples: all others are scored
                 log.debug("detector %s on %s streams: %r", member.name, len(parts), error)
         scores = np.full(len(block.seq), np.nan)
         for k, (a, b) in enumerate(zip(block.begins, block.begins[1:], strict=False)):
             try:
-                scores[a + parts[k].n_old:b] = scales.surprises(
-                    values[a:b], parts[k].left_out, parts[k].n_old, size, wanted,
-                    streams[k].members[j])
+                scores[a + parts[k].n_old:b] = scales.scores(
+                    values[a:b], parts[k].left_out, parts[k].n_old, streams[k].members[j])
             except Exception as error:
                 faults[k] = error
                 if len(faults) == len(parts):  # of nobody
@@ -459,7 +507,8 @@ class Judge:
             each = np.full((len(which), len(who)), np.inf)
             first = np.zeros(each.shape, np.int64)
             for k, some in enumerate(who):
-                if some:  # the highest score by these has the least p-value
+                if some and (voters[which] == k).any():
+                    # the highest score by these has the least p-value
                     mine = np.where(voters[which] == k, scores[which], -np.inf)
                     first[:, k] = mine.argmax(axis=1)
                     each[:, k] = self._log_p(mine.max(axis=1), some, lack, [of[i] for i in which])

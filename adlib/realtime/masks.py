@@ -8,6 +8,7 @@ are missing here and there, as many features in each row, drawn at random.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adlib.base import Detector
-from adlib.realtime.members import Member
+from adlib.realtime.members import Member, Worker
 from adlib.realtime.registry import nearest
 from adlib.realtime.windows import Rows
 from adlib.scaling import center_scale
@@ -259,15 +260,40 @@ class Scales:
                  whole: Scale):
         self.member, self._imputer, self._before, self._whole = member, imputer, before, whole
         self._made: dict[Lack, Scale] = {}
+        self._making: list[Future] = []
+        self.retry_at: dict[Lack, float] = {}  # of what failed
+        self.late: set[Lack] = set()  # what was told not to be known in time
         self.looks_back = False  # whether samples may have to be scored once more
 
     def of(self, lack: Lack) -> Scale:
         """Scale of rows that lack this, None without any; surprises of held-out rows without it."""
-        return self._whole if lack is None else cached(self._made, lack, lambda: self._make(lack))
+        if lack is None:
+            return self._whole
+        if lack not in self._made:
+            self._made[lack] = self._make(lack)
+        return self._made[lack]
 
     def knows(self, lack: Lack) -> bool:
         """Whether `of` needs the detector no more, which may fail."""
         return lack is None or self._imputer is None or lack in self._made
+
+    def prepare(self, wanted: Iterable[Lack], now: float) -> dict[Lack, Future]:
+        """Begin to make what is not known yet, in a thread of its own.
+
+        A slow detector goes on scoring what lacks something else, and only one thread is busy.
+        """
+        wanted = list(wanted)
+        for old in [lack for lack in self._made if lack not in wanted][:len(self._made) - _KEPT]:
+            del self._made[old]
+        new = [lack for lack in wanted if not self.knows(lack)
+               and now >= self.retry_at.get(lack, now)]
+        if not new or not all(job.done() for job in self._making):
+            return {}
+        worker = Worker(f"{self.member.name} without")
+        begun = {lack: worker.submit(self.of, lack) for lack in new}
+        worker.stop()
+        self._making = list(begun.values())
+        return begun
 
     def of_whole(self, raw: Scores) -> Scores:
         """Surprises of scores of rows that lack nothing."""
@@ -278,6 +304,8 @@ class Scales:
         imputer, member = self._imputer, self.member
         if imputer is None:
             return None, self._whole[1]
+        with suppress(Exception):  # the detector itself goes on scoring meanwhile
+            member = Member(member.name, member.model if member.online else deepcopy(member.model))
         n, d = imputer.past.shape
         left_out = imputer.gaps | example(lack, n, d)
         if member.online:
@@ -338,53 +366,48 @@ class Scales:
             for k, (start, row) in enumerate(zip([n_old, *rows], rows, strict=False)):
                 twin.score(values[start:row], valid[start:row], 0)
                 raw[k] = twin.model.frozen_score(filled[k:k + 1])[0]
-            found = self._measured(raw, out, 0, never)
+            gaps = out
         else:  # each with its own past, as if it were the only one
             at = np.maximum(rows[:, None] + np.arange(-back, 1), 0)
             X, gaps = values[at], left_out[at]
             X[:, -1], gaps[:, -1] = filled, out
             X, gaps = X.reshape(-1, X.shape[2]), gaps.reshape(-1, X.shape[2])
-            found = self.surprises(X, gaps, 0, never)[back::back + 1]
-        return np.where(out.all(axis=1), 0.0, found)
+            raw = self.scores(X, gaps, 0)
+        which, found = lacks(gaps, back, never)
+        for k in np.unique(which[~np.isnan(raw)]).tolist():
+            self.of(found[k])
+        S = self.measured(raw, which, found)[back::back + 1]
+        return np.where(out.all(axis=1), 0.0, S)
 
-    def _measured(self, raw: Scores, left_out: Flags, n_old: int, settled: int,
-                  age: NDArray[np.int64] | None = None) -> Scores:
-        """Surprises of the scores of new rows."""
-        which, found = lacks(left_out, self.member.context, settled, age)
+    def measured(self, raw: Scores, which: NDArray[np.int64], found: list[Lack]) -> Scores:
+        """Surprises of scores of rows that lack ``found[which]``; NaN where `knows` is False."""
         S = np.full(len(raw), np.nan)
-        for k in np.unique(which[n_old:][~np.isnan(raw)]).tolist():
-            rows, scale = which[n_old:] == k, self.of(found[k])[0]
-            if scale is not None:
-                S[rows] = scale.surprise(raw[rows])
+        for k in np.unique(which[~np.isnan(raw)]).tolist():
+            if self.knows(found[k]) and (scale := self.of(found[k])[0]) is not None:
+                S[which == k] = scale.surprise(raw[which == k])
         return S
 
-    def surprises(self, values: Rows, left_out: Flags, n_old: int, settled: int,
-                  wanted: Iterable[Lack] = (), member: Member | None = None) -> Scores:
-        """Of the samples after the first ``n_old``; NaN where there is no score.
+    def scores(self, values: Rows, left_out: Flags, n_old: int, member: Member | None = None
+               ) -> Scores:
+        """Of the samples after the first ``n_old``; NaN where there is none.
 
         Parameters
         ----------
         values : ndarray of shape (n, d)
             Without gaps.
         left_out : ndarray of bool, shape (n, d)
-        n_old, settled : int
-            See `lacks`.
-        wanted : iterable
-            Further scales, which will be asked for.
+        n_old : int
         member : Member, optional
             Of this stream, where each has its own.
         """
         member = member or self.member
         if member.online and self.looks_back:
             member.earlier = deepcopy(member.model)
-        raw = self._scores(member, values, left_out, n_old)
-        for lack in wanted:
-            self.of(lack)
-        return self._measured(raw, left_out, n_old, settled)
+        return self._scores(member, values, left_out, n_old)
 
-    def of_several(self, values: Rows, left_out: Flags, age: NDArray[np.int64],
-                   since: NDArray[np.int64], settled: int, wanted: Iterable[Lack] = ()) -> Scores:
-        """`surprises` of several streams, one behind the other, by a member that does not learn.
+    def scores_together(self, values: Rows, left_out: Flags, age: NDArray[np.int64],
+                        since: NDArray[np.int64]) -> Scores:
+        """`scores` of several streams, one behind the other, by a member that does not learn.
 
         Parameters
         ----------
@@ -394,8 +417,6 @@ class Scales:
         age, since : ndarray of int, shape (n,)
             Rows that each has before it in its own stream, and of these, new ones; below 0 where it
             is not new itself.
-        settled, wanted
-            See `surprises`.
 
         Returns
         -------
@@ -410,10 +431,8 @@ class Scales:
             stream = np.cumsum(age == 0)
             rows = rows[(np.bincount(stream, gone) > 0)[stream[rows]]]
             raw[rows] -= _silenced(member, values[rows], left_out[rows])
-        for lack in wanted:
-            self.of(lack)
         raw[since < 0] = np.nan
-        return self._measured(raw, left_out, 0, settled, age)
+        return raw
 
 
 def _silenced(member: Member, values: Rows, left_out: Flags) -> Scores:
