@@ -377,7 +377,8 @@ def test_a_test_that_leaves_its_numbers_open_has_them_as_its_history(write):
     with pytest.warns(ReadingWarning):
         data = load_csv(history, test_path=write("a;b\n1.137;2\n1.141;3\n", "rig.csv"))
     assert data.X[:, 0].tolist() == [1137, 1138, 1137, 1141]
-    assert any("rig.csv: numbers have decimal commas, as before" in note for note in data.notes)
+    assert any("may have decimal points or commas: read with commas, as before"
+               in note for note in data.notes)
 
 
 def test_names_of_machines_and_a_code_for_normal_keep_their_zeros(write):

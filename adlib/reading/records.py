@@ -84,7 +84,8 @@ class Records:
     >>> records.lines([b'{"a": "1.5", "b": null, "time": "1970-01-02"}', b'{"a": "?", "b": 2}'])
     column 'time' is taken as the time
     field 'a' holds '?', which is no number: missing there (name it in na_values if it means that)
-    [Record(time=86400.0, values=[nan, 1.5]), Record(time=None, values=[2.0, nan])]
+    [Record(time=86400.0, values=[nan, 1.5], entity=None),
+     Record(time=None, values=[2.0, nan], entity=None)]
     """
 
     def __init__(self, features: Sequence[str] | None, reading: Reading, note: Note,

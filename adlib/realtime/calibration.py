@@ -77,7 +77,7 @@ class WindowCalibrations:
     >>> rng = np.random.default_rng(0)
     >>> each = [WindowCalibration().fit(scale * rng.normal(size=500), 10) for scale in (1, 3)]
     >>> WindowCalibrations(each).log_p(np.array([3.0, 3.0]), np.array([0, 1])).round(1).tolist()
-    [-3.3, -0.4]
+    [-3.0, -0.3]
     """
 
     def __init__(self, each: Sequence[WindowCalibration]):
