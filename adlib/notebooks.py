@@ -1,5 +1,6 @@
-"""What a chapter calls: :func:`setup` right after the parameters cell, :func:`record` where the
-headline numbers are.
+"""What a chapter calls: :func:`setup` right after the parameters cell, :func:`interval` beside a
+mean, :func:`slider` where one number is the lesson, :func:`diagram` for the drawing of a mechanism,
+:func:`record` where the headline numbers are.
 
 Importing this module makes the package ``exercises`` importable wherever the kernel was started:
 the exercises lie beside the chapters, in ``notebooks/`` of a checkout.
@@ -13,14 +14,18 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adlib.files import replaced_file
 
-__all__ = ["ParameterError", "record", "report_folder", "setup"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+__all__ = ["ParameterError", "diagram", "interval", "record", "report_folder", "setup", "slider"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _CHAPTERS = str(ROOT / "notebooks")
@@ -151,6 +156,179 @@ def _literals(source: str) -> dict[str, Any]:
             value = ast.literal_eval(node.value)
             found |= {target.id: value for target in targets if isinstance(target, ast.Name)}
     return found
+
+
+def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
+    """Mean over independent repetitions, and half the width of its confidence interval.
+
+    ``mean +- t * s / sqrt(n)`` with the sample standard deviation ``s`` (n - 1 degrees of
+    freedom) and Student's t (Student 1908): with 5 repetitions the factor is 2.78, and the 1.96 of
+    the normal distribution would cover 87.8 % instead of 95 %. It holds for values that are
+    independent of each other and not far from normal: `adlib.compare` judges rows of a series.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,) or (n, ...)
+        One value, or one array of values, per repetition (seed, data set).
+    level : float, default 0.95
+        Share of such intervals that hold the true mean, between 0 and 1.
+
+    Returns
+    -------
+    mean, half : float, or ndarray of shape (...)
+        ``half`` is NaN for a single repetition: one run has no interval.
+
+    Raises
+    ------
+    ValueError
+        When there is no value, one is not finite, or `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> mean, half = interval([0.81, 0.79, 0.84, 0.80, 0.81])
+    >>> print(f"{mean:.2f} +- {half:.3f}")
+    0.81 +- 0.023
+    """
+    import numpy as np
+    from scipy import stats
+
+    each = np.asarray(values, dtype=float)
+    if each.ndim == 0 or not len(each) or not np.isfinite(each).all():
+        raise ValueError(f"interval: values wants one or more finite numbers, got {values!r}")
+    if not 0 < level < 1:
+        raise ValueError(f"interval: level must lie between 0 and 1, got {level!r}")
+    n = len(each)
+    spread = each.std(axis=0, ddof=1) if n > 1 else np.full(each.shape[1:], np.nan)
+    half = stats.t.ppf((1 + level) / 2, max(n - 1, 1)) * spread / math.sqrt(n)
+    return each.mean(axis=0)[()], half[()]
+
+
+def slider(draw: Callable[..., None], **choices: Sequence[Any]) -> None:
+    """Draw a figure that depends on a few numbers, with sliders where someone can move them.
+
+    In JupyterLab or an editor's notebook the sliders appear above the figure. Without a reader
+    (papermill, nbval, a report) the plain figure is drawn once; it is what is stored and tested.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws for given values; ends with ``plt.show()``. It should take less than half a second.
+    **choices : sequence
+        For each argument of `draw` the values to choose from, ascending, two or more. The first
+        figure has the value in the middle (of an even number, the lower of the two).
+
+    Raises
+    ------
+    ValueError
+        When an argument has fewer than two values.
+
+    Examples
+    --------
+    >>> slider(lambda window: print(f"window {window}"), window=(5, 20, 80))
+    window 20
+    """
+    for name, values in choices.items():
+        if len(values) < 2:
+            raise ValueError(f"slider: {name} wants two values or more, got {list(values)!r}")
+    first = {name: values[(len(values) - 1) // 2] for name, values in choices.items()}
+    if not _someone_is_there():
+        draw(**first)
+        return
+    import ipywidgets
+    from IPython.display import display
+
+    moved = {
+        name: ipywidgets.SelectionSlider(
+            options=[(f"{value:g}" if isinstance(value, float) else str(value), value)
+                     for value in values],
+            value=first[name], description=name.replace("_", " "), continuous_update=False,
+            style={"description_width": "initial"}, layout={"width": "min(32rem, 95%)"})
+        for name, values in choices.items()
+    }
+    display(*moved.values(), ipywidgets.interactive_output(draw, moved))
+
+
+def _someone_is_there() -> bool:
+    """Whether a person can move a widget: JupyterLab and editors say so to the kernels they start.
+
+    What runs notebooks by itself (papermill, nbval, ``make``) starts kernels directly.
+    """
+    if "ADLIB_METRICS" in os.environ or "IPython" not in sys.modules:
+        return False
+    shell = sys.modules["IPython"].get_ipython()
+    names = shell.user_ns if shell is not None else {}
+    if any(text.startswith("# Parameters\n") for text in names.get("In", ())):
+        return False  # papermill from a notebook of JupyterLab inherits its environment
+    marks = ("__vsc_ipynb_file__", "__session__")
+    return "JPY_SESSION_NAME" in os.environ or any(mark in names for mark in marks) or (
+        "google.colab" in sys.modules)
+
+
+def diagram(boxes: Mapping[str, tuple[float, float, str]],
+            arrows: Sequence[tuple[str, ...]], *, colours: Mapping[str, str] | None = None,
+            unit: tuple[float, float] = (1.5, 0.8), ax: "Axes | None" = None) -> "Axes":
+    """Draw boxes and the arrows between them: how the parts of a method hang together.
+
+    Parameters
+    ----------
+    boxes : mapping of str to (x, y, text)
+        Name of a box, its place in steps to the right and upwards, and what stands in it. A text
+        in parentheses is drawn without a frame.
+    arrows : sequence of (from, to) or (from, to, text)
+        Names of boxes; ``text`` stands beside the arrow. A third item that ends in ``"..."`` makes
+        the arrow dashed (a loss, a gradient, a second way).
+    colours : mapping of str to str, optional
+        Colour of a box; light grey where none is given. A colour repeats what the text says.
+    unit : (float, float), default (1.5, 0.8)
+        Size of a step in inches; a box takes four fifths of it.
+    ax : Axes, optional
+        Default: a figure of the size that the boxes need.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        When an arrow names a box that is not there.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import FancyBboxPatch
+
+    unknown = [name for arrow in arrows for name in arrow[:2] if name not in boxes]
+    if unknown:
+        raise ValueError(f"diagram: arrows name {unknown}, boxes are {list(boxes)}")
+    xs, ys = ([place[axis] for place in boxes.values()] for axis in (0, 1))
+    if ax is None:
+        width, height = (max(v) - min(v) + 1 for v in (xs, ys))
+        _, ax = plt.subplots(figsize=(width * unit[0], height * unit[1]))
+    ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.5, max(ys) + 0.5))
+    ax.axis("off")
+    patches: dict[str, FancyBboxPatch] = {}
+    places: dict[str, tuple[float, float]] = {
+        name: place[:2] for name, place in boxes.items()}
+    for name, (*_, text) in boxes.items():
+        x, y = places[name]
+        bare = text.startswith("(") and text.endswith(")")
+        wide = 0.3 if bare else 0.76
+        face = "none" if bare else (colours or {}).get(name, "0.92")
+        patches[name] = ax.add_patch(FancyBboxPatch(
+            (x - wide / 2, y - 0.3), wide, 0.6, boxstyle="round,pad=0.02", mutation_aspect=1.5,
+            facecolor=face, edgecolor="none" if bare else "0.35", linewidth=1, zorder=2))
+        ax.text(x, y, text[1:-1] if bare else text, ha="center", va="center", fontsize=9,
+                color="black", linespacing=1.15, zorder=3)
+    for start, end, *label in arrows:
+        (x0, y0), (x1, y1) = places[start], places[end]
+        text = label[0] if label else ""
+        ax.annotate("", (x1, y1), (x0, y0), zorder=1, arrowprops={
+            "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 1,
+            "patchA": patches[start], "patchB": patches[end],
+            "linestyle": "--" if text.endswith("...") else "-"})
+        if text := text.removesuffix("..."):
+            ax.text((x0 + x1) / 2, (y0 + y1) / 2, text, fontsize=8, ha="center", va="center",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
+    return ax
 
 
 _recorded: dict[str, dict[str, dict]] = {}

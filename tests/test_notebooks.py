@@ -87,6 +87,9 @@ def problems(path):
             return str(error)
         return ""
 
+    def folded(cell):
+        return chapters.FOLDED if "hide-input" in cell.metadata.get("tags", []) else None
+
     def volatile(cell):
         shown = "\n".join(
             output.get("text", "") + output.get("data", {}).get("text/plain", "")
@@ -113,6 +116,7 @@ def problems(path):
             nb.metadata.get("kernelspec", {}).get("name") != "python3"
             or set(nb.metadata) != {"kernelspec", "language_info"}
             or any(set(cell.metadata) - set(chapters.CELL_METADATA) for cell in nb.cells)
+            or any(cell.metadata.get("jupyter") != folded(cell) for cell in nb.cells)
         ),
         **{sentence: sentence for sentence in map(unclean_tolerance, code)},
         "volatile text (address, path, time)": any(map(volatile, code)),
@@ -121,8 +125,8 @@ def problems(path):
             None in order or order != sorted(order)
         ),
         "too little text for its code": len(text) < 0.6 * len(code),
-        "formulas are text, images local: reports are read offline": re.search(
-            r"\$[^$\n]*\\\w[^$\n]*\$|\$\$|\]\(https?://[^)]*\.(png|svg|jpe?g|gif)|<img", prose
+        "images are local: reports are read offline": re.search(
+            r"\]\(https?://[^)]*\.(png|svg|jpe?g|gif)|<img", prose
         ),
         "no figure": "image/png" not in mimes,
         "a figure is SVG": "image/svg+xml" in mimes,
@@ -276,7 +280,10 @@ MUTATIONS = {
     "no question": (source(0, "# Noise\n\nThe mean."), "question"),
     "section gone": (source(11, "Nothing."), "sections"),
     "section moved": (lambda nb: nb.cells.insert(1, nb.cells.pop(9)), "sections"),
-    "formula": (source(4, "## The idea\n\n$\\frac{1}{n}$"), "offline"),
+    "image": (source(4, "## The idea\n\n![](https://example.org/x.png)"), "offline"),
+    "folded by hand": (
+        lambda nb: nb.cells[6].metadata.update(jupyter={"outputs_hidden": True}), "normalised"
+    ),
     "no figure": (lambda nb: nb.cells[8].update(outputs=[]), "no figure"),
     "no show": (source(8, "plt.plot(x);"), "plt.show()"),
     "no record": (source(10, "1"), "record"),

@@ -32,7 +32,8 @@ from adlib.files import replaced_file
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).with_name("templates")
 CELL_TIMEOUT = 900  # seconds; a hung cell fails instead of stopping the whole run
-CELL_METADATA = ("tags", "tolerance")  # what a committed cell may carry
+CELL_METADATA = ("tags", "tolerance", "jupyter")  # what a committed cell may carry
+FOLDED = {"source_hidden": True}  # how JupyterLab knows a cell tagged hide-input
 START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the default minute
 
 
@@ -237,6 +238,7 @@ def _in_place(root: Path, path: Path) -> None:
 def normalise(nb: Any) -> Any:
     """Strip what differs between editors and machines from a notebook node, in place; return it.
 
+    Code cells tagged ``hide-input`` open folded, in JupyterLab as in the reports and the book.
     Pictures are stored with a palette, which makes them small enough to be committed.
 
     Parameters
@@ -257,6 +259,9 @@ def normalise(nb: Any) -> Any:
     seen: set[str] = set()
     for position, cell in enumerate(nb.cells):
         kept = {key: cell.metadata[key] for key in CELL_METADATA if cell.metadata.get(key)}
+        kept.pop("jupyter", None)
+        if "hide-input" in kept.get("tags", []):
+            kept["jupyter"] = FOLDED
         cell.metadata = type(cell.metadata)(kept)
         if cell.get("id") in seen or not cell.get("id"):
             cell["id"] = f"cell-{position:02d}"
