@@ -299,17 +299,14 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]],
     unknown = [name for arrow in arrows for name in arrow[:2] if name not in boxes]
     if unknown:
         raise ValueError(f"diagram: arrows name {unknown}, boxes are {list(boxes)}")
-    xs, ys = ([place[axis] for place in boxes.values()] for axis in (0, 1))
+    xs, ys = [x for x, *_ in boxes.values()], [y for _, y, _ in boxes.values()]
     if ax is None:
         width, height = (max(v) - min(v) + 1 for v in (xs, ys))
         _, ax = plt.subplots(figsize=(width * unit[0], height * unit[1]))
     ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.5, max(ys) + 0.5))
     ax.axis("off")
-    patches: dict[str, FancyBboxPatch] = {}
-    places: dict[str, tuple[float, float]] = {
-        name: place[:2] for name, place in boxes.items()}
-    for name, (*_, text) in boxes.items():
-        x, y = places[name]
+    patches, places = {}, {name: (x, y) for name, (x, y, _) in boxes.items()}
+    for name, (x, y, text) in boxes.items():
         bare = text.startswith("(") and text.endswith(")")
         wide = 0.3 if bare else 0.76
         face = "none" if bare else (colours or {}).get(name, "0.92")
@@ -320,13 +317,13 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]],
                 color="black", linespacing=1.15, zorder=3)
     for start, end, *label in arrows:
         (x0, y0), (x1, y1) = places[start], places[end]
-        text = label[0] if label else ""
+        beside = label[0] if label else ""
         ax.annotate("", (x1, y1), (x0, y0), zorder=1, arrowprops={
             "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 1,
             "patchA": patches[start], "patchB": patches[end],
-            "linestyle": "--" if text.endswith("...") else "-"})
-        if text := text.removesuffix("..."):
-            ax.text((x0 + x1) / 2, (y0 + y1) / 2, text, fontsize=8, ha="center", va="center",
+            "linestyle": "--" if beside.endswith("...") else "-"})
+        if beside := beside.removesuffix("..."):
+            ax.text((x0 + x1) / 2, (y0 + y1) / 2, beside, fontsize=8, ha="center", va="center",
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
     return ax
 

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "notebooks"), str(ROOT / "tools")]
+
+from docutils import nodes  # noqa: E402
 
 import adlib  # noqa: E402
+from formulas import mathml  # noqa: E402
 
 project, author, release = "adlib", "adlib developers", adlib.__version__
 html_title = f"adlib {release}"
@@ -65,6 +68,9 @@ CONTRIBUTING
 nb_execution_mode = "off"  # the stored outputs are the tested ones
 nb_ipywidgets_js = {}  # widgets need a kernel; their scripts would come from the network
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+myst_dmath_allow_digits = False  # $5 is money
+html_math_renderer = "mathml"  # made here: no script, no network
 
 # -- docstrings ---------------------------------------------------------------------------------
 
@@ -214,6 +220,16 @@ def _resolve_short_name(app, env, node, content):
     return None
 
 
+def _inline_formula(translator, node) -> None:
+    translator.body.append(mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _block_formula(translator, node) -> None:
+    translator.body.append(f'<div class="math">{mathml(node.astext(), display=True)}</div>')
+    raise nodes.SkipNode
+
+
 def _write_entrance(app, error) -> None:
     """index.html leads to the README, which is the first page."""
     if error is None and app.builder.name == "html":
@@ -222,6 +238,7 @@ def _write_entrance(app, error) -> None:
 
 
 def setup(app) -> None:
+    app.add_html_math_renderer("mathml", (_inline_formula, None), (_block_formula, None))
     app.connect("builder-inited", _write_reference)
     app.connect("autodoc-skip-member", _skip)
     app.connect("autodoc-process-docstring", _add_fields, priority=900)  # after numpydoc

@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import chapters
 from adlib import notebooks
+from formulas import formulas, mathml
 from stored_numbers import check_tolerance
 
 CHAPTERS = notebooks.ROOT / "tools" / "chapters.py"
@@ -99,6 +100,14 @@ def problems(path):
         found = LOCAL.search(shown) or LOCAL.search(cell.source)
         return found or (CLOCK.search(shown) if not timed else None)
 
+    def unreadable(source):
+        for tex, display in formulas(source):
+            try:
+                mathml(tex, display=display)
+            except ValueError as error:
+                return str(error)
+        return ""
+
     checks = {
         "cells are executed 1..n (make refresh), or nbval compares nothing": (
             [cell.execution_count for cell in code] != list(range(1, len(code) + 1))
@@ -119,6 +128,7 @@ def problems(path):
             or any(cell.metadata.get("jupyter") != folded(cell) for cell in nb.cells)
         ),
         **{sentence: sentence for sentence in map(unclean_tolerance, code)},
+        **{sentence: sentence for sentence in (unreadable(cell.source) for cell in text)},
         "volatile text (address, path, time)": any(map(volatile, code)),
         "first cell: '# title', then a question": not re.match(r"# .+\n(.|\n)*\?", text[0].source),
         f"sections missing or out of order, wanted {sections}": (
@@ -280,6 +290,8 @@ MUTATIONS = {
     "no question": (source(0, "# Noise\n\nThe mean."), "question"),
     "section gone": (source(11, "Nothing."), "sections"),
     "section moved": (lambda nb: nb.cells.insert(1, nb.cells.pop(9)), "sections"),
+    "formula": (source(4, "## The idea\n\n$\\frac{1}$"), "cannot be read"),
+    "unknown command": (source(4, "## The idea\n\n$\\frc{1}{2}$"), "which is not known"),
     "image": (source(4, "## The idea\n\n![](https://example.org/x.png)"), "offline"),
     "folded by hand": (
         lambda nb: nb.cells[6].metadata.update(jupyter={"outputs_hidden": True}), "normalised"
@@ -348,6 +360,8 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     nb = toy_chapter()
     nbformat.write(nb, tmp_path / "notebooks" / "01_noise.ipynb")
     nb.cells[6].source = "raise ValueError('rows <must> be positive')"
+    nb.cells[4].source = "## The idea\n\nIt costs \\$5. $$m = \\frac{1}{n}\\sum_t x_t$$"
+    nb.cells[8].metadata["tags"] = ["hide-input"]
     nb.cells[-1].source += " See [noise](01_noise.ipynb) and the [map](../README.md)."
     nbformat.write(nb, tmp_path / "notebooks" / "00_broken.ipynb")
     run = python(CHAPTERS, "run", "--root", tmp_path, cwd=tmp_path)
@@ -367,6 +381,10 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     assert "default_rng" in with_code and "default_rng" not in without
     broken = (reports / "html" / "00_broken_no_code.html").read_text()
     assert 'href="01_noise_no_code.html"' in broken and 'href="../../README.md"' in broken
+    assert '<math' in broken and "<mfrac>" in broken and "\\frac" not in broken
+    assert "It costs $5." in broken and "mathjax" not in broken.lower()
+    folded = (reports / "html" / "00_broken.html").read_text()
+    assert folded.count('<details class="folded">') == 1
     for page in (index, with_code, without):
         assert not re.search(r'(src|href)="(https?:)?//(?!github)[^"]*\.(js|css)', page)
         assert "cdnjs" not in page and "unpkg" not in page

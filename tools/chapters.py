@@ -28,6 +28,7 @@ from typing import Any
 
 from adlib.compare.provenance import git
 from adlib.files import replaced_file
+from formulas import mathml
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).with_name("templates")
@@ -301,13 +302,13 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
     """
     import nbformat
     from jinja2 import Environment, FileSystemLoader
-    from nbconvert import HTMLExporter
 
     reports = root / "reports"
     (reports / "html").mkdir(parents=True, exist_ok=True)
     templates = FileSystemLoader(TEMPLATES)
     layout = {"template_file": "offline.html.j2", "extra_loaders": [templates]}
-    pages = {"": HTMLExporter(**layout), "_no_code": HTMLExporter(**layout, exclude_input=True)}
+    exporter = _exporter()
+    pages = {"": exporter(**layout), "_no_code": exporter(**layout, exclude_input=True)}
     chapters = []
     for run in runs:
         executed = reports / "executed" / f"{run.notebook}.ipynb"
@@ -335,6 +336,27 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
     )
     (reports / "index.html").write_text(index, encoding="utf-8")
     return reports / "index.html"
+
+
+def _exporter() -> Any:
+    """nbconvert's exporter of pages, with formulas as MathML instead of a script's work."""
+    from jinja2 import pass_context
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return mathml(body, display=True)
+
+        def inline_math(self, body: str) -> str:
+            return mathml(body)
+
+    class Exporter(HTMLExporter):
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            return MarkdownWithMath(renderer=Renderer(escape=False)).render(source)
+
+    return Exporter
 
 
 def _title(nb: Any) -> str:
