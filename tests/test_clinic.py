@@ -48,7 +48,7 @@ def test_the_code_in_the_notebook_is_refused_with_a_measurement(name):
     assert cell.outputs[0].text == f"{name}: {verdict.message}\n", "make refresh"
 
 
-# ------------------------------------------------------------------ other ways to mend it
+# ------------------------------------------------------------------ other ways to repair it
 
 
 def copied_list(config):
@@ -235,7 +235,7 @@ REPAIRS = {
 }
 
 
-def test_every_patient_can_be_mended_in_another_way():
+def test_every_patient_can_be_repaired_in_another_way():
     assert list(REPAIRS) == PATIENTS
 
 

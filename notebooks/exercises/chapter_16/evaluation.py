@@ -11,14 +11,17 @@ def _distance(train, test, seed):
 
 
 def _sampled(train, test, seed):
-    """Distance to the nearest of eight training rows: which eight is the seed's doing."""
+    """Distance to the nearest of eight training rows; the seed says which."""
     kept = np.random.default_rng(seed).choice(train, 8, replace=False)
     return np.linalg.norm(test[:, None] - kept, axis=2).min(axis=1)
 
 
+_ALIKE = 1000  # detectors: 88 and 95 % are then clearly apart
+
+
 @exercise("16.13")
 def typed_numbers(answer):
-    """A table holds what was measured in the run that prints it."""
+    """A table holds what was measured in the run that prints it, and intervals that cover."""
     detectors, seeds = {"distance": _distance, "sampled": _sampled}, [0, 1, 2, 3, 4]
     y = np.repeat([0, 1], [180, 20])
     widths, off = [], 0.0
@@ -38,32 +41,50 @@ def typed_numbers(answer):
     require(widths[0].max() > 0, f"{len(seeds)} seeds were given, and no interval has a width.")
     require(len({round(float(width), 6) for width in np.concatenate(widths)}) > 1,
             f"Every interval is {widths[0][0]:.2f} wide, on both data sets, for both detectors.")
-    return f"Both tables hold what the detectors reach, over {len(seeds)} seeds."
+    covered = _coverage(answer, y, seeds)
+    require(covered > 0.9, f"Of {_ALIKE} detectors that are alike {covered:.0%} have the mean of "
+                             f"all in their interval over {len(seeds)} seeds; 95 % were promised.")
+    return (f"Both tables hold what the detectors reach, over {len(seeds)} seeds; "
+            f"{covered:.0%} of the intervals hold the true mean.")
+
+
+def _coverage(answer, y, seeds):
+    """Share of equal detectors whose interval holds their common mean."""
+    def noisy(number):
+        return lambda train, test, seed: 1.5 * y + np.random.default_rng(
+            [13, number, seed]).normal(size=len(y))
+
+    rows = np.zeros((len(y), 3))  # these detectors do not look at them
+    table = answer({f"detector {k}": noisy(k) for k in range(_ALIKE)}, rows, rows, y, seeds)
+    true = table["mean"].mean()
+    return np.mean((table["low"] <= true) & (true <= table["high"]))
 
 
 @typed_numbers.solution
 def _():
     import pandas as pd
 
+    from adlib.notebooks import interval
+
     def comparison_table(detectors, train, test, y, seeds):
         rows = []
         for name, detector in detectors.items():
-            values = [average_precision(y, detector(train, test, seed)) for seed in seeds]
-            half = 1.96 * np.std(values, ddof=1) / np.sqrt(len(seeds))
-            mean = np.mean(values)
+            mean, half = interval(
+                [average_precision(y, detector(train, test, seed)) for seed in seeds])
             rows.append({"detector": name, "mean": mean, "low": mean - half, "high": mean + half})
         return pd.DataFrame(rows)
 
     return comparison_table
 
 
-def _table(values, half):
+def _table(values, half_width=lambda found: 0.0):
     import pandas as pd
 
     def comparison_table(detectors, train, test, y, seeds):
         rows = []
         for name, detector in detectors.items():
-            mean = np.mean(values(detector, train, test, y, seeds))
+            found = values(detector, train, test, y, seeds)
+            mean, half = np.mean(found), half_width(found)
             rows.append({"detector": name, "mean": mean, "low": mean - half, "high": mean + half})
         return pd.DataFrame(rows)
 
@@ -76,17 +97,23 @@ def _every_seed(detector, train, test, y, seeds):
 
 @typed_numbers.mistake("computes with the first seed alone")
 def _():
-    return _table(lambda d, train, test, y, seeds: _every_seed(d, train, test, y, seeds[:1]), 0.0)
+    return _table(lambda d, train, test, y, seeds: _every_seed(d, train, test, y, seeds[:1]))
 
 
 @typed_numbers.mistake("computes the mean and types the interval")
 def _():
-    return _table(_every_seed, 0.02)
+    return _table(_every_seed, lambda found: 0.02)
+
+
+@typed_numbers.mistake("1.96 standard errors, although there are five seeds")
+def _():
+    return _table(_every_seed,
+                  lambda found: 1.96 * np.std(found, ddof=1) / np.sqrt(len(found)))
 
 
 @typed_numbers.mistake("computes on the rows that it trained on")
 def _():
-    return _table(lambda d, train, test, y, seeds: _every_seed(d, test, test, y, seeds), 0.0)
+    return _table(lambda d, train, test, y, seeds: _every_seed(d, test, test, y, seeds))
 
 
 @exercise("16.14")
@@ -101,7 +128,7 @@ def tuned_on_the_test(answer):
         reported.append(value)
         fresh.append(f1(y[2], score[2] > threshold) if (score[2] > threshold).any() else 0.0)
     require(np.mean(reported) - np.mean(fresh) < 0.05,
-            f"Scores that are dice: F1 {np.mean(reported):.2f} is reported; new rows at the same "
+            f"Random scores: F1 {np.mean(reported):.2f} is reported; new rows at the same "
             f"threshold give {np.mean(fresh):.2f}.")
     y = (rng.random((2, 2000)) < 0.1).astype(int)
     score = rng.normal(size=(2, 2000)) + 3 * y
@@ -116,7 +143,7 @@ def tuned_on_the_test(answer):
                                         f"has {actual:.2f}.")
     best = max(f1(y[1], score[1] > cut) for cut in np.linspace(0, 3, 61))
     require(value > best - 0.05, f"F1 {value:.2f}, where a well-placed threshold has {best:.2f}.")
-    return f"Dice are reported as dice (F1 {np.mean(reported):.2f}), a real score as {value:.2f}."
+    return f"A random score is reported as F1 {np.mean(reported):.2f}, a real one as {value:.2f}."
 
 
 def _best_cut(y, score):
@@ -176,7 +203,7 @@ def shuffled_split(answer):
                         f"{shared:.0%} of the test windows share rows with a training window.")
     require(shared == 0, f"{shared:.1%} of the test windows share rows with a training window.")
     require(len(test) >= 0.2 * n and len(train) >= 0.5 * n,
-            f"Of {n} rows {len(train)} train and {len(test)} test: a gap, not a canyon.")
+            f"Of {n} rows {len(train)} train and {len(test)} test: the gap is too wide.")
     return f"{len(train)} rows train, {len(test)} later ones test, no window reaches across."
 
 
@@ -221,16 +248,16 @@ def point_adjusted(answer):
     y = np.zeros(3000, int)
     for start in (300, 900, 1500, 2100, 2700):
         y[start : start + 80] = 1
-    dice = np.array([answer(y, rng.random(len(y))) for _ in range(8)])
+    chance = np.array([answer(y, rng.random(len(y))) for _ in range(8)])
     perfect = answer(y, y + 0.1 * rng.random(len(y)))
     real = np.array([answer(y, rng.normal(size=len(y)) + 1.5 * y) for _ in range(4)])
-    require(dice.mean() < 0.6, f"Eight random scores get {dice.mean():.2f} on average, a perfect "
-                               f"one {perfect:.2f}.")
+    require(chance.mean() < 0.6, f"Eight random scores get {chance.mean():.2f} on average, a "
+                                 f"perfect one {perfect:.2f}.")
     require(perfect > 0.9, f"A perfect score gets {perfect:.2f}.")
-    require(real.min() > dice.max(), f"A score that knows something gets {real.min():.2f}, a "
-                                     f"random one {dice.max():.2f}.")
+    require(real.min() > chance.max(), f"A score that knows something gets {real.min():.2f}, a "
+                                       f"random one {chance.max():.2f}.")
     require(len({round(float(value), 9) for value in real}) > 1, "It does not look at the score.")
-    return (f"Random scores get {dice.mean():.2f}, one that knows something {real.mean():.2f}, a "
+    return (f"Random scores get {chance.mean():.2f}, one that knows something {real.mean():.2f}, a "
             f"perfect one {perfect:.2f}.")
 
 
@@ -272,7 +299,7 @@ def _():
 
 @exercise("16.17")
 def hidden_seed(answer):
-    """Chance comes in through the door, and what it did can be told."""
+    """Randomness is an argument, and a result can be repeated."""
     rng = np.random.default_rng(17)
     train, test = rng.normal(size=(300, 3)), rng.normal(size=(100, 3))
     state = np.random.get_state()[1].copy()  # noqa: NPY002 - has the answer touched it?
@@ -285,11 +312,11 @@ def hidden_seed(answer):
     require(not touched, "NumPy's global random state is another one after the call: whatever the "
                          "caller draws next has changed.")
     unseeded = [np.asarray(answer(train, test, None), float) for _ in range(2)]
-    require(not np.array_equal(*unseeded), "random_state=None, twice: not a bit of chance.")
+    require(not np.array_equal(*unseeded), "random_state=None, twice: the scores are the same.")
     distance = np.linalg.norm(test, axis=1)
     require(np.corrcoef(runs[0], distance)[0, 1] > 0.5, "Rows far from the others do not score "
                                                         "higher.")
-    return "One seed, one result; another seed, another; and the caller's dice are as they were."
+    return "One seed, one result; another seed, another; and the caller's generator is untouched."
 
 
 @hidden_seed.solution

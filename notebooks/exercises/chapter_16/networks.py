@@ -27,7 +27,7 @@ def _trained_network():
 
 @exercise("16.4")
 def scoring_in_training_mode(answer):
-    """Scoring is a function of the row: no dice, no neighbours."""
+    """Scoring is a function of the row: no random numbers, no neighbours."""
     import torch
 
     from adlib.training import seeded
@@ -76,7 +76,7 @@ def _error(network, rows):
         return ((rows - network(torch.as_tensor(rows, dtype=torch.float32)).numpy()) ** 2).mean(1)
 
 
-@scoring_in_training_mode.mistake("fixes the seed, so that the dice fall the same way")
+@scoring_in_training_mode.mistake("fixes the seed, so that the random numbers are the same")
 def _():
     import torch
 
@@ -126,7 +126,7 @@ def hidden_train(answer):
     changed = np.sum(first != second)
     require(changed == 0, f"{changed} of 300 rows get another score when they are scored again.")
     quality = roc_auc(np.repeat([0, 1], [300, 100]), np.concatenate([first, odd_score]))
-    require(quality > 0.8, f"The trained network does not tell odd rows: ROC-AUC {quality:.1f}.")
+    require(quality > 0.8, f"The trained network does not find odd rows: ROC-AUC {quality:.1f}.")
     if hasattr(model, "named_modules"):  # still a network: then it must behave like one
         for mode in (True, False):
             try:
@@ -242,9 +242,10 @@ def real_rows_only(answer):
         require(scores.shape == (len(fresh) + len(odd),),
                 f"One score per row: {len(fresh) + len(odd)} rows gave shape {scores.shape}.")
         areas[name] = roc_auc(np.repeat([0, 1], [len(fresh), len(odd)]), scores)
-    told = ", ".join(f"{name} {area:.1f}" for name, area in areas.items())
-    require(min(areas.values()) > 0.7, f"ROC-AUC by shape of the normal rows (chance 0.5): {told}.")
-    return f"ROC-AUC by shape of the normal rows (chance 0.5): {told}."
+    found = "ROC-AUC by shape of the normal rows (chance 0.5): " + ", ".join(
+        f"{name} {area:.1f}" for name, area in areas.items()) + "."
+    require(min(areas.values()) > 0.7, found)
+    return found
 
 
 def _discriminator(negatives, sign=-1.0, targets=(1.0, 0.0), epochs=200):

@@ -8,7 +8,7 @@ from exercises import exercise, require
 
 @exercise("16.7")
 def scale_of_the_batch(answer):
-    """A row's score must not depend on the company it keeps."""
+    """A row's score must not depend on the other rows of its batch."""
     rng = np.random.default_rng(7)
     units, weights = np.array([1.0, 100.0, 0.01]), np.array([1.0, 0.8, 0.6])
     reference = rng.gamma(2, size=(500, 3)) * units
@@ -18,7 +18,7 @@ def scale_of_the_batch(answer):
     crowd = np.asarray(answer(reference, odd, weights), float)
     require(np.allclose(together[180:], crowd, rtol=1e-6),
             f"The same row scores {together[-1]:.2f} among normal rows and {crowd[-1]:.2f} among "
-            "its like.")
+            "rows like itself.")
     y = np.repeat([0, 1], [180, 20])
     late = odd.copy()
     late[:, 1:] = rng.gamma(2, size=(20, 2)) * units[1:]  # one member alone sees these
@@ -29,7 +29,7 @@ def scale_of_the_batch(answer):
     metres = np.array([1.0, 1.0, 1e6])
     require(np.allclose(answer(reference * metres, batch * metres, weights),
                         answer(reference, batch, weights), rtol=1e-6),
-            "Measured in other units, one member gets another say.")
+            "Measured in other units, one member gets another weight.")
     return f"The same score in any company; average precision {quality:.2f}."
 
 
@@ -66,7 +66,7 @@ def _():
 
 @exercise("16.8")
 def quota(answer):
-    """Alarms are a matter of the rows, not of how many were asked for."""
+    """Which rows are flagged follows from the rows, not from how many were asked for."""
     rng = np.random.default_rng(8)
     reference, normal = rng.gamma(2, size=(2, 5000))
     alarms = np.mean(answer(reference, normal))
