@@ -91,6 +91,10 @@ def problems(path):
     def folded(cell):
         return chapters.FOLDED if "hide-input" in cell.metadata.get("tags", []) else None
 
+    def shows(source):
+        last = ast.unparse(ast.parse(source).body[-1])
+        return source.rstrip().endswith("plt.show()") or last.startswith("notebooks.slider(")
+
     def volatile(cell):
         shown = "\n".join(
             output.get("text", "") + output.get("data", {}).get("text/plain", "")
@@ -140,8 +144,8 @@ def problems(path):
         ),
         "no figure": "image/png" not in mimes,
         "a figure is SVG": "image/svg+xml" in mimes,
-        "a cell that plots ends with plt.show()": any(
-            not cell.source.rstrip().endswith("plt.show()")
+        "a cell that plots ends with plt.show() or notebooks.slider(...)": any(
+            not shows(cell.source)
             for cell in code
             if any("image/png" in output.get("data", {}) for output in cell.outputs)
         ),

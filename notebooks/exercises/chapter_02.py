@@ -11,7 +11,7 @@ from exercises import exercise, require
 
 
 def learned_first(window):
-    """Score of one huge last row of `window` normal rows that takes part in its own trial."""
+    """Score of a huge row against a window of which it is the last row, the others normal."""
     rows = np.append(np.random.default_rng(0).normal(size=window - 1), 1e9)
     return abs(rows[-1] - rows.mean()) / rows.std()
 
@@ -53,8 +53,8 @@ def rolling_scores(scores):
     require((got >= 0).all(), f"{(got < 0).sum()} scores are negative: a value that is too low is "
             "as unusual as one that is too high.")
     ceiling = np.sqrt(w - 1)
-    require(got[120] > ceiling + 1e-6, f"The spike scores {got[120]:.2f} and can never pass "
-            f"sqrt(w - 1) = {ceiling:.2f}: it takes part in its own trial.")
+    require(got[120] > ceiling + 1e-6, f"The spike scores {got[120]:.2f} and can never exceed "
+            f"sqrt(w - 1) = {ceiling:.2f}: it is in the window that it is compared with.")
     later = values.copy()
     later[150:] += 100.0
     moved = np.flatnonzero(np.abs(np.asarray(scores(later, w), float) - got)[:150] > 1e-9)
