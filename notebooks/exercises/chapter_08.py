@@ -30,7 +30,8 @@ def patience_between_burst_and_drift(patience):
     require(len(delays) == 8 and max(delays) <= DEADLINE,
             f"no burst was called a drift, but the drift was reported after up to "
             f"{max(delays, default=400)} rows; {DEADLINE} were allowed")
-    return f"No burst in 8 streams was called a drift; the drift was told after {max(delays)} rows."
+    return (f"No burst in 8 streams was called a drift; the drift was reported after "
+            f"{max(delays)} rows.")
 
 
 @patience_between_burst_and_drift.solution
@@ -53,12 +54,19 @@ def a_veto_before_the_refit(is_new_normal):
         wild[:, 1] = 9_000 + 5 * (moved[:, 1] - 9_000)
         small[:, 0] = 25 + 5 * (moved[:, 0] - 25)
         stuck[:, 0] = 25
+        livelier, tripled, calm = moved.copy(), moved.copy(), moved.copy()
+        livelier[:, 0] = 25 + 1.5 * (moved[:, 0] - 25)
+        tripled[:, 0] = 25 + 3 * (moved[:, 0] - 25)
+        calm[:, 1] = 9_000 + (moved[:, 1] - 9_000) / 3
         for what, rows, wanted in (
             ("rows that moved to another level", moved, True),
             ("rows that moved, three in a hundred of them spikes", spiky, True),
             ("rows of which one channel swings five times as wide", wild, False),
             ("rows whose smaller channel swings five times as wide", small, False),
             ("rows of which one channel hangs", stuck, False),
+            ("rows that moved, one channel half as wide again", livelier, True),
+            ("rows of which one channel swings three times as wide", tripled, False),
+            ("rows of which one channel swings a third as wide", calm, False),
         ):
             before = rows.copy(), train.copy()
             answer = is_new_normal(rows, train)
@@ -101,10 +109,11 @@ def a_score_that_knows_the_hour(profile):
     for i in range(3):
         whole, phase = _busy(i, n_history + n_later)
         history, later, phase = whole[:n_history], whole[n_history:], phase[n_history:]
-        y = np.zeros(n_later, dtype=int)
-        steep = np.flatnonzero((np.sin(phase) < -0.6) & (np.arange(n_later) >= 1_000))
-        y[np.random.default_rng(i).choice(steep, 25, replace=False)] = 1
-        later = np.where(y == 1, 51.0, later)  # usual by day, at night it is not
+        y, draw = np.zeros(n_later, dtype=int), np.random.default_rng(i)
+        for side, value in ((-1, 52.0), (1, 46.5)):  # usual at the other end of the day
+            far = (side * np.sin(phase) > 0.8) & (np.arange(n_later) >= 1_000)
+            at = draw.choice(np.flatnonzero(far), 12, replace=False)
+            y[at], later[at] = 1, value
         score = np.asarray(profile(history, later, 96), dtype=float)
         require(score.shape == (n_later,),
                 f"{n_later} later rows want {n_later} scores, got shape {score.shape}")
@@ -115,7 +124,8 @@ def a_score_that_knows_the_hour(profile):
         by_night.append((score > cut)[rest & ~day].mean())
         found.append(metrics.average_precision(y, score))
     said = f"average precision {np.mean(found):.2f}, of a random score {y.mean():.2f}"
-    require(np.mean(found) > 0.8, f"{said}: values of the day pass unseen at night")
+    require(np.mean(found) > 0.8,
+            f"{said}: values of the day at night, or of the night by day, are not seen")
     rates = f"{np.mean(by_day):.1%} of the normal rows flagged by day, {np.mean(by_night):.1%} by "
     rates += "night"
     require(abs(np.mean(by_day) - np.mean(by_night)) < 0.03,

@@ -62,6 +62,33 @@ def _():
     return cut
 
 
+@a_cut_that_keeps_its_promise.mistake("one place too far, where the place is a whole number")
+def _():
+    def cut(scores, alpha):
+        k = int((len(scores) + 1) * (1 - alpha) + 1e-9) + 1
+        return np.sort(scores)[k - 1] if k <= len(scores) else np.inf
+
+    return cut
+
+
+@a_cut_that_keeps_its_promise.mistake("counted among n, and one added")
+def _():
+    def cut(scores, alpha):
+        k = int(np.ceil(len(scores) * (1 - alpha) - 1e-9)) + 1
+        return np.sort(scores)[k - 1] if k <= len(scores) else np.inf
+
+    return cut
+
+
+@a_cut_that_keeps_its_promise.mistake("5 % whatever was asked for")
+def _():
+    def cut(scores, alpha):
+        k = int(np.ceil((len(scores) + 1) * 0.95 - 1e-9))
+        return np.sort(scores)[k - 1] if k <= len(scores) else np.inf
+
+    return cut
+
+
 @few_false_among_the_flags.mistake("one cut for each row by itself")
 def _():
     return lambda p, fdr: p <= fdr
@@ -91,3 +118,33 @@ def _():
 @few_false_among_the_flags.mistake("flags in the order of the sorted values")
 def _():
     return lambda p, fdr: np.sort(p) <= fdr * np.arange(1, len(p) + 1) / len(p)
+
+
+def _stepped(line):
+    """Flags up to the last p-value on or below a line that is not quite the right one."""
+    def flags(p, fdr):
+        ranked = np.sort(p)
+        below = ranked <= line(np.arange(1, len(p) + 1), len(p), fdr)
+        return p <= (ranked[below].max() if below.any() else -1)
+
+    return flags
+
+
+@few_false_among_the_flags.mistake("a line that starts at 0: ranks counted from 0")
+def _():
+    return _stepped(lambda k, m, fdr: fdr * (k - 1) / m)
+
+
+@few_false_among_the_flags.mistake("a line that is one rank too high")
+def _():
+    return _stepped(lambda k, m, fdr: fdr * (k + 1) / m)
+
+
+@few_false_among_the_flags.mistake("m + 1 in place of m")
+def _():
+    return _stepped(lambda k, m, fdr: fdr * k / (m + 1))
+
+
+@few_false_among_the_flags.mistake("a tenth whatever was asked for")
+def _():
+    return _stepped(lambda k, m, fdr: 0.1 * k / m)

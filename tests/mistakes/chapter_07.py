@@ -29,6 +29,11 @@ def _():
     return lambda n: np.random.default_rng(0).random(n) < 1 / 3
 
 
+@flags_that_know_nothing.mistake("flags for one length only")
+def _():
+    return lambda n: (np.arange(4_000) % 100 == 0).astype(int)
+
+
 @between_chance_and_perfect.mistake("the value as it is")
 def _():
     return lambda metric, y, score: metric(y, score)
@@ -79,7 +84,22 @@ def _():
 
 @a_rate_that_can_be_afforded.mistake("as if every anomaly were found")
 def _():
-    return lambda recall, share, precision: share * (1 - precision) / precision
+    return lambda recall, share, precision: share * (1 - precision) / precision / (1 - share)
+
+
+@a_rate_that_can_be_afforded.mistake("a share of all rows, not of the normal ones")
+def _():
+    return lambda recall, share, precision: recall * share * (1 - precision) / precision
+
+
+@a_rate_that_can_be_afforded.mistake("as many wrong flags as right ones, whatever the precision")
+def _():
+    return lambda recall, share, precision: recall * share / (1 - share)
+
+
+@a_rate_that_can_be_afforded.mistake("the wrong ones among the flags, not beside the right ones")
+def _():
+    return lambda recall, share, precision: recall * share * (1 - precision) / (1 - share)
 
 
 @a_rate_that_can_be_afforded.mistake("as if the classes were of one size")

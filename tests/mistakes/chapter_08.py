@@ -63,6 +63,32 @@ def _():
     return is_new_normal
 
 
+def _of_spreads(within):
+    """A verdict from the ratio of robust spreads, for each channel."""
+    def is_new_normal(rows, train):
+        def spread(x):
+            return np.median(np.abs(x - np.median(x, axis=0)), axis=0)
+
+        return bool(np.all(within(spread(rows) / spread(train))))
+
+    return is_new_normal
+
+
+@a_veto_before_the_refit.mistake("a factor of two in the variance")
+def _():
+    return _of_spreads(lambda ratio: (ratio**2 > 0.5) & (ratio**2 < 2))
+
+
+@a_veto_before_the_refit.mistake("a factor of four")
+def _():
+    return _of_spreads(lambda ratio: (ratio > 0.25) & (ratio < 4))
+
+
+@a_veto_before_the_refit.mistake("a distance of one from the ratio of one, below as above")
+def _():
+    return _of_spreads(lambda ratio: (ratio > 0) & (np.abs(ratio - 1) < 1))
+
+
 @a_veto_before_the_refit.mistake("always refit")
 def _():
     return lambda rows, train: True
@@ -98,3 +124,25 @@ def _():
 @a_score_that_knows_the_hour.mistake("no absolute value")
 def _():
     return lambda history, later, period: history.mean() - later
+
+
+@a_score_that_knows_the_hour.mistake("how far above the hour's mean, and nothing below it")
+def _():
+    return _by_hour(lambda distance, sd: distance / sd)
+
+
+@a_score_that_knows_the_hour.mistake("divided by the variance of the hour")
+def _():
+    return _by_hour(lambda distance, sd: np.abs(distance) / sd**2)
+
+
+def _by_hour(score):
+    """A profile whose last line is `score`."""
+    def profile(history, later, period):
+        n = len(history)
+        hour, hour_later = np.arange(n) % period, (n + np.arange(len(later))) % period
+        mean = np.array([history[hour == h].mean() for h in range(period)])
+        sd = np.array([history[hour == h].std(ddof=1) for h in range(period)])
+        return score(later - mean[hour_later], sd[hour_later])
+
+    return profile
