@@ -2,7 +2,7 @@
 # make test     set up .venv, then one pytest run: unit tests, doctests, conformance, stored notebooks
 # make test-browser  JupyterLab, the reports and the book in chromium, alone
 # make book     notebooks and docstrings as one searchable site: reports/book/index.html
-# make lab      open the notebooks
+# make lab      JupyterLab with chapter 00 open
 # make live     a simulated plant: fit, run, and the operator's page at http://127.0.0.1:8765/
 # make refresh  re-execute the committed notebooks in place (NOTEBOOKS="02_online_zscore ..." for some)
 # make bench    speed and quality side by side with the peers
@@ -13,6 +13,7 @@ PYTHON ?= python3
 UV ?= uv
 UPGRADE ?=
 NOTEBOOKS ?=
+LAB ?=
 JOBS ?= 2
 PY := .venv/bin/python
 TORCH := torch==2.13.0
@@ -42,8 +43,10 @@ book: setup
 	$(PY) -m sphinx -q -W --keep-going -c docs -d reports/book/.doctrees . reports/book
 	@echo "wrote reports/book/index.html"
 
+# From the repository's root, so that links to README and data lead somewhere; `LAB=--no-browser` and
+# the like are added to the command.
 lab: setup
-	$(PY) -m jupyter lab --notebook-dir=. notebooks
+	$(PY) -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_index.ipynb $(LAB)
 
 # The folder plant/ keeps the configuration, to be changed, the model and the alerts.
 live: setup

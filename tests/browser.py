@@ -1,6 +1,7 @@
 """What tests in a browser share: chromium, a JupyterLab to look at, pages without a network."""
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -46,9 +48,18 @@ def opened(*, network=True, **context):
             browser.close()
 
 
+def make_lab(*options):
+    """The command of `make lab` as a list of words, with options of ours behind it."""
+    quiet = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    dry = subprocess.run(["make", "-n", "lab", f"LAB={shlex.join(options)}"], env=quiet,
+                         cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    words = shlex.split(dry.stdout[dry.stdout.rindex(".venv/bin/python"):])
+    return [sys.executable, *words[1:]]
+
+
 @contextmanager
 def jupyterlab(folder):
-    """Address of a JupyterLab on the loopback that shows `folder`, with settings of its own."""
+    """Address of a JupyterLab as `make lab` starts it in `folder`, with settings of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,10 +70,9 @@ def jupyterlab(folder):
                  "JUPYTER_RUNTIME_DIR": own / "runtime", "IPYTHONDIR": own / "ipython"}
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1",
-             f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-             "--allow-root", f"--ServerApp.root_dir={folder}",
-             "--LabApp.expose_app_in_browser=True"],
+            make_lab("--no-browser", "--ip=127.0.0.1", f"--port={port}",
+                     "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--allow-root",
+                     "--LabApp.expose_app_in_browser=True"),
             cwd=folder, env={**os.environ, **{k: str(v) for k, v in variables.items()}},
             stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -1,6 +1,7 @@
 """Notebooks, reports and book as a reader meets them: in a real browser, the last two offline."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -20,13 +21,31 @@ RAW_FORMULA = r"\$\$|\\\(|\\\[|\\(frac|sum|sqrt|mathrm|hat|bar|sigma|alpha)\b"
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Address of a JupyterLab that shows a copy of the notebooks."""
+    """Address of a JupyterLab as `make lab` starts it, in a copy of the repository."""
     need_browser()
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    (folder / "data").symlink_to(ROOT / "data")
+    for name in ("README.md", "CONTRIBUTING.md", "docs", "data"):
+        (folder / name).symlink_to(ROOT / name)
     with jupyterlab(folder) as address:
         yield address
+
+
+def test_the_first_view_leads_on(lab):
+    """What `make lab` opens by itself: 00, rendered, with links that lead on."""
+    with opened(viewport={"width": 1300, "height": 850}) as page:
+        page.goto(lab)
+        page.wait_for_url("**/lab/tree/notebooks/00_index.ipynb")
+        tabs = page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")
+        shown = page.locator(".jp-Notebook")
+        shown.locator("h1", has_text="Where to begin").wait_for()
+        shown.get_by_role("link", name=re.compile("^01")).first.click()
+        page.wait_for_url("**/01_data_generation.ipynb")
+        page.locator("h1", has_text="01 · ").wait_for()
+        tabs.get_by_text("00_index.ipynb").click()
+        shown.get_by_role("link", name="README").first.click()
+        page.locator(".jp-RenderedMarkdown h2", has_text="Take it live").wait_for()
+        assert tabs.all_inner_texts().count("README.md") == 1
 
 
 @pytest.mark.parametrize("name", LIVE)

@@ -15,11 +15,13 @@ import multiprocessing
 import os
 import platform
 import re
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +37,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 CELL_TIMEOUT = 900  # seconds; a hung cell fails instead of stopping the whole run
 CELL_METADATA = ("tags", "tolerance", "jupyter")  # what a committed cell may carry
 FOLDED = {"source_hidden": True}  # how JupyterLab knows a cell tagged hide-input
+LIGHT = ("00", "02", "06", "07")  # chapters of the light core, run as where there is no torch
+WITHOUT_TORCH = Path(__file__).with_name("without_torch.py")
 START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the default minute
 
 
@@ -85,13 +89,17 @@ class Run:
     notebook : str
         File name without its ending.
     seconds : float
+        By the clock.
     error : str
         Last line of its failure, or empty.
+    processor : float
+        Seconds of processor time that its kernel took, with all that the kernel started.
     """
 
     notebook: str
     seconds: float
     error: str
+    processor: float = 0.0
 
 
 def kernel_environment(
@@ -192,13 +200,23 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
 
 
 def _timed(execute: Any, root: Path, path: Path) -> Run:
-    started, error = time.perf_counter(), ""
+    started, spent, error = time.perf_counter(), _children(), ""
     try:
         execute(root, path)
     except Exception as failure:  # whatever went wrong is this notebook's result
         lines = [line for line in str(failure).splitlines() if line.strip()]
         error = lines[-1].strip() if lines else type(failure).__name__
-    return Run(path.stem, time.perf_counter() - started, error)
+    return Run(path.stem, time.perf_counter() - started, error, _children() - spent)
+
+
+def _children() -> float:
+    """Processor seconds of the processes that this one started and that have ended."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _papermill(root: Path, path: Path) -> None:
@@ -207,14 +225,35 @@ def _papermill(root: Path, path: Path) -> None:
     executed = root / "reports" / "executed" / path.name
     for old in (executed, root / "reports" / "metrics" / f"{path.stem}.json"):
         old.unlink(missing_ok=True)
-    papermill.execute_notebook(
-        path,
-        executed,
-        cwd=root / "notebooks",
-        progress_bar=False,
-        start_timeout=START_TIMEOUT,
-        execution_timeout=CELL_TIMEOUT,
-    )
+    with _without_torch() if path.stem[:2] in LIGHT else nullcontext():
+        papermill.execute_notebook(
+            path,
+            executed,
+            cwd=root / "notebooks",
+            progress_bar=False,
+            start_timeout=START_TIMEOUT,
+            execution_timeout=CELL_TIMEOUT,
+        )
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Kernels started in the block find no torch, as where it was never installed.
+
+    IPython runs what lies in the folder ``startup`` of its profile before the first cell.
+    """
+    before = os.environ.get("IPYTHONDIR")
+    with tempfile.TemporaryDirectory() as folder:
+        startup = Path(folder, "profile_default", "startup")
+        startup.mkdir(parents=True)
+        shutil.copy(WITHOUT_TORCH, startup)
+        os.environ["IPYTHONDIR"] = folder
+        try:
+            yield
+        finally:
+            del os.environ["IPYTHONDIR"]
+            if before is not None:
+                os.environ["IPYTHONDIR"] = before
 
 
 def _in_place(root: Path, path: Path) -> None:
@@ -381,7 +420,8 @@ def _origin(root: Path) -> str:
 
 
 def _say(run: Run) -> Run:
-    print(f"{run.notebook}: {run.error or 'ok'} ({run.seconds:.0f} s)", flush=True)
+    print(f"{run.notebook}: {run.error or 'ok'} ({run.seconds:.0f} s, {run.processor:.0f} s of "
+          "processor time)", flush=True)
     return run
 
 
