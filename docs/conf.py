@@ -6,6 +6,7 @@ the network, neither while building nor while reading.
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -15,10 +16,12 @@ from typing import Any, get_args, get_origin
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "notebooks"), str(ROOT / "tools")]
 
+import nbformat  # noqa: E402
 from docutils import nodes  # noqa: E402
 
 import adlib  # noqa: E402
 from formulas import mathml  # noqa: E402
+from prose import references  # noqa: E402
 
 project, author, release = "adlib", "adlib developers", adlib.__version__
 html_title = f"adlib {release}"
@@ -33,6 +36,8 @@ exclude_patterns = ["docs/conf.py", "docs/static"]
 html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "source_view_link": "",
                       "light_css_variables": {"code-font-size": "80%"}}
+html_extra_path = ["llms.txt", "guide.md", "configuration.md", "running.md",
+                   "glossary.md", "metric_names.md"]  # as Markdown, for assistants
 html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
@@ -41,10 +46,18 @@ html_show_search_summary = False  # fetched from the pages, which a browser refu
 _CONTENTS = """
 ```{toctree}
 :hidden:
-:glob:
 :caption: Chapters
 
-notebooks/*
+CHAPTERS
+```
+
+```{toctree}
+:hidden:
+:caption: Use
+
+docs/guide
+docs/running
+docs/configuration
 ```
 
 ```{toctree}
@@ -52,9 +65,9 @@ notebooks/*
 :caption: Reference
 
 docs/api/index
-docs/running
 docs/glossary
 docs/metric_names
+docs/api/references
 data/README
 data/telemetry/README
 reports/leaderboard
@@ -166,16 +179,32 @@ def contents() -> str:
 """
 
 
+def cited() -> str:
+    """Source of the page of all works that the chapters cite, and where."""
+    works: dict[str, dict[str, str]] = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for work, title in references(nbformat.read(path, 4)).items():
+            works.setdefault(work, {})[path.stem] = title
+    lines = ["# References", "", "What the chapters cite, and where.", ""]
+    for work, chapters in sorted(works.items()):
+        title = max(chapters.values(), key=len)
+        where = ", ".join(f"[{name[:2]}](../../notebooks/{name}.ipynb)" for name in chapters)
+        lines.append(f"* {work}. {title} ({where})")
+    return "\n".join(lines) + "\n"
+
+
 def _write_reference(app) -> None:
     """One page a module into docs/api/, which git ignores; unchanged pages stay untouched."""
     folder = ROOT / "docs" / "api"
     folder.mkdir(exist_ok=True)
     pages = {"index": contents()} | {module: page(module) for module in modules()}
-    for old in folder.glob("*.rst"):
-        if old.stem not in pages:
+    sources = {f"{name}.rst": source for name, source in pages.items()}
+    sources["references.md"] = cited()
+    for old in folder.iterdir():
+        if old.name not in sources:
             old.unlink()
-    for name, source in pages.items():
-        path = folder / f"{name}.rst"
+    for name, source in sources.items():
+        path = folder / name
         if not path.exists() or path.read_text("utf-8") != source:
             path.write_text(source, "utf-8")
 
@@ -204,9 +233,17 @@ def _add_fields(app, what, name, value, options, lines) -> None:
         lines += ["", ".. rubric:: Fields", "", *_fields(value)]
 
 
+def _escape_names(app, what, name, value, options, lines) -> None:
+    """A name such as window_ in the shape of an array is no link."""
+    for number, line in enumerate(lines):
+        if "shape (" in line:
+            lines[number] = re.sub(r"(?<![`\w])(\w+)_(?=[ ,)])", r"\1\\_", line)
+
+
 def _add_contents(app, name, source) -> None:
     if name == root_doc:
-        source[0] += _CONTENTS
+        listed = dict.fromkeys(re.findall(r"\]\((notebooks/\d\d_\w+)\.ipynb\)", source[0]))
+        source[0] += _CONTENTS.replace("CHAPTERS", "\n".join(listed))  # in the order of reading
 
 
 def _resolve_short_name(app, env, node, content):
@@ -218,6 +255,14 @@ def _resolve_short_name(app, env, node, content):
         return env.domains["py"].resolve_xref(
             env, node["refdoc"], app.builder, "obj", target, node, content)
     return None
+
+
+def _mark_columns(app, doctree, name) -> None:
+    """Printed tables must not be broken into lines where sentences may be."""
+    for block in doctree.findall(nodes.literal_block):
+        output = "cell_output" in block.parent.get("classes", [])
+        if output and re.search(r"\S {2,}\S", block.astext()):
+            block["classes"].append("columns")
 
 
 def _inline_formula(translator, node) -> None:
@@ -241,7 +286,9 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_block_formula, None))
     app.connect("builder-inited", _write_reference)
     app.connect("autodoc-skip-member", _skip)
+    app.connect("autodoc-process-docstring", _escape_names, priority=100)  # before numpydoc
     app.connect("autodoc-process-docstring", _add_fields, priority=900)  # after numpydoc
     app.connect("source-read", _add_contents)
     app.connect("missing-reference", _resolve_short_name)
+    app.connect("doctree-resolved", _mark_columns)
     app.connect("build-finished", _write_entrance)

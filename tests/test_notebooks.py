@@ -477,3 +477,55 @@ def test_record_merges_calls_and_refuses_what_is_no_number(tmp_path, monkeypatch
 def test_unknown_notebook_is_named():
     with pytest.raises(FileNotFoundError, match="no notebook named '99_none'"):
         chapters.refresh(["99_none"])
+
+
+# ------------------------------------------------------------------ what chapters call
+
+
+def test_an_interval_of_five_repetitions_covers_what_it_says():
+    rng = np.random.default_rng(0)
+    mean, half = notebooks.interval(rng.normal(3.0, 2.0, size=(5, 4000)))
+    assert mean.shape == half.shape == (4000,)
+    assert (np.abs(mean - 3.0) <= half).mean() == pytest.approx(0.95, abs=0.01)
+    s = np.std([1.0, 2.0, 4.0], ddof=1)
+    assert notebooks.interval([1.0, 2.0, 4.0])[1] == pytest.approx(4.302653 * s / np.sqrt(3))
+    assert np.isnan(notebooks.interval([0.7])[1]) and notebooks.interval([0.7])[0] == 0.7
+
+
+@pytest.mark.parametrize(("values", "level", "sentence"), [
+    ([], 0.95, "values wants one or more"), (0.5, 0.95, "values wants one or more"),
+    ([0.1, np.nan], 0.95, "finite"), ([0.1, 0.2], 95, "level must lie between 0 and 1, got 95")])
+def test_an_interval_refuses_what_it_cannot_judge(values, level, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        notebooks.interval(values, level)
+
+
+def test_a_slider_draws_once_where_nobody_can_move_it():
+    drawn = []
+    notebooks.slider(lambda window, alpha: drawn.append((window, alpha)),
+                     window=(5, 20, 80), alpha=(0.01, 0.1))
+    assert drawn == [(20, 0.01)]
+    with pytest.raises(ValueError, match=r"window wants two values or more, got \[5\]"):
+        notebooks.slider(print, window=[5])
+
+
+def test_a_slider_moves_where_somebody_can(monkeypatch):
+    import ipywidgets
+    shown, drawn = [], []
+    monkeypatch.setattr(notebooks, "_someone_is_there", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda *each: shown.extend(each))
+    notebooks.slider(lambda window: drawn.append(window), window=(5, 20, 80))
+    moved, output = shown
+    assert isinstance(moved, ipywidgets.SelectionSlider) and isinstance(output, ipywidgets.Output)
+    moved.value = 80
+    assert drawn == [20, 80]
+
+
+def test_a_diagram_joins_its_boxes_and_refuses_an_arrow_to_nowhere():
+    ax = notebooks.diagram({"x": (0, 0, "(row)"), "net": (1, 0, "net"), "y": (2, 1, "score")},
+                           [("x", "net"), ("net", "y", "error...")], colours={"y": "#fdd0a2"})
+    texts = [text.get_text() for text in ax.texts if text.get_text()]
+    assert texts == ["row", "net", "score", "error"] and len(ax.patches) == 3
+    plt.close(ax.figure)
+    with pytest.raises(ValueError, match=r"arrows name \['z'\], boxes are \['x'\]"):
+        notebooks.diagram({"x": (0, 0, "x")}, [("x", "z")])

@@ -1,6 +1,7 @@
 """What holds the repository together: requirements, import direction, the README as written."""
 
 import ast
+import doctest
 import json
 import os
 import re
@@ -12,10 +13,13 @@ from datetime import datetime, timedelta
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from prose import references
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -284,8 +288,23 @@ def test_readme_commands_exist():
             assert {word for word in words if "=" not in word} <= targets, line
 
 
+def test_the_examples_of_the_guide_run():
+    result = doctest.testfile(str(ROOT / "docs" / "guide.md"), module_relative=False,
+                              optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted > 40 and not result.failed
+
+
+def test_a_work_is_cited_in_one_way():
+    ways = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for work, title in references(nbformat.read(path, 4)).items():
+            ways.setdefault(work, set()).add(re.match(r".+?\.(?= |$)", title)[0])
+    assert len(ways) > 20 and {work: each for work, each in ways.items() if len(each) > 1} == {}
+
+
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md",
-                                  "docs/running.md", "docs/glossary.md"])
+                                  "docs/running.md", "docs/glossary.md", "docs/guide.md",
+                                  "docs/llms.txt"])
 def test_links_lead_somewhere(name):
     page = ROOT / name
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())

@@ -199,6 +199,36 @@ def _missing(source: str, known: set[float], *, near: bool) -> list[str]:
     return missing
 
 
+def references(nb: Any) -> dict[str, str]:
+    """The works that a chapter cites, by what they are sorted and recognised by.
+
+    Parameters
+    ----------
+    nb : NotebookNode
+
+    Returns
+    -------
+    dict of str to str
+        "Liu, F. T., Ting, K. M. and Zhou, Z.-H. (2008)" to title, place and clause.
+
+    Raises
+    ------
+    ValueError
+        For an entry in another style than "Authors (year). Title. *Place* volume. Clause."
+    """
+    found = {}
+    for cell in nb.cells:
+        if not cell.source.startswith("## References"):
+            continue
+        for entry in re.split(r"^\* ", cell.source, flags=re.MULTILINE)[1:]:
+            line = " ".join(entry.split())
+            parts = re.fullmatch(r"(\D+ \(\d{4}[a-z]?\))\. (\S.+\.)", line)
+            if not parts or "*" not in line and "arXiv:" not in line:
+                raise ValueError(f"no authors, year, title and place: {line}")
+            found[parts[1]] = parts[2]
+    return found
+
+
 def unplain(text: str) -> list[str]:
     """Words to replace, each with its line and what to write instead.
 
