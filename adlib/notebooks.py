@@ -294,7 +294,6 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]],
         When an arrow names a box that is not there.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.patches import FancyBboxPatch
 
     unknown = [name for arrow in arrows for name in arrow[:2] if name not in boxes]
     if unknown:
@@ -305,27 +304,34 @@ def diagram(boxes: Mapping[str, tuple[float, float, str]],
         _, ax = plt.subplots(figsize=(width * unit[0], height * unit[1]))
     ax.set(xlim=(min(xs) - 0.5, max(xs) + 0.5), ylim=(min(ys) - 0.5, max(ys) + 0.5))
     ax.axis("off")
-    patches, places = {}, {name: (x, y) for name, (x, y, _) in boxes.items()}
-    for name, (x, y, text) in boxes.items():
-        bare = text.startswith("(") and text.endswith(")")
-        wide = 0.3 if bare else 0.76
-        face = "none" if bare else (colours or {}).get(name, "0.92")
-        patches[name] = ax.add_patch(FancyBboxPatch(
-            (x - wide / 2, y - 0.3), wide, 0.6, boxstyle="round,pad=0.02", mutation_aspect=1.5,
-            facecolor=face, edgecolor="none" if bare else "0.35", linewidth=1, zorder=2))
-        ax.text(x, y, text[1:-1] if bare else text, ha="center", va="center", fontsize=9,
-                color="black", linespacing=1.15, zorder=3)
+    drawn = {name: _box(ax, *box, (colours or {}).get(name, "0.92")) for name, box in boxes.items()}
     for start, end, *label in arrows:
-        (x0, y0), (x1, y1) = places[start], places[end]
-        beside = label[0] if label else ""
-        ax.annotate("", (x1, y1), (x0, y0), zorder=1, arrowprops={
-            "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 1,
-            "patchA": patches[start], "patchB": patches[end],
-            "linestyle": "--" if beside.endswith("...") else "-"})
-        if beside := beside.removesuffix("..."):
-            ax.text((x0 + x1) / 2, (y0 + y1) / 2, beside, fontsize=8, ha="center", va="center",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
+        _arrow(ax, boxes[start], boxes[end], drawn[start], drawn[end], label[0] if label else "")
     return ax
+
+
+def _box(ax: "Axes", x: float, y: float, text: str, colour: str) -> Any:
+    from matplotlib.patches import FancyBboxPatch
+
+    bare = text.startswith("(") and text.endswith(")")
+    wide = 0.3 if bare else 0.76
+    ax.text(x, y, text[1:-1] if bare else text, ha="center", va="center", fontsize=9,
+            color="black", linespacing=1.15, zorder=3)
+    return ax.add_patch(FancyBboxPatch(
+        (x - wide / 2, y - 0.3), wide, 0.6, boxstyle="round,pad=0.02", mutation_aspect=1.5,
+        facecolor="none" if bare else colour, edgecolor="none" if bare else "0.35",
+        linewidth=1, zorder=2))
+
+
+def _arrow(ax: "Axes", start: tuple[float, float, str], end: tuple[float, float, str],
+           leaves: Any, meets: Any, text: str) -> None:
+    (x0, y0, _), (x1, y1, _) = start, end
+    ax.annotate("", (x1, y1), (x0, y0), zorder=1, arrowprops={
+        "arrowstyle": "-|>", "color": "0.3", "linewidth": 1.2, "shrinkA": 0, "shrinkB": 1,
+        "patchA": leaves, "patchB": meets, "linestyle": "--" if text.endswith("...") else "-"})
+    if beside := text.removesuffix("..."):
+        ax.text((x0 + x1) / 2, (y0 + y1) / 2, beside, fontsize=8, ha="center", va="center",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=4)
 
 
 _recorded: dict[str, dict[str, dict]] = {}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from xml.etree import ElementTree
 
 # Between dollar signs, as JupyterLab, nbconvert and MyST read them; code is left out before.
@@ -65,17 +66,17 @@ def mathml(tex: str, *, display: bool = False) -> str:
 
 def _set_in_type(parent: ElementTree.Element, display: bool) -> None:
     """What the converter leaves to the eye: limits below, names upright, bars of one height."""
-    for position, child in reversed(list(enumerate(parent))):
+    for child in parent:
         tag, text = child.tag.removeprefix(f"{{{_MATH}}}"), child.text or ""
-        if tag == "msub" and display and len(child) and child[0].text in _LIMITS:
+        if tag == "msub" and display and child[0].text in _LIMITS:
             child.tag = f"{{{_MATH}}}munder"
         elif tag == "mo" and text in _BARS and "fence" not in child.attrib:
             child.set("stretchy", "false")
         elif tag == "mo" and re.fullmatch("[A-Za-z]{2,}", text) and text not in _LIMITS:
             child.tag = f"{{{_MATH}}}mi"  # an operator would stand apart from its bracket
-        following = parent[position + 1] if position + 1 < len(parent) else None
-        if text in _WORDS and following is not None and following.text not in ("(", "[", ")"):
-            parent.insert(position + 1, ElementTree.Element(f"{{{_MATH}}}mspace", width="0.17em"))
+    for position, (word, argument) in reversed(list(enumerate(pairwise(parent), start=1))):
+        if word.text in _WORDS and argument.text not in ("(", "[", ")"):
+            parent.insert(position, ElementTree.Element(f"{{{_MATH}}}mspace", width="0.17em"))
 
 
 def formulas(markdown: str) -> Iterator[tuple[str, bool]]:
