@@ -77,9 +77,9 @@ def skill_above_chance(above_chance):
         top = measured(metric, 0.3, 99)
         require(abs(top - 1) < 0.01, f"A perfect score gets {top:.2f} by {name}, 1 is asked for.")
         for share in (0.05, 0.5):
-            dice = measured(metric, share, 0.0)
-            require(abs(dice) < 0.1, f"With {share:.0%} anomalies a score that knows nothing gets "
-                    f"{dice:.2f} by {name}, about 0 is asked for.")
+            blind = measured(metric, share, 0.0)
+            require(abs(blind) < 0.1, f"With {share:.0%} anomalies a score that knows nothing gets "
+                    f"{blind:.2f} by {name}, about 0 is asked for.")
         y, score = scored(0.3, 1.5)
         chance = np.mean([metric(y, np.random.default_rng(i).permutation(score))
                           for i in range(50)])
@@ -88,9 +88,9 @@ def skill_above_chance(above_chance):
         require(abs(got - wanted) < 0.05, f"By {name} a middling score gets {got:.2f} above "
                 f"chance; it is {wanted:.2f} of the way from chance to perfect.")
     y, score = scored(0.5, 0.0)
-    raw, dice = metrics.best_f1(y, score), round(measured(metrics.best_f1, 0.5, 0.0), 2)
+    raw, blind = metrics.best_f1(y, score), round(measured(metrics.best_f1, 0.5, 0.0), 2)
     return (f"With half of the rows anomalous a score that knows nothing has a best F1 of "
-            f"{raw:.2f}, and {dice + 0.0:.2f} above chance.")
+            f"{raw:.2f}, and {blind + 0.0:.2f} above chance.")
 
 
 @skill_above_chance.solution
