@@ -231,7 +231,7 @@ def slider(draw: Callable[..., None], **choices: Sequence[Any]) -> None:
         if len(values) < 2:
             raise ValueError(f"slider: {name} wants two values or more, got {list(values)!r}")
     first = {name: values[(len(values) - 1) // 2] for name, values in choices.items()}
-    if not _someone_is_there():
+    if not attended():
         draw(**first)
         return
     import ipywidgets
@@ -248,10 +248,15 @@ def slider(draw: Callable[..., None], **choices: Sequence[Any]) -> None:
     display(*moved.values(), ipywidgets.interactive_output(draw, moved))
 
 
-def _someone_is_there() -> bool:
-    """Whether a person can move a widget: JupyterLab and editors say so to the kernels they start.
+def attended() -> bool:
+    """Whether a person sits at this kernel and can move a widget.
 
-    What runs notebooks by itself (papermill, nbval, ``make``) starts kernels directly.
+    JupyterLab and editors say so to the kernels they start; what runs notebooks by itself
+    (papermill, nbval, ``make``) starts kernels directly.
+
+    Returns
+    -------
+    bool
     """
     if "ADLIB_METRICS" in os.environ or "IPython" not in sys.modules:
         return False

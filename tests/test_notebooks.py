@@ -512,7 +512,7 @@ def test_a_slider_draws_once_where_nobody_can_move_it():
 def test_a_slider_moves_where_somebody_can(monkeypatch):
     import ipywidgets
     shown, drawn = [], []
-    monkeypatch.setattr(notebooks, "_someone_is_there", lambda: True)
+    monkeypatch.setattr(notebooks, "attended", lambda: True)
     monkeypatch.setattr("IPython.display.display", lambda *each: shown.extend(each))
     notebooks.slider(lambda window: drawn.append(window), window=(5, 20, 80))
     moved, output = shown

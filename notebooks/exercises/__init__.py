@@ -6,17 +6,25 @@ mistakes it must not accept; the tests run all three, so that a check that canno
 solution that no longer works, is found.
 
 In a notebook, `check` says whether an answer is right and why not; `...` stands for an answer
-that is still to come. `solution` shows one way to do it, `progress` what is done.
+that is still to come. `solution` shows one way to do it, `progress` what is done: at a reader's own
+kernel it is kept in ``notebooks/progress.json`` (or the file that ``ADLIB_PROGRESS`` names), which
+outlives the kernel and is not committed. ``python tools/grade.py FOLDER`` grades a class.
 """
 
 import inspect
+import json
+import os
 import textwrap
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
+
+from adlib.files import replaced_file
+from adlib.notebooks import attended
 
 __all__ = ["Exercise", "Grade", "Wrong", "check", "exercise", "exercises", "grade", "progress",
            "require", "solution"]
@@ -167,16 +175,35 @@ def grade(name: str, answer: Any) -> Grade:
         return Grade(False, f"not yet. With your answer came {type(error).__name__}: {error}")
 
 
-_passed: dict[str, bool] = {}
+_graded: dict[str, dict[str, Any]] = {}  # of this kernel, where nothing is kept
+
+
+def _kept_in() -> Path | None:
+    """File of the grades: the one that is named, else beside the chapters where a reader works."""
+    if named := os.environ.get("ADLIB_PROGRESS"):
+        return Path(named)
+    return Path(__file__).parents[1] / "progress.json" if attended() else None
+
+
+def _grades() -> dict[str, dict[str, Any]]:
+    """Every grade so far, of earlier kernels too; a file that is none counts as empty."""
+    path = _kept_in()
+    if path is None or not path.exists():
+        return dict(_graded)
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        kept = {}
+    return (kept if isinstance(kept, dict) else {}) | _graded
 
 
 def check(name: str, answer: Any) -> None:
-    """Print whether an answer is right, and if not, why.
+    """Print whether an answer is right, and if not, why; keep the grade.
 
     Parameters
     ----------
     name, answer
-        As in `grade`.
+        As in `grade`. An open answer (`...`) leaves an earlier grade as it is.
 
     Raises
     ------
@@ -189,8 +216,16 @@ def check(name: str, answer: Any) -> None:
     >>> check("02.1", ...)
     02.1: open. Put your answer where the dots are.
     """
-    _passed[name], message = grade(name, answer)
-    print(f"{name}: {message}")
+    result = grade(name, answer)
+    print(f"{name}: {result.message}")
+    if answer is ...:
+        return
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    _graded[name] = {"passed": result.passed, "message": result.message, "time": when}
+    if path := _kept_in():
+        kept = _grades()
+        with replaced_file(path) as draft:
+            draft.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
 
 
 def solution(name: str) -> None:
@@ -211,15 +246,21 @@ def solution(name: str) -> None:
     print(source[source.index("\n") + 1:].rstrip().replace("def _(", "def answer(", 1))
 
 
-def progress(chapter: str) -> None:
-    """Print how many exercises of a chapter have been solved since the kernel started.
+def progress(chapter: str | None = None) -> None:
+    """Print how many exercises are solved, of one chapter or of each.
 
     Parameters
     ----------
-    chapter : str
-        ``"02"``.
+    chapter : str, optional
+        ``"02"``; default: a line for each chapter that was begun, and the sum.
     """
-    names = [each.name for each in exercises(chapter)]
-    done = [name for name in names if _passed.get(name)]
-    left = ", ".join(name for name in names if name not in done) or "none"
-    print(f"{len(done)} of {len(names)} solved; left: {left}")
+    grades, all_names = _grades(), [each.name for each in exercises(chapter)]
+    done = {name for name in all_names if grades.get(name, {}).get("passed")}
+    if chapter is not None:
+        left = ", ".join(name for name in all_names if name not in done) or "none"
+        print(f"{len(done)} of {len(all_names)} solved; left: {left}")
+        return
+    for begun in sorted({name[:2] for name in grades}):
+        print(f"{begun}: ", end="")
+        progress(begun)
+    print(f"{len(done)} of {len(all_names)} solved in all")
