@@ -265,7 +265,8 @@ def attended() -> bool:
     if any(text.startswith("# Parameters\n") for text in names.get("In", ())):
         return False  # papermill from a notebook of JupyterLab inherits its environment
     marks = ("__vsc_ipynb_file__", "__session__")
-    return "JPY_SESSION_NAME" in os.environ or any(mark in names for mark in marks) or (
+    started = {"JPY_SESSION_NAME", "VOILA_BASE_URL"} & os.environ.keys()
+    return bool(started) or any(mark in names for mark in marks) or (
         "google.colab" in sys.modules)
 
 

@@ -1,4 +1,6 @@
+import re
 import sqlite3
+from base64 import b64decode
 from dataclasses import replace
 
 import numpy as np
@@ -327,6 +329,21 @@ def test_the_panel_does_what_the_calls_do(session):
     found = [a.verdict for a in session.store.history()]
     assert found == ["false", "withdrawn", "true", "known", "ignore", "false"]
     assert clicks["True alarm"].disabled and "No open alert" in head.value
+
+
+def test_a_picture_of_the_panel_shows_the_same_and_does_nothing(session):
+    before = session.progress
+    page = session.picture().data
+    assert session.next().target in page and "0 / " in page
+    for label in ("True alarm", "False alarm", "Known cause", "Ignore pattern", "Undo"):
+        assert label in page
+    assert "<button" not in page and "<script" not in page and session.progress == before
+    image = re.search(r'base64,([^"]+)" width="(\d+)"', page)
+    png = b64decode(image[1])
+    assert int.from_bytes(png[16:20], "big") == 2 * int(image[2])  # sharp on a fine screen
+    while session.next() is not None:
+        session.answer("known")
+    assert "No open alert" in session.picture().data and "<img" not in session.picture().data
 
 
 def test_a_windowed_detector_is_asked_with_its_past(tmp_path):

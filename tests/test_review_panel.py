@@ -10,6 +10,8 @@ from browser import jupyterlab, need_browser, opened, outputs, run_all
 from adlib.feedback import FeedbackStore
 
 pytestmark = pytest.mark.browser
+# A pixel of the picture for each one of a screen that has two to the width of one.
+SHARP = "i => i.clientWidth > 300 && i.naturalWidth >= window.devicePixelRatio * i.clientWidth"
 CELL = """
 import numpy as np
 from adlib.detectors import KNN
@@ -40,7 +42,7 @@ def test_five_alerts_are_clicked_through_and_stored(lab):
     from playwright.sync_api import expect
 
     address, folder = lab
-    with opened() as page:
+    with opened(device_scale_factor=2) as page:
         run_all(page, f"{address}/lab/tree/panel.ipynb")
         panel = page.locator(".adlib-review")
         expect(panel).to_be_visible(timeout=60_000)
@@ -52,7 +54,7 @@ def test_five_alerts_are_clicked_through_and_stored(lab):
             expect(panel).to_contain_text(f"{done} / 5")
             expect(panel.locator("b").first).to_have_text(re.compile(r"row \d+"))
             seen.append(panel.locator("b").first.inner_text())
-            assert panel.locator("img").first.evaluate("i => i.naturalWidth") > 300
+            assert panel.locator("img").first.evaluate(SHARP)
             if done == 0:
                 panel.locator("input[type=text]").fill("pump was off")
                 expect(panel).to_contain_text("flow <b> ")  # a name is data, not markup

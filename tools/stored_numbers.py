@@ -7,7 +7,8 @@ them: 0.94 and 0.96 agree, 0.94 and 0.97 do not, 57% and 59% do, 1.00e-05 and 9.
 
 A whole number must be the same: it counts rows, wins or events, or names one of them, and two units
 would hide a lost win. So must ``nan`` and ``inf``, which are words here. Version numbers and digits
-inside words are words too. Blanks are layout: a table is wider where a number got a sign.
+inside words are words too. Blanks are layout: a table is wider where a number got a sign. A picture
+inside HTML is not compared, as one of its own is not.
 
 A cell whose numbers differ by more (a network is trained, data are drawn again) says how much and
 why, in its metadata, and ``make refresh`` keeps it::
@@ -40,6 +41,7 @@ NUMBER = re.compile(
     (?:[ ]?%)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+PICTURE = re.compile(r"data:image/\w+;base64,[\w+/=]+")
 WHOLE = re.compile(r"[+-]?[\d,]+\.?")  # NumPy prints 1.000 as "1."
 
 
@@ -134,6 +136,8 @@ def settle(stored: str, computed: str, tolerance: Mapping[str, Any] | None = Non
     >>> settle("recall 0.94", "precision 0.95")
     'precision 0.95'
     """
+    pictures = iter(PICTURE.findall(stored))
+    computed = PICTURE.sub(lambda found: next(pictures, found[0]), computed)
     lines, others = stored.split("\n"), computed.split("\n")
     if len(lines) != len(others):
         return computed

@@ -2,6 +2,7 @@
 
 import math
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,6 +21,9 @@ from adlib.realtime.answers import Answer, FeedbackStore, Verdict
 
 # names of features come from data: as text, never as markup
 _PAGES = Environment(loader=PackageLoader("adlib.feedback"), autoescape=True)
+_INCH = 90  # pixels of the page; a picture has twice as many, for screens that show them
+_LABELS: dict[Verdict, str] = {"true": "True alarm", "false": "False alarm",
+                               "known": "Known cause", "ignore": "Ignore pattern"}
 
 
 def teach(model: Reviewed, answers: Sequence[Answer]) -> Reviewed:
@@ -254,12 +258,9 @@ class ReviewSession:
         import ipywidgets as w
 
         head, progress = w.HTML(), w.IntProgress(max=self.budget, layout={"width": "99%"})
-        picture = w.Image(format="png")
+        picture = w.Image(format="png", layout={"max_width": "99%"})
         note = w.Text(placeholder="note", layout={"width": "99%"})
-        labels: dict[Verdict, str] = {
-            "true": "True alarm", "false": "False alarm", "known": "Known cause",
-            "ignore": "Ignore pattern"}
-        buttons = {verdict: w.Button(description=text) for verdict, text in labels.items()}
+        buttons = {verdict: w.Button(description=text) for verdict, text in _LABELS.items()}
         back = w.Button(description="Undo", icon="undo")
 
         def show() -> None:
@@ -268,7 +269,8 @@ class ReviewSession:
             if alert is None:
                 head.value = "<b>No open alert.</b>"
             else:
-                picture.value = _png(self.figure(alert))
+                picture.value, width = _png(self.figure(alert))
+                picture.layout.width = f"{width}px"
                 head.value = _PAGES.get_template("alert.html.j2").render(alert=alert)
             for button in buttons.values():
                 button.disabled = alert is None
@@ -295,7 +297,24 @@ class ReviewSession:
         return box.add_class("adlib-review")
 
 
-def _png(figure: matplotlib.figure.Figure) -> bytes:
+    def picture(self) -> Any:
+        """What `panel` shows now, as HTML in which nothing acts: where there is no kernel.
+
+        Returns
+        -------
+        IPython.display.HTML
+        """
+        from IPython.display import HTML
+
+        alert, (done, budget) = self.next(), self.progress
+        image, width = (b"", 0) if alert is None else _png(self.figure(alert))
+        return HTML(_PAGES.get_template("picture.html.j2").render(
+            alert=alert, done=done, budget=budget, labels=[*_LABELS.values(), "Undo"],
+            image=b64encode(image).decode(), width=width))
+
+
+def _png(figure: matplotlib.figure.Figure) -> tuple[bytes, int]:
+    """A picture, and how wide it is shown."""
     image = BytesIO()
-    figure.savefig(image, format="png", dpi=90)
-    return image.getvalue()
+    figure.savefig(image, format="png", dpi=2 * _INCH)
+    return image.getvalue(), round(figure.get_figwidth() * _INCH)
