@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-LONG = 60.0  # seconds that nobody is told about
+LONG = 60.0  # seconds that are not reported
 _MIB = 2**20
 
 class CostWarning(UserWarning):

@@ -47,7 +47,7 @@ def wrap(model: Any, *, sign: str | None = None, **base: Any) -> Detector:
     Raises
     ------
     TypeError
-        When the sign is not known and not told.
+        When the sign is neither known nor given.
 
     Notes
     -----
@@ -147,7 +147,7 @@ class ForeignDetector(Foreign):
         usual, again, other = (self._native(part)[:cut] for part in (rows, rows, wild))
         same = np.isclose(usual, other, rtol=1e-5, atol=1e-6 * np.abs(usual).max(initial=0.0))
         if same.all() or not np.array_equal(usual, again, equal_nan=True):
-            return 0  # (nobody can tell by scores that are drawn)
+            return 0  # (nobody can see it in scores that are drawn)
         if cut - int(same.argmin()) < self.span_:
             return self.span_ - 1
         name = type(core(self.model)).__name__
@@ -156,7 +156,7 @@ class ForeignDetector(Foreign):
                              f"judge rows as they come; give what its fit_predict returns to "
                              f"adlib.metrics.report")
         warnings.warn(f"{name} lets the rows that are scored together shift each other's scores: "
-                      f"their order tells more than a threshold does", stacklevel=2)
+                      f"their order says more than a threshold does", stacklevel=2)
         return self.span_ - 1
 
     def _native(self, X: NDArray[np.float64]) -> Scores:

@@ -16,7 +16,7 @@ __all__ = ["POLICIES", "Filled", "MissingWarning", "above", "fill", "fill_values
 
 POLICIES = ("error", "impute")
 MUCH = 0.1  # share of a column beyond which filling is worth a warning
-FEW = 10  # rows of which a tenth cannot be told
+FEW = 10  # rows of which a tenth cannot be found
 MOST = 0.5  # share of a row beyond which it is marked
 
 Array = NDArray[np.float64]

@@ -76,7 +76,7 @@ def test_detectors_in_rows_and_metrics_in_columns_are_read():
 
 
 @pytest.mark.parametrize("frame, how, message", [
-    (figures(0).assign(set=TSB), {}, "metric must be told"),
+    (figures(0).assign(set=TSB), {}, "metric must be given"),
     (figures(0).assign(set=TSB, odd=9.0), {"metric": "f1"}, r"those of \['odd'\] do not"),
     (figures(0), {"metric": "f1"}, "source must hold a column of names"),
     (figures(0).assign(set=TSB), {"metric": "f1", "detectors": ["Z"]}, r"no columns \['Z'\]"),

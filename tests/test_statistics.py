@@ -402,7 +402,7 @@ def test_released_figures_are_ranked_by_the_one_metric_they_have():
     table = table.drop(columns=["low", "high"])
     said = verdict(table)
     assert said.startswith("A leads over 15 data sets: roc auc 0.6") and said.endswith(
-        "Whether any beats chance is not told: the table holds nothing to test it by.")
+        "Whether any beats chance is not known: the table holds nothing to test it by.")
 
 
 def test_a_higher_mean_from_one_set_is_not_a_lead():

@@ -174,9 +174,9 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
         of a series are held to both, and what speaks against them has to do so in both.
     model : fitted estimator, optional
         What gave the scores, anything that `adlib.anomaly_score` serves: it then scores beginnings
-        of ``X``, which tells exactly how many rows it looks ahead.
+        of ``X``, which shows exactly how many rows it looks ahead.
     refit : bool
-        Fit copies of ``model`` (two, or three more if it is supervised), which tells whether the
+        Fit copies of ``model`` (two, or three more if it is supervised), which shows whether the
         test rows were in its training.
     supervised : bool
         The scores are said to come from a model that learns from labels.
@@ -217,8 +217,8 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
     "stuck scores" and "alarms" on all; of NAB's leaders 3 to 6 of 25 fail "chance level" each. In
     line (``session``), where 57 events speak together, they have .53 to .59 of event-wise average
     precision beside .02 by chance, and find 45 to 48 events where as many alarms find 10 to 12.
-    Where an alarm in each event and nowhere else could not be told from chance, nothing can be
-    shown, and the check counts as not made.
+    Where an alarm in each event and nowhere else could not be distinguished from chance, nothing
+    can be shown, and the check counts as not made.
 
     The best one-liner is chosen by the labels, so among many features one can look good by luck
     where anomalies are few. A careful cheat passes: a threshold moved a little off the optimum
@@ -407,7 +407,7 @@ class Case:
 
     @cached_property
     def least_p(self) -> float:
-        """What one alarm in each event and nowhere else could be told from chance with."""
+        """What one alarm in each event and nowhere else could be distinguished from chance with."""
         once = np.zeros(self.t.size)
         once[runs(self.t)[0]] = 1
         return _share(self.moved(_event_precision, once), 1.0)
@@ -513,7 +513,7 @@ def chance_level(case: Case) -> Result:
 
 
 def _hopeless(case: Case, p: float, times: int) -> str:
-    """Why nothing could be told from chance by these events, or nothing where it could."""
+    """Why nothing could be distinguished from chance by these events, or nothing where it could."""
     if p * times <= LUCK or case.least_p * times <= LUCK or p > 2 * case.least_p:
         return ""
     return (f": events so few and long that one alarm in each and nowhere else has p = "

@@ -70,7 +70,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         with the square: ``reason`` says so), with parameters if you like ("KNN(window=10)");
         "package.module:Class" and "file.py:Class" of yours or another library's, likewise;
         classes; and instances of anything that `adlib.anomaly_score` serves, Pipelines included
-        (`adlib.foreign.wrap` tells the sign of what it does not know).
+        (`adlib.foreign.wrap` takes the sign of what is not known).
         Instances are cloned, never touched.
     datasets : Dataset, callable or iterable of these
         With different names. A callable gets each seed and returns a Dataset, the same name every
@@ -264,7 +264,7 @@ def _scores(cells: list[_Cell], found: dict[int, dict[str, Any]]
 
 
 def _say_what_was_found(datasets: Iterable[Dataset]) -> None:
-    """Which sets are judged as series though nobody told, unless their notes say so."""
+    """Which sets are judged as series though nobody said so, unless their notes say so."""
     found = {data.name: sentence for data in datasets if (sentence := data.series_found)
              and not any(sentence in note for note in data.notes)}
     if found:

@@ -75,7 +75,7 @@ def read_results(source: Any, *, metric: str | None = None,
     Raises
     ------
     ValueError
-        If the metric is not told and not in the name, or a figure lies outside [0, 1].
+        If the metric is neither given nor in the name, or a figure lies outside [0, 1].
 
     Examples
     --------
@@ -166,7 +166,7 @@ def _metric_of(source: Any) -> str:
     for word in re.split(r"[^a-z]+", stem):
         if word in WORDS:
             return WORDS[word]
-    raise ValueError("metric must be told where the name of the file does not: 'vus_pr', "
+    raise ValueError("metric must be given where the name of the file does not say it: 'vus_pr', "
                      f"'average_precision', 'roc_auc' or another, got {stem!r}")
 
 

@@ -54,7 +54,7 @@ class Ranking:
         significant.
     p_chance : pandas.Series
         One-sided p by detector that a score which knows nothing does as well; nan where the table
-        does not tell.
+        does not show.
     against : pandas.DataFrame
         The first of `values` against each other detector (a baseline: against detectors only), in
         their order: ``difference, low, high, p``, two-sided; see `verdict`. nan where the table
@@ -463,7 +463,7 @@ def _by_pairs(ranking: Ranking, words: str) -> Iterator[str]:
     if others := [other for other in beyond if other != best]:
         yield f"Beyond chance {'too' if chance else 'are'}: {_listed(others)}."
     if p.isna().all():
-        yield "Whether any beats chance is not told: the table holds nothing to test it by."
+        yield "Whether any beats chance is not known: the table holds nothing to test it by."
 
 
 def _where(ranking: Ranking) -> str:

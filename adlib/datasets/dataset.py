@@ -45,7 +45,7 @@ class Splits(NamedTuple):
 
 
 class _Median(float):
-    """An interval that nobody told: looked for anew where rows change."""
+    """An interval that nobody gave: looked for anew where rows change."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,7 +99,7 @@ class Dataset:
         its name several times.
     interval : float, timedelta or str, default=None
         Seconds from one row to the next, such as 60 or "1min"; the median step of ``time`` in a
-        ``session`` if None, NaN where nothing tells.
+        ``session`` if None, NaN where nothing shows it.
 
     Raises
     ------
@@ -168,7 +168,7 @@ class Dataset:
         self._set("calibrate_start", start)
 
     def _interval(self) -> float:
-        """What was told, checked as `series` is, or the median step."""
+        """What was given, checked as `series` is, or the median step."""
         if not isinstance(self.series, bool | None):
             raise ValueError(f"{self.name}: series must be True, False or None, got "
                              f"{self.series!r}")
@@ -238,7 +238,7 @@ class Dataset:
 
     @property
     def ordered(self) -> bool:
-        """Whether detectors take the rows in their order: unless ``series=False`` was told."""
+        """Whether detectors take the rows in their order: unless ``series=False`` was given."""
         return self.series is not False
 
     @property
@@ -259,7 +259,7 @@ class Dataset:
 
     @cached_property
     def is_series(self) -> bool:
-        """Whether metrics take the test for a series: told, timed, or found.
+        """Whether metrics take the test for a series: given, timed, or found.
 
         Without a time or an interval it is looked for: in labels that come in runs, and in columns
         whose values hang on those of the row before (`adlib.dependence`).
@@ -270,7 +270,7 @@ class Dataset:
 
     @cached_property
     def series_found(self) -> str:
-        """What was found, where only a look told that the rows are a series; else ""."""
+        """What was found, where only a look showed that the rows are a series; else ""."""
         rows = slice(self.train_end, None)
         if self.series is not None or self.time is not None or self.interval > 0 or not (
                 looks_serial(self.y[rows], self.X[rows])):

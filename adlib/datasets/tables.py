@@ -206,7 +206,7 @@ def _gathered(said: list[tuple[str, str]]) -> dict[str, str]:
 
 
 class _More(NamedTuple):
-    """What `load_csv` was told, beside the files."""
+    """What `load_csv` was given, beside the files."""
 
     reading: Reading
     split: Split

@@ -34,9 +34,9 @@ class LinearForecast(Detector):
     the others, and the logarithm keeps one broken channel from hiding a second. Forecast residuals
     as anomaly scores are as old as autoregression (Fox 1972; Hundman et al. 2018 smooth them).
 
-    Fails where the past does not tell the next row by a linear rule (a chaotic series, whose errors
-    are large everywhere), where an anomaly is easy to forecast (a slow drift; a sensor that stands
-    still, once it has stopped), and on single-row spikes, which smoothing flattens: set
+    Fails where the past does not determine the next row by a linear rule (a chaotic series, whose
+    errors are large everywhere), where an anomaly is easy to forecast (a slow drift; a sensor
+    that stands still, once it has stopped), and on single-row spikes, which smoothing flattens: set
     ``smoothing=None`` for them. The memory keeps a score high after an event is over; it covers
     events, it does not find more. One wild value disturbs the forecasts of all channels until it
     has left the window.

@@ -466,7 +466,7 @@ def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayL
     Returns
     -------
     ndarray of int, shape (k,)
-        Positions, the most telling first.
+        Positions, the most informative first.
 
     Raises
     ------

@@ -60,9 +60,9 @@ def require(frame: pd.DataFrame, names: Sequence[Any], option: str) -> None:
     frame : pandas.DataFrame
         The table.
     names : sequence
-        As told.
+        As given.
     option : str
-        That they were told with.
+        That they were given with.
 
     Raises
     ------

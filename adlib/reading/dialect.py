@@ -519,7 +519,7 @@ def _recognise(lines: Sequence[str], reading: Reading, note: Note, final: bool =
 
 
 def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) -> _Table:
-    """The table that begins in these lines, once they tell."""
+    """The table that begins in these lines, once they show it."""
     header, start = head.top()
     comments = [k for k in range(start) if has_comments and _is_comment(lines[k])]
     place, names = (header.line, header.cells) if header else (start, [])
@@ -555,7 +555,7 @@ def _separated(lines: list[str], reading: Reading) -> _Head:
 
 
 def _has_comments(lines: Sequence[str]) -> bool:
-    """Whether lines that begin with # are comments, for all that these tell: or rows do."""
+    """Whether lines that begin with # are comments, as far as these show: or rows do."""
     marked = [k for k, line in enumerate(lines) if _is_comment(line)]
     plain = [k for k, line in enumerate(lines) if line.strip() and k not in marked]
     return not plain or sum(k > plain[0] for k in marked) < len(plain)
@@ -803,7 +803,7 @@ class Lines:
         Raises
         ------
         ValueError
-            If these are no lines of a table, or no header can be told.
+            If these are no lines of a table, or no header can be found.
         """
         texts = self._texts(lines) + [self._rest] * end
         if self._skip:

@@ -71,7 +71,7 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
         The value that means normal (`normal_label`): every other one is an anomaly. None: by words
         that say so themselves.
     note : callable
-        Takes a sentence on a value that was not found as it was told.
+        Takes a sentence on a value that was not found as it was given.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def labels(column: pd.Series, normal: object, note: Note) -> tuple[NDArray[np.bo
     Raises
     ------
     ValueError
-        When a cell is empty or which value is normal cannot be told.
+        When a cell is empty or which value is normal cannot be decided.
 
     Examples
     --------

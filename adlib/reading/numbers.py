@@ -63,7 +63,7 @@ class Numbers:
     Attributes
     ----------
     decimal : {".", ","} or None
-        Mark between whole numbers and fractions; None as long as nothing seen tells.
+        Mark between whole numbers and fractions; None as long as nothing seen shows it.
     grouped : bool
         Whether a number with marks between thousands was read.
 
@@ -96,7 +96,7 @@ class Numbers:
         Parameters
         ----------
         columns : iterable of Series or sequences of str
-            Cells as text; columns that are typed already tell nothing.
+            Cells as text; columns that are typed already show nothing.
         reading : Reading
             ``decimal`` decides alone where it is given.
         separator : str
@@ -121,12 +121,12 @@ class Numbers:
 
     def settle(self, columns: Iterable[pd.Series | Sequence[str]],
                known: Mapping[str, Any] | None = None) -> None:
-        """Find the decimal mark, unless it is told or found already.
+        """Find the decimal mark, unless it is given or found already.
 
         Parameters
         ----------
         columns : iterable of Series or sequences of str
-            Cells as text; columns that are typed already tell nothing.
+            Cells as text; columns that are typed already show nothing.
         known : mapping, optional
             The ``decimal`` mark of a history before these, and whether it had marks between
             ``thousands``: they count where the columns leave it open.
@@ -302,7 +302,7 @@ class Numbers:
         if isinstance(value, str) and (
                 self.decimal == "," or "_" in value or not value.isascii()):
             return self._written(value.strip())
-        if number - number != 0 or number in self._placeholders:  # infinite, NaN, or told
+        if number - number != 0 or number in self._placeholders:  # infinite, NaN, or given
             return math.nan
         return number
 
@@ -587,7 +587,7 @@ def _placeholder(numbers: np.ndarray, counts: np.ndarray) -> int | None:
         return None
     steps = np.diff(numbers)
     for found, gap, others in ((0, steps[0], numbers[1:]), (-1, steps[-1], numbers[:-1])):
-        # a sign that nothing else has tells more than a distance
+        # a sign that nothing else has says more than a distance
         share = 0.1 if numbers[found] < 0 <= others[0] else 0.5
         if (counts[found] >= 3 and _is_placeholder(numbers[[found]])[0]
                 and gap > share * np.ptp(others) and gap > 2 * np.diff(others).max(initial=0)):

@@ -34,7 +34,7 @@ class Reading:
         there is none.
     time_unit : {"s", "ms", "us", "ns", "excel"}, default=None
         What a numeric time counts: "s", "ms", "us" or "ns" from 1970 (small numbers: from the start
-        of the recording, in seconds or the told unit), or days of a spreadsheet ("excel").
+        of the recording, in seconds or the given unit), or days of a spreadsheet ("excel").
     time_zone : str, default=None
         Zone of times that name none, such as "Europe/Berlin"; UTC if None.
     entity_column : str, default=None
@@ -150,7 +150,7 @@ class Reading:
 
     @property
     def time_columns(self) -> tuple[str, ...]:
-        """Names of the columns that make the time; none where none is told."""
+        """Names of the columns that make the time; none where none is given."""
         return self.time_column or ()
 
 

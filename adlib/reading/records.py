@@ -1,7 +1,7 @@
 """Records that arrive one after another: lines of a table, JSON objects or arrays.
 
-A cell that cannot be read is a missing value of that field, and is told; a record that cannot be
-read is handed on as text. Names, decimal mark and the way that times are written are found from
+A cell that cannot be read is a missing value of that field, and is reported; a record that cannot
+be read is handed on as text. Names, decimal mark and the way that times are written are found from
 the first records that can be read, and where those leave them open, they are as in the history
 that a model learned from.
 """
@@ -26,7 +26,7 @@ from adlib.reading.times import TIME_NAMES, Clock, is_time_name, joined
 __all__ = ["Record", "Records"]
 
 _SHOWN = 100  # characters of what cannot be read that are kept
-_TOLD = 3  # fields of which is told what they hold instead of a number
+_TOLD = 3  # fields of which is reported what they hold instead of a number
 _LOOK = 1_000  # rows in which names and the decimal mark are looked for
 _TRIED = 20  # first rows in each of which a time is looked for
 _BETWEEN = "\x1f"
@@ -282,7 +282,7 @@ class Records:
         self._take = get if len(self.features) > 1 else lambda row: (get(row),)
 
     def _tell_absent(self, rows: list[dict]) -> None:
-        """Name fields that were told and do not come."""
+        """Name fields that were given and do not come."""
         told = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
         if absent := [name for name in told if not any(name in row for row in rows)]:
             self._note(f"time_column or entity_column: there is no field {few(absent)} at the "
@@ -456,7 +456,7 @@ class Records:
         if self._told < _TOLD:
             self._note(sentence)
         elif self._told == _TOLD:
-            self._note("further fields that cannot be read are counted as missing and not told")
+            self._note("further fields that cannot be read are counted as missing and not reported")
         self._told += 1
 
 

@@ -135,7 +135,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     ImportError
         If the format needs a library that is not installed.
     ValueError
-        If the file cannot be read as it was told; the message lacks the file's name.
+        If the file cannot be read as was given; the message lacks the file's name.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def _codes_in(column: str | None, normal_label: object) -> list[str | None]:
 
 
 def _timed(frame: pd.DataFrame, reading: Reading, before: Mapping[str, Any]) -> Reading:
-    """With the time of the history, if it is not told and there is such a column."""
+    """With the time of the history, if it is not given and there is such a column."""
     known = list(before.get("time_column") or ())
     is_open = reading.time_column is None and known and {*known} <= {*frame}
     return replace(reading, time_column=known) if is_open else reading
@@ -449,7 +449,7 @@ def _telling(codes: NDArray[np.intp], time: NDArray[np.datetime64], falls: NDArr
 
 
 def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
-    """Say which columns hold times under names that do not tell, or why those that tell do not."""
+    """Say which columns hold times under other names, or why those with such names hold none."""
     for name in map(str, unused if reading.time_column is None else ()):
         column, others = unused[name], unused.drop(columns={name, TIME_NAMES[0]} & {*unused})
         if is_time_name(name):

@@ -23,7 +23,7 @@ from adlib.reading.options import Note, Reading
 
 __all__ = ["PER", "SINCE", "TIME_NAMES", "UNTIL", "Clock", "find_time", "is_time_name", "joined"]
 
-#: Names, in small letters, of columns that are the time where none is told; the first wins.
+#: Names, in small letters, of columns that are the time where none is given; the first wins.
 TIME_NAMES = (
     "time", "timestamp", "datetime", "date_time", "_time", "@timestamp", "time_stamp",
     "event_time", "time_utc", "timestamp_utc", "datetime_utc", "timestamps", "ts", "date",
@@ -499,7 +499,7 @@ class _Local:
 
 
 def find_time(frame: pd.DataFrame, reading: Reading | None = None) -> tuple[str, ...]:
-    """The columns that are the time of a table in which none was told.
+    """The columns that are the time of a table in which none was given.
 
     Parameters
     ----------
@@ -602,7 +602,7 @@ def _kind_in(column: pd.Series, reading: Reading | None) -> str | None:
         # a few spoiled cells are refused by whoever reads all of them, and not passed over
         if 2 * np.isfinite(found).sum() > len(found):
             kind = clock.to_dict()["kind"] or "dates"
-    # where the unit that was told is wrong, whoever reads the column says so
+    # where the unit that was given is wrong, whoever reads the column says so
     return kind if kind or reading is None else _kind_in(column, None)
 
 
@@ -826,7 +826,7 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
 
 def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool,
              example: float, shown: str) -> str:
-    """What numbers of a told unit are; refused where it is plainly another."""
+    """What numbers of a given unit are; refused where it is plainly another."""
     if told in PER and _plausible(values, told).all():
         return told
     better = other if other != told else None

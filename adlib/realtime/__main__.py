@@ -29,7 +29,7 @@ from adlib.realtime.doors.logs import begin, say
 from adlib.realtime.doors.process import GRACE, Output, Stopped, Threads, leave, stoppable
 from adlib.realtime.events import leading, shown, utc
 
-#: What was told to read a history by, and holds for a stream too.
+#: What was given to read a history by, and holds for a stream too.
 _LASTING = ("time_unit", "time_zone", "na_values", "decimal")
 _SENDING = ("alert_config.notification", "alert_config.storage", "alert_config.heartbeat")
 _SHORT = {"time_column": "--time", "label_column": "--labels"}

@@ -89,7 +89,7 @@ class DetectorConfig(Settings):
     parameters: dict[str, Any] = {}
     weight: float = Field(1.0, ge=0, description="In the combination, relative to the others.")
     sign: Literal["high", "low"] | None = Field(
-        None, description="Anomalous end of its score; told where its library is not known.")
+        None, description="Anomalous end of its score; given where its library is not known.")
 
     @model_validator(mode="before")
     @classmethod
@@ -103,7 +103,7 @@ class DetectorConfig(Settings):
 
     @model_serializer(mode="wrap")
     def _as_before(self, usual: Any) -> dict[str, Any]:
-        """Without a sign that is not told: earlier versions knew none."""
+        """Without a sign that is not given: earlier versions knew none."""
         return {key: value for key, value in usual(self).items() if key != "sign" or value}
 
     def build(self, random_state: int | None) -> BaseEstimator:

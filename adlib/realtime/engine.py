@@ -84,7 +84,7 @@ class RealTimeAnomalyDetector:
         Register handlers per severity and automated responses here.
     recognised : dict
         How the history was written: ``decimal``, ``time_column``, ``clock``, ``options`` that were
-        told, ``notes``. It is saved too, and a stream is read so where the configuration and the
+        given, ``notes``. It is saved too, and a stream is read so where the configuration and the
         stream itself leave it open.
     folder, version : Path or None, int
         Where the engine is saved, and which version of its model is at work.
@@ -282,7 +282,7 @@ class RealTimeAnomalyDetector:
 
     @property
     def reading(self) -> Reading:
-        """How a stream is read: as configured, else as was told when the history was read."""
+        """How a stream is read: as configured, else as was given when the history was read."""
         found = ReadingConfig(**{**self.recognised.get("options", {}),
                                  **self.config.reading.told}).options()
         if found.feature_columns and {*found.feature_columns} != {*self.features_}:

@@ -19,7 +19,7 @@ condition          what it says
 `entities`         more entities than a fleet keeps apart
 `no_windows`       samples arrive, and no window is judged
 `hanging`          a batch, or the event loop, does not go on
-`stopped`          an error ended the engine, which nobody told to stop
+`stopped`          an error ended the engine, which nobody asked to stop
 `store`            nothing can be committed
 `dropped`          samples found the queue full
 `channel`          a receiver takes no message

@@ -262,7 +262,7 @@ class Scales:
         self._made: dict[Lack, Scale] = {}
         self._making: list[Future] = []
         self.retry_at: dict[Lack, float] = {}  # of what failed
-        self.late: set[Lack] = set()  # what was told not to be known in time
+        self.late: set[Lack] = set()  # what was reported as not known in time
         self.looks_back = False  # whether samples may have to be scored once more
 
     def of(self, lack: Lack) -> Scale:

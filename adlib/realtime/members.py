@@ -67,7 +67,7 @@ def in_thread(function: Any, *args: Any) -> asyncio.Future:
 
 
 def cancelled() -> bool:
-    """Whether the current task is told to end; another `CancelledError` is a failure like any."""
+    """Whether the current task is asked to end; another `CancelledError` is a failure like any."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

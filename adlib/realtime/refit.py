@@ -82,7 +82,7 @@ def refit(folder: Path, config: EngineConfig, why: str = "asked for", *, use: bo
     Returns
     -------
     Version
-        Its record; ``outcome`` and ``says`` tell how it went.
+        Its record; ``outcome`` and ``says`` say how it went.
 
     Raises
     ------

@@ -165,7 +165,7 @@ def source(spec: str, *, features: Sequence[str] | None = None,
     ------
     ValueError
         For a spec or ``reading`` that cannot be read; later for a file that is refused, for a table
-        without one of ``features``, for a second entity where ``entity_column`` is told and there
+        without one of ``features``, for a second entity where ``entity_column`` is given and there
         is no fleet, and for a stream that does not exist, holds other subjects too, or was made
         anew.
     FileNotFoundError

@@ -29,7 +29,7 @@ class DriftWatch:
         self._state: dict[str, Any] | None = None  # since the last update
         monitor = DriftMonitor()
         least = 4 * monitor.patience * config.stride
-        # windows that share no sample tell most and cost least; fewer where rows are few
+        # windows that share no sample show most and cost least; fewer where rows are few
         apart = max(-(-config.window_size // config.stride), 1)
         self._every = max(min(apart, (~np.isnan(reference)).sum() // least), 1)
         reference = reference[::self._every * config.stride]

@@ -74,7 +74,7 @@ class Sample:
 
 
 def labels_of(entity: Any, n: int) -> list[Any]:
-    """The entity of each of ``n`` rows, as a sample tells it."""
+    """The entity of each of ``n`` rows, as a sample gives it."""
     if hasattr(entity, "tolist") and not isinstance(entity, str):
         entity = entity.tolist()
     return [*entity] if isinstance(entity, list | tuple) else [entity] * n

@@ -256,7 +256,7 @@ class Conformal(Threshold):
     refractory : int
         Refractory period in rows: exceedances closer together are one incident.
     smoothing : float or None
-        Rows of exponential memory that the scores were averaged over; a detector tells its own.
+        Rows of exponential memory that the scores were averaged over; a detector reports its own.
         About ``n / (2 * smoothing)`` of them are independent: below ``3 / alpha`` of those the cut
         is infinite, since a block rule would promise what it cannot keep. With ``per`` incidents
         are counted as ever.

@@ -46,7 +46,7 @@ _AGAIN = 5.0  # seconds after which a page is made anew, so that "3 min ago" sta
 
 
 def ago(then: float, now: float) -> str:
-    """A moment as seen from now; nothing where a stream does not tell the time.
+    """A moment as seen from now; nothing where a stream does not give the time.
 
     Examples
     --------

@@ -40,7 +40,7 @@ from adlib.realtime.store import AlertStore, OutboxRow
 log = logging.getLogger(__name__)
 
 _ANSWERS = 20.0  # seconds for a commit to arrive at the server
-_RECENT = 50  # incidents that ended last, of which others are told
+_RECENT = 50  # incidents that ended last, which are reported to others
 _KINDS: dict[str, Any] = {"verdicts": Verdict, "events": IncidentEvent, "quality": QualityEvent,
                           "outbox": OutboxRow}
 
