@@ -59,9 +59,9 @@ def _():
             others = np.delete(np.arange(len(row)), j)
             inputs = np.c_[np.ones(len(X)), X[:, others]]
             slope = np.linalg.lstsq(inputs, X[:, j], rcond=None)[0]
-            mended = row.copy()
-            mended[j] = slope[0] + slope[1:] @ row[others]
-            left.append(score(mended[None])[0])
+            replaced = row.copy()
+            replaced[j] = slope[0] + slope[1:] @ row[others]
+            left.append(score(replaced[None])[0])
         return int(np.argmin(left))
 
     return blame
@@ -71,21 +71,21 @@ def _():
 def a_share_from_asked_rows(prevalence):
     """How many anomalies there are, from rows that were chosen by their score."""
     require(callable(prevalence), "the answer is a function: answer = prevalence")
-    rng, n, told, among, truth = np.random.default_rng(102), 5_000, [], [], []
+    rng, n, given, among, truth = np.random.default_rng(102), 5_000, [], [], []
     for _ in range(100):
         y = rng.random(n) < 0.08
         score = rng.normal(size=n) + 2 * y
         chance = np.clip(0.03 * np.exp(1.2 * score), 0.02, 1)
         asked = rng.random(n) < chance
-        told.append(float(prevalence(y[asked].astype(int), chance[asked], n)))
+        given.append(float(prevalence(y[asked].astype(int), chance[asked], n)))
         among.append(y[asked].mean())
         truth.append(y.mean())
-    require(np.isfinite(told).all(), "some of your answers are not finite")
-    said = (f"{np.mean(told):.1%} on average over 100 sessions, in truth {np.mean(truth):.1%} "
+    require(np.isfinite(given).all(), "some of your answers are not finite")
+    said = (f"{np.mean(given):.1%} on average over 100 sessions, in truth {np.mean(truth):.1%} "
             f"(among the asked {np.mean(among):.0%})")
-    require(abs(np.mean(told) - np.mean(truth)) <= 0.008, said)
-    require(np.std(told) < 0.04, f"{said}, but a single session is off by {np.std(told):.1%}")
-    return f"{said[0].upper()}{said[1:]}; one session is off by about {np.std(told):.1%}."
+    require(abs(np.mean(given) - np.mean(truth)) <= 0.008, said)
+    require(np.std(given) < 0.04, f"{said}, but a single session is off by {np.std(given):.1%}")
+    return f"{said[0].upper()}{said[1:]}; one session is off by about {np.std(given):.1%}."
 
 
 @a_share_from_asked_rows.solution
