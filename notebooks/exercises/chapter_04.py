@@ -84,7 +84,7 @@ def committee(combine):
     best = max(metrics.roc_auc(y, scores[:, j]) for j in (0, 2))
     require(without > best, f"Two good members have a ROC-AUC of {without:.2f} together, the "
             f"better one alone {best:.2f}.")
-    return (f"ROC-AUC {areas[0]:.3f} in any unit and any company, {without:.3f} without the member "
+    return (f"ROC-AUC {areas[0]:.3f} in any unit and any batch, {without:.3f} without the member "
             f"that knows nothing; the best member alone has {best:.3f}.")
 
 
@@ -102,7 +102,7 @@ def _():
 
 
 def carried(q, correlation, n=400_000):
-    """Share of normal rows for which two of three members, each voting at rate q, raise a hand."""
+    """Share of normal rows that two of three members vote for, each at rate q."""
     rng = np.random.default_rng(43)
     common, own = rng.normal(size=(n, 1)), rng.normal(size=(n, 3))
     score = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
@@ -115,14 +115,14 @@ def rate_of_each(q):
     require(isinstance(q, (float, np.floating)) and 0 < q < 1,
             f"A share between 0 and 1 is asked for, got {q!r}.")
     rate = carried(q, 0.0)
-    require(abs(rate - 0.05) < 0.003, f"When each member votes at {q:.3f}, the vote carries for "
+    require(abs(rate - 0.05) < 0.003, f"When each member votes at {q:.3f}, the vote flags "
             f"{rate:.1%} of the normal rows; 5% are asked for.")
-    return (f"When each votes at {q:.3f}, the vote carries for {rate:.1%} of the normal rows. Were "
+    return (f"When each votes at {q:.3f}, the vote flags {rate:.1%} of the normal rows. Were "
             f"their scores correlated by 0.8, it would be {carried(q, 0.8):.1%}: their agreement "
             "must be measured, not assumed.")
 
 
 @rate_of_each.solution
 def _():
-    q = np.linspace(0, 1, 100_001)  # two of three raise a hand, or all three
+    q = np.linspace(0, 1, 100_001)  # two of three vote for the row, or all three
     return q[np.argmin(np.abs(3 * q**2 * (1 - q) + q**3 - 0.05))]
