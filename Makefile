@@ -17,6 +17,9 @@ LAB ?=
 JOBS ?= 2
 PY := .venv/bin/python
 TORCH := torch==2.13.0
+# JupyterLab asks nobody whether it may fetch news, and looks for no newer version of itself.
+LAB_SETTINGS := .venv/share/jupyter/lab/settings/overrides.json
+QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 
 # One thread per process: two kernels on two cores then do not fight, and sums come out the same.
 export OMP_NUM_THREADS ?= 1
@@ -70,6 +73,7 @@ setup: .venv/installed
 	$(PY) -m pip install --quiet '$(TORCH)'
 	$(PY) -m pip install --quiet -r requirements.lock
 	$(PY) -m pip install --quiet --no-deps -e .
+	@mkdir -p $(dir $(LAB_SETTINGS)) && echo '$(QUIET_LAB)' > $(LAB_SETTINGS)
 	@touch $@
 
 # What is locked stays as it is unless pyproject.toml asks for more: other versions give other numbers.

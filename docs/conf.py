@@ -65,6 +65,7 @@ docs/configuration
 :caption: Reference
 
 docs/api/index
+docs/choosing
 docs/glossary
 docs/metric_names
 docs/api/references

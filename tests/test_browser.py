@@ -1,7 +1,6 @@
 """Notebooks, reports and book as a reader meets them: in a real browser, the last two offline."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -32,14 +31,21 @@ def lab(tmp_path_factory):
 
 
 def test_the_first_view_leads_on(lab):
-    """What `make lab` opens by itself: 00, rendered, with links that lead on."""
+    """What `make lab` opens by itself: 00, rendered, without code, and with links that lead on."""
     with opened(viewport={"width": 1300, "height": 850}) as page:
         page.goto(lab)
         page.wait_for_url("**/lab/tree/notebooks/00_index.ipynb")
         tabs = page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")
         shown = page.locator(".jp-Notebook")
-        shown.locator("h1", has_text="Where to begin").wait_for()
-        shown.get_by_role("link", name=re.compile("^01")).first.click()
+        begin = shown.locator("h1", has_text="Where to begin")
+        begin.wait_for()
+        assert shown.locator(".jp-CodeCell").count() > 5
+        assert not [code for code in shown.locator(".jp-CodeCell .cm-content").all()
+                    if code.is_visible() and "check(" not in code.inner_text()]
+        for reader in ("learn", "compare", "extend", "practise"):  # all of them without scrolling
+            box = shown.locator("li", has_text=reader).first.bounding_box()
+            assert box and box["y"] + box["height"] < 850
+        shown.get_by_role("link", name="01", exact=True).first.click()
         page.wait_for_url("**/01_data_generation.ipynb")
         page.locator("h1", has_text="01 · ").wait_for()
         tabs.get_by_text("00_index.ipynb").click()

@@ -50,6 +50,18 @@ TOOL_SECTIONS = (
 )
 LOCAL = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(?:home|root|tmp|work|Users|mnt|var)/|[A-Z]:\\Users")
 CLOCK = re.compile(r"wall time|cpu times|elapsed|\bit/s\b|per loop", re.IGNORECASE)
+INDEX = "00_index"  # a page to begin with: no lesson
+INDEX_SECTIONS = (
+    "The chapters",
+    "Which detector, which threshold, which metric",
+    "Ten calls",
+    "Thirty words",
+    "A course",
+    "Without an installation",
+    "When you are stuck",
+    "Exercises",
+)
+SHAPES = {TOOL: (TOOL_SECTIONS, 8, 800), INDEX: (INDEX_SECTIONS, 0, 600)}
 
 
 def problems(path):
@@ -64,7 +76,7 @@ def problems(path):
     reference = path.parent / "expected" / f"{path.stem}.json"
     expected = json.loads(reference.read_text()) if reference.exists() else {}
     headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
-    sections, excused, most = (TOOL_SECTIONS, 8, 800) if path.stem == TOOL else (SECTIONS, 3, 600)
+    sections, excused, most = SHAPES.get(path.stem, (SECTIONS, 3, 600))
     order = [
         next((i for i, heading in enumerate(headings) if re.match(rf"{name}\b", heading)), None)
         for name in sections
@@ -373,6 +385,9 @@ import scipy.stats  # asks sys.modules for torch
 
 def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "findings.yaml").write_text(
+        '"01": The mean is {mean:.2f}, the spread {spread:.0%} of what was put in.\n'
+        '"00": It recorded no {such} figure.\n')
     nb = toy_chapter()
     nb.cells[6].source += "\n" + LOOK.format(find_spec("torch") is not None)
     nbformat.write(nb, tmp_path / "notebooks" / "01_noise.ipynb")
@@ -390,6 +405,9 @@ def test_run_reports_every_notebook_and_fails_with_one(toy, tmp_path):
     index = (reports / "index.html").read_text()
     assert "2 notebooks on their default parameters, 1 failed" in index
     assert "failed: ValueError: rows &lt;must&gt; be positive" in index
+    assert "How large is the mean of noise?" in index
+    assert re.search(r"The mean is [-.\d]+, the spread \d+ % of what was put in\.", index)
+    assert re.search(r"\d+ s by the clock, [1-9]\d* s of processor time", index)
     assert "<td>mean</td>" in index and index.count("data:image/png;base64,") == 1
     links = re.findall(r'href="([^"]+)"', index)
     assert len(links) == 4 and all((reports / link).exists() for link in links)

@@ -213,7 +213,7 @@ def test_no_tracked_file_mentions_a_path_of_somebodys_machine():
 
 
 TOP_LEVEL = """
-.ci .gitattributes .github .gitignore
+.ci .devcontainer .gitattributes .github .gitignore
 CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE Makefile README.md
 adlib benchmarks conftest.py data docs environment.yml notebooks pyproject.toml reports
 requirements.lock tests tools
@@ -303,8 +303,8 @@ def test_a_work_is_cited_in_one_way():
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md",
-                                  "docs/running.md", "docs/glossary.md", "docs/guide.md",
-                                  "docs/llms.txt"])
+                                  "docs/running.md", "docs/glossary.md", "docs/choosing.md",
+                                  "docs/guide.md", "docs/llms.txt"])
 def test_links_lead_somewhere(name):
     page = ROOT / name
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())

@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import choosing
 from adlib.compare.provenance import git
 from adlib.files import replaced_file
 from formulas import mathml
@@ -37,6 +38,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 CELL_TIMEOUT = 900  # seconds; a hung cell fails instead of stopping the whole run
 CELL_METADATA = ("tags", "tolerance", "jupyter")  # what a committed cell may carry
 FOLDED = {"source_hidden": True}  # how JupyterLab knows a cell tagged hide-input
+INDEX = "00_index"  # shows what the others found
 LIGHT = ("00", "02", "06", "07")  # chapters of the light core, run as where there is no torch
 WITHOUT_TORCH = Path(__file__).with_name("without_torch.py")
 START_TIMEOUT = 180  # seconds; a kernel on a busy machine needs more than the default minute
@@ -170,7 +172,8 @@ def execute_all(names: Iterable[str] = (), *, jobs: int = 2, root: Path = ROOT) 
 def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
     """Re-execute committed notebooks in place, normalise them, and renew their reference metrics.
 
-    A notebook that fails is left as it was.
+    A notebook that fails is left as it was. Chapter 00 quotes the others, and docs/choosing.md: it
+    comes last, and that page is written before it.
 
     Parameters
     ----------
@@ -190,6 +193,7 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
         When there is no notebook of that name.
     """
     paths, before = _paths(names, root), dict(os.environ)
+    paths.sort(key=lambda path: path.stem == INDEX)
     with tempfile.TemporaryDirectory() as folder:
         kernel_environment(Path(folder), root / "reports", renewed=True)
         try:
@@ -260,6 +264,8 @@ def _in_place(root: Path, path: Path) -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    if path.stem == INDEX and root == ROOT:
+        choosing.write()
     nb = normalise(nbformat.read(path, as_version=4))
     NotebookClient(
         nb,
@@ -349,6 +355,7 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
     exporter = _exporter()
     pages = {"": exporter(**layout), "_no_code": exporter(**layout, exclude_input=True)}
     chapters = []
+    findings = _findings(root)
     for run in runs:
         executed = reports / "executed" / f"{run.notebook}.ipynb"
         if not executed.exists():  # it failed before it began: show the notebook itself
@@ -361,10 +368,13 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
             body = body.replace('href="../', 'href="../../')
             (reports / "html" / f"{run.notebook}{suffix}.html").write_text(body, encoding="utf-8")
         metrics = reports / "metrics" / f"{run.notebook}.json"
+        recorded = _read_json(metrics) if metrics.exists() else {}
         chapters.append({
             "run": run,
             "title": _title(nb) or run.notebook,
-            "metrics": _read_json(metrics) if metrics.exists() else {},
+            "question": _question(nb),
+            "found": found(findings.get(run.notebook[:2], ""), recorded),
+            "metrics": recorded,
             "figure": _key_figure(nb),
         })
     html = Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -402,6 +412,47 @@ def _title(nb: Any) -> str:
     """The first heading, or nothing."""
     found = re.search(r"^# (.+)$", "\n".join(cell.source for cell in nb.cells), re.MULTILINE)
     return found[1] if found else ""
+
+
+def _question(nb: Any) -> str:
+    """What the chapter asks: the first paragraph below its title, or nothing."""
+    lines = nb.cells[0].source.partition("\n\n")[2] if nb.cells else ""
+    return " ".join(lines.partition("\n\n")[0].split())
+
+
+def _findings(root: Path) -> dict[str, str]:
+    """What each chapter found, with names for its figures, by its number."""
+    import yaml
+
+    path = root / "notebooks" / "findings.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def found(template: str, recorded: Mapping[str, Any]) -> str:
+    """What a chapter found, in a sentence: `template` with the figures that it recorded.
+
+    Parameters
+    ----------
+    template : str
+        From ``notebooks/findings.yaml``.
+    recorded : mapping
+        Content of a JSON file that `record` writes.
+
+    Returns
+    -------
+    str
+        Empty when a figure is missing: the run failed, or was made on other data.
+
+    Examples
+    --------
+    >>> found("a plain window finds {plain:.0%}", {"plain": {"value": 0.17, "tolerance": 0.02}})
+    'a plain window finds 17 %'
+    """
+    try:
+        filled = template.format_map({name: metric["value"] for name, metric in recorded.items()})
+    except KeyError:
+        return ""
+    return filled.replace("%", " %")
 
 
 def _key_figure(nb: Any) -> str:
