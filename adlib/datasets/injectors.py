@@ -274,12 +274,13 @@ def inject(
     missing: str | float = "nan",
     random_state: int | np.random.Generator | None = None,
 ) -> Dataset:
-    """A copy of ``data`` with labelled events at uniform positions.
+    """A copy of ``data`` with labelled events, every placement of them equally likely.
 
-    Every placement without overlap is equally likely, the ends of the series included; only an
-    event that would change next to nothing where it fell (a stuck sensor on a constant stretch) is
-    moved. Kinds and strengths are dealt out evenly. Rows that already carry a label are left
-    alone, so calls can be chained to use other lengths or strengths for other kinds.
+    Placements without overlap, that is, the ends of the series included, where events then start a
+    little more often than elsewhere. Only an event that would change next to nothing where it fell
+    (a stuck sensor on a constant stretch) is moved. Kinds and strengths are dealt out evenly. Rows
+    that already carry a label are left alone, so calls can be chained to use other lengths or
+    strengths for other kinds.
 
     Parameters
     ----------

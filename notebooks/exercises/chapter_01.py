@@ -39,8 +39,8 @@ def replay(shape):
                             .anomaly_score(data.X)[test]) for detector in
             (MaxAbsZ(), FirstDifference())]
     return (f"All {len(rows)} rows show the season before, {data.strength.max():.1f} sd off at "
-            f"most. ROC-AUC of MaxAbsZ {aucs[0]:.2f}, of FirstDifference {aucs[1]:.2f}; a coin "
-            "toss gets 0.50.")
+            f"most. ROC-AUC of MaxAbsZ {aucs[0]:.2f}, of FirstDifference {aucs[1]:.2f}; a "
+            "random score gets 0.50.")
 
 
 @replay.solution
@@ -80,8 +80,11 @@ def places(place):
     chi2 = ((counts - counts.mean()) ** 2 / counts.mean()).sum()
     require(chi2 < 80, f"The most frequent placement came {common:.1f} times as often as it "
             f"should, the rarest {rare:.1f} times.")
+    first, middle = ((found == row).any(axis=1).sum() for row in (0, 4))
     return (f"All {possible} placements of three events in ten rows came up, each between "
-            f"{rare:.2f} and {common:.2f} times as often as it should.")
+            f"{rare:.2f} and {common:.2f} times as often as it should. An event starts at row 0 in "
+            f"{first} of them, at row 4 in {middle}: equally likely placements are not equally "
+            "likely starts.")
 
 
 @places.solution
