@@ -68,12 +68,13 @@ def jupyterlab(folder):
     (own / _SETTINGS).write_text('{"windowingMode": "none"}')
     variables = {"JUPYTER_CONFIG_DIR": own, "JUPYTER_DATA_DIR": own / "data",
                  "JUPYTER_RUNTIME_DIR": own / "runtime", "IPYTHONDIR": own / "ipython"}
+    inherited = {k: v for k, v in os.environ.items() if k != "ADLIB_METRICS"}  # a reader has none
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(
             make_lab("--no-browser", "--ip=127.0.0.1", f"--port={port}",
                      "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--allow-root",
                      "--LabApp.expose_app_in_browser=True"),
-            cwd=folder, env={**os.environ, **{k: str(v) for k, v in variables.items()}},
+            cwd=folder, env={**inherited, **{k: str(v) for k, v in variables.items()}},
             stdout=log, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 60
@@ -95,16 +96,32 @@ def jupyterlab(folder):
             server.wait()
 
 
-def run_all(page, address):
-    """Open a notebook in JupyterLab and run every cell of it, from cleared outputs."""
-    page.goto(f"{address}?reset")  # no tabs of before
+def open_notebook(page, address):
+    """Show a notebook in JupyterLab, its kernel ready, without the tabs of before."""
+    page.goto(f"{address}?reset")
     page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext"
                            "?.session?.kernel?.connectionStatus === 'connected'")
+
+
+def run_all(page, address):
+    """Open a notebook in JupyterLab and run every cell of it, from cleared outputs."""
+    open_notebook(page, address)
     page.evaluate("""async () => {
         const {commands} = window.jupyterapp;
         await commands.execute('notebook:clear-all-cell-outputs');
         await commands.execute('notebook:run-all-cells');
     }""")
+
+
+def run_cells(page, *ids):
+    """Run some cells of the open notebook, by their ids."""
+    page.evaluate("""async ids => {
+        const {content} = window.jupyterapp.shell.currentWidget;
+        for (const id of ids) {
+            content.activeCellIndex = content.widgets.findIndex(cell => cell.model.id === id);
+            await window.jupyterapp.commands.execute('notebook:run-cell');
+        }
+    }""", ids)
 
 
 def outputs(page):

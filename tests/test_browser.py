@@ -1,10 +1,20 @@
 """Notebooks, reports and book as a reader meets them: in a real browser, the last two offline."""
 
 import json
+import re
 import shutil
 
 import pytest
-from browser import REQUIRED, jupyterlab, need_browser, opened, outputs, run_all
+from browser import (
+    REQUIRED,
+    jupyterlab,
+    need_browser,
+    open_notebook,
+    opened,
+    outputs,
+    run_all,
+    run_cells,
+)
 
 import chapters
 
@@ -64,11 +74,69 @@ def test_notebook_runs_in_jupyterlab(lab, name):
         found = outputs(page)
         errors = [out for cell in found for out in cell if out["output_type"] == "error"]
         assert not errors, json.dumps(errors)[:2000]
-        figures = [out for cell in found for out in cell if "image/png" in out.get("data", ())]
-        assert len(figures) == len(wanted) > 0
-        images = page.locator(".jp-RenderedImage img")
+        images = page.locator(".jp-RenderedImage img")  # one below a slider is in no cell's output
         widths = images.evaluate_all("images => images.map(each => each.naturalWidth)")
-        assert len(widths) == len(figures) and min(widths) > 300
+        assert len(widths) == len(wanted) > 0 and min(widths) > 300
+
+
+def sources(page):
+    """Code of the open notebook: the source of each code cell by its id."""
+    return dict(page.evaluate("""() => window.jupyterapp.shell.currentWidget.content.widgets
+        .filter(cell => cell.model.type === 'code')
+        .map(cell => [cell.model.id, cell.model.sharedModel.source])"""))
+
+
+def test_a_slider_moves_its_figure(lab):
+    with opened() as page:
+        open_notebook(page, f"{lab}/lab/tree/notebooks/02_online_zscore.ipynb")
+        code = sources(page)
+        (moved,) = [name for name, source in code.items() if "notebooks.slider(" in source]
+        run_cells(page, *list(code)[:2], "memory-stream", moved)
+        choices = re.search(r"window=\(([\d, ]+)\)", code[moved])[1].split(", ")
+        handle, shown = page.locator(".noUi-handle"), page.locator(".widget-readout")
+        figure = page.locator(".jp-CodeCell.jp-mod-active .jp-RenderedImage img")
+        figure.wait_for()
+        assert shown.inner_text() == choices[len(choices) // 2]
+        before = figure.get_attribute("src")
+        handle.press("ArrowRight")
+        page.wait_for_function("""before => {
+            const images = document.querySelectorAll('.jp-CodeCell.jp-mod-active img');
+            return images.length === 1 && images[0].src !== before;
+        }""", arg=before)
+        assert shown.inner_text() == choices[len(choices) // 2 + 1]
+        assert not [out for cell in outputs(page) for out in cell if out["output_type"] == "error"]
+
+
+# What a learner types into the cell of an exercise, and how the reply begins.
+TYPED = {
+    "18_classical_detectors": ("18.2", {
+        "...": "18.2: open.",
+        "lambda values, x, rng: len(values) - 1": "18.2: not yet. Of three values every call takes",
+        """def answer(values, x, rng):
+    n = 0
+    while len(values) > 1:
+        place = rng.uniform(values.min(), values.max())
+        values = values[(values < place) == (x < place)]
+        n += 1
+    return n""": "18.2: right.",
+    }),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_an_exercise_is_answered_wrong_and_right(lab, name):
+    exercise, answers = TYPED[name]
+    with opened() as page:
+        open_notebook(page, f"{lab}/lab/tree/notebooks/{name}.ipynb")
+        run_cells(page, *list(sources(page))[:2])
+        cell = page.locator(".jp-CodeCell", has_text=f'check("{exercise}", answer)')
+        for typed, reply in answers.items():
+            assignment = typed if typed.startswith("def ") else f"answer = {typed}"
+            cell.locator(".cm-content").click()
+            page.keyboard.press("Control+a")
+            page.keyboard.insert_text(f'{assignment}\ncheck("{exercise}", answer)')
+            page.keyboard.press("Control+Enter")
+            cell.locator(".jp-OutputArea-output", has_text=reply).wait_for()
 
 
 def look(page, path):
