@@ -8,6 +8,7 @@ import pytest
 from browser import jupyterlab, need_browser, opened, outputs, run_all
 
 from adlib.feedback import FeedbackStore
+from adlib.notebooks import ROOT
 
 pytestmark = pytest.mark.browser
 # A pixel of the picture for each one of a screen that has two to the width of one.
@@ -27,15 +28,22 @@ session.panel()
 """
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """Address of a JupyterLab that shows a folder with one notebook, and the folder."""
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Address of a JupyterLab that shows a folder with two notebooks, and the folder."""
     need_browser()
-    cells = [nbformat.v4.new_code_cell(CELL.strip())]
+    folder = tmp_path_factory.mktemp("panel")
+    chapter = nbformat.read(ROOT / "notebooks" / "10_explain_and_feedback.ipynb", 4)
+    code = [cell.source for cell in chapter.cells if cell.cell_type == "code"]
+    shown = [code[0], code[1], *(source for source in code
+                                 if "def split(" in source or ".panel()" in source)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "panel.ipynb")
-    with jupyterlab(tmp_path) as address:
-        yield address, tmp_path
+    for name, sources in (("panel", [CELL.strip()]), ("chapter", shown)):
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel),
+                       folder / f"{name}.ipynb")
+    with jupyterlab(folder) as address:
+        yield address, folder
 
 
 def test_five_alerts_are_clicked_through_and_stored(lab):
@@ -73,3 +81,19 @@ def test_five_alerts_are_clicked_through_and_stored(lab):
                              strict=True))
     assert [answer.verdict for answer in history].count("withdrawn") == 1
     assert answers[0].note == "pump was off" and {answer.who for answer in answers} == {"Ada"}
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_chapter_shows_a_panel_that_answers_a_click(lab, scale):
+    from playwright.sync_api import expect
+
+    address, _ = lab
+    with opened(device_scale_factor=scale) as page:
+        run_all(page, f"{address}/lab/tree/chapter.ipynb")
+        panel = page.locator(".adlib-review")
+        expect(panel).to_contain_text("0 / 5", timeout=60_000)
+        first = panel.locator("b").first.inner_text()
+        assert panel.locator("img").first.evaluate(SHARP)
+        panel.get_by_role("button", name="True alarm").click()
+        expect(panel).to_contain_text("1 / 5")
+        assert panel.locator("b").first.inner_text() != first
