@@ -31,7 +31,7 @@ def incidents_by_source(incidents):
     order = rng.permutation(len(minute))
     got = incidents(minute[order], source[order], 60)
     require(got == 16, f"an attacker's row every hour among false alarms of 15 hosts, in no "
-            f"order: you count {got} incidents, there are 16 stories")
+            f"order: you count {got} incidents, there are 16")
     by_time = 1 + (np.diff(np.sort(minute)) > 60).sum()
     return (f"An attacker's row every hour and 15 false alarms are {got} incidents by source; "
             f"by time alone all of it is {'one' if by_time == 1 else by_time}.")
@@ -113,12 +113,12 @@ def a_cut_each_morning(flags):
         cut = np.sort(score[day < k])[-per_day * k - 1]
         frozen.append((score > cut)[day >= 11].sum() / 5)
     late, frozen = np.mean(late), np.mean(frozen)
-    said = f"{per_day} flags a day are ordered, {late:.0f} come on each of the last five days"
+    said = f"{per_day} flags a day are ordered, {late:.0f} arrive on each of the last five days"
     require(late < 25, f"{said}. The traffic has grown since the days your cut is from")
     require(late > 8, f"{said}, while the traffic grows: your cut is higher than the days before "
             "it say")
     return (f"{said[0].upper()}{said[1:]} of growing traffic; with a cut that is never renewed "
-            f"{frozen:.0f} come.")
+            f"{frozen:.0f} arrive.")
 
 
 @a_cut_each_morning.solution

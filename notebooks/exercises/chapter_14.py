@@ -114,7 +114,7 @@ def how_many_women(women):
                 f"sensitivity between {low:.2f} and {high:.2f}")
         require(got < 1.12 * half_width, f"{said}: that is ± {got:.3f}, and ± {half_width} was "
                 "asked for")
-        require(got > 0.88 * half_width, f"{said}: that is ± {got:.3f}, finer than the "
+        require(got > 0.88 * half_width, f"{said}: that is ± {got:.3f}, narrower than the "
                 f"± {half_width} that was asked for, and more expensive")
         told = told or f"{said[0].upper()}{said[1:]}, the truth being {sensitivity}."
     return told

@@ -57,7 +57,7 @@ def _():
     return lambda tpr, base, right: base
 
 
-@affordable_rate.mistake("upside down")
+@affordable_rate.mistake("the share turned round")
 def _():
     return lambda tpr, base, right: min(1.0, tpr * base / (1 - base) * right / (1 - right))
 

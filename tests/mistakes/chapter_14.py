@@ -86,7 +86,7 @@ def _():
     return _women(1.0, lambda prevalence: prevalence)
 
 
-@how_many_women.mistake("as if the well told about the sensitivity")
+@how_many_women.mistake("as if healthy women said something about the sensitivity")
 def _():
     return _women(1.96, lambda prevalence: 1 - prevalence)
 
