@@ -21,6 +21,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import chapters
 from adlib import notebooks
 from formulas import formulas, mathml
+from prose import size as prose_size
+from prose import unplain, unsupported
 from stored_numbers import check_tolerance
 
 CHAPTERS = notebooks.ROOT / "tools" / "chapters.py"
@@ -33,6 +35,11 @@ SECTIONS = (
     "What it means",
     "What goes wrong",
     "Exercises?",
+)
+GOAL = (
+    r"## Goal\n\n\* \*\*Level:\*\* (?:introductory|intermediate|advanced)\n"
+    r"\* \*\*Time:\*\* about (\d+) minutes.*\n\* \*\*Before it:\*\* .+\n(?:  .+\n)*"
+    r"\* \*\*You can already:\*\* .+\n(?:  .+\n)*\* \*\*You will:\*\*"
 )
 TOOL = "05_model_comparison"  # a page that reads as a report: no lesson, and no exercise
 TOOL_SECTIONS = (
@@ -77,6 +84,8 @@ def problems(path):
     expected = json.loads(reference.read_text()) if reference.exists() else {}
     headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
     sections, excused, most = SHAPES.get(path.stem, (SECTIONS, 3, 600))
+    size, goal = prose_size(nb), re.search(GOAL, prose)
+    stated = int(goal[1]) if goal else None
     order = [
         next((i for i, heading in enumerate(headings) if re.match(rf"{name}\b", heading)), None)
         for name in sections
@@ -151,6 +160,19 @@ def problems(path):
         f"sections missing or out of order, wanted {sections}": (
             None in order or order != sorted(order)
         ),
+        "the goal says level, time, what comes before, what one can already and will": (
+            path.stem[:2] not in ("00", "05") and not re.search(GOAL, prose)
+        ),
+        f"the goal says {stated} minutes, tools/prose.py counts {size.minutes:.0f}": (
+            stated is not None and abs(stated - size.minutes) > 5
+        ),
+        "a shown cell has more than 20 lines: split it, or fold what does not teach": (
+            size.longest > 20
+        ),
+        "half of the shown cells have more than 8 lines": size.median > 8,
+        **{f"shown nowhere: {number}": number for number in unsupported(nb)
+           if path.stem != "00_index"},  # a page: a timetable and references
+        **{word: word for cell in nb.cells for word in unplain(cell.source)},
         "too little text for its code": len(text) < 0.6 * len(code),
         "images are local: reports are read offline": re.search(
             r"\]\(https?://[^)]*\.(png|svg|jpe?g|gif)|<img", prose
@@ -203,7 +225,9 @@ notebooks.setup(seed=seed)"""
 def toy_chapter():
     cells = [
         new_markdown_cell("# 01 · Noise\n\nHow large is the mean of noise?"),
-        new_markdown_cell("## Goal\n\nSee it."),
+        new_markdown_cell("## Goal\n\n* **Level:** introductory\n* **Time:** about 3 minutes\n"
+                          "* **Before it:** nothing\n* **You can already:** add.\n"
+                          "* **You will:** see it."),
         new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
         new_code_cell(SETUP),
         new_markdown_cell("## The idea\n\n`mean = sum / n`"),
@@ -317,6 +341,17 @@ MUTATIONS = {
     "no show": (source(8, "plt.plot(x);"), "plt.show()"),
     "no record": (source(10, "1"), "record"),
     "wordless": (lambda nb: nb.cells.extend(new_code_cell("1") for _ in range(20)), "too little"),
+    "no level": (source(1, "## Goal\n\nSee it."), "the goal says level"),
+    "long promised": (
+        source(1, "## Goal\n\n* **Level:** advanced\n* **Time:** about 40 minutes\n"
+               "* **Before it:** nothing\n* **You can already:** add.\n* **You will:** rest."),
+        "the goal says 40 minutes"),
+    "long cell": (source(6, "x = 1\n" * 21), "more than 20 lines"),
+    "heavy cells": (
+        lambda nb: [cell.update(source="x = 1\n" * 9 + cell.source) for cell in nb.cells
+                    if cell.cell_type == "code"], "more than 8 lines"),
+    "number from nowhere": (source(9, "## What it means\n\nIt won by 37.25 %."), "37.25 %"),
+    "old word": (source(9, "## What it means\n\nIt leaps to the eye."), "is easy to see"),
     "large": (prints("x" * 600_000), "600 kB"),
 }
 

@@ -56,7 +56,7 @@ class Size:
         Words, shown lines of code and figures, at the pace of a reader.
     words, figures : int
     median, longest : float
-        Lines of code in a cell that is shown.
+        Lines of code in a cell that is shown; the parameters are a form.
     """
 
     minutes: float
@@ -91,6 +91,11 @@ def folded(cell: Any) -> bool:
     return FOLDED in cell.metadata.get("tags", [])
 
 
+def _parameters(cell: Any) -> bool:
+    """Whether a cell lists what papermill may set: a form, one option a line."""
+    return "parameters" in cell.metadata.get("tags", [])
+
+
 def size(nb: Any) -> Size:
     """How long a chapter is.
 
@@ -103,10 +108,9 @@ def size(nb: Any) -> Size:
     Size
     """
     lesson = _lesson(nb)
-    shown = [
-        len(c.source.splitlines()) for c in nb.cells if c.cell_type == "code" and not folded(c)
-    ]
-    read = [len(c.source.splitlines()) for c in lesson if c.cell_type == "code" and not folded(c)]
+    code = [c for c in nb.cells if c.cell_type == "code" and not folded(c)]
+    shown = [len(c.source.splitlines()) for c in code if not _parameters(c)]
+    read = [len(c.source.splitlines()) for c in code if c in lesson]
     text = [c.source for c in lesson if c.cell_type == "markdown"]
     words = sum(
         len(re.sub(r"```.*?```|<!--.*?-->", " ", each, flags=re.DOTALL).split()) for each in text
