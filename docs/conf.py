@@ -36,7 +36,7 @@ exclude_patterns = ["docs/conf.py", "docs/static"]
 html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "source_view_link": "",
                       "light_css_variables": {"code-font-size": "80%"}}
-html_extra_path = ["llms.txt", "guide.md", "configuration.md", "running.md",
+html_extra_path = ["llms.txt", "guide.md", "choosing.md", "configuration.md", "running.md",
                    "glossary.md", "metric_names.md"]  # as Markdown, for assistants
 html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
