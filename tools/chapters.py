@@ -417,7 +417,8 @@ def _title(nb: Any) -> str:
 def _question(nb: Any) -> str:
     """What the chapter asks: the first paragraph below its title, or nothing."""
     lines = nb.cells[0].source.partition("\n\n")[2] if nb.cells else ""
-    return " ".join(lines.partition("\n\n")[0].split())
+    asked = re.sub(r"<!--.*?-->|[*`]", "", lines.partition("\n\n")[0], flags=re.DOTALL)
+    return " ".join(asked.split())
 
 
 def _findings(root: Path) -> dict[str, str]:
