@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -134,6 +136,13 @@ def test_the_development_container_sets_up_what_the_makefile_knows():
     assert make == "make" and all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets)
     assert settings["forwardPorts"] == [8888, 8765]  # JupyterLab's own, and that of `make live`
     assert {str(port) for port in settings["forwardPorts"]} == settings["portsAttributes"].keys()
+
+
+def test_progress_is_shown_where_torch_is_not_installed():
+    code = ("import runpy; runpy.run_path('tools/without_torch.py')\n"
+            "from adlib import notebooks; import exercises; print(len([*exercises.exercises()]))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) > 60, done.stderr
 
 
 def test_one_cell_starts_a_chapter_elsewhere():

@@ -1,12 +1,9 @@
 """Exercises of notebook 03: autoencoder, VAE and GAN."""
 
 import numpy as np
-import torch
-from torch import nn
 
 from adlib.detectors import RandomFeatureAE
 from adlib.thresholds import Conformal
-from adlib.training import seeded
 from exercises import exercise, require
 
 # -- 03.1: what a linear autoencoder can do at best
@@ -59,6 +56,10 @@ def _():
 
 def half_trained():
     """A network that was left in training mode, as after the last epoch, with its dropout on."""
+    from torch import nn  # here and below: who lists exercises needs no torch
+
+    from adlib.training import seeded
+
     with seeded(33):
         return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 8)).train()
 
@@ -66,6 +67,10 @@ def half_trained():
 @exercise("03.2")
 def row_scores(score):
     """A function score(net, x): mean squared error of each row, without dropout."""
+    import torch
+
+    from adlib.training import seeded
+
     require(callable(score), f"A function score(net, x) is asked for, got {score!r}.")
     with seeded(34):
         x = torch.randn(60, 8)
@@ -92,11 +97,13 @@ def row_scores(score):
 
 
 def _array(scores):
-    return scores.detach().numpy() if isinstance(scores, torch.Tensor) else np.asarray(scores)
+    return scores.detach().numpy() if hasattr(scores, "detach") else np.asarray(scores)
 
 
 @row_scores.solution
 def _():
+    import torch
+
     def score(net, x):
         net.eval()  # dropout off
         with torch.no_grad():
