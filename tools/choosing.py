@@ -216,7 +216,7 @@ def _detectors() -> list[Choice]:
                 "the largest amounts": measured("11", "value_largest_amounts")}, "11", form=".0%"),
         Choice(part, "A table", "a handful of labelled cases", "sensitivity at 95 % specificity",
                {"logistic regression on these cases": measured("14", "sensitivity_few_labels"),
-                "the best detector": measured("14", "sensitivity_best_detector")}, "14",
+                "the default `Ensemble`": measured("14", "sensitivity_default_detector")}, "14",
                form=".0%"),
         Choice(part, "A series", "each row is judged at once", both,
                {name: row("series", label, 0, 1) for name, label in series.items()}
