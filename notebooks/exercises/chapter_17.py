@@ -1,5 +1,7 @@
 """Exercises of notebook 17: an honest comparison."""
 
+from numbers import Real
+
 import numpy as np
 from scipy.stats import wilcoxon
 
@@ -115,8 +117,9 @@ def smallest_p(n_sets, n_detectors=10):
 @exercise("17.3")
 def sets_needed(n):
     """Data sets from which on ten detectors can be told apart at all."""
-    require(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and 1 <= n <= 1000,
-            f"A number of data sets between 1 and 1000 is asked for, got {n!r}.")
+    require(isinstance(n, Real) and not isinstance(n, bool) and 1 <= n <= 1000 and n == int(n),
+            f"A whole number of data sets between 1 and 1000 is asked for, got {n!r}.")
+    n = int(n)  # a rounded logarithm is a float
     p = smallest_p(n)
     require(p < 0.05, f"With {n} data sets a detector that wins on every one of them has a "
             f"corrected p of {p:.3f} against a rival: not below 0.05.")
