@@ -66,6 +66,24 @@ def _():
     return lambda y, score, t, prevalence: np.quantile(score[y == 0], 1 - t)
 
 
+def _of_rates(benefit):
+    def choose(y, score, t, prevalence):
+        return max(score, key=lambda c: benefit((score[y == 1] > c).mean(),
+                                                (score[y == 0] > c).mean(), t, prevalence))
+
+    return choose
+
+
+@the_best_cut.mistake("right only where few are ill")
+def _():
+    return _of_rates(lambda found, wrong, t, share: found * share - wrong * t / (1 - t))
+
+
+@the_best_cut.mistake("right only at small threshold risks")
+def _():
+    return _of_rates(lambda found, wrong, t, share: found * share - wrong * (1 - share) * t)
+
+
 # -- 14.3: how many women
 
 
