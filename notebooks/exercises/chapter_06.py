@@ -18,7 +18,8 @@ def _within(n):
 @exercise("06.1")
 def rows_for_a_narrow_promise(n):
     """How many held-out rows keep the rate of one cut near its budget."""
-    require(isinstance(n, int | np.integer) and n > 0, "the answer is a number of rows, as an int")
+    require(isinstance(n, int | float | np.integer) and n > 0 and n % 1 == 0,
+            "the answer is a whole number of rows")
     n = int(n)
     fewest = next(m for m in range(20, 2_000) if _within(m) >= SURE)
     require(n <= 5 * fewest, f"{n} rows are far more than it takes")

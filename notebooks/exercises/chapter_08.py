@@ -12,7 +12,8 @@ BURST, DEADLINE = 40, 200
 @exercise("08.1")
 def patience_between_burst_and_drift(patience):
     """A patience that sits out the bursts and still reports a drift in time."""
-    require(isinstance(patience, int | np.integer), "the answer is a number of rows, as an int")
+    require(isinstance(patience, int | float | np.integer) and patience % 1 == 0,
+            "the answer is a whole number of rows")
     require(10 <= patience <= 250, f"a monitor wants a patience of at least 10 rows, and a "
             f"reference four times as long: at most 250 of the 1000 rows here; got {patience}")
     mistaken, delays = 0, []

@@ -189,7 +189,7 @@ def machines_that_are_alike(differ):
             "the order of the machines changes the answer")
     require(differ(np.zeros(20, dtype=int)) > 0.5, "without any incident nothing speaks for a "
             "difference: the p-value has to be high, and no division by zero")
-    for mean, n in ((8.0, 20), (5.0, 200)):
+    for mean, n in ((8.0, 20), (5.0, 200), (30.0, 2)):
         false = shares(np.full(n, mean))
         require(0.02 <= false <= 0.09, f"{n} machines that are alike, {mean:g} incidents each: "
                 f"{false:.1%} are called different at the level of 5 %")

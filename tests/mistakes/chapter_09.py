@@ -154,3 +154,12 @@ def _():
         return float(chi2.sf(np.sum(steps**2) / max(2 * np.mean(counts), 1e-9), len(steps)))
 
     return differ
+
+
+@machines_that_are_alike.mistake("one degree of freedom too many")
+def _():
+    def differ(counts):
+        mean = np.mean(counts)
+        return chi2.sf(np.sum((counts - mean) ** 2) / mean, len(counts)) if mean else 1.0
+
+    return differ
