@@ -1,6 +1,7 @@
 """Hide torch from this interpreter, as where it is not installed.
 
-`tools/chapters.py` has IPython run this before the first cell of the chapters of the light core.
+`tools/chapters.py` has IPython run this before the first cell of the chapters of the light core;
+to import it does nothing.
 Nothing is put into ``sys.modules``: a None there is taken for a module by those who look.
 """
 
@@ -23,5 +24,6 @@ class WithoutTorch(importlib.machinery.PathFinder):
         return super().find_spec(fullname, path, target)
 
 
-place = sys.meta_path.index(importlib.machinery.PathFinder)
-sys.meta_path[place] = WithoutTorch
+if __name__ == "__main__":
+    place = sys.meta_path.index(importlib.machinery.PathFinder)
+    sys.meta_path[place] = WithoutTorch
