@@ -195,6 +195,17 @@ def problems(path):
     return [sentence for sentence, violated in checks.items() if violated]
 
 
+def test_formulas_are_set_as_mathjax_sets_them():
+    spread = mathml(r"\operatorname{median} | x - \left( \sum_i x_i \right) |", display=True)
+    assert spread.count('lspace="0"') == 2, "a bar stands at what it encloses"
+    assert "median</mi><mspace" in spread, "a name stands apart from what it is of"
+    assert "<munder><mo>\u2211" in spread and "<msub><mo>" not in spread, "limits below the sum"
+    assert "lspace" not in mathml(r"q(z \mid x)")
+    for wrong in (r"\operatorname*{arg\,min}_x", "a & b", r"\begin{aligned} a &= b \end{aligned}"):
+        with pytest.raises(ValueError, match="the formula "):
+            mathml(wrong)
+
+
 # ------------------------------------------------------------------ the committed notebooks
 
 

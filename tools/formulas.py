@@ -14,6 +14,8 @@ _FORMULA = re.compile(
 _MATH = "http://www.w3.org/1998/Math/MathML"
 _PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2, "msubsup": 3, "mroot": 2}
 _LIMITS = {"min", "max", "lim", "sup", "inf", "arg min", "arg max"}
+_SUMS = {"\u2211", "\u220f"}
+_BELOW = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 _WORDS = {"log", "ln", "exp", "sin", "cos", "tanh", "Pr"}
 _BARS = {"|", "\u2016", "\u2223", "\u2225"}
 
@@ -50,11 +52,13 @@ def mathml(tex: str, *, display: bool = False) -> str:
 
     try:
         found = convert(tex.strip(), display="block" if display else "inline")
+        tree = ElementTree.fromstring(found)
     except Exception as error:  # the converter raises one class per fault, without the formula
         raise ValueError(f"the formula {tex!r} cannot be read: {type(error).__name__}") from None
     if left := re.search(r"\\[A-Za-z]+", found):
         raise ValueError(f"the formula {tex!r} holds {left[0]}, which is not known")
-    tree = ElementTree.fromstring(found)
+    if "operatorname*" in tex:
+        raise ValueError(f"the formula {tex!r} holds \\operatorname*, which would show its star")
     for parent in list(tree.iter()):
         wanted = _PARTS.get(parent.tag.removeprefix(f"{{{_MATH}}}"), len(parent))
         if len(parent) != wanted:
@@ -66,16 +70,20 @@ def mathml(tex: str, *, display: bool = False) -> str:
 
 def _set_in_type(parent: ElementTree.Element, display: bool) -> None:
     """What the converter leaves to the eye: limits below, names upright, bars of one height."""
+    words = set(_WORDS)
     for child in parent:
         tag, text = child.tag.removeprefix(f"{{{_MATH}}}"), child.text or ""
-        if tag == "msub" and display and child[0].text in _LIMITS:
-            child.tag = f"{{{_MATH}}}munder"
+        if display and tag in _BELOW and child[0].text in _LIMITS | _SUMS:
+            child.tag = f"{{{_MATH}}}{_BELOW[tag]}"
         elif tag == "mo" and text in _BARS and "fence" not in child.attrib:
             child.set("stretchy", "false")
+            if text != "\u2223":  # "given" alone stands apart from both sides
+                child.attrib |= {"lspace": "0", "rspace": "0"}
         elif tag == "mo" and re.fullmatch("[A-Za-z]{2,}", text) and text not in _LIMITS:
             child.tag = f"{{{_MATH}}}mi"  # an operator would stand apart from its bracket
+            words.add(text)
     for position, (word, argument) in reversed(list(enumerate(pairwise(parent), start=1))):
-        if word.text in _WORDS and argument.text not in ("(", "[", ")"):
+        if word.text in words and argument.text not in ("(", "[", ")"):
             parent.insert(position, ElementTree.Element(f"{{{_MATH}}}mspace", width="0.17em"))
 
 
