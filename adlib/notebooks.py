@@ -14,7 +14,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,10 +192,13 @@ def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
     import numpy as np
     from scipy import stats
 
-    each = np.asarray(values, dtype=float)
+    try:
+        each = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        each = np.empty(0)
     if each.ndim == 0 or not len(each) or not np.isfinite(each).all():
         raise ValueError(f"interval: values wants one or more finite numbers, got {values!r}")
-    if not 0 < level < 1:
+    if isinstance(level, str) or not 0 < level < 1:
         raise ValueError(f"interval: level must lie between 0 and 1, got {level!r}")
     n = len(each)
     spread = each.std(axis=0, ddof=1) if n > 1 else np.full(each.shape[1:], np.nan)
@@ -203,7 +206,7 @@ def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
     return each.mean(axis=0)[()], half[()]
 
 
-def slider(draw: Callable[..., None], **choices: Sequence[Any]) -> None:
+def slider(draw: Callable[..., None], /, **choices: Iterable[Any]) -> None:
     """Draw a figure that depends on a few numbers, with sliders where someone can move them.
 
     In JupyterLab or an editor's notebook the sliders appear above the figure. Without a reader
@@ -213,39 +216,47 @@ def slider(draw: Callable[..., None], **choices: Sequence[Any]) -> None:
     ----------
     draw : callable
         Draws for given values; ends with ``plt.show()``. It should take less than half a second.
-    **choices : sequence
+    **choices : iterable
         For each argument of `draw` the values to choose from, ascending, two or more. The first
         figure has the value in the middle (of an even number, the lower of the two).
 
     Raises
     ------
     ValueError
-        When an argument has fewer than two values.
+        When an argument has fewer than two values, or two that print alike.
 
     Examples
     --------
     >>> slider(lambda window: print(f"window {window}"), window=(5, 20, 80))
     window 20
     """
-    for name, values in choices.items():
-        if len(values) < 2:
-            raise ValueError(f"slider: {name} wants two values or more, got {list(values)!r}")
-    first = {name: values[(len(values) - 1) // 2] for name, values in choices.items()}
+    options = {name: _options(name, values) for name, values in choices.items()}
+    middle = {name: (len(values) - 1) // 2 for name, values in options.items()}
     if not attended():
-        draw(**first)
+        draw(**{name: values[middle[name]][1] for name, values in options.items()})
         return
     import ipywidgets
     from IPython.display import display
 
     moved = {
         name: ipywidgets.SelectionSlider(
-            options=[(f"{value:g}" if isinstance(value, float) else str(value), value)
-                     for value in values],
-            value=first[name], description=name.replace("_", " "), continuous_update=False,
+            options=values, index=middle[name], description=name.replace("_", " "),
+            continuous_update=False,
             style={"description_width": "initial"}, layout={"width": "min(32rem, 95%)"})
-        for name, values in choices.items()
+        for name, values in options.items()
     }
     display(*moved.values(), ipywidgets.interactive_output(draw, moved))
+
+
+def _options(name: str, choices: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Label and value of each choice; short labels where they differ."""
+    values = list(choices)
+    labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    if len(set(labels)) < len(values):
+        labels = list(map(str, values))
+    if len(values) < 2 or len(set(labels)) < len(values):
+        raise ValueError(f"slider: {name} wants two values or more, all different, got {values!r}")
+    return list(zip(labels, values, strict=True))
 
 
 def attended() -> bool:

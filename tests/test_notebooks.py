@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -226,6 +227,7 @@ SETUP = """import os
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from adlib import notebooks
 from exercises import check
@@ -558,7 +560,8 @@ def test_an_interval_of_five_repetitions_covers_what_it_says():
 
 @pytest.mark.parametrize(("values", "level", "sentence"), [
     ([], 0.95, "values wants one or more"), (0.5, 0.95, "values wants one or more"),
-    ([0.1, np.nan], 0.95, "finite"), ([0.1, 0.2], 95, "level must lie between 0 and 1, got 95")])
+    ([0.1, np.nan], 0.95, "finite"), ([0.1, 0.2], 95, "level must lie between 0 and 1, got 95"),
+    ((v for v in (0.1, 0.2)), 0.95, "finite"), ([0.1, 0.2], "95%", "between 0 and 1")])
 def test_an_interval_refuses_what_it_cannot_judge(values, level, sentence):
     with pytest.raises(ValueError, match=sentence):
         notebooks.interval(values, level)
@@ -569,8 +572,24 @@ def test_a_slider_draws_once_where_nobody_can_move_it():
     notebooks.slider(lambda window, alpha: drawn.append((window, alpha)),
                      window=(5, 20, 80), alpha=(0.01, 0.1))
     assert drawn == [(20, 0.01)]
-    with pytest.raises(ValueError, match=r"window wants two values or more, got \[5\]"):
+    with pytest.raises(ValueError, match=r"window wants two values or more, .* got \[5\]"):
         notebooks.slider(print, window=[5])
+
+
+@pytest.mark.parametrize("values", [5 * np.arange(1, 4), (v for v in (5, 10, 15)),
+                                    {5: "", 10: "", 15: ""}, pd.Series([5, 10, 15], [7, 8, 9])])
+def test_a_slider_takes_any_values(values):
+    drawn = []
+    notebooks.slider(lambda draw: drawn.append(draw), draw=values)
+    assert drawn == [10]
+
+
+def test_choices_of_a_slider_are_told_apart():
+    labels = [label for label, _ in notebooks._options("a", [1.0000001, 1.0000002])]
+    assert labels == ["1.0000001", "1.0000002"]
+    for alike in ([1, 1, 2], [1, "1"]):
+        with pytest.raises(ValueError, match="a wants two values or more, all different"):
+            notebooks.slider(print, a=alike)
 
 
 def test_a_slider_moves_where_somebody_can(monkeypatch):
