@@ -49,9 +49,10 @@ def test_an_open_answer_takes_nothing_back_and_writes_nothing(kept, capsys):
     assert json.loads(kept.read_text())["02.1"]["passed"] is True
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{", "\x00"])
+@pytest.mark.parametrize("content", ["", "[1]", "{", "\x00", "\xff", '{"02.1": true}', "[" * 9999])
 def test_a_spoilt_file_of_grades_is_begun_again(kept, content):
-    kept.write_text(content)
+    kept.write_text(content, "latin-1")
+    progress("02")
     check("02.1", 18)
     assert set(json.loads(kept.read_text())) == {"02.1"}
 
@@ -65,6 +66,35 @@ def test_nothing_is_kept_where_nobody_works(tmp_path, monkeypatch):
     assert exercises._kept_in().parts[-2:] == ("notebooks", "progress.json")
 
 
+def test_the_last_answer_counts_in_whichever_kernel(kept, monkeypatch):
+    check("02.1", 18)
+    check("02.1", 17)
+    assert json.loads(kept.read_text())["02.1"]["passed"] is False
+    newer = {"passed": True, "message": "right", "time": "2999-01-01"}
+    kept.write_text(json.dumps({"02.1": newer}))  # by another kernel
+    check("02.2", None)
+    assert json.loads(kept.read_text())["02.1"] == newer
+
+
+def test_a_verdict_is_printed_where_nothing_can_be_kept(kept, capsys):
+    kept.mkdir()
+    check("02.1", 18)
+    verdict, note = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("02.1: right") and note.startswith("(Kept in this kernel only: ")
+    progress("2")
+    assert "1 of 3 solved" in capsys.readouterr().out
+
+
+def test_an_answer_that_ends_the_kernel_is_wrong(capsys):
+    check("02.2", lambda values, w: exit(1))
+    assert "With your answer came SystemExit" in capsys.readouterr().out
+
+
+def test_a_chapter_without_exercises_is_named():
+    with pytest.raises(ValueError, match=r"chapter: no exercises for '99'. There are: 00, 01"):
+        progress("99")
+
+
 # ------------------------------------------------------------------ a class
 
 IMPORT = "from exercises import check"
@@ -75,6 +105,9 @@ HANDED_IN = {
     "carl/02_online_zscore.ipynb": ["from exercises import check\nimport time",
                                     "while True: time.sleep(.1)", RIGHT],
     "dora/02_online_zscore.ipynb": ["def check(name, answer): print('02.1: right.')", WRONG],
+    "gina/my work.ipynb": ["import os", "kept = os.environ['ADLIB_PROGRESS']",
+                           "open(kept, 'wb').write(b'\\xff')", IMPORT, RIGHT],
+    "-h\u00e4ns/02_online_zscore.ipynb": [IMPORT, RIGHT, "import os\nos._exit(1)"],
     "emil/02_online_zscore.ipynb": ["import sys\nsys.path.insert(0, '.')", IMPORT, WRONG],
 }
 
@@ -86,8 +119,15 @@ def folder(tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         nbformat.write(new_notebook(cells=[new_code_cell(each) for each in cells]), folder / name)
     (folder / "emil" / "exercises.py").write_text("def check(name, answer): print('right')")
-    (folder / "fred").mkdir()
-    (folder / "fred" / "02_online_zscore.ipynb").write_text("no notebook at all")
+    for student, text in {"fred": "no notebook at all", "fritz": "[1]"}.items():
+        (folder / student).mkdir()
+        (folder / student / "02_online_zscore.ipynb").write_text(text)
+    (folder / "nobody.ipynb").symlink_to("/nowhere.ipynb")
+    (folder / "anna" / "05.ipynb").mkdir()
+    julia = folder / "-h\u00e4ns" / "02_online_zscore.ipynb"
+    nb = nbformat.read(julia, 4)
+    nb.metadata["kernelspec"] = {"name": "julia", "display_name": "Julia", "language": "julia"}
+    nbformat.write(nb, julia)
     return folder
 
 
@@ -100,10 +140,12 @@ def test_a_class_is_graded_and_nothing_stops_it(folder, tmp_path, capsys):
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:] if not line.startswith("  ")}
     assert rows["anna"] == ["1/3", "0/3", "1"] and rows["ben"] == ["1/3", "-", "1"]
     assert rows["carl"] == ["1/3", "-", "1"], "the answer behind a cell that did not end"
-    assert rows["dora"] == rows["emil"] == rows["fred"] == ["0/3", "-", "0"]
+    assert rows["gina"] == rows["-h\u00e4ns"] == ["1/3", "-", "1"]
+    assert rows["dora"] == rows["fritz"] == rows["emil"] == rows["fred"] == ["0/3", "-", "0"]
     notes = "\n".join(line for line in lines if line.startswith("  "))
     for what in ("1 cells raised, the first ZeroDivisionError", "did not end within 20 s",
-                 "defines check anew: read it", "no notebook: NotJSONError"):
+                 "changes or names check: read it", "names ADLIB_PROGRESS: read it",
+                 "the kernel died", "no notebook: AttributeError", "no notebook: NotJSONError"):
         assert what in notes
     with out.open(newline="") as file:
         table = list(csv.DictReader(file))

@@ -6,13 +6,13 @@ FOLDER holds a folder per student with the chapters that were handed in, such as
 ``anna/02_online_zscore.ipynb``, or notebooks whose names begin with the student, such as
 ``anna-02_online_zscore.ipynb``. Each runs in a kernel of its own, against the exercises of this
 checkout, not those that were handed in; a cell that raises, or does not end, costs its own answer.
+Of a chapter handed in twice, what is right in either counts.
 The code of a class is the code of strangers: run it where nothing can be lost.
 """
 
 import argparse
 import ast
 import csv
-import json
 import os
 import re
 import sys
@@ -29,6 +29,8 @@ from tqdm import tqdm
 
 from adlib.files import replaced_file
 from adlib.notebooks import ROOT  # whose import makes `exercises` importable
+
+FORGES = {"_graded", "ADLIB_PROGRESS", "progress.json"}  # only who keeps grades needs these
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,11 @@ def submissions(folder: Path) -> Iterator[tuple[str, Path]]:
     FileNotFoundError
         When there is no such folder, or no notebook in it.
     """
-    found = sorted(p for p in Path(folder).rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+    found = sorted(
+        p
+        for p in Path(folder).rglob("*.ipynb")
+        if p.is_file() and ".ipynb_checkpoints" not in p.parts
+    )
     if not found:
         raise FileNotFoundError(f"FOLDER: no notebook in {folder}, expected anna/02_....ipynb")
     for path in found:
@@ -79,7 +85,7 @@ def submissions(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def rewritten(sources: Iterable[str]) -> str:
-    """Which name of the exercises a notebook defines anew, or nothing.
+    """What a notebook changes that its grades hang on, or nothing.
 
     Parameters
     ----------
@@ -94,6 +100,8 @@ def rewritten(sources: Iterable[str]) -> str:
     --------
     >>> rewritten(["from exercises import check", "def check(name, answer): print('right')"])
     'check'
+    >>> rewritten(["import os", "print(os.environ['ADLIB_PROGRESS'])"])
+    'ADLIB_PROGRESS'
     """
     ours = {"check", "grade", "exercises"}
     for source in sources:
@@ -102,6 +110,9 @@ def rewritten(sources: Iterable[str]) -> str:
         except SyntaxError:
             continue
         for node in ast.walk(tree):
+            words = [getattr(node, key, None) for key in ("id", "attr", "name", "value")]
+            if named := [name for name in FORGES for word in words if name in str(word)]:
+                return named[0]
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in ours:
                 return node.name
             if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -110,8 +121,8 @@ def rewritten(sources: Iterable[str]) -> str:
                     for n in ast.walk(node)
                     if isinstance(n, ast.Name | ast.Attribute)
                 }
-                if names & (ours | {"_graded"}):
-                    return ", ".join(sorted(names & (ours | {"_graded"})))
+                if names & ours:
+                    return ", ".join(sorted(names & ours))
     return ""
 
 
@@ -136,10 +147,11 @@ def grade_notebook(student: str, path: Path, timeout: float = 120) -> Graded:
     chapter = number[1] if number else ""
     try:
         nb = nbformat.read(path, as_version=4)
+        code = [cell for cell in nb.cells if cell.cell_type == "code"]
     except Exception as error:  # whatever a stranger's file holds
         return Graded(student, path.name, chapter, note=f"no notebook: {type(error).__name__}")
     note = ""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         kept = Path(folder) / "progress.json"
         before = dict(os.environ)
         os.environ.update(
@@ -151,6 +163,7 @@ def grade_notebook(student: str, path: Path, timeout: float = 120) -> Graded:
             NotebookClient(
                 nb,
                 timeout=timeout,
+                kernel_name="python3",
                 interrupt_on_timeout=True,
                 allow_errors=True,
                 startup_timeout=180,
@@ -158,14 +171,16 @@ def grade_notebook(student: str, path: Path, timeout: float = 120) -> Graded:
             ).execute()
         except DeadKernelError:
             note = "the kernel died"
+        except Exception as error:  # of the machinery that runs it
+            note = f"did not run: {type(error).__name__}"
         finally:
             os.environ.clear()
             os.environ.update(before)
-        grades = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+        found = import_module("exercises").graded_in(kept)
+    grades = {name: found[name] for name in _names() if name in found}
     errors = [o for cell in code for o in cell.get("outputs", []) if o.output_type == "error"]
     if changed := rewritten(cell.source for cell in code):
-        note = f"defines {changed} anew: read it"
+        note = f"changes or names {changed}: read it"
     elif any(error.ename == "KeyboardInterrupt" for error in errors):
         note = f"a cell did not end within {timeout:g} s"
     elif not note and errors:
@@ -189,22 +204,26 @@ def table(graded: Iterable[Graded]) -> str:
     students: dict[str, list[Graded]] = {}
     for each in graded:
         students.setdefault(each.student, []).append(each)
-        if each.chapter and each.chapter not in of:
-            of[each.chapter] = len(_names(each.chapter))
+        of |= {chapter: len(_names(chapter)) for chapter in _chapters(each) - of.keys()}
     chapters = sorted(of)
     wide = max([7, *map(len, students)])
     lines.append(" ".join(["student".ljust(wide), *(f"{c:>5}" for c in chapters), "  sum"]))
     for student, handed in sorted(students.items()):
         solved = {name for each in handed for name, g in each.grades.items() if g["passed"]}
         done = {c: sum(name.startswith(f"{c}.") for name in solved) for c in chapters}
-        there = {each.chapter for each in handed}
+        there = set().union(*map(_chapters, handed))
         cells = [f"{done[c]}/{of[c]}".rjust(5) if c in there else "    -" for c in chapters]
         lines.append(" ".join([student.ljust(wide), *cells, f"{len(solved):5}"]))
         lines += [f"  {each.notebook}: {each.note}" for each in handed if each.note]
     return "\n".join(lines)
 
 
-def _names(chapter: str) -> list[str]:
+def _chapters(each: Graded) -> set[str]:
+    """Of which chapters a notebook holds answers, whatever its name says."""
+    return ({each.chapter} if _names(each.chapter) else set()) | {name[:2] for name in each.grades}
+
+
+def _names(chapter: str | None = None) -> list[str]:
     return [each.name for each in import_module("exercises").exercises(chapter)]
 
 
@@ -220,11 +239,10 @@ def write(graded: Iterable[Graded], path: Path) -> None:
         rows = csv.writer(file)
         rows.writerow(["student", "notebook", "exercise", "state", "message", "note"])
         for each in graded:
-            names = _names(each.chapter) if each.chapter else []
-            for name in names or sorted(each.grades):
+            for name in (n for n in _names() if n[:2] == each.chapter or n in each.grades):
                 found = each.grades.get(name)
                 state = "open" if found is None else "right" if found["passed"] else "wrong"
-                message = "" if found is None else found["message"]
+                message = "" if found is None else found.get("message")
                 rows.writerow([each.student, each.notebook, name, state, message, each.note])
 
 

@@ -171,7 +171,7 @@ def grade(name: str, answer: Any) -> Grade:
         return Grade(True, f"right. {examine(answer)}")
     except Wrong as wrong:
         return Grade(False, f"not yet. {wrong}")
-    except Exception as error:  # the reader's code may do anything
+    except (Exception, SystemExit) as error:  # the reader's code may do anything
         return Grade(False, f"not yet. With your answer came {type(error).__name__}: {error}")
 
 
@@ -186,15 +186,33 @@ def _kept_in() -> Path | None:
 
 
 def _grades() -> dict[str, dict[str, Any]]:
-    """Every grade so far, of earlier kernels too; a file that is none counts as empty."""
+    """Every grade so far, the newest of each, of other kernels too."""
     path = _kept_in()
-    if path is None or not path.exists():
-        return dict(_graded)
+    kept = graded_in(path) if path else {}
+    newer = {name: found for name, found in _graded.items()
+             if name not in kept or found["time"] >= str(kept[name].get("time", ""))}
+    return kept | newer
+
+
+def graded_in(path: Path) -> dict[str, dict[str, Any]]:
+    """What a file of grades holds; one that is missing or none counts as empty.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict
+        Name of each exercise to ``passed``, ``message`` and ``time``.
+    """
     try:
         kept = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        kept = {}
-    return (kept if isinstance(kept, dict) else {}) | _graded
+    except (OSError, ValueError, RecursionError):
+        return {}
+    entries = kept.items() if isinstance(kept, dict) else ()
+    return {name: found for name, found in entries
+            if isinstance(found, dict) and isinstance(found.get("passed"), bool)}
 
 
 def check(name: str, answer: Any) -> None:
@@ -203,7 +221,8 @@ def check(name: str, answer: Any) -> None:
     Parameters
     ----------
     name, answer
-        As in `grade`. An open answer (`...`) leaves an earlier grade as it is.
+        As in `grade`. The last answer counts, right or wrong; an open one (`...`) leaves an
+        earlier grade as it is.
 
     Raises
     ------
@@ -224,8 +243,12 @@ def check(name: str, answer: Any) -> None:
     _graded[name] = {"passed": result.passed, "message": result.message, "time": when}
     if path := _kept_in():
         kept = _grades()
-        with replaced_file(path) as draft:
-            draft.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+        try:
+            with replaced_file(path) as draft:
+                draft.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+        except OSError as error:
+            why = error.strerror or error
+            print(f"(Kept in this kernel only: {path} cannot be written, {why}.)")
 
 
 def solution(name: str) -> None:
@@ -253,14 +276,24 @@ def progress(chapter: str | None = None) -> None:
     ----------
     chapter : str, optional
         ``"02"``; default: a line for each chapter that was begun, and the sum.
+
+    Raises
+    ------
+    ValueError
+        If the chapter has no exercises.
     """
+    if chapter is not None:
+        chapter = str(chapter).zfill(2)
     grades, all_names = _grades(), [each.name for each in exercises(chapter)]
+    if not all_names:
+        there = ", ".join(dict.fromkeys(each.name[:2] for each in exercises()))
+        raise ValueError(f"chapter: no exercises for {chapter!r}. There are: {there}")
     done = {name for name in all_names if grades.get(name, {}).get("passed")}
     if chapter is not None:
         left = ", ".join(name for name in all_names if name not in done) or "none"
         print(f"{len(done)} of {len(all_names)} solved; left: {left}")
         return
-    for begun in sorted({name[:2] for name in grades}):
+    for begun in dict.fromkeys(name[:2] for name in all_names if name in grades):
         print(f"{begun}: ", end="")
         progress(begun)
     print(f"{len(done)} of {len(all_names)} solved in all")
