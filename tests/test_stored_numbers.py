@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ElementTree
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import prose
 from chapters import ROOT, normalise
 from stored_numbers import NUMBER, check_tolerance, near, settle
 
@@ -202,3 +203,12 @@ def test_one_notebook_alone_is_compared_like_all_of_them():
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert "recorded metrics" in run.stdout, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("claim", "shown", "missing"), [
+    ("57 %", "0.57", False), ("57 %", "5.7", True), ("0.57", "57", True), ("1,234", "1234", False),
+    ("5-7 rows", "5 7", False), ("\u2212.5", "-0.5", False), ("1e-3", "0.001", False)])
+def test_numbers_of_the_text_are_looked_for_in_the_outputs(claim, shown, missing):
+    cell = new_code_cell("x", outputs=[new_output("stream", text=shown)])
+    nb = new_notebook(cells=[new_markdown_cell(f"## The idea\n\n{claim}"), cell])
+    assert bool(prose.unsupported(nb)) == missing

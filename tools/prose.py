@@ -154,7 +154,7 @@ def _sections(nb: Any) -> list[list[Any]]:
         if cell.cell_type == "markdown" and re.match(r"###? ", cell.source):
             sections.append([])
         sections[-1].append(cell)
-    return sections
+    return [section for section in sections if section]
 
 
 def unsupported(nb: Any, *, near: bool = False) -> list[str]:
