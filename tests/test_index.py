@@ -153,3 +153,20 @@ def test_one_cell_starts_a_chapter_elsewhere():
     extras = (ROOT / "pyproject.toml").read_text()
     assert all(re.search(rf"^{extra} = \[", extras, re.MULTILINE) for extra in wanted)
     assert "/notebooks" in cells[0][0] and (ROOT / "notebooks" / "exercises").is_dir()
+
+
+@pytest.mark.parametrize("template", ["{a.b}", "{a:.0q}", "{", "{0}", "{a[0]}"])
+def test_a_finding_that_cannot_be_filled_in_is_shown(template):
+    with pytest.raises(ValueError, match=r"findings.yaml: '\{.* cannot be filled in"):
+        chapters.found(template, {"a": {"value": 0.5, "tolerance": 0.1}})
+
+
+def test_findings_are_sentences_by_chapter(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "notebooks" / "findings.yaml"
+    path.write_text("")
+    assert chapters._findings(tmp_path) == {}
+    for wrong in ("2: found\n", '"02":\n'):
+        path.write_text(wrong)
+        with pytest.raises(ValueError, match=r'findings.yaml: wants "02": a sentence, got '):
+            chapters._findings(tmp_path)

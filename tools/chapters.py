@@ -426,7 +426,12 @@ def _findings(root: Path) -> dict[str, str]:
     import yaml
 
     path = root / "notebooks" / "findings.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    sentences = (yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}) or {}
+    for chapter, sentence in sentences.items():
+        if not (isinstance(chapter, str) and isinstance(sentence, str)):
+            got = f"{chapter!r}: {sentence!r}"
+            raise ValueError(f'findings.yaml: wants "02": a sentence, got {got}')
+    return sentences
 
 
 def found(template: str, recorded: Mapping[str, Any]) -> str:
@@ -444,6 +449,11 @@ def found(template: str, recorded: Mapping[str, Any]) -> str:
     str
         Empty when a figure is missing: the run failed, or was made on other data.
 
+    Raises
+    ------
+    ValueError
+        When the braces of `template` hold anything but a name and a format.
+
     Examples
     --------
     >>> found("a plain window finds {plain:.0%}", {"plain": {"value": 0.17, "tolerance": 0.02}})
@@ -453,7 +463,9 @@ def found(template: str, recorded: Mapping[str, Any]) -> str:
         filled = template.format_map({name: metric["value"] for name, metric in recorded.items()})
     except KeyError:
         return ""
-    return filled.replace("%", " %")
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"findings.yaml: {template!r} cannot be filled in: {error}") from None
+    return re.sub(" ?%", " %", filled)
 
 
 def _key_figure(nb: Any) -> str:
