@@ -244,8 +244,8 @@ def audit(scores: ArrayLike, labels: ArrayLike, *, train_end: int = 0, X: ArrayL
 
     References
     ----------
-    Wu, R. and Keogh, E. (2021). Current time series anomaly detection benchmarks are flawed and
-    are creating the illusion of progress. IEEE TKDE.
+    Wu, R. and Keogh, E. J. (2023). Current time series anomaly detection benchmarks are flawed and
+    are creating the illusion of progress. IEEE TKDE 35(3).
     Kim, S., Choi, K., Choi, H.-S., Lee, B. and Yoon, S. (2022). Towards a rigorous evaluation of
     time-series anomaly detection. AAAI.
 
@@ -598,7 +598,7 @@ def triviality(case: Case) -> Result:
         f"the best of {len(found)} one-liners, {name}, gets {trade.name} {value:.3f}{solved}, "
         f"beside {trade.value:.3f} of these scores and {trade.chance:.3f} of chance; from "
         f"{NEAR:.0%} of what they have above chance on the figure is no sign of skill (Wu and "
-        "Keogh 2021)"), **kept)
+        "Keogh 2023)"), **kept)
 
 
 def density(case: Case) -> Result:
@@ -606,7 +606,7 @@ def density(case: Case) -> Result:
     return told(share > DENSE, share, DENSE, (
         f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of their "
         f"own and no exception, and flagging everything gets F1 {2 * share / (1 + share):.2f} (Wu "
-        "and Keogh 2021)"), anomalous_rows=int(case.y.sum()), rows=case.y.size)
+        "and Keogh 2023)"), anomalous_rows=int(case.y.sum()), rows=case.y.size)
 
 
 def position(case: Case) -> Result:
@@ -620,7 +620,7 @@ def position(case: Case) -> Result:
     return told(p < RARE or does_as_well, value, best.value, (
         f"{which} as a score gets {best.name} {value:.3f} beside {best.value:.3f}, and event "
         f"positions as uneven as these come with p = {p:.2g}; where anomalies gather at one end "
-        "a score that drifts finds them (Wu and Keogh 2021)"),
+        "a score that drifts finds them (Wu and Keogh 2023)"),
         events=_spans(case), p=float(p))
 
 

@@ -244,7 +244,7 @@ def triviality(table: pd.DataFrame) -> pd.DataFrame:
 
     Chance is subtracted first: a value counts by its share of the way from the random score's to
     1. Where a one-liner goes 95 % as far as the best detector, the set does not show what the
-    detectors are worth (Wu and Keogh 2021). Trivial it is only where the one-liner solves it, with
+    detectors are worth (Wu and Keogh 2023). Trivial it is only where the one-liner solves it, with
     90 % of the way, and is beyond chance: on an unsolved set all can be alike and poor.
 
     Parameters

@@ -98,7 +98,7 @@ class MovingDeviation(Detector):
 class FirstDifference(Detector):
     """Size of the step from the previous row, in standard deviations of the training steps.
 
-    The one-liner that solves many published time-series benchmarks (Wu and Keogh 2021).
+    The one-liner that solves many published time-series benchmarks (Wu and Keogh 2023).
 
     Parameters
     ----------

@@ -192,7 +192,7 @@ def ucr_score(y_true: ArrayLike, score: ArrayLike, *, tolerance: int = 0,
               judged: Mask = None) -> float:
     """1 if the highest score lies in the one event or close to it, else 0.
 
-    The UCR anomaly archive's question (Wu and Keogh, 2021): "close" is within the event's own
+    The UCR anomaly archive's question (Wu and Keogh, 2023): "close" is within the event's own
     length, or `tolerance` rows if that is more, on either side. One value says next to
     nothing: average it over many series, beside a random score's mean (the share of the rows
     that count as close, which is all of them for a long event in a short series).
