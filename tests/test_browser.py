@@ -113,7 +113,7 @@ def test_a_slider_moves_its_figure(lab):
 TYPED = {
     "18_classical_detectors": ("18.2", {
         "...": "18.2: open.",
-        "lambda values, x, rng: len(values) - 1": "18.2: not yet. Of three values every call takes",
+        "lambda values, x, rng: len(values) - 1": "18.2: not yet. Of the values 0, 1 and 10 every",
         """def answer(values, x, rng):
     n = 0
     while len(values) > 1:

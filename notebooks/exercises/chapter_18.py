@@ -88,7 +88,7 @@ def expected_cuts(values, x):
 def random_cuts(cuts):
     """A function cuts(values, x, rng): random cuts until x is alone."""
     require(callable(cuts), f"A function cuts(values, x, rng) is asked for, got {cuts!r}.")
-    columns = {"three values": np.array([0.0, 1.0, 10.0]),
+    columns = {"the values 0, 1 and 10": np.array([0.0, 1.0, 10.0]),
                "forty values and one far out": np.append(
                    np.random.default_rng(3).normal(size=40), 12.0)}
     said = []
