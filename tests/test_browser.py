@@ -227,3 +227,23 @@ def test_book_is_whole_without_a_network():
         page.locator("#search-results li a").first.wait_for()
         found = page.locator("#search-results li a").evaluate_all("a => a.map(x => x.href)")
         assert any("adlib.metrics" in link for link in found)
+
+
+# Code and sentences wrap; a table that is wider than its column scrolls by itself.
+TOO_WIDE = """() => [
+    ...[...document.querySelectorAll('article :not(.columns) > .highlight > pre')]
+        .filter(block => block.scrollWidth > block.clientWidth + 1)
+        .map(block => block.textContent.slice(0, 60)),
+    ...(document.documentElement.scrollWidth > innerWidth ? ['the page'] : [])]"""
+
+
+def test_book_fits_its_column():
+    need_browser()
+    if not (BOOK / "index.html").exists():
+        pytest.skip("no book yet (make book)")
+    for width in (1300, 400):
+        with opened(network=False, viewport={"width": width, "height": 900}) as page:
+            for name in ("README", "docs/guide", "notebooks/18_classical_detectors"):
+                page.goto((BOOK / f"{name}.html").as_uri())
+                assert page.evaluate(TOO_WIDE) == []
+                assert "18_" not in name or page.locator("math").count() > 10

@@ -70,21 +70,27 @@ def mathml(tex: str, *, display: bool = False) -> str:
 
 def _set_in_type(parent: ElementTree.Element, display: bool) -> None:
     """What the converter leaves to the eye: limits below, names upright, bars of one height."""
-    words = set(_WORDS)
+    words = {child.text for child in parent if _upright(child)} | _WORDS
     for child in parent:
-        tag, text = child.tag.removeprefix(f"{{{_MATH}}}"), child.text or ""
+        tag = child.tag.removeprefix(f"{{{_MATH}}}")
         if display and tag in _BELOW and child[0].text in _LIMITS | _SUMS:
             child.tag = f"{{{_MATH}}}{_BELOW[tag]}"
-        elif tag == "mo" and text in _BARS and "fence" not in child.attrib:
+        elif tag == "mo" and child.text in _BARS and "fence" not in child.attrib:
             child.set("stretchy", "false")
-            if text != "\u2223":  # "given" alone stands apart from both sides
+            if child.text != "\u2223":  # "given" alone stands apart from both sides
                 child.attrib |= {"lspace": "0", "rspace": "0"}
-        elif tag == "mo" and re.fullmatch("[A-Za-z]{2,}", text) and text not in _LIMITS:
-            child.tag = f"{{{_MATH}}}mi"  # an operator would stand apart from its bracket
-            words.add(text)
     for position, (word, argument) in reversed(list(enumerate(pairwise(parent), start=1))):
         if word.text in words and argument.text not in ("(", "[", ")"):
             parent.insert(position, ElementTree.Element(f"{{{_MATH}}}mspace", width="0.17em"))
+
+
+def _upright(child: ElementTree.Element) -> bool:
+    """Make a name of an operator, which would stand apart from its bracket; whether it was one."""
+    named = child.tag == f"{{{_MATH}}}mo" and re.fullmatch("[A-Za-z]{2,}", child.text or "")
+    if named and child.text not in _LIMITS:
+        child.tag = f"{{{_MATH}}}mi"
+        return True
+    return False
 
 
 def formulas(markdown: str) -> Iterator[tuple[str, bool]]:
