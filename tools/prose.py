@@ -40,8 +40,9 @@ _NOT_TEXT = re.compile(
 )
 _GIVEN = re.compile(r"<!-- not measured here: (.+?) -->", re.DOTALL)
 _NAMES = re.compile(  # numbers that name something: years, chapters, exercises, items of a list
-    r"\b(?:1[89]|20)\d\d\b|\b[01]\d(?:\.\d{1,2})?\b(?! ?%)|^\s*\d+\.\s|^#+ .*$|\b\d+-\d+-\d+\S*"
-    r"|95 %(?= (?:interval|confidence))|^\* \*\*Time:\*\* .*$",
+    r"\b(?:1[89]|20)\d\d\b|\b0\d(?:\.\d)?\b(?! ?%)|\[1\d\b|\b1\d\.\d\d?\b(?! ?%)"
+    r"|(?:[Cc]hapters? |[Nn]otebook |\b0\d(?:,| and| to) )1\d\b|^\s*\d+\.\s|^#+ .*$"
+    r"|\b\d+-\d+-\d+\S*|95 %(?= (?:interval|confidence))|^\* \*\*Time:\*\* .*$",
     re.MULTILINE,
 )
 
