@@ -361,9 +361,9 @@ def require_extra(module: str, extra: str) -> ModuleType:
     --------
     >>> require_extra("json", "live").loads("[1]")
     [1]
-    >>> require_extra("no_such_library", "live")
+    >>> require_extra("gone", "live")
     Traceback (most recent call last):
-    adlib.arguments.MissingExtra: no_such_library is not installed: pip install 'adlib[live]'
+    adlib.arguments.MissingExtra: gone is not installed: pip install -e '.[live]' in adlib's folder
     """
     library = module.partition(".")[0]
     try:
@@ -371,5 +371,6 @@ def require_extra(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise MissingExtra(f"{library} is not installed: pip install 'adlib[{extra}]'",
-                           name=library) from None
+        # Not "adlib[...]": on PyPI that name belongs to another project.
+        raise MissingExtra(f"{library} is not installed: pip install -e '.[{extra}]' in adlib's "
+                           "folder", name=library) from None

@@ -37,7 +37,7 @@ html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "source_view_link": "",
                       "light_css_variables": {"code-font-size": "80%"}}
 html_extra_path = ["llms.txt", "guide.md", "choosing.md", "configuration.md", "running.md",
-                   "glossary.md", "metric_names.md"]  # as Markdown, for assistants
+                   "glossary.md", "metric_names.md", "dependencies.md"]  # Markdown, for assistants
 html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
@@ -68,6 +68,7 @@ docs/api/index
 docs/choosing
 docs/glossary
 docs/metric_names
+docs/dependencies
 docs/api/references
 data/README
 data/telemetry/README

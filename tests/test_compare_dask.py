@@ -15,7 +15,7 @@ from adlib.base import Detector
 from adlib.compare import compare, workers
 from adlib.datasets import Dataset
 
-distributed = pytest.importorskip("distributed", reason="needs adlib[dask]")
+distributed = pytest.importorskip("distributed", reason="needs the extra dask")
 
 MEASURED = ["fit_s", "score_s", "peak_memory_mib"]
 HERE = Path(__file__).parent
@@ -163,5 +163,5 @@ def test_mistakes_are_told(monkeypatch):
     with pytest.raises(ValueError, match="scheduler='tcp://127.0.0.1:9' does not answer"):
         quick(Slow, scheduler="tcp://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ImportError, match=r"pip install 'adlib\[dask\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[dask\]'"):
         quick(Slow, scheduler="tcp://127.0.0.1:9")

@@ -74,6 +74,6 @@ for ask in ("from adlib.detectors import VAE", "import adlib.training",
         exec(ask)
         raise SystemExit(ask)
     except ImportError as error:
-        assert str(error) == "torch is not installed: pip install 'adlib[deep]'", error
+        assert str(error).startswith("torch is not installed: pip install -e '.[deep]'"), error
 """
     loaded(code)

@@ -109,4 +109,5 @@ def test_a_missing_extra_is_one_sentence_that_names_it(library, extra, statement
     code = WITHOUT.format(library=library, statement=statement)
     run = python("-c", code, path=ROOT, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert run.stdout == f"{library} is not installed: pip install 'adlib[{extra}]'\n"
+    assert run.stdout == (
+        f"{library} is not installed: pip install -e '.[{extra}]' in adlib's folder\n")

@@ -300,7 +300,7 @@ def test_missing_extra_is_named():
     code = "import sys; sys.modules['paho'] = None\nfrom adlib.realtime import source\n" \
            "try: source('mqtt://host/x')\nexcept ImportError as error: print(error)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install 'adlib[mqtt]'" in out.stdout
+    assert "pip install -e '.[mqtt]'" in out.stdout
 
 
 def test_an_engine_that_is_killed_judges_each_message_once(broker, tmp_path):

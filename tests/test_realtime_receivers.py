@@ -626,7 +626,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 @pytest.fixture
 def apprise():
-    pytest.importorskip("apprise", reason="the extra is not installed: adlib[apprise]")
+    pytest.importorskip("apprise", reason="the extra is not installed: apprise")
 
 
 def test_apprise_sends_or_is_tried_again(store, hook, clock, apprise):
@@ -665,7 +665,7 @@ def test_an_address_that_apprise_does_not_know_is_refused_unseen(apprise, monkey
         AppriseChannel(AppriseConfig(url="nosuch://s3cret"), "")
     assert "s3cret" not in str(error.value)
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(ImportError, match=r"pip install 'adlib\[apprise\]'"):
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[apprise\]'"):
         AppriseChannel(AppriseConfig(url="nosuch://s3cret"), "")
 
 

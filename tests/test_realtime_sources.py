@@ -658,4 +658,4 @@ def test_missing_extra_is_named():
     code = "import sys; sys.modules['nats'] = None\nfrom adlib.realtime import source\n" \
            "try: source('nats://host/S/x')\nexcept ImportError as error: print(error)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install 'adlib[nats]'" in out.stdout
+    assert "pip install -e '.[nats]'" in out.stdout

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import datetime, timedelta
+from email.message import Message
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import dependencies
 from prose import references
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +48,17 @@ def test_environment_yml_repeats_pyproject():
     assert {"-c requirements.lock", "-e ."} <= set(pip["pip"])
     python = next(line.partition("=")[2] for line in conda if line.startswith("python="))
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python)
+
+
+def test_every_locked_package_may_be_used_freely_and_stands_on_the_page(monkeypatch):
+    pins = [pin.name for pin in dependencies.locked()]
+    families = {name: dependencies.licence(name) for name in pins}  # one without is refused
+    assert len(families) > 150 and set(families.values()) <= set(dependencies.LICENCES.values())
+    if sys.platform == "linux":  # elsewhere other packages are installed
+        assert dependencies.PAGE.read_text() == dependencies.page(), "python tools/dependencies.py"
+    monkeypatch.setattr(dependencies.metadata, "metadata", lambda name: Message())
+    with pytest.raises(ValueError, match="numpy states no licence"):
+        dependencies.licence("numpy")
 
 
 def test_lock_pins_everything_pyproject_asks_for():

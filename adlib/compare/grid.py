@@ -132,7 +132,7 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         that outgrows it is ended, and is a row. Needs Linux. What a cell's own child processes hold
         does not count.
     scheduler : distributed.Client or str, optional
-        Dask client, or address of a scheduler, to run the cells on (``pip install 'adlib[dask]'``);
+        Dask client, or address of a scheduler, to run the cells on (extra ``dask``);
         `n_jobs` then means nothing. A worker runs one cell at a time however many threads it has,
         so give it one. It needs this adlib and the modules of your detectors; `results_dir` stays
         here. Cells of a worker that dies are run by another.
