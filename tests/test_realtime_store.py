@@ -22,6 +22,7 @@ import pytest
 from pydantic import ValidationError
 
 from adlib.realtime import RealTimeAnomalyDetector
+from adlib.realtime import store as store_module
 from adlib.realtime.doors.checkpoint import change, pack, replay, unpack
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
@@ -133,6 +134,45 @@ def test_journal_and_durability(store):
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert store._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+def test_a_store_of_an_earlier_version_keeps_its_pages(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for number in range(1, 4):
+            db.executescript((store_module._SCHEMA / f"{number}.sql").read_text())
+        db.execute("PRAGMA user_version = 3")
+    for name, size in (("old.db", 4096), ("new.db", 2048)):
+        with AlertStore(tmp_path / name) as store:
+            commit(store, outbox=rows(life()[1]))
+            assert store._db.execute("PRAGMA page_size").fetchone() == (size,)
+            assert store.restore("rig") == (999, b"state") and store.integrity_check() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="counts what Linux counts")
+@pytest.mark.filterwarnings("ignore::adlib.thresholds.CalibrationWarning")
+def test_a_row_a_second_writes_less_than_two_kilobytes(tmp_path):
+    rng, now, spent = np.random.default_rng(0), [0.0], []
+    engine = RealTimeAnomalyDetector({
+        "window_size": 100, "stride": 10, "batch_seconds": 0.0,
+        "alert_config": {"storage": {"path": str(tmp_path / "a.db")}}}).fit(
+            rng.normal(size=(8_000, 10)))
+    engine._clock = lambda: now[0]
+
+    async def seconds():
+        yield Sample(0, None, rng.normal(size=(300, 10)))
+        for k in range(300, 900):
+            while engine.position < k - 1:
+                await asyncio.sleep(0)
+            now[0] += 1.0
+            spent.append(int(Path("/proc/self/io").read_text().split()[3]))
+            yield Sample(k, None, rng.normal(size=10))
+
+    async def judged():
+        return [window async for window in engine.process_stream(seconds())]
+
+    assert len(asyncio.run(judged())) == 81
+    assert (spent[-1] - spent[0]) / 599 < 2_000
 
 
 def test_refuses_files_that_it_does_not_know(tmp_path):

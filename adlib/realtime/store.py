@@ -196,7 +196,9 @@ class AlertStore:
     def _create(self) -> None:
         try:
             if not (self.path.exists() and self.path.stat().st_size):
-                self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table
+                # before the first table; a commit writes whole pages, and changes little of each
+                self._db.execute("PRAGMA page_size = 2048")
+                self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             if self._version() != SCHEMA_VERSION:  # else nothing to wait for
                 self._upgrade()
         except sqlite3.DatabaseError as error:
@@ -1000,7 +1002,7 @@ class AlertStore:
 
 
 _COMMAND = "python -m adlib.realtime alerts"
-_PAGE = 3900  # bytes that, with their key, fill a page of the database
+_PAGE = 3900  # bytes that, with their key, fill two pages of the database
 # mark, checksum of position and page, full pages, bytes of the state that was written whole
 _HEAD = struct.Struct("<4sIII")
 _MARK, _WORD = b"\0adl", 0xFFFFFFFF
