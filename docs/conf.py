@@ -36,8 +36,9 @@ exclude_patterns = ["docs/conf.py", "docs/static"]
 html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "source_view_link": "",
                       "light_css_variables": {"code-font-size": "80%"}}
-html_extra_path = ["llms.txt", "guide.md", "choosing.md", "configuration.md", "running.md",
-                   "glossary.md", "metric_names.md", "dependencies.md"]  # Markdown, for assistants
+# Markdown beside the pages, for assistants.
+html_extra_path = ["llms.txt", "guide.md", "reading.md", "choosing.md", "live.md", "running.md",
+                   "configuration.md", "glossary.md", "metric_names.md", "dependencies.md"]
 html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
@@ -56,6 +57,8 @@ CHAPTERS
 :caption: Use
 
 docs/guide
+docs/reading
+docs/live
 docs/running
 docs/configuration
 ```
@@ -244,7 +247,7 @@ def _escape_names(app, what, name, value, options, lines) -> None:
 
 def _add_contents(app, name, source) -> None:
     if name == root_doc:
-        listed = dict.fromkeys(re.findall(r"\]\((notebooks/\d\d_\w+)\.ipynb\)", source[0]))
+        listed = re.findall(r"^\| \[.+?\]\((notebooks/\w+)\.ipynb\)", source[0], re.MULTILINE)
         source[0] += _CONTENTS.replace("CHAPTERS", "\n".join(listed))  # in the order of reading
 
 

@@ -24,7 +24,7 @@ UNIT, CONTAINER = DEPLOY / "adlib@.service", DEPLOY / "Containerfile"
 def commands():
     """What follows ``python -m adlib.realtime``, or the image's name, in every document."""
     pages = {path.name: path.read_text().replace("\\\n#", "").replace("\\\n", "")
-             for path in (ROOT / "README.md", RUNNING, UNIT)}
+             for path in (ROOT / "README.md", ROOT / "docs" / "live.md", RUNNING, UNIT)}
     for name, page in pages.items():
         for found in re.findall(r"python -m adlib\.realtime ([a-z][^\n`]*)", page):
             yield name, found.split(" #")[0]

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import dependencies
+from adlib.realtime.config import EngineConfig
 from prose import references
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -245,8 +246,13 @@ def test_tracked_files_are_small():
 # ------------------------------------------------------------------ the README as written
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(language, *pages):
+    text = "".join(page.read_text() for page in pages or (README,))
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+LIVE = ROOT / "docs" / "live.md"
+PYTHON = blocks("python", README, LIVE)
 
 
 def commands():
@@ -275,11 +281,19 @@ def shell(command, cwd):
     )
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+@pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_readme_python_runs(number, checkout):
-    (checkout / "block.py").write_text(blocks("python")[number])
+    (checkout / "block.py").write_text(PYTHON[number])
     run = shell("python block.py", checkout)
     assert run.returncode == 0, run.stderr
+
+
+def test_the_configuration_of_the_live_page_is_one(monkeypatch):
+    for name in ("HEARTBEAT", "SLACK_WEBHOOK", "PAGER"):
+        monkeypatch.setenv(name, "https://example.org/hook")
+    monkeypatch.setenv("PAGER_KEY", "secret")
+    (text,) = blocks("yaml", LIVE)
+    assert EngineConfig.from_any(yaml.safe_load(text)).per == "1/week"
 
 
 def test_readme_papermill_commands_run(checkout):
@@ -317,7 +331,8 @@ def test_a_work_is_cited_in_one_way():
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md",
                                   "docs/running.md", "docs/glossary.md", "docs/choosing.md",
-                                  "docs/guide.md", "docs/llms.txt"])
+                                  "docs/guide.md", "docs/live.md", "docs/reading.md",
+                                  "docs/metric_names.md", "docs/llms.txt"])
 def test_links_lead_somewhere(name):
     page = ROOT / name
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
@@ -329,9 +344,10 @@ def test_readme_lists_every_notebook():
     assert listed == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
-def test_readme_and_chapter_05_say_alike_what_is_read():
+def test_reading_page_and_chapter_05_say_alike_what_is_read():
     chapter = json.loads((ROOT / "notebooks" / "05_model_comparison.ipynb").read_text())
-    pages = [README.read_text(), *("".join(cell["source"]) for cell in chapter["cells"])]
+    pages = [(ROOT / "docs" / "reading.md").read_text(),
+             *("".join(cell["source"]) for cell in chapter["cells"])]
     tables = [re.search(r"^\| \| is read;.*\n(\|.*\n)+", page, re.MULTILINE) for page in pages]
     found = [table[0] for table in tables if table]
     assert len(found) == 2 and found[0] == found[1]
