@@ -38,7 +38,8 @@ html_theme_options = {"source_edit_link": "", "source_view_link": "",
                       "light_css_variables": {"code-font-size": "80%"}}
 # Markdown beside the pages, for assistants.
 html_extra_path = ["llms.txt", "guide.md", "reading.md", "choosing.md", "live.md", "running.md",
-                   "configuration.md", "glossary.md", "metric_names.md", "dependencies.md"]
+                   "configuration.md", "glossary.md", "metric_names.md", "measured.md",
+                   "dependencies.md"]
 html_static_path, html_css_files = ["static"], ["book.css"]
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # fetched from the pages, which a browser refuses to do offline
@@ -71,6 +72,7 @@ docs/api/index
 docs/choosing
 docs/glossary
 docs/metric_names
+docs/measured
 docs/dependencies
 docs/api/references
 data/README
