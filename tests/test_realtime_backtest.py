@@ -367,17 +367,17 @@ def test_a_running_engine_serves_its_health_and_stops_when_told(place):
             time.sleep(0.1)
             try:
                 url = f"http://127.0.0.1:{port}/metrics"
-                text = urllib.request.urlopen(url, timeout=5).read().decode()
+                text = urllib.request.urlopen(url, timeout=60).read().decode()
             except OSError:
                 continue
             if 'adlib_samples_total{stream="stream"} 5000.0' in text:
                 break
         else:
             raise AssertionError("5000 samples were not judged within 90 s")
-        ready = json.load(urllib.request.urlopen(url.replace("metrics", "ready"), timeout=5))
+        ready = json.load(urllib.request.urlopen(url.replace("metrics", "ready"), timeout=60))
         assert ready["ready"] and ready["position"] == 4999
         run.send_signal(signal.SIGTERM)
-        _, err = run.communicate(timeout=20)
+        _, err = run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode == 0 and b"stopped after sample 4999" in err

@@ -227,7 +227,7 @@ def test_a_source_that_is_blocked_is_committed_sooner(tmp_path):
 
     settings = config(tmp_path)
     settings["alert_config"]["storage"]["commit_seconds"] = "1h"
-    assert asyncio.run(asyncio.wait_for(judged(fitted(settings), Narrow()), 30))[-1]["end"] == 59
+    assert asyncio.run(asyncio.wait_for(judged(fitted(settings), Narrow()), 120))[-1]["end"] == 59
 
 
 def test_what_a_bookmark_and_an_entity_may_be():

@@ -527,7 +527,7 @@ def test_what_the_stream_opens_while_the_monitor_begins_is_the_streams(store, mo
 
 def test_a_monitor_that_is_cancelled_while_it_begins_leaves_nothing(store, monkeypatch):
     rig, free = Rig(store), threading.Event()
-    monkeypatch.setattr(store, "incidents", lambda **how: free.wait(10.0) and [])
+    monkeypatch.setattr(store, "incidents", lambda **how: free.wait(60.0) and [])
 
     async def begin():
         task = asyncio.create_task(rig.monitor.__aenter__())
@@ -540,7 +540,7 @@ def test_a_monitor_that_is_cancelled_while_it_begins_leaves_nothing(store, monke
     free.set()
     for thread in threading.enumerate():
         if thread.name == "adlib-monitor":
-            thread.join(10.0)
+            thread.join(60.0)
             assert not thread.is_alive()
 
 

@@ -23,7 +23,7 @@ def broker(tmp_path_factory):
         yield broker
 
 
-def within(work, limit=40):
+def within(work, limit=120):
     return asyncio.run(asyncio.wait_for(work, limit))
 
 

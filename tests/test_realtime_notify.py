@@ -753,5 +753,5 @@ def test_an_error_of_the_store_does_not_end_the_worker(store, slack, monkeypatch
             store.commit("rig", 0, b"", [], steps(), [], tell.rows(steps()))
             while store.backlog():
                 await asyncio.sleep(0.01)
-    asyncio.run(asyncio.wait_for(go(), 10))
+    asyncio.run(asyncio.wait_for(go(), 120))
     assert len(slack.taken) == 4 and "database is locked" in caplog.text

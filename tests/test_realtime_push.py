@@ -20,7 +20,7 @@ from adlib.realtime.doors.push import PushSource
 TOKEN = "a-token-of-the-tests"
 
 
-def within(work, limit=30):
+def within(work, limit=120):
     return asyncio.run(asyncio.wait_for(work, limit))
 
 

@@ -29,7 +29,7 @@ def taken(spec, rows, position=-1, features=None):
                 np.concatenate([s.time for s in found])[:rows],
                 [name for s in found for name in s.entity or ()][:rows], found[0].seq)
 
-    return asyncio.run(asyncio.wait_for(run(), 30))
+    return asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_rows_follow_from_the_seed_and_their_number():

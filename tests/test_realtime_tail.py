@@ -45,7 +45,7 @@ class Reader:
 
     def read(self, n, commit=None, meanwhile=None):
         """Read until ``n`` rows are known; die with so many of them committed (default: all)."""
-        asyncio.run(asyncio.wait_for(self._read(n, commit, meanwhile), 30))
+        asyncio.run(asyncio.wait_for(self._read(n, commit, meanwhile), 120))
         return [row for row, _ in self.seen]
 
     async def _read(self, n, commit, meanwhile):
@@ -86,7 +86,7 @@ def test_a_file_that_is_not_there_yet_is_waited_for(path, caplog):
             path.write_text(HEADER + rows(0, 2))
             assert (await waiting).values[:, 0].tolist() == [0, 1]  # all of it is new
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_begin_at_the_end_leaves_out_what_is_there(path):
@@ -101,7 +101,7 @@ def test_begin_at_the_end_leaves_out_what_is_there(path):
             sample = await waiting
             assert sample.seq == 0 and sample.values.tolist() == [[6, 12]]
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def rename(path):
@@ -320,8 +320,8 @@ def test_a_fleet_goes_on_with_every_machine(path, tmp_path):
         append(path, "".join(f"{a},{b},{who}\n" for (a, b), who in zip(
             X[at:at + n], names[at:at + n], strict=True)))
         at += n
-        asyncio.run(asyncio.wait_for(judged("pieces.db", at, pieces), 30))
-    asyncio.run(asyncio.wait_for(judged("whole.db", at, whole), 30))
+        asyncio.run(asyncio.wait_for(judged("pieces.db", at, pieces), 120))
+    asyncio.run(asyncio.wait_for(judged("whole.db", at, whole), 120))
     assert pieces == whole and len(whole) > 3 * 40
 
 
