@@ -357,12 +357,35 @@ def test_arrays_without_numbers_go_on_where_the_stream_stopped():
 
 # ------------------------------------------------------------------ saved engines
 
+MEMBERS = {"detectors": ["PCAReconstruction", {"detector": "LinearForecast", "weight": 2}]}
+
+
+def p_values(model):
+    return [v.p_value for v in model.judge([faulty()])[0]]
+
+
+@pytest.mark.parametrize("members", [
+    {}, {"combine": None}, {"combine": "weighted"}, {"combine": "max", **MEMBERS}, MEMBERS])
+def test_a_saved_engine_combines_its_detectors_as_the_fitted_one(members, tmp_path):
+    model = RealTimeAnomalyDetector({"window_size": 20, "stride": 5, **members}).fit(rows(4000, 1))
+    path, twin, wanted = model.save(tmp_path / "m"), model.fork(), p_values(model)
+    assert p_values(twin) == wanted
+    for config in (None, model.config, {"window_size": 20, "stride": 5, **members}):
+        again = RealTimeAnomalyDetector.load(path, config)
+        assert again.config.combine == model.config.combine
+        assert p_values(again) == wanted
+    assert model.config.combine == members.get("combine") or (
+        "weighted" if "detectors" in members else "max")
+    other = "max" if model.config.combine == "weighted" else "weighted"
+    changed = RealTimeAnomalyDetector.load(path, {
+        "window_size": 20, "stride": 5, **members, "combine": other})
+    assert p_values(changed) == p_values(model.fork(combine=other)) != wanted
+
 
 def test_saved_engine_judges_the_same(tmp_path):
     model = engine(detectors=["PCAReconstruction", "RollingZScore"])
     again = RealTimeAnomalyDetector.load(model.save(tmp_path / "m"))
-    assert [v.p_value for v in again.judge([faulty()])[0]] == [
-        v.p_value for v in model.judge([faulty()])[0]]
+    assert p_values(again) == p_values(model)
     model.save(tmp_path / "m")  # may be replaced
     with pytest.raises(ValueError, match="window_size must be .* 20, got 30"):
         RealTimeAnomalyDetector.load(tmp_path / "m", {

@@ -394,7 +394,8 @@ class EngineConfig(Settings):
         if not self.names_members:
             usual = {"detectors": lambda: DEFAULT_MEMBERS, "combine": lambda: "max"}
         self.__dict__.update({key: make() for key, make in usual.items()
-                              if key not in self.model_fields_set})  # torch only where used
+                              if key not in self.model_fields_set  # torch only where used
+                              or key == "combine" and self.combine is None})
         return self
 
     @property

@@ -243,7 +243,10 @@ class RealTimeAnomalyDetector:
             incidents=base.alert_config.incidents, health=base.alert_config.health)})
         twin = type(self)(base.changed(**changes) if changes else base)
         fitted.check_same(self.config.model_dump(mode="json"), twin.config)
-        twin._take(self._fitted.pinned(self.config) if same_calibration else self._fitted.copy())
+        found = self._fitted.pinned(self.config) if same_calibration else self._fitted.copy()
+        for one in (found, *found.models.values()):
+            one.ensemble.combine = twin.config.combine or "weighted"
+        twin._take(found)
         return twin
 
     def _take(self, found: fitted.Fitted, accepted: float | None = None) -> None:
@@ -835,7 +838,8 @@ class RealTimeAnomalyDetector:
                              f"make Python import it: hand in config= with it")
         given = EngineConfig.from_any(saved["config"] if config is None else config)
         if not given.names_members and not foreign:  # those of the model, whatever is the default
-            given = given.changed(combine=saved["config"].get("combine", "weighted"), **{
+            asked = given.combine if "combine" in given.model_fields_set else None
+            given = given.changed(combine=asked or saved["config"].get("combine", "weighted"), **{
                 key: saved["config"].get(key) for key in MEMBER_KEYS})
         engine = cls(given, channels=channels)
         fitted.check_same(saved["config"], engine.config)

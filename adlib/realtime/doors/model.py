@@ -85,7 +85,7 @@ def load(folder: Path, saved: Mapping[str, Any], arrays: Mapping[str, Any],
         weights = [groups[name].weight for name in names]
         arrays = {"rows": np.empty((0, width)), **arrays}
         _check_arrays(arrays, len(names), width)
-        ensemble = _assembled(models, weights, width)
+        ensemble = _assembled(models, weights, width, config.combine or "weighted")
         ensemble.calibrate_scores(arrays["held_out"])
         kept = saved.get("kept_alpha")
         return Fitted(saved["features"], names, ensemble, before=before, **arrays, interval=number(
@@ -139,10 +139,10 @@ def _check_arrays(arrays: Mapping[str, Any], n_members: int, width: int) -> None
                             f"{width} features were wanted")
 
 
-def _assembled(models: list[Any], weights: list[float], width: int) -> Ensemble:
+def _assembled(models: list[Any], weights: list[float], width: int, combine: str) -> Ensemble:
     """An ensemble of members that are fitted already."""
     ensemble = Ensemble(members=list(zip(models, weights, strict=True)), calibration=None,
-                        threshold=np.inf)
+                        threshold=np.inf, combine=combine)
     ensemble.members_, ensemble.names_ = models, [type(model).__name__ for model in models]
     ensemble.weights_, ensemble.seed_ = np.array(weights) / sum(weights), 0
     ensemble.n_features_in_ = width
