@@ -8,7 +8,8 @@ calibration, budget and incident rule.
 
     ADLIB_DATA=... python benchmarks/alert_quality.py score [MEMBER ...]
     ADLIB_DATA=... python benchmarks/alert_quality.py choose
-    ADLIB_DATA=... python benchmarks/alert_quality.py final
+    ADLIB_DATA=... python benchmarks/alert_quality.py final [default --keep after]
+    ADLIB_DATA=... python benchmarks/alert_quality.py final "vae vote" --keep before
     ADLIB_DATA=... python benchmarks/alert_quality.py refit
 
 The rule of choice, written down before the first run:
@@ -110,6 +111,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import results
+from scipy.stats import chi2
 
 from adlib.datasets import load_nab, load_skab, make_telemetry
 from adlib.detectors import Ensemble
@@ -381,8 +384,8 @@ def health_of(engine: RealTimeAnomalyDetector, test: Backtest) -> list[IncidentE
     return health.step(flagged(test.verdicts, config.alpha), test.quality, 0)
 
 
-def final(name: str, seeds: Iterable[int]) -> None:
-    """One engine on runs that nothing was chosen on."""
+def final(name: str, seeds: Iterable[int]) -> dict[str, dict]:
+    """One engine on runs that nothing was chosen on: what is recorded of it."""
     met: list[tuple[str, float | None, bool]] = []
     false, weeks, others, alphas = Counter[str](), 0.0, Counter[str](), []
     for seed in seeds:
@@ -421,6 +424,28 @@ def final(name: str, seeds: Iterable[int]) -> None:
               f"{poisson_limit(false[scenario]) / weeks:.2f}", flush=True)
     for what, n in sorted(others.items()):
         print(f"    health incidents: {what} {n}", flush=True)
+    return headlines(found, len(met), sum(k == "frozen" and d is not None for k, d, _ in met)
+                     / sum(k == "frozen" for k, *_ in met), 7 * weeks, false)
+
+
+def headlines(delays: list[float], faults: int, frozen: float, days: float, false: Counter[str]
+              ) -> dict[str, dict]:
+    """Faults found, their delay, and false incidents a day with the limits of their rate."""
+    spread = 1.96 * np.sqrt(len(delays) / faults * (1 - len(delays) / faults) / faults)
+    figures: dict[str, dict] = {
+        "found": {"what": f"share of {faults} faults that the default members find", "better":
+                  "high", "value": len(delays) / faults, "goal": 0.7,
+                  "low": len(delays) / faults - spread, "high": len(delays) / faults + spread},
+        "frozen": {"what": "share of frozen sensors that are found", "better": "high",
+                   "value": frozen, "goal": 1},
+        "delay": {"what": "median delay of what is found", "unit": "minutes", "better": "low",
+                  "value": float(np.median(delays))}}
+    for name in ("clean", "holiday"):
+        low, high = chi2.ppf([0.025, 0.975], 2 * np.array([false[name], false[name] + 1])) / 2
+        figures[name] = {"what": f"false incidents a day, {name} rows", "better": "low",
+                         "value": false[name] / days, "goal": 1 / 7, "high": high / days,
+                         "low": low / days if false[name] else 0.0}
+    return figures
 
 
 # -- a new normal ---------------------------------------------------------------------------------
@@ -491,6 +516,7 @@ def main() -> None:
     parser.add_argument("members", nargs="*", default=list(MEMBERS))
     parser.add_argument("--collections", nargs="*",
                         default=["generator", "telemetry", "skab", "nab"])
+    results.option(parser)
     parser.add_argument("--seeds", type=int, nargs="*", default=[*CHOSEN_ON])
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -502,7 +528,9 @@ def main() -> None:
         new_normal(args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)
     if args.what == "final":
         for name in args.members if args.members != list(MEMBERS) else FINALISTS:
-            final(name, args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)
+            figures = final(name, args.seeds if args.seeds != [*CHOSEN_ON] else FINAL)
+            if args.keep:
+                results.keep("alert_quality", args.keep, "", figures)
 
 
 if __name__ == "__main__":

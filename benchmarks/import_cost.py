@@ -1,16 +1,19 @@
 """Processor seconds and memory of the first thing a process does with adlib.
 
-    PYTHONPATH=<checkout> python benchmarks/import_cost.py [repeats]
+    PYTHONPATH=<checkout> python benchmarks/import_cost.py [repeats] [--keep before|after]
 
 Each case runs in fresh processes; the median of the processor seconds and of the peak resident
 memory is printed. A checkout named by PYTHONPATH is measured, so two of them can be compared.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+
+import results
 
 DATA = """
 import numpy as np
@@ -54,15 +57,34 @@ def run(code: str, folder: str) -> list[str]:
 
 
 def main() -> None:
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("repeats", type=int, nargs="?", default=5)
+    results.option(parser)
+    given, cost = parser.parse_args(), dict[str, tuple[float, float]]()
     with tempfile.TemporaryDirectory() as folder:
         run(SAVE, folder)
         for name, code in CASES.items():
-            found = [run(code, folder) for _ in range(repeats)]
-            seconds = statistics.median(float(line[0]) for line in found)
-            memory = statistics.median(float(line[1]) for line in found)
+            found = [run(code, folder) for _ in range(given.repeats)]
+            seconds, memory = cost[name] = tuple(
+                statistics.median(float(line[k]) for line in found) for k in (0, 1))
             loaded = f"  loads {', '.join(found[0][2:])}" if found[0][2:] else ""
             print(f"{name:40s} {seconds:6.2f} s  {memory:6.0f} MiB{loaded}", flush=True)
+    if given.keep:
+        results.keep("import_cost", given.keep, "", headlines(cost))
+
+
+def headlines(cost: dict[str, tuple[float, float]]) -> dict[str, dict]:
+    """Seconds and memory of the four, and the engine's memory beside what it needs in any case."""
+    *ours, least = CASES
+    figures = {}
+    for key, name in zip(("adlib", "pca", "compare", "engine"), ours, strict=True):
+        for unit, value in zip(("s", "MiB"), cost[name], strict=True):
+            figures[f"{key}_{unit}"] = {"what": f"a process that does: {name}", "unit": unit,
+                                        "better": "low", "value": value}
+    figures["engine_x"] = {
+        "what": f"memory of the engine with a PCA against `import {least}`", "unit": "times",
+        "better": "low", "goal": 1.2, "value": cost[ours[-1]][1] / cost[least][1]}
+    return figures
 
 
 if __name__ == "__main__":

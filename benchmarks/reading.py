@@ -6,6 +6,9 @@ turns, each time in a fresh process, whose clock starts after the imports. Print
 a row and the ratio new / old with a 95 % interval over the pairs.
 
     python benchmarks/reading.py [--before COMMIT] [--pairs 7] [--rows 1000000] [CASE ...]
+
+With ``--keep before`` that commit's times are recorded, with ``--keep after`` this code's and the
+ratio.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import results
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [f"x{k}" for k in range(20)]
@@ -103,8 +107,9 @@ def main() -> None:
     parser.add_argument("--before", default="7e83871")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    results.option(parser)
     given = parser.parse_args()
-    rng = np.random.default_rng(0)
+    rng, figures = np.random.default_rng(0), dict[str, dict]()
     with tempfile.TemporaryDirectory() as name:
         folder, old = Path(name), Path(name) / "before"
         old.mkdir()
@@ -126,6 +131,16 @@ def main() -> None:
             each = [np.median(side) / (given.rows * share) * 1e6 for side in (before, after)]
             print(f"{case:22s} {each[0]:6.2f} us a row before, {each[1]:6.2f} now: new / old "
                   f"{np.exp(logs.mean()):.3f} [{low:.3f}, {high:.3f}]", flush=True)
+            key = case.replace(",", "").replace(" ", "_")
+            figures[f"us_{key}"] = {
+                "what": f"{case}, a row of 20 columns", "unit": "us", "better": "low",
+                "value": each[given.keep != "before"]}
+            if given.keep == "after":
+                figures[f"x_{key}"] = {
+                    "what": f"{case}: new / old, in turns", "unit": "times", "better": "low",
+                    "value": np.exp(logs.mean()), "low": low, "high": high}
+    if given.keep:
+        results.keep("reading", given.keep, "", figures)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/vus.py             # the peer up to 100,000 rows
     python benchmarks/vus.py --quick     # up to 10,000
+    python benchmarks/vus.py --keep after
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+import results
 
 from adlib.metrics import vus
 
@@ -42,7 +44,9 @@ def main() -> None:
     """Print one line a length."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the peer up to 10,000 rows only")
-    longest = 10_000 if parser.parse_args().quick else 100_000
+    results.option(parser)
+    given = parser.parse_args()
+    longest, figures = 10_000 if given.quick else 100_000, {}
     python = peers.environment("tsb-ad", ["--no-deps", "TSB-AD==1.5"],
                                ["numpy<2", "scipy", "scikit-learn"])
     print(f"{'rows':>9}{'ours s':>10}{'all thr. s':>12}{'peak MiB':>10}{'TSB-AD s':>10}"
@@ -61,6 +65,10 @@ def main() -> None:
         vus(y, score)
         peak = tracemalloc.get_traced_memory()[1] / 2**20
         tracemalloc.stop()
+        figures[f"s_{n}"] = {"what": f"VUS of {n:,} rows", "unit": "s", "better": "low",
+                             "value": min(times), "goal": 0.2 if n == 10**6 else None}
+        figures[f"MiB_{n}"] = {"what": f"its peak memory at {n:,} rows", "unit": "MiB",
+                               "better": "low", "value": peak}
         line = f"{n:>9}{min(times):>10.4f}{exact:>12.3f}{peak:>10.1f}"
         if n <= longest:
             with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +77,12 @@ def main() -> None:
                 peer = peers.run(python, PEER, str(file), "3" if n < 100_000 else "1")
             gap = np.abs(np.subtract(values, peer["values"])).max()
             line += f"{peer['seconds']:>10.2f}{peer['seconds'] / min(times):>7.0f}{gap:>12.1e}"
+            figures[f"x_{n}"] = {"what": f"TSB-AD 1.5 against adlib, {n:,} rows", "unit": "times",
+                                 "better": "high", "value": peer["seconds"] / min(times)}
         print(line, flush=True)
+    if given.keep:
+        results.keep("vus", given.keep, "", {name: figure for name, figure in figures.items()
+                                             if name.endswith("00000")})
 
 
 if __name__ == "__main__":
