@@ -20,6 +20,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from results import keep, option, over_sets
 from scipy import stats
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
@@ -176,18 +177,41 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
         outside=("outside", "mean"), above=("above", "mean"), cells=("fpr", "size"))
 
 
+def headline(table: pd.DataFrame) -> dict[str, dict]:
+    """What is recorded: the gain by verdicts, all of them right, and the false-positive rate."""
+    table = table[(table.how == "reviewed") & (table.wrong == 0)]
+    ap = table.pivot_table(index=["detector", "set"], columns="budget", values="ap")
+    figures = {}
+    for name, budget in [("Ensemble", n) for n in BUDGETS] + [("KNN", 20), ("RandomFeatureAE", 20)]:
+        gain = (ap[budget] - ap[0])[name]
+        figures[f"{name}_{budget}"] = {
+            "what": f"gain in average precision of {name} by {budget} verdicts", "better": "high",
+            **over_sets(gain)}
+    for budget in (0, 20):
+        figures[f"fpr_{budget}"] = {
+            "what": f"false-positive rate after {budget} verdicts, three detectors; {ALPHA} asked "
+            "for", "better": None, "value": table[table.budget == budget].fpr.mean()}
+    return figures
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--table", help="CSV with one line per cell, written after each seed")
+    parser.add_argument("--read", help="measure nothing: such a table, written before")
+    option(parser)
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
     pd.set_option("display.width", 200)
-    table = cells(given.seeds, given.table)
+    table = pd.read_csv(given.read) if given.read else cells(given.seeds, given.table)
     print(f"{table.set.nunique()} sets, seeds {given.seeds}, alpha {ALPHA}")
     print(gains(table).to_string(index=False, float_format="%.4f"))
     print(f"\nRealised false-positive rate\n{rates(table).to_string(float_format='%.4f')}")
+    if given.keep:
+        seeds = " ".join(map(str, sorted(set(table.seed))))
+        keep("feedback", given.keep, f"python benchmarks/feedback.py --seeds {seeds}",
+             headline(table))
 
 
 if __name__ == "__main__":

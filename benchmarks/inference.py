@@ -55,11 +55,12 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from results import keep, option
 from scipy.optimize import brentq
 from scipy.signal import lfilter
 from scipy.stats import binomtest
 
-from adlib.compare import rank_detectors
+from adlib.compare import Ranking, rank_detectors, verdict
 from adlib.metrics import average_precision, report
 from adlib.metrics.chance import p_chance
 
@@ -95,9 +96,12 @@ def cells(y: np.ndarray, scores: dict[str, np.ndarray], series: bool, dataset: s
           ) -> pd.DataFrame:
     """Rows of a table as `compare` makes them; names of one-liners are baselines."""
     metric = "vus_pr" if series else "average_precision"
+    given = {"metrics": metric}
+    if not NAMES_LEADERS:  # code of 2026-11-22: all metrics, and a series has an interval
+        given = {"interval": 1.0} if series else {}
     lines = []
     for name, score in scores.items():
-        line = report(y, score, metrics=metric, n_random=5).iloc[0].to_dict()
+        line = report(y, score, **given, n_random=5).iloc[0].to_dict()
         lines.append({"detector": name, "role": "baseline" if name in BASELINES else "detector",
                       "dataset": dataset, "seed": 0, "status": "ok"} | line)
     return pd.DataFrame(lines)
@@ -105,6 +109,9 @@ def cells(y: np.ndarray, scores: dict[str, np.ndarray], series: bool, dataset: s
 
 def told(table: pd.DataFrame) -> tuple[bool, bool]:
     """Whether a leader is named, and whether anything is said to beat chance."""
+    if not NAMES_LEADERS:
+        text = verdict(table)
+        return " leads" in text, "Nothing is shown to beat chance" not in text
     ranking = rank_detectors(table)
     return ranking.leader is not None, bool(ranking.beyond_chance)
 
@@ -311,6 +318,22 @@ def chance(runs: int, match: str, first: int) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def headline(name: str, table: pd.DataFrame) -> dict[str, dict]:
+    """What is recorded: how often a leader is named, and (`null`, `power`) what beats chance."""
+    figures, error = {}, name == "null"
+    for case in table.to_dict("records"):
+        figures[f"{name}: {case['case']}"] = {
+            "what": f"{case['case']}: a leader is named" + error * ", wrongly",
+            "better": "low" if error else "high", "value": case["named"], "low": case["low"],
+            "high": case["high"]}
+    if error:  # the lower limit: above the level, the rule is broken
+        figures["null"] = {"what": "largest lower limit of any error, of cases without anything to "
+                           "name", "better": "low", "goal": 0.05, "value": float(
+                               np.nanmax(table[["low", "chance low"]].to_numpy(float)))}
+    return figures
+
+
+NAMES_LEADERS = hasattr(Ranking, "leader") or "leader" in Ranking.__annotations__
 SECTIONS = {"null": null, "power": power, "intervals": intervals, "chance": chance}
 
 
@@ -320,6 +343,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="seed of the first run")
     parser.add_argument("--match", default="", help="only cases whose name holds this text")
+    option(parser)
     given = parser.parse_args()
     for name in given.sections:
         how = given.runs, given.match, given.first
@@ -327,6 +351,8 @@ def main() -> None:
                  else SECTIONS[name](*how))
         print(f"\n{name}, {given.runs} runs\n")
         print(table.to_markdown(index=False, floatfmt=".3f") if len(table) else "no such case")
+        if given.keep and name in ("null", "power"):
+            keep("inference", given.keep, "", headline(name, table))
 
 
 if __name__ == "__main__":

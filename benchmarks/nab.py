@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+from results import keep, option
 
 from adlib.base import OnlineDetector
 from adlib.datasets import load_nab, load_skab, load_tsb
@@ -328,6 +329,40 @@ def left_out(corpus: Corpus, scores: dict[str, list]) -> None:
               f"{spread[1]:.1f}] over streams")
 
 
+def headline(y: list, scores: dict[str, list], streams: list) -> dict[str, dict]:
+    """What is recorded: the standard score at the best threshold, and at one chosen elsewhere."""
+    figures, n = {}, len(streams)
+    category = np.array([s.name.split("/")[0] for s in streams])
+    draws = np.random.default_rng(0).choice(n, (DRAWS, n))
+
+    def sums(flags: list) -> np.ndarray:
+        return np.array([nab_score(a, f, normalize=False) for a, f in zip(y, flags, strict=True)])
+
+    least = sums([np.zeros(len(a), dtype=bool) for a in y])
+    worth = -2 * least.sum() / n  # of a stream, so that the mean over streams is NAB's score
+
+    def figure(what: str, reached: np.ndarray) -> dict:
+        drawn = [100 * (reached - least)[i].sum() / (-2 * least[i].sum()) for i in draws]
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        each = 100 * (reached - least) / worth
+        return {"what": what, "better": "high", "value": each.mean(), "low": low, "high": high,
+                "each": {s.name: value for s, value in zip(streams, each, strict=True)}}
+
+    for name, found in scores.items():
+        cut, out = nab_corpus(y, found).threshold, np.zeros(n)
+        figures[name] = figure(f"{name}, one threshold, the best: NAB, standard",
+                               sums([s > cut for s in found]))
+        for one in sorted(set(category)):
+            rest = np.flatnonzero(category != one)
+            cut = nab_corpus([y[i] for i in rest], [found[i] for i in rest]).threshold
+            own = category == one
+            out[own] = sums([s > cut for s in found])[own]
+        figures[f"{name}_left_out"] = figure(
+            f"{name}, threshold of each category chosen on the others: NAB, standard", out)
+    figures["OnlineEnsemble_left_out"]["goal"] = 70.0
+    return figures
+
+
 def main() -> None:
     """Print the table and write it to reports/benchmarks/nab.json."""
     parser = argparse.ArgumentParser()
@@ -335,6 +370,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--period", action="store_true")
     parser.add_argument("--grid", action="store_true")
+    option(parser)
     given = parser.parse_args()
     if given.grid:
         grid()
@@ -344,7 +380,7 @@ def main() -> None:
     y = [np.asarray(s.y) for s in streams]
     print(f"{len(streams)} streams, {sum(map(len, y)):,} rows\n{'detector':<42}"
           + "".join(f"{profile:>15}" for profile in PROFILES) + f"{'us a row':>12}")
-    results = {}
+    results, kept = {}, {}
     for name in given.detectors or known:
         scores, seconds = [], 0.0
         for stream in streams:
@@ -354,7 +390,7 @@ def main() -> None:
             began = time.process_time()
             scores.append(detector.process(stream.X))
             seconds += time.process_time() - began
-        results[name] = line(name, y, scores, streams, seconds)
+        results[name], kept[name] = line(name, y, scores, streams, seconds), scores
         if name != "OnlineEnsemble":
             results[f"{name} + rest"] = line(f"{name} + rest", y, list(map(rested, scores)),
                                              streams, seconds)
@@ -379,6 +415,8 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"streams": len(streams), "period_given": given.period,
                                 "results": results}, indent=1) + "\n", encoding="utf-8")
+    if given.keep:
+        keep("nab", given.keep, "", headline(y, kept, streams))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 import adlib
@@ -89,8 +90,21 @@ def _change(name: str, when: str, each: dict[str, float] | None) -> list[float] 
     gaps = np.array([other[key] - one[key] for key in one if key in other])
     if len(gaps) < 5:
         return None
-    drawn = np.random.default_rng(0).choice(gaps, (10_000, len(gaps))).mean(axis=1)
-    return [gaps.mean(), *np.quantile(drawn, (0.025, 0.975))]
+    return [gaps.mean(), *_limits(gaps)]
+
+
+def over_sets(values: pd.Series) -> dict[str, Any]:
+    """``value``, ``low``, ``high`` and ``each`` of a figure that is a mean over sets."""
+    each = values.dropna()
+    low, high = _limits(each.to_numpy(float))
+    return {"value": each.mean(), "low": low, "high": high,
+            "each": {str(key): value for key, value in each.items()}}
+
+
+def _limits(values: np.ndarray) -> list[float]:
+    """Bootstrap 95 % limits of a mean."""
+    drawn = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(axis=1)
+    return [*np.quantile(drawn, (0.025, 0.975))]
 
 
 def rounded(value: Any) -> Any:

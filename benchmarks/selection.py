@@ -66,6 +66,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from results import keep, option
 from scipy.stats import rankdata, spearmanr
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -452,6 +453,24 @@ def _draw_curve(ax: plt.Axes, part: pd.DataFrame, x: str) -> None:
         ax.minorticks_off()
 
 
+def headline(found: pd.DataFrame) -> dict[str, dict]:
+    """What is recorded: what always the default loses, and what the careful choice gains."""
+    figures = {}
+    for line in found[found.choice.isin((f"always {DEFAULT}", "contrast_2se"))].itertuples():
+        name = f"{line.collection}, {line.sets} tables"
+        if line.choice == "contrast_2se":
+            figures[f"{line.collection}_{line.metric}_closed"] = {
+                "what": f"{name}: share of the gap to the best of the pool that a choice without "
+                f"labels closes, {line.metric}", "better": "high", "goal": 0.2,
+                "value": line.closed, "low": line.least, "high": line.most}
+        else:
+            figures[f"{line.collection}_{line.metric}_regret"] = {
+                "what": f"{name}: {line.metric} lost by always {DEFAULT} against the best of "
+                f"{len(POOL)}", "better": "low", "value": line.regret, "low": line.low,
+                "high": line.high}
+    return figures
+
+
 def main() -> None:
     """Print the tables, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -459,14 +478,16 @@ def main() -> None:
     parser.add_argument("--contamination", type=float, default=0.0)
     parser.add_argument("--cache", type=Path, help="folder that keeps the scores of each table")
     parser.add_argument("--figure", type=Path, help="where to draw the curves")
+    option(parser)
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # few rows, singular covariances, training that goes on
     pd.set_option("display.width", 160, "display.max_rows", 500)
     with threadpool_limits(1):
         table = pd.concat([lines(collection, given.contamination, given.cache)
                            for collection in given.collection or SEEDS])
-    pooled = pd.concat([table, table.assign(collection="both")])
-    for (collection, metric), part in regrets(pooled).groupby(["collection", "metric"]):
+    both = [table.assign(collection="both")] * (table.collection.nunique() > 1)
+    found = regrets(pd.concat([table, *both]))
+    for (collection, metric), part in found.groupby(["collection", "metric"]):
         print(f"\n{collection}, {metric}, {part.sets.iloc[0]} tables: regret [95 % interval], gap "
               f"closed between always {DEFAULT} and the best of the pool")
         for line in part.sort_values("regret").itertuples():
@@ -481,6 +502,8 @@ def main() -> None:
             index=["collection", "metric", x], columns="choice", values="value").to_string())
     if given.figure:
         drawn(table).savefig(given.figure, dpi=100)
+    if given.keep:
+        keep("selection", given.keep, "python benchmarks/selection.py", headline(found))
 
 
 if __name__ == "__main__":

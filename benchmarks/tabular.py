@@ -60,9 +60,10 @@ import numpy as np
 import pandas as pd
 import peers
 import torch
+from results import keep, option, over_sets
 from scipy import stats
 from sklearn.base import BaseEstimator, clone
-from tables import ALPHA, SEEDS, cells, judged, means, paired, seeded
+from tables import ALPHA, QUALITY, SEEDS, cells, judged, means, paired, seeded
 from threadpoolctl import threadpool_limits
 
 from adlib.datasets import Dataset
@@ -196,7 +197,8 @@ class Peer(BaseEstimator):
 def detectors(names: list[str]) -> dict[str, Any]:
     """Ours by name: defaults, former ones, untrained copies, members, baselines."""
     known = all_detectors() | baselines()
-    rows_alone = [name for name, cls in baselines().items() if not cls().is_ordered]
+    rows_alone = [name for name, cls in baselines().items()
+                  if not getattr(cls(), "is_ordered", False)]
     found = {name: known[name](alpha=ALPHA) for name in [*names, *rows_alone]}
     before = {"KNN before": KNN(method="largest", alpha=ALPHA), "Ensemble before": Ensemble(
         members=[(RandomFeatureAE(), 2.0), (KNN(method="largest"), 1.0)], alpha=ALPHA)}
@@ -276,6 +278,29 @@ def run(given: argparse.Namespace, collection: str, seeds: list[int]) -> pd.Data
     return table
 
 
+GOALS = {("RandomFeatureAE", "adbench"): (0.891, 0.713), ("AutoEncoder", "adbench"): (0.889, 0.714),
+         ("Ensemble", "adbench"): (0.897, 0.723)}
+
+
+def headline(table: pd.DataFrame, collection: str) -> dict[str, dict]:
+    """What is recorded: ROC-AUC and average precision of the defaults, and Ensemble minus KNN."""
+    by_set = table.groupby(["model", "set"])[QUALITY].mean()
+    figures = {}
+    for name in [name for name in OURS if name in by_set.index]:
+        for i, metric in enumerate(QUALITY):
+            figures[f"{name}_{metric}"] = {
+                "what": f"{name}: {metric}", "better": "high",
+                **over_sets(by_set.loc[name][metric])}
+            if (name, collection) in GOALS:
+                figures[f"{name}_{metric}"]["goal"] = GOALS[name, collection][i]
+    for metric in QUALITY:
+        gap = by_set.loc["Ensemble"][metric] - by_set.loc["KNN"][metric]
+        figures[f"Ensemble_minus_KNN_{metric}"] = {
+            "what": f"Ensemble minus KNN: {metric}", "better": "high", "goal": 0.0,
+            **over_sets(gap)}
+    return figures
+
+
 def main(collection: str = "adbench") -> None:
     """Print the tables; with ``--csv``, write every cell."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -288,6 +313,7 @@ def main(collection: str = "adbench") -> None:
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write every cell to this file")
     parser.add_argument("--read", type=Path, nargs="+", metavar="CSV",
                         help="measure nothing: the tables of cells written before")
+    option(parser)
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
     warnings.filterwarnings("ignore", module="sklearn")  # what singular covariances say
@@ -322,6 +348,11 @@ def main(collection: str = "adbench") -> None:
               f"and as the median over sets\n{lines.to_string(index=False)}")
     rates = false_positives(table).to_string(float_format="%.4f")
     print(f"\nRealised false-positive rate\n{rates}")
+    if given.keep:
+        ours = " ".join(name for name in OURS if name in set(table.model))
+        script = "tabular" if collection == "adbench" else collection
+        keep(script, given.keep, f"python benchmarks/{script}.py --peers --ours {ours}",
+             headline(table, collection))
 
 
 if __name__ == "__main__":
