@@ -34,12 +34,12 @@ UNPLAIN = {
     r"at a stroke": "at once",
     r"lo and behold": "(nothing)",
 }
-_NOT_TEXT = re.compile(
+NOT_TEXT = re.compile(
     r"```.*?```|<details>.*?</details>|<!--.*?-->|\$\$.*?\$\$|`[^`]*`|\$[^$\n]+\$|\]\([^)]*\)|<[^>]+>",
     re.DOTALL,
 )
 _GIVEN = re.compile(r"<!-- not measured here: (.+?) -->", re.DOTALL)
-_NAMES = re.compile(  # numbers that name something: years, chapters, exercises, items of a list
+NAMES = re.compile(  # numbers that name something: years, chapters, exercises, items of a list
     r"\b(?:1[89]|20)\d\d\b|\b0\d(?:\.\d)?\b(?! ?%)|\[1\d\b|\b1\d\.\d\d?\b(?! ?%)"
     r"|(?:[Cc]hapters? |[Nn]otebook |\b0\d(?:,| and| to) )1\d\b|^\s*\d+\.\s|^#+ .*$"
     r"|\b\d+-\d+-\d+\S*|95 %(?= (?:interval|confidence))|^\* \*\*Time:\*\* .*$",
@@ -127,7 +127,7 @@ def _numbers(text: str) -> Iterator[tuple[str, float]]:
         yield found[0], float(digits)
 
 
-def _supports(shown: float, claim: float, digits: int, percent: bool) -> bool:
+def supports(shown: float, claim: float, digits: int, percent: bool) -> bool:
     """Whether a printed number rounds to the claimed one; a share may be printed as .57 or 57."""
     scales = (1.0, 100.0) if percent else (1.0,)
     return any(abs(abs(shown) * scale - abs(claim)) <= 0.5001 * 10.0**-digits for scale in scales)
@@ -191,14 +191,14 @@ def unsupported(nb: Any, *, near: bool = False) -> list[str]:
 
 def _missing(source: str, known: set[float], *, near: bool) -> list[str]:
     given = {value for found in _GIVEN.findall(source) for _, value in _numbers(found)}
-    text = _NAMES.sub(" ", _NOT_TEXT.sub(" ", source))
+    text = NAMES.sub(" ", NOT_TEXT.sub(" ", source))
     missing = []
     for found in NUMBER.finditer(text):
         printed, percent = found[0].rstrip(" %").replace(",", ""), "%" in found[0]
         digits = len(printed.partition(".")[2])
         if near and not (percent or digits):
             continue
-        if not any(_supports(value, float(printed), digits, percent) for value in known | given):
+        if not any(supports(value, float(printed), digits, percent) for value in known | given):
             around = text[max(found.start() - 40, 0) : found.end() + 25]
             missing.append(f"{found[0]}: ...{' '.join(around.split())}...")
     return missing
