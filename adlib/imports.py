@@ -8,6 +8,7 @@ same file gets the same class, and a file that was edited is another module.
 import hashlib
 import re
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote, unquote
 
-__all__ = ["class_at"]
+__all__ = ["class_at", "nearest"]
 
 _FILE = "file:"  # begins the name of a module that was loaded from a file
 
@@ -58,9 +59,22 @@ def class_at(name: str) -> type[Any]:
         return found
     classes = [key for key, value in vars(module).items() if isinstance(value, type)]
     own = [key for key in classes if getattr(module, key).__module__ == module.__name__]
-    near = get_close_matches(attribute, classes, n=1)
-    hint = f", did you mean {near[0]!r}?" if near else f"; it has {', '.join(own) or 'none'}"
+    hint = nearest(attribute, classes, f"; it has {', '.join(own) or 'none'}")
     raise ValueError(f"{name!r}: {place} has no class {attribute!r}{hint}")
+
+
+def nearest(key: object, known: Iterable[str], otherwise: str = "") -> str:
+    """``", did you mean 'stride'?"`` for a name that is nearly one of the known ones.
+
+    Examples
+    --------
+    >>> nearest("slak", ["slack", "email"])
+    ", did you mean 'slack'?"
+    >>> nearest("fax", ["slack", "email"], "; there is no fax")
+    '; there is no fax'
+    """
+    near = get_close_matches(str(key), list(known), n=1)
+    return f", did you mean {near[0]!r}?" if near else otherwise
 
 
 def _said(error: BaseException) -> str:

@@ -7,7 +7,6 @@ the exercises lie beside the chapters, in ``notebooks/`` of a checkout.
 """
 
 import ast
-import difflib
 import json
 import math
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adlib.files import replaced_file
+from adlib.imports import nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,9 +134,7 @@ def check_parameters(sources: Sequence[str]) -> None:
         defaults = _literals(before)
         for name, value in _literals(source).items():
             if name not in defaults:
-                close = difflib.get_close_matches(name, defaults, n=1)
-                hint = f", did you mean {close[0]!r}?" if close else "."
-                takes = ", ".join(defaults)
+                hint, takes = nearest(name, defaults, "."), ", ".join(defaults)
                 raise ParameterError(f"no parameter {name!r} here{hint} There are: {takes}")
             wanted, given = type(defaults[name]), type(value)
             fits = wanted is given or (wanted, given) == (float, int)

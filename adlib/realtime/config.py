@@ -20,12 +20,12 @@ from sklearn.preprocessing import StandardScaler
 from adlib import detectors
 from adlib.base import Detector
 from adlib.foreign import wrap
+from adlib.imports import nearest
 from adlib.reading.options import Reading
 from adlib.realtime.doors.heartbeat import HeartbeatConfig
 from adlib.realtime.health import HealthConfig
 from adlib.realtime.incidents import IncidentConfig
 from adlib.realtime.notify import NotificationConfig
-from adlib.realtime.registry import nearest
 from adlib.realtime.settings import ConfigError, Seconds, Settings
 from adlib.realtime.store import StorageConfig
 from adlib.signs import family

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adlib.base import Detector
+from adlib.imports import nearest
 from adlib.realtime.members import Member, Worker
-from adlib.realtime.registry import nearest
 from adlib.realtime.windows import Rows
 from adlib.scaling import center_scale
 from adlib.thresholds import Calibration, Scores, above_ties

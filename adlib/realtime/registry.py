@@ -13,10 +13,10 @@ spec (see `adlib.realtime.sources.Source`). The name of a receiver is its key un
 alert store (see `adlib.realtime.channels.Channel`). Nothing is imported before it is asked for.
 """
 
-import difflib
-from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+from adlib.imports import nearest
 
 SOURCES, CHANNELS = "adlib.sources", "adlib.channels"
 _DOORS = "adlib.realtime.doors"
@@ -49,15 +49,3 @@ def find(group: str, name: str) -> Any:
     if name not in points:
         raise LookupError(f"{group} has no {name!r}{nearest(name, points)}")
     return points[name].load()
-
-
-def nearest(key: str, known: Iterable[str]) -> str:
-    """``", did you mean 'stride'?"`` for a name that is nearly one of the known ones, else ``""``.
-
-    Examples
-    --------
-    >>> nearest("slak", ["slack", "email"])
-    ", did you mean 'slack'?"
-    """
-    near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""

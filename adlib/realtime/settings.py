@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, Validati
 
 from adlib.arguments import path as as_path
 from adlib.durations import seconds
+from adlib.imports import nearest
 from adlib.realtime.doors.configuration import check_size, read
-from adlib.realtime.registry import nearest
 
 #: A duration in seconds, also as text such as "5min".
 Seconds = Annotated[float, BeforeValidator(lambda value, info: seconds(value, info.field_name))]

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl
 
 from adlib.arguments import instance, listed
 from adlib.deprecation import moved
+from adlib.imports import nearest
 from adlib.reading.options import Reading
-from adlib.realtime.registry import SOURCES, find, nearest, registered
+from adlib.realtime.registry import SOURCES, find, registered
 from adlib.realtime.windows import Sample
 
 
