@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["ParameterError", "diagram", "interval", "record", "report_folder", "setup", "slider"]
+# what the chapters draw and compute with (interval, slider, diagram) changes along with them
+__all__ = ["ParameterError", "record", "report_folder", "setup"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _CHAPTERS = str(ROOT / "notebooks")
