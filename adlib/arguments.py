@@ -161,7 +161,8 @@ def numeric(values: Any, name: str) -> NDArray:
     return array
 
 
-def floats(values: Any, name: str, shape: str | None = None) -> NDArray[np.float64]:
+def floats(values: Any, name: str, shape: str | None = None, *, sizes: tuple[int, ...] = (),
+           below: float | None = None) -> NDArray[np.float64]:
     """The same as float64; it may still be the caller's own array.
 
     Parameters
@@ -170,11 +171,15 @@ def floats(values: Any, name: str, shape: str | None = None) -> NDArray[np.float
     name : str
     shape : str, optional
         Such as ``"(n_rows, n_features)"``: its number of dimensions is checked too.
+    sizes : tuple of int, default=()
+        What the first dimensions have to be, in place of their names in ``shape``.
+    below : float, optional
+        What every value has to lie below, whatever its sign; inf: they have to be finite.
 
     Raises
     ------
     ValueError
-        As in `numeric`, or for another number of dimensions.
+        As in `numeric`, or for another number of dimensions, other sizes, or a value beyond.
 
     Examples
     --------
@@ -183,12 +188,22 @@ def floats(values: Any, name: str, shape: str | None = None) -> NDArray[np.float
     >>> floats([[1, 2]], "scores", "(n_rows,)")
     Traceback (most recent call last):
     ValueError: scores must have shape (n_rows,), got (1, 2)
+    >>> floats([1, np.nan], "scores", "(n_rows,)", sizes=(2,), below=np.inf)
+    Traceback (most recent call last):
+    ValueError: scores must be finite, got nan in row 1
     """
     array = numeric(values, name)
     with np.errstate(over="ignore"):  # a long double may be larger than any double: inf
         array = array.astype(np.float64, copy=False)
-    if shape is not None and array.ndim != len([part for part in shape[1:-1].split(",") if part]):
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if shape is not None:
+        names = [part.strip() for part in shape[1:-1].split(",") if part]
+        if array.ndim != len(names) or array.shape[:len(sizes)] != sizes:
+            wanted = ", ".join([*map(str, sizes), *names[len(sizes):]]) + "," * (len(names) == 1)
+            raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    if below is not None and not (there := np.abs(array) < below).all():
+        at = tuple(np.argwhere(~there)[0])
+        bound = f" and below {below:g}" if below < np.inf else ""
+        raise ValueError(f"{name} must be finite{bound}, got {array[at]:g} in row {at[0]}")
     return array
 
 
@@ -320,7 +335,21 @@ def times(values: Any, name: str) -> NDArray[np.datetime64]:
     return array
 
 
-def generator(random_state: Any, name: str = "random_state") -> np.random.Generator:
+def wall_times(X: Any) -> Any:
+    """The index of a frame as times without a zone, local where it has one; None without times.
+
+    Examples
+    --------
+    >>> wall_times([[1.0], [2.0]]) is None
+    True
+    """
+    index: Any = getattr(X, "index", None)
+    if getattr(getattr(index, "dtype", None), "kind", "") != "M":
+        return None
+    return index if getattr(index, "tz", None) is None else index.tz_localize(None)
+
+
+def generator(random_state: Any) -> np.random.Generator:
     """`numpy.random.default_rng`, which says what it was given.
 
     Examples
@@ -334,8 +363,8 @@ def generator(random_state: Any, name: str = "random_state") -> np.random.Genera
     try:
         return np.random.default_rng(random_state)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be None, a whole number >= 0 or a NumPy generator, got "
-                         f"{random_state!r}") from None
+        raise ValueError(f"random_state must be None, a whole number >= 0 or a NumPy generator, "
+                         f"got {random_state!r}") from None
 
 
 class MissingExtra(ImportError):

@@ -516,18 +516,12 @@ def run_lengths(X: Rows, before: Rows, lengths: NDArray[Any], known: NDArray[np.
 
 def _signals(scores: ArrayLike, X: ArrayLike | None, n_features: int | None = None) -> Rows:
     """Scores and inputs side by side, shape (n_rows, 1 + n_features)."""
-    scores = floats(scores, "scores", "(n_rows,)")
+    scores = floats(scores, "scores", "(n_rows,)", below=np.inf)
     signals = scores[:, None]
     if X is not None:
-        X = floats(X, "X")
-        if X.ndim != 2 or len(X) != len(scores):
-            raise ValueError(f"X must have shape ({len(scores)}, n_features), a row for each "
-                             f"score, got {X.shape}")
+        X = floats(X, "X", "(n_rows, n_features)", sizes=scores.shape, below=np.inf)
         signals = np.hstack([signals, X])
     given = signals.shape[1] - 1
     if n_features is not None and given != n_features:
         raise ValueError(f"X must have {n_features} features as in fit, got {given}")
-    if not np.isfinite(signals).all():
-        i, k = np.argwhere(~np.isfinite(signals))[0]
-        raise ValueError(f"{'X' if k else 'scores'} must be finite, got {signals[i, k]} in row {i}")
     return signals

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.arguments import floats, instance, listed, number, one_of, times
+from adlib.arguments import column, floats, instance, listed, number, one_of, times, wall_times
 from adlib.base import Detector, anomaly_score, core, is_stateful, score_by
 from adlib.hindsight import lookback, memory
 from adlib.missing import MOST
@@ -624,12 +624,10 @@ def _background(X: Array, rows: NDArray[np.int64], scores: Array | None, thresho
                 background: ArrayLike | None, look_back: int) -> Array:
     """Windows of normal rows, at most `_MOST`, evenly over time."""
     if background is not None:
-        normal = floats(background, "background", "(n_normal, n_features)")
+        normal = floats(background, "background", "(n_normal, n_features)", below=np.inf)
         if normal.shape[1] != X.shape[1]:
             raise ValueError(f"background must have shape (n_normal, {X.shape[1]}), got "
                              f"{normal.shape}")
-        if not np.isfinite(normal).all():
-            raise ValueError("background must be finite: fill or drop its missing values")
         at = np.arange(min(look_back, len(normal)), len(normal))
     elif scores is None:
         return np.empty((0, look_back + 1, X.shape[1]))
@@ -679,16 +677,8 @@ def _names(model: Any, X: Any, given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _times(X: Any, time: ArrayLike | None) -> NDArray | None:
-    if time is None:
-        index: Any = getattr(X, "index", None)
-        if getattr(getattr(index, "dtype", None), "kind", "") != "M":
-            return None
-        time = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
-    time = times(time, "time")
-    if time.shape != (len(X),):
-        raise ValueError(f"time must hold one moment per row of X, shape ({len(X)},), got "
-                         f"{time.shape}")
-    return time
+    time = wall_times(X) if time is None else time
+    return None if time is None else column(times(time, "time"), "time", len(X))
 
 
 def _positions(rows: ArrayLike, n: int) -> NDArray[np.int64]:

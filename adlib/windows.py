@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from adlib.arguments import column, floats, listed, number, times, whole
+from adlib.arguments import column, floats, listed, number, times, wall_times, whole
 from adlib.durations import seconds
 
 __all__ = ["TimeFeatures", "Windows", "windows"]
@@ -276,12 +276,11 @@ class TimeFeatures(TransformerMixin, BaseEstimator):
         cycles = [seconds(period, "periods") for period in self.periods]
         if not cycles:
             return []
-        index: Any = getattr(X, "index", None)
-        if getattr(getattr(index, "dtype", None), "kind", "") != "M":
+        if (wall := wall_times(X)) is None:
+            index: Any = getattr(X, "index", None)
             kind = f" with index of {index.dtype}" if hasattr(index, "dtype") else ""
             raise ValueError(f"periods={list(self.periods)!r} need a DataFrame with a "
                              f"DatetimeIndex, got {type(X).__name__}{kind}")
-        wall = index.tz_localize(None) if getattr(index, "tz", None) is not None else index
         if wall.hasnans:
             raise ValueError(f"the DatetimeIndex of X holds {wall.isna().sum()} missing times")
         if min(cycles) < 1e-9 or max(cycles) > 1e9:

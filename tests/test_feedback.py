@@ -213,7 +213,7 @@ def test_questions_are_worth_asking_and_unlike_each_other(model):
     for k in (0, 1.5, True):
         with pytest.raises(ValueError, match="k must"):
             next_questions(np.zeros(4), np.zeros((4, 1)), k)
-    with pytest.raises(ValueError, match="one number per row"):
+    with pytest.raises(ValueError, match=r"scores must have shape \(4,\), got \(3,\)"):
         next_questions(np.zeros(3), np.zeros((4, 1)))
 
 

@@ -87,8 +87,8 @@ def test_hit_rate_of_ties_and_of_what_it_cannot_take():
     assert hit_rate(wrong, np.zeros((2, 4))) == 0.25
     with pytest.warns(UserWarning, match="hit_rate is undefined"):
         assert np.isnan(hit_rate(wrong[1:], np.zeros((1, 4))))
-    for bad, blame, percent, said in ((wrong, np.zeros((2, 3)), 100, "shape of y_true"),
-                                      (wrong, np.full((2, 4), np.nan), 100, "blame holds NaN"),
+    for bad, blame, percent, said in ((wrong, np.zeros((2, 3)), 100, "blame must have shape"),
+                                      (wrong, np.full((2, 4), np.nan), 100, "blame must be finite"),
                                       (2 * wrong, np.zeros((2, 4)), 100, "y_true must hold only"),
                                       (wrong, np.zeros((2, 4)), 50, "percent")):
         with pytest.raises(ValueError, match=said):

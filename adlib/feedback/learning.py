@@ -479,15 +479,10 @@ def next_questions(scores: ArrayLike, X: ArrayLike, k: int = 5, *, asked: ArrayL
     >>> next_questions([-5.0, 2.0, 1.9, 0.5], X, 2).tolist()
     [1, 3]
     """
-    scores, X = floats(scores, "scores"), floats(X, "X")
-    if X.ndim != 2 or scores.shape != (len(X),):
-        raise ValueError(f"scores must hold one number per row of X, got shapes {scores.shape} "
-                         f"and {X.shape}")
+    X = floats(X, "X", "(n_rows, n_features)", below=1e150)
+    scores = floats(scores, "scores", "(n_rows,)", sizes=(len(X),), below=1e150)
     whole(k, "k", 1)
     asked = positions(asked, "asked", len(X))
-    for name, values in (("scores", scores), ("X", X)):
-        if not (np.abs(values) < 1e150).all():
-            raise ValueError(f"{name} must be finite and below 1e150")
     worth, gap = expit(scores), np.full(len(X), 3.0)
     free = np.ones(len(X), dtype=bool)
     chosen: list[int] = []

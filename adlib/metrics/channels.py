@@ -48,13 +48,9 @@ def hit_rate(y_true: ArrayLike, blame: ArrayLike, *, percent: float = 100.0) -> 
     (0.5, 1.0)
     """
     labels = floats(y_true, "y_true", "(n_samples, n_channels)")
-    values = floats(blame, "blame", "(n_samples, n_channels)")
-    if labels.shape != values.shape:
-        raise ValueError(f"blame must have the shape of y_true, {labels.shape}, got {values.shape}")
+    values = floats(blame, "blame", "(n_samples, n_channels)", sizes=labels.shape, below=np.inf)
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("y_true must hold only 0 (right) and 1 (wrong)")
-    if not np.isfinite(values).all():
-        raise ValueError("blame holds NaN or infinite values")
     number(percent, "percent", least=100)
     wrong = labels.sum(axis=1)
     rows = wrong > 0

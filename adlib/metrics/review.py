@@ -203,8 +203,8 @@ def _reviewed(y_true: ArrayLike, score: ArrayLike, capacity: int, period: ArrayL
     """Labels, share of each row that is reviewed, values and number of reviews; judged rows."""
     capacity = whole(capacity, "capacity", 1)
     y, score, judged = labels_and_scores(y_true, score, judged)
-    value = np.ones(y.size) if value is None else floats(value, "value")
-    value = column(value, "value", y.size)
+    value = np.ones(y.size) if value is None else floats(
+        value, "value", "(n_rows,)", sizes=y.shape)
     period = np.zeros(y.size) if period is None else column(period, "period", y.size)
     y, score, value, period = y[judged], score[judged], value[judged], period[judged]
     bad = y & ~(np.isfinite(value) & (value >= 0))

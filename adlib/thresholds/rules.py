@@ -46,12 +46,7 @@ def as_scores(scores: ArrayLike) -> Scores:
     >>> as_scores([1, 2.5])
     array([1. , 2.5])
     """
-    values = floats(scores, "scores")
-    if values.ndim != 1:
-        raise ValueError(f"scores must be one-dimensional, got shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("scores must be finite, got NaN or inf")
-    return values
+    return floats(scores, "scores", "(n_rows,)", below=np.inf)
 
 
 def rounded_up(scores: Scores) -> Scores:
