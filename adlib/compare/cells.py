@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from adlib.arguments import path as as_path
 from adlib.files import replaced_file
 from adlib.signs import family
 
@@ -51,7 +52,7 @@ class Store:
     Parameters
     ----------
     folder : path
-        Made where it does not exist.
+        The ``results_dir`` of a comparison; made where it does not exist.
 
     Examples
     --------
@@ -68,8 +69,12 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
+        self.folder = as_path(folder, "results_dir")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"results_dir is no folder: {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise PermissionError(f"results_dir cannot be written to: {self.folder}")
 
     def path(self, made_of: dict[str, Any]) -> Path:
         """Where the cell with these ingredients lies."""

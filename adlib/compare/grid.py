@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from adlib.arguments import listed, one_of, switch, whole
-from adlib.arguments import path as as_path
 from adlib.base import is_stateful
 from adlib.cost import LONG, spoken
 from adlib.datasets import Dataset
@@ -220,15 +219,16 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
     ahead = look_ahead(delay, wanted)
     _say_what_was_found(wanted)
     purge = _purge_gaps(models, wanted, missing)
-    memory = _memories(models, purge, delay)
+    memory = {data: memory_of(models.values(), data, gap, delay) for data, gap in purge.items()}
     cells = _cells(models, roles, drawn, seeds)
-    kept = None
+    store, made_of, found = None, [], dict[int, dict[str, Any]]()
     if results_dir is not None:
         protocol = {"alpha": alpha, "n_random": n_random, "intervals": intervals,
                     "look_ahead": ahead, "missing": missing}
-        kept = _Kept(results_dir, _ingredients(cells, models, protocol, purge, memory, wanted, own))
+        store = Store(results_dir)
+        made_of = _ingredients(cells, models, protocol, purge, memory, wanted, own)
+        found = _earlier(store, made_of, limits, return_scores, retry_failed)
     _warn_of_seeds(models, seeds)
-    found = kept.found(limits, return_scores, retry_failed) if kept else {}
     groups = _sharing_a_fit(cells, models, found)
     tasks = []
     for group in groups:
@@ -243,14 +243,14 @@ def compare(detectors: Any, datasets: Dataset | Callable[[int], Dataset] | Itera
         for task, results in run(tasks, n_jobs=n_jobs, limits=limits, scheduler=scheduler):
             new = dict(zip(groups[task], results, strict=True))
             found |= new
-            if kept:
-                kept.write(new)
+            if store:
+                for i, outcome in new.items():
+                    store.write(made_of[i], outcome)
             shown.update(len(new))
     parameters = {label: parameters_of(model) for label, model in models.items()}
-    prints = _fingerprints(wanted)
     rows = (_rows(cell, roles[cell.detector], wanted[cell.data], found[i],
-                  {"data": f"#{prints[cell.data][:12]}", "look_ahead": ahead, "missing": missing,
-                   "online": _online(models[cell.detector], cell.data),
+                  {"data": f"#{cell.data.fingerprint[:12]}", "look_ahead": ahead,
+                   "missing": missing, "online": _online(models[cell.detector], cell.data),
                    "parameters": parameters[cell.detector]})
             for i, cell in enumerate(cells))
     table = pd.DataFrame(list(chain.from_iterable(rows)))
@@ -290,11 +290,6 @@ def _warn_of_seeds(models: dict[str, Any], seeds: list[int]) -> None:
 def _informed(model: Any, data: Dataset) -> Any:
     """The model; the one that learns from labels with those of the rows that train."""
     return (Supervised(data.y[: data.calibrate_start]) if isinstance(model, Supervised) else model)
-
-
-def _memories(models: dict[str, Any], purge: dict[Dataset, int], delay: Any
-              ) -> dict[Dataset, int]:
-    return {data: memory_of(models.values(), data, gap, delay) for data, gap in purge.items()}
 
 
 def _announce(shown: Progress, tasks: list[Task], models: dict[str, Any]) -> None:
@@ -393,27 +388,6 @@ def _sharing_a_fit(cells: list[_Cell], models: dict[str, Any], found: dict[int, 
     return list(groups.values())
 
 
-class _Kept:
-    """Finished cells in the folder of results, by their number in this run."""
-
-    def __init__(self, results_dir: Any, made_of: list[dict[str, Any]]):
-        folder = as_path(results_dir, "results_dir")
-        if folder.exists() and not folder.is_dir():
-            raise FileExistsError(f"results_dir is no folder: {folder}")
-        self.store, self.made_of = Store(folder), made_of
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"results_dir cannot be written to: {folder}")
-
-    def found(self, limits: Limits, scores: bool, retry: bool) -> dict[int, dict[str, Any]]:
-        """Outcomes that an earlier run has left."""
-        read = {i: self.store.read(one, scores) for i, one in enumerate(self.made_of)}
-        return {i: old for i, old in read.items() if old and _still_holds(old, limits, retry)}
-
-    def write(self, new: dict[int, dict[str, Any]]) -> None:
-        for i, outcome in new.items():
-            self.store.write(self.made_of[i], outcome)
-
-
 def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
     """The data of every seed, by name: the same rows, or what a generator draws with it."""
     single = isinstance(datasets, (Dataset, str)) or callable(datasets)
@@ -435,10 +409,6 @@ def _drawn(datasets: Any, seeds: list[int]) -> dict[str, list[Dataset]]:
     return drawn
 
 
-def _fingerprints(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
-    return {data: data.fingerprint for data in datasets}
-
-
 def _judged_alike(sets: list[Dataset]) -> list[Dataset]:
     """Draws of one generator by the same metrics: all as series where some are found to be."""
     if len({data.is_series for data in sets}) == 1:
@@ -453,13 +423,19 @@ def _ingredients(cells: list[_Cell], models: dict[str, Any], protocol: dict[str,
     if theirs := [metric for metric in own if all_metrics().get(metric.name) != metric]:
         protocol = protocol | {"own metrics": [described(metric) for metric in theirs]}
     looks = {label: described(model) for label, model in models.items()}
-    prints = _fingerprints(wanted)
     return [
         {"detector": cell.detector, "dataset": cell.dataset, "seed": cell.seed} | protocol
         | {"purge": purge[cell.data], "memory": memory[cell.data], "metrics": wanted[cell.data],
-           "rows": prints[cell.data], "code": code_version(), "model": looks[cell.detector]}
+           "rows": cell.data.fingerprint, "code": code_version(), "model": looks[cell.detector]}
         for cell in cells
     ]
+
+
+def _earlier(store: Store, made_of: list[dict[str, Any]], limits: Limits, scores: bool, retry: bool
+             ) -> dict[int, dict[str, Any]]:
+    """Outcomes that an earlier run has left."""
+    return {i: old for i, one in enumerate(made_of) if (old := store.read(one, scores))
+            and _still_holds(old, limits, retry)}
 
 
 def _still_holds(outcome: dict[str, Any], limits: Limits, retry: bool) -> bool:

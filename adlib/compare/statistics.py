@@ -157,27 +157,25 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         table = pd.concat([table, _headline_cells(table, metrics).assign(metric=MIXED)])
     bad = table[table.status != "ok"].groupby("detector")[["dataset", "seed"]]
     failed = {str(detector): len(cells.drop_duplicates()) for detector, cells in bad}
+    values = _values(table, metrics)
+    ranks, wins = _ranks_and_wins(values)
+    place = _order(values, metrics).rank(method="min")
     lines = []
     key = ["detector", "role", "metric"]
     for (detector, role, metric), cells in table.groupby(key, sort=False):
         cells = cells[cells.value.notna()]
         sets = cells.groupby("dataset")[["value", "random", "low", "high"]].mean()
-        line = {"detector": detector, "role": role, "metric": metric}
-        line |= {"mean": sets.value.mean(), "random": sets.random.mean()} | _interval(sets)
-        line["interval_over"] = "datasets and seeds" if len(sets) >= MANY else "test rows"
-        line |= {"n_datasets": len(sets), "n_seeds": cells.seed.nunique(),
-                 "n_failed": failed.get(str(detector), 0), "look_ahead": look_ahead(table)}
-        lines.append(line)
+        lines.append({
+            "rank": place.get(detector, np.nan), "detector": detector, "role": role,
+            "metric": metric, "mean": sets.value.mean(), "random": sets.random.mean(),
+            **_interval(sets), "delay": np.nan,
+            "interval_over": "datasets and seeds" if len(sets) >= MANY else "test rows",
+            "average_rank": ranks.get(detector, np.nan), "wins": wins.get(detector, np.nan),
+            "n_datasets": len(sets), "n_seeds": cells.seed.nunique(),
+            "n_failed": failed.get(str(detector), 0), "look_ahead": look_ahead(table)})
     out = pd.DataFrame(lines)
-    values = _values(table, metrics)
-    ranks, wins = _ranks_and_wins(values)
-    place = _order(values, metrics).rank(method="min")
-    out.insert(0, "rank", out.detector.map(place))
     delays = out[out.metric == "detection_delay@calibration"].set_index("detector")["mean"]
-    out.insert(list(out.columns).index("interval_over"), "delay", out.detector.map(delays))
-    at = list(out.columns).index("n_datasets")
-    out.insert(at, "wins", out.detector.map(wins))
-    out.insert(at, "average_rank", out.detector.map(ranks))
+    out["delay"] = out.detector.map(delays)
     return out.sort_values("rank", kind="stable", na_position="last", ignore_index=True)
 
 

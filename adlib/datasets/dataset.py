@@ -475,7 +475,7 @@ class Dataset:
             facts["notes"] = self.notes
         return facts | {"source": self.source}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the content (rows, labels, cuts; not the name or notes), as 64 hex digits."""
         digest = hashlib.sha256()
