@@ -133,7 +133,7 @@ class ForeignDetector(Foreign):
     def _fit(self, X: NDArray[np.float64]) -> None:
         self.span_ = signs.span(self.model, X)
         self.model_ = signs.fresh(self.model)
-        with _numpy_seed(self.seed_):
+        with numpy_seed(self.seed_):
             signs.learn(self.model_, X)
         told = signs.family(self.model) == "sklearn" or hasattr(self.model_, "anomaly_score")
         self.ahead_ = 0 if told else self._rows_ahead(X)
@@ -214,7 +214,7 @@ class ForeignStream(Foreign, OnlineDetector):
 
 
 @contextmanager
-def _numpy_seed(seed: int) -> Iterator[None]:
+def numpy_seed(seed: int) -> Iterator[None]:
     """NumPy's global state for what draws from it, and the caller's back."""
     state = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed % 2**32)  # noqa: NPY002

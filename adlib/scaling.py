@@ -156,6 +156,19 @@ def log_p_of_moves(scale: Values) -> Values:
     return np.where(still, np.log(2) + log_ndtr(1 / np.where(still, scale, -1.0)), 0.0)
 
 
+def as_shares(parts: Values) -> Values:
+    """Parts (n, d) of at least 0 as shares of their row's sum; even ones where that is 0.
+
+    Examples
+    --------
+    >>> as_shares(np.array([[1.0, 3.0], [0.0, 0.0]]))
+    array([[0.25, 0.75],
+           [0.5 , 0.5 ]])
+    """
+    total = parts.sum(axis=1, keepdims=True)
+    return np.divide(parts, total, out=np.full_like(parts, 1 / parts.shape[1]), where=total > 0)
+
+
 def standardise(X: Values, center: Values | float, scale: Values) -> Values:
     """``(X - center) / scale``, clipped at 1e150 so that squares and sums of squares stay finite.
 

@@ -201,11 +201,7 @@ def load_odd(
             series=False,
         )
 
-    if part is not None:
-        one_of(part, "part", ODD.parts)
-    if ODD.folder(root) is None:
-        raise FileNotFoundError("macrOData is not fetched: unpack OddBench and OvRBench into one "
-                                "folder and give it as root, or as ADLIB_DATA")
+    _unpacked(ODD, root, part, ODD.parts, "OddBench and OvRBench")
     return _load(ODD, f"{part or 'o*bench'}/*.npz", name, root, load)
 
 
@@ -339,11 +335,7 @@ def load_tsb(
             series=True,
         )
 
-    if part is not None:
-        one_of(part, "part", ("U", "M"))
-    if TSB.folder(root) is None:
-        raise FileNotFoundError("TSB-AD is not fetched: unpack TSB-AD-U.zip and TSB-AD-M.zip into "
-                                "one folder and give it as root, or as ADLIB_DATA")
+    _unpacked(TSB, root, part, ("U", "M"), "TSB-AD-U.zip and TSB-AD-M.zip")
     return _load(TSB, f"TSB-AD-{part or '[UM]'}/*.csv", name, root, load)
 
 
@@ -436,6 +428,15 @@ def _recording(file: Path, clock: str, *columns: str, separator: str = ","
     frame = _plain(file, clock, *columns, separator=separator)
     with about(file.name):
         return frame, Clock.recognise(frame[clock], Reading(), _QUIET).column(frame[clock])
+
+
+def _unpacked(collection: Collection, root: PathLike | None, part: str | None,
+              parts: tuple[str, ...], archives: str) -> None:
+    """Refuse a part that a collection does not have, and one that lies nowhere."""
+    one_of(part, "part", (None, *parts))
+    if collection.folder(root) is None:
+        raise FileNotFoundError(f"{collection.title} is not fetched: unpack {archives} into one "
+                                "folder and give it as root, or as ADLIB_DATA")
 
 
 def _load(

@@ -35,9 +35,9 @@ from adlib.base import (
     split_folds,
 )
 from adlib.cost import Cost, CostWarning
-from adlib.foreign import Foreign, wrap
+from adlib.foreign import Foreign, numpy_seed, wrap
 from adlib.missing import Filled, kept
-from adlib.scaling import stands_still
+from adlib.scaling import as_shares, stands_still
 from adlib.signs import family
 from adlib.thresholds import Calibration, above_ties, rounded_up
 
@@ -528,10 +528,7 @@ class Committee(Detector):
                 parts = np.abs(member.contributions(X))
             except (AttributeError, NotImplementedError):
                 continue
-            total = parts.sum(axis=1, keepdims=True)
-            even = np.full_like(parts, 1 / parts.shape[1])
-            part = np.divide(parts, total, out=even, where=total > 0)
-            shares += w * surprise[:, None] * part
+            shares += w * surprise[:, None] * as_shares(parts)
             weight += w * surprise
         if not weight.any():
             return super()._contributions(X)
@@ -611,11 +608,8 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
         changes["calibration"] = copy.calibration or "auto"
     elif isinstance(copy, Detector):  # calibrated with the others
         changes["calibration"] = None
-    # some draw from NumPy's global state (libsvm's seed, for one): it gets the member's seed, and
-    # the caller's state back
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    with warnings.catch_warnings(record=True) as said:
+    # some draw from NumPy's global state: libsvm's seed, for one
+    with numpy_seed(seed), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", CostWarning)  # said once, of all of them
         try:
@@ -624,8 +618,6 @@ def _trained(member: Any, seed: int, X: Matrix, X_test: Matrix | None) -> _Train
             scores = None if X_test is None else _scores(copy, X_test, "process")
         except Exception as error:  # any library may fail in any way; the others go on
             return _Trained(None, None, f"{type(error).__name__}: {error}")
-        finally:
-            np.random.set_state(state)  # noqa: NPY002
     return _Trained(copy, scores,
                     f"{said[0].category.__name__}: {said[0].message}" if said else "")
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from adlib.arguments import one_of
 from adlib.base import MANY_ROWS, Detector, Scores
-from adlib.scaling import center_scale, standardise
+from adlib.scaling import as_shares, center_scale, standardise
 
 _CHUNK = 2_000_000  # differences held in memory at once
 _FLAT = 10  # columns up to which a tree is never much slower than comparing rows
@@ -153,6 +153,4 @@ class KNN(Detector):
     def _contributions(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = np.concatenate([differences.mean(axis=1) ** 2
                                 for differences in self._differences(X)])
-        total = parts.sum(axis=1, keepdims=True)
-        even = np.full_like(parts, 1 / parts.shape[1])
-        return np.divide(parts, total, out=even, where=total > 0) * self._score(X)[:, None]
+        return as_shares(parts) * self._score(X)[:, None]
