@@ -23,10 +23,10 @@ GOALS = {"OnlineMahalanobis": 0.96, "OnlineEnsemble": 0.93}
 def agreeing(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and labels."""
     rng = np.random.default_rng(seed)
-    common = rng.normal(size=(ROWS, 1))
-    X = common + np.array([0.0, 0.1, 0.1]) * rng.normal(size=(ROWS, 3))
+    common = rng.normal(size=ROWS)
+    X = np.array([common, *(common + 0.1 * rng.normal(size=ROWS) for _ in range(2))]).T
     at = rng.choice(np.arange(WARM, ROWS), ALTERED, replace=False)
-    X[at, 1] = X[rng.permutation(ROWS)[:ALTERED], 1]
+    X[at, 1] = rng.permutation(X[:, 1])[at]
     return X, np.isin(np.arange(ROWS), at).astype(int)
 
 

@@ -82,6 +82,7 @@ logarithm, +.003 +- .005) are also 128 values, tail 1, ridge .1 to 100, orders t
 
 import argparse
 import importlib.util
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -96,7 +97,6 @@ from tqdm import tqdm
 
 from adlib.base import Detector, OnlineDetector
 from adlib.datasets import load_tsb
-from adlib.datasets.sources import TSB
 from adlib.detectors import LinearForecast, all_detectors, forecast
 from adlib.hindsight import hindsight_score
 from adlib.metrics import vus_pr
@@ -413,8 +413,8 @@ def main() -> None:
     option(parser)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    folder = TSB.folder(None)
-    if folder is None or not (folder / "published_vus_pr.csv").is_file():
+    folder = Path(os.environ.get("ADLIB_DATA", ".")) / "tsb"
+    if not (folder / "published_vus_pr.csv").is_file():
         print("no TSB-AD below ADLIB_DATA, or no published_vus_pr.csv beside it: nothing to do")
         return
     table = pd.read_csv(folder / "published_vus_pr.csv")

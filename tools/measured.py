@@ -47,22 +47,26 @@ def verdict(figure: dict[str, Any]) -> str:
         return "" if old == new else "new" if old is None else "not measured"
     if figure.get("better") not in ("high", "low"):
         return ""
-    moved = new - old
-    if change := figure.get("change"):
-        moved, low, high = change
-        level = low <= 0 <= high
-    else:
-        one, other = limits(figure, "before"), limits(figure, "after")
-        if one and other:
-            level = moved**2 <= sum((high - low) ** 2 / 4 for low, high in (one, other))
-        elif one or other:
-            low, high = one or other or (0, 0)
-            level = low <= (new if one else old) <= high
-        else:
-            level = abs(moved) <= SLACK[figure.get("unit") in TIMES] * abs(old)
+    moved, level = judged(figure)
     if level:
         return "level"
     return "better" if (moved > 0) == (figure["better"] == "high") else "worse"
+
+
+def judged(figure: dict[str, Any]) -> tuple[float, bool]:
+    """The change of a figure that has both sides, and whether it is level."""
+    old, new = figure["before"], figure["after"]
+    if change := figure.get("change"):
+        mean, low, high = change
+        return mean, low <= 0 <= high
+    one, other = limits(figure, "before"), limits(figure, "after")
+    if one and other:
+        room = sum((high - low) ** 2 / 4 for low, high in (one, other))
+        return new - old, (new - old) ** 2 <= room
+    if one or other:
+        low, high = one or other or (0.0, 0.0)
+        return new - old, low <= (new if one else old) <= high
+    return new - old, abs(new - old) <= SLACK[figure.get("unit") in TIMES] * abs(old)
 
 
 def missed(figure: dict[str, Any]) -> bool:
@@ -119,7 +123,8 @@ def page(record: dict[str, Any]) -> str:
         text += f"{entry['note']}\n\n" if "note" in entry else ""
         text += "| What | Before | After | Paired change | Judged | Goal |\n"
         text += "|---|---|---|---|---|---|\n"
-        text += "".join(line(one, verdict(one), goal(one)) for one in entry["figures"].values())
+        text += "".join(line(one, verdict(one) if "before" in entry else "", goal(one))
+                        for one in entry["figures"].values())
     return text
 
 
