@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
@@ -471,6 +472,23 @@ def judged(n, start=0, stream="rig", entity=None, d=3):
     seq = np.arange(start, start + n)
     return Trace(stream, tuple("abcdefgh"[:d]), (entity,), np.zeros(n, int), seq, 1.0 * seq,
                  np.random.default_rng(start).normal(size=(n, d)), np.where(seq % 2, 0.5, np.nan))
+
+
+@pytest.mark.parametrize("n, d", [(1, 1), (10, 3), (500, 3)])
+@pytest.mark.parametrize("kind", ["precise", "whole", "half", "lost"])
+def test_judged_rows_that_cannot_be_made_smaller_are_kept_as_they_are(n, d, kind):
+    values = judged(n, d=d).values.copy()
+    if kind == "whole":
+        values = values.round()
+    values[n // 3:, :d // 2 + 1 if kind == "half" else d * (kind == "lost")] = np.nan
+    trace = replace(judged(n, d=d), values=values)
+    body = trace.pack()
+    raw, found = zlib.decompress(body), Trace.unpack("rig", body)
+    for array in ("code", "seq", "time", "values", "p_value"):
+        assert getattr(found, array).tobytes() == getattr(trace, array).tobytes(), array
+    assert len(body) < 1.05 * len(zlib.compress(raw, 1)) + 20
+    earlier = Trace.unpack("rig", zlib.compress(raw, 1))  # as they were packed before
+    assert earlier.values.tobytes() == values.tobytes()
 
 
 def test_a_trace_that_is_committed_again_is_kept_once(store):
