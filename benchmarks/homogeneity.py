@@ -3,13 +3,15 @@
 Scores are squares of Gaussian rows, independent or autocorrelated (AR(1)); one machine, or half of
 them, has a multiple of the noise. The level that is promised is one refusal in 100.
 
-    python benchmarks/homogeneity.py
+    python benchmarks/homogeneity.py [--keep after]
 """
 
+import argparse
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import results
 from scipy.signal import lfilter
 
 from adlib.realtime.homogeneity import at_once, differing
@@ -47,12 +49,25 @@ def measured(machines: int, rows: int, phi: float, scale: float = 1.0, unequal: 
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    results.option(parser)
+    given = parser.parse_args()
     equal = [measured(n, rows, phi) for n in (2, 5, 20, 100) for rows in (200, 800, 3_000)
              for phi in (0.0, 0.9, 0.98)]
     unequal = [measured(n, rows, phi, scale, 1) for n in (2, 5, 20, 100)
                for rows in (200, 800, 3_000) for phi in (0.0, 0.9) for scale in (1.5, 2.0)]
     halves = [measured(10, 800, phi, 2.0, 5) for phi in (0.0, 0.9)]
     print(pd.DataFrame([*equal, *unequal, *halves]).to_string(index=False))
+    if given.keep:
+        refused = [float(one["refused"]) for one in equal]
+        named = [float(one["named"]) for one in unequal if one["scale"] == 2 and one["rows"] >= 800]
+        results.keep("homogeneity", given.keep, "", {
+            "refused": {"what": "share of equal fleets that are refused, mean of 36 cases",
+                        "better": "low", "goal": 0.01, "value": np.mean(refused)},
+            "most": {"what": "the same in the worst case (100 fleets each)", "better": "low",
+                     "value": max(refused)},
+            "named": {"what": "share found of one machine with twice the noise, 800 rows or more",
+                      "better": "high", "value": np.mean(named)}})
 
 
 if __name__ == "__main__":

@@ -33,8 +33,12 @@ import numpy as np
 import results
 
 from adlib.realtime import RealTimeAnomalyDetector, Sample
+from adlib.realtime.config import EngineConfig
 
 WINDOW, STRIDE = 100, 10
+#: The same share of windows is flagged, stored and explained whatever the history can show.
+BUDGET = {"alpha": 0.01} | ({"extrapolate": True} if "extrapolate" in EngineConfig.model_fields
+                            else {})
 
 
 def rows(n: int, d: int, seed: int) -> np.ndarray:
@@ -109,7 +113,7 @@ def measure(d: int, seconds: float) -> dict[str, dict]:
                 **config, "alert_config": {"storage": {"path": str(Path(folder) / name)}}})
 
         config = {"deep_config": {"latent_dim": min(20, d // 2), "hidden_layers": [64, 32]},
-                  "window_size": WINDOW, "stride": STRIDE}
+                  "window_size": WINDOW, "stride": STRIDE, **BUDGET}
         fitted = RealTimeAnomalyDetector(config).fit(rows(5000 if d < 50 else 3000, d, 1))
         fitted.save(Path(folder) / "model")
         X = rows(100_000, d, 2)
