@@ -54,7 +54,8 @@ def keep(script: str, when: str, command: str, figures: dict[str, dict[str, Any]
         record = yaml.safe_load(RECORD.read_text()) or {} if RECORD.exists() else {}
         entry = record.setdefault(script, {})
         entry["question"] = (sys.modules["__main__"].__doc__ or script).strip().split("\n")[0]
-        entry["command"] = command or _command_line()
+        if when == "after" or "command" not in entry:  # earlier code may lack an option
+            entry["command"] = command or _command_line()
         entry[when] = {"commit": _commit(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
         kept = entry.setdefault("figures", {})
         for name, given in figures.items():
@@ -87,7 +88,7 @@ def _change(name: str, when: str, each: dict[str, float] | None) -> list[float] 
     items[when] = {str(key): float(value) for key, value in (each or {}).items()}
     path.write_text(json.dumps(items))
     one, other = (items.get(side) or {} for side in WHEN)
-    gaps = np.array([other[key] - one[key] for key in one if key in other])
+    gaps = np.array([other[key] - one[key] for key in one if key in other]).round(9)
     if len(gaps) < 5:
         return None
     return [gaps.mean(), *_limits(gaps)]
@@ -132,4 +133,5 @@ def _command_line() -> str:
     if "--keep" in words:
         at = words.index("--keep")
         words = words[:at] + words[at + 2:]
+    words = ["FOLDER" if Path(word).is_absolute() else word for word in words]
     return shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])

@@ -194,9 +194,11 @@ class Peer(BaseEstimator):
         return found["score"]
 
 
-def detectors(names: list[str]) -> dict[str, Any]:
+def detectors(names: list[str], alone: bool = False) -> dict[str, Any]:
     """Ours by name: defaults, former ones, untrained copies, members, baselines."""
     known = all_detectors() | baselines()
+    if alone:
+        return {name: known[name](alpha=ALPHA) for name in names}
     rows_alone = [name for name, cls in baselines().items()
                   if not getattr(cls(), "is_ordered", False)]
     found = {name: known[name](alpha=ALPHA) for name in [*names, *rows_alone]}
@@ -264,7 +266,7 @@ def false_positives(table: pd.DataFrame) -> pd.DataFrame:
 
 def run(given: argparse.Namespace, collection: str, seeds: list[int]) -> pd.DataFrame:
     """Cells of ours and of the peers that are asked for."""
-    models = detectors(OURS if given.detectors is None else given.detectors)
+    models = detectors(OURS if given.detectors is None else given.detectors, given.alone)
     with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
         worker = None
         if given.peers:
@@ -313,6 +315,7 @@ def main(collection: str = "adbench") -> None:
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write every cell to this file")
     parser.add_argument("--read", type=Path, nargs="+", metavar="CSV",
                         help="measure nothing: the tables of cells written before")
+    parser.add_argument("--alone", action="store_true", help="no copies and baselines beside them")
     option(parser)
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
@@ -351,7 +354,7 @@ def main(collection: str = "adbench") -> None:
     if given.keep:
         ours = " ".join(name for name in OURS if name in set(table.model))
         script = "tabular" if collection == "adbench" else collection
-        keep(script, given.keep, f"python benchmarks/{script}.py --peers --ours {ours}",
+        keep(script, given.keep, f"python benchmarks/{script}.py --alone --peers --ours {ours}",
              headline(table, collection))
 
 

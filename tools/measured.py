@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,7 +90,7 @@ def cell(figure: dict[str, Any], when: str) -> str:
 
 def line(figure: dict[str, Any], *ends: str) -> str:
     change = figure.get("change")
-    paired = "{:+g} [{:+g}, {:+g}]".format(*change) if change else ""
+    paired = "{:+.3g} [{:+.3g}, {:+.3g}]".format(*change) if change else ""
     what = figure["what"].replace("|", r"\|")
     cells = [what, cell(figure, "before"), cell(figure, "after"), paired, *ends]
     return "| " + " | ".join(cells) + " |\n"
@@ -99,7 +100,9 @@ def goal(figure: dict[str, Any]) -> str:
     if figure.get("goal") is None:
         return ""
     sign = ">=" if figure.get("better") == "high" else "<="
-    return f"{sign} {figure['goal']:g}, " + ("missed" if missed(figure) else "met")
+    low, high = limits(figure, "after") or (np.inf, -np.inf)
+    inside = ", its interval holds it" if low <= figure["goal"] <= high else ""
+    return f"{sign} {figure['goal']:g}, " + ("missed" + inside if missed(figure) else "met")
 
 
 def page(record: dict[str, Any]) -> str:
