@@ -48,6 +48,8 @@ def read(*columns, separator=";", **options):
         ((["0,125", "-,5", "+3,"],), {"separator": "\t"}, ",", [[0.125, -0.5, 3]]),
         ((["1,5e3", "2"],), {"separator": "\t"}, ",", [[1500, 2]]),
         ((["\u22125", "1e3"],), {}, ".", [[-5, 1000]]),
+        ((["1\u2009234", "7"],), {}, ".", [[1234, 7]]),
+        ((["1.25D+01", "-.5d2"],), {}, ".", [[12.5, -50]]),
     ],
 )
 def test_marks_of_a_file(columns, options, decimal, values):
@@ -64,6 +66,12 @@ def test_marks_of_a_file(columns, options, decimal, values):
     )
     told = [note for note in notes if "read as fractions" not in note]
     assert bool(told) == (marked and options.get("decimal") != ",")
+
+
+@pytest.mark.parametrize("cell", ["\uff11\uff12\uff0e\uff15", "\u0661\u0662\u066b\u0665",
+                                  "\u06f1\u06f2\u066b\u06f5", "\u0e51\u0e52.\u0e55", "12.5"])
+def test_digits_of_every_script_are_digits(cell):
+    assert read([cell, f"-{cell}"])[1:3] == ([[12.5, -12.5]], [[False, False]])
 
 
 @pytest.mark.parametrize(
@@ -88,8 +96,6 @@ def test_marks_that_may_mean_two_things_are_refused(columns, separator):
     "cell",
     [
         "1_000",
-        "\uff11\uff12",
-        "\u0661\u0662",
         "0x10",
         "1e",
         "e5",

@@ -23,11 +23,12 @@ LABELS = {
 }  # fmt: skip
 #: Parts of a name, and whole words in it, that make a column with the values of a label one.
 LABEL_PARTS = ("anomal|outlier|attack|fraud|label|truth|changepoint|abnormal|intrusion|malicious"
-               "|novelty")
+               "|novelty|remaining_useful")
 LABEL_WORDS = {"target", "class", "fault", "faults", "faulty", "failure", "defect", "normal",
                "benign", "gt", "outcome", "diagnosis", "fehler", "störung", "stoerung", "panne",
-               "défaut", "fallo", "guasto"}
-SCORE_WORDS = {"score", "scores", "probability", "prob"}
+               "défaut", "fallo", "guasto", "pred", "predicted", "prediction", "rul", "ttf"}
+SCORE_WORDS = {"score", "scores", "probability", "prob", "proba", "to", "until", "before",
+               "remaining", "rul", "ttf"}
 #: Last words in the name of a column that numbers the rows or says when they were written.
 COUNTER_WORDS = {"id", "uuid", "index", "idx", "no", "nr", "number", "seq", "sequence", "row",
                  "record", "sample", "counter", "cycle", "tick", "timestamp", "ts", "time", "date",
@@ -221,7 +222,7 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
     words = set(tokens(name))
     if not words & LABEL_WORDS and not re.search(LABEL_PARTS, plain):
         return _soft(words, codes)
-    if codes is None:
+    if codes is None or (words & SCORE_WORDS and len(codes[1]) > FEW):
         return "doubt" if words & SCORE_WORDS else ""
     rows, values = codes[0], codes[1][~pd.isna(codes[1])]
     few = len(values) <= FEW
@@ -242,7 +243,8 @@ def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> di
     told = {c: "runs" if _in_blocks(found) else "" if truth is None else _told(found, truth)
             for c, found in codes.items()}
     if y is not None:  # values say more than a name that leaves a doubt
-        named |= {c: "" for c in codes if named[c] == "doubt" and codes[c] is not None}
+        named |= {c: "" for c, found in codes.items() if named[c] == "doubt" and (
+            found is not None and len(found[1]) <= FEW)}
     return {c: named[c] if named[c] == "name" else told[c] or named[c] for c in codes}
 
 

@@ -30,7 +30,7 @@ SEPARATORS = ";\t|, "  # where two would do, the first
 OPEN_LINES = 20  # lines of a stream that may belong to one quoted cell
 
 _number = re.compile(
-    r"[-+\u2212]?(\d+([ .,'\u00a0\u202f]\d{3})*([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?\s?%?"
+    r"[-+\u2212]?(\d+([ .,'\u00a0\u2009\u202f]\d{3})*([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?\s?%?"
     r"|[-+]?inf(inity)?|true|false", re.IGNORECASE).fullmatch
 _month = r"(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?"
 _day = (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{4}-\d\d|\d{8}(?=T)"
@@ -43,6 +43,7 @@ _date = re.compile(
 #: A comment, unless it is an error of a spreadsheet such as #DIV/0!, or a number such as #5
 _is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?]|\d+([;,\t|]|$))").match
 _is_json = re.compile(r'\s*(\{|\[\s*($|[-\d"\[{\]]|null|true|false))').match
+_invisible = re.compile("[\u200b-\u200f\u2060\ufeff]").sub
 _surrogate = re.compile("[\udc80-\udcff]").search
 
 _QUOTED = rb'"[^"]*(?:""[^"]*)*"(?=[%s\n]|\Z)'
@@ -247,7 +248,7 @@ def _numbered(width: int) -> list[str]:
 
 def column_name(cell: str) -> str:
     """The name of a column as a table has it: on one line, without blanks around it."""
-    return cell.strip().replace("\n", " ")
+    return _invisible("", cell).strip().replace("\n", " ")
 
 
 def _named(cells: Sequence[str]) -> list[str]:
@@ -369,7 +370,8 @@ class _Head:
         """Where several would do: anything but blanks, more numbers and dates, a header."""
         values = sum(len(row.of("n")) + len(row.of("d")) for row in self._inner)
         sure = self.sure()
-        torn = sum('"' in "".join(row.cells) for row in self._inner)  # quotes of another's cells
+        # an odd quote is half of a cell that another separator divides
+        torn = sum(any(cell.count('"') % 2 for cell in row.cells) for row in self._inner)
         is_whole = self.separator != " " and 2 * torn <= len(self._inner)
         return sure > 0 and is_whole, values if sure else 0, sure, -self._begin
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,9 @@ _TRUTH = {word: float(truth) for truth in (True, False)
 
 _PLAIN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _COMMA = _PLAIN.replace(r"\.", ",")
-_BLANKS = "'\u2019 \u00a0\u202f"  # between thousands, whatever the decimal mark
+_BLANKS = "'\u2019 \u00a0\u2007\u2008\u2009\u200a\u202f"  # between thousands in any language
+#: Marks beside the digits of other scripts, which Python reads only alone.
+_MARKS = str.maketrans("\u2212\uff0d\uff0b\u066b\uff0e\uff0c\u066c", "--+..,'")
 _GROUPED = r"[+-]?[1-9][0-9]{0,2}([%s])[0-9]{3}(?:\1[0-9]{3})*(?:\%s[0-9]*)?"
 _OTHER = {".": ",", ",": "."}
 _is_plain, _is_comma = re.compile(_PLAIN).fullmatch, re.compile(_COMMA).fullmatch
@@ -34,7 +37,7 @@ _is_grouped = {mark: re.compile(_GROUPED % (_OTHER[mark] + _BLANKS, mark)).fullm
 _is_either = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}").fullmatch
 _UNGROUPED = {mark: str.maketrans("", "", _OTHER[mark] + _BLANKS) for mark in _OTHER}
 _quantity = re.compile(  # a number with something in front of it or behind it
-    r"([^\w\s+-]{0,2})\s*[+-]?[0-9]+(?:[.,'\u2019 \u00a0\u202f][0-9]{2,3})*(?:[.,][0-9]+)?"
+    rf"([^\w\s+-]{{0,2}})\s*[+-]?[0-9]+(?:[.,{_BLANKS}][0-9]{{2,3}})*(?:[.,][0-9]+)?"
     r"\s*([^\d\s]\D{0,11})?").fullmatch
 _LOOK = 10_000  # rows of a column that are looked at before more are
 _SHOWN = 5  # words that a message lists
@@ -382,8 +385,11 @@ def _perhaps_thousands(points: np.ndarray) -> bool:
 
 
 def _tidy(text: str) -> str:
-    """The same with the minus of typewriters, and without blanks behind a sign."""
-    return re.sub(r"^([+-])\s+", r"\1", text.replace("\u2212", "-"))
+    """The same in the digits and marks of ASCII, with an E for the D of Fortran."""
+    if not text.isascii():
+        text = "".join(str(unicodedata.decimal(c, c)) for c in text.translate(_MARKS))
+    text = re.sub(r"^([+-])\s+", r"\1", text)
+    return re.sub(r"^([+-]?\d*\.\d*)[dD]([+-]?\d+)$", r"\1e\2", text)
 
 
 def _kind(text: str) -> str | None:

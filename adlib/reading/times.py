@@ -26,7 +26,8 @@ __all__ = ["PER", "SINCE", "TIME_NAMES", "UNTIL", "Clock", "find_time", "is_time
 #: Names, in small letters, of columns that are the time where none is given; the first wins.
 TIME_NAMES = (
     "time", "timestamp", "datetime", "date_time", "_time", "@timestamp", "time_stamp",
-    "event_time", "time_utc", "timestamp_utc", "datetime_utc", "timestamps", "ts", "date",
+    "event_time", "time_utc", "timestamp_utc", "datetime_utc", "timestamps", "t_stamp", "ts",
+    "date",
 )  # fmt: skip
 
 _NS = 10**9
@@ -214,9 +215,9 @@ class Clock:
             some = texts if plain.all() else texts[plain]
             read = pd.to_datetime(some, format="ISO8601", errors="coerce", utc=True)
             found[plain] = _in_nanoseconds(read.dt.tz_convert(None))
-            if self._offsets is not None:
-                naive[plain] = ~some.str.contains(_OFFSET_AT_END).to_numpy(bool)
         odd = np.flatnonzero(np.isnat(found))
+        if plain.any() and (self._offsets is not None or len(odd)):
+            naive[plain] = ~some.str.contains(_OFFSET_AT_END).to_numpy(bool)
         if len(odd):  # what pandas does not read
             cells = texts.iloc[odd].tolist()
             if self._order is None and self._kind not in ("compact", "year"):
@@ -794,6 +795,20 @@ def _compact(values: np.ndarray) -> np.ndarray:
             & (hour <= 23) & (time // 100 % 100 <= 59) & (time % 100 <= 59))
 
 
+def _year_at_end(values: np.ndarray) -> bool:
+    """Whether all are such as 310124 or 31012024, with the day or the month first."""
+    some = np.unique(values)
+    for digits in (4, 2):
+        day, year = np.divmod(some, 10.0**digits)
+        first, second = np.divmod(day, 100)
+        at_end = (year >= 1900) & (year <= 2100) if digits == 4 else year % 1 == 0
+        for days, months in ((first, second), (second, first)):
+            valid = at_end & (days >= 1) & (days <= 31) & (months >= 1) & (months <= 12)
+            if valid.all() and len(np.unique(year)) <= 3 and len(np.unique(day)) >= 2:
+                return True
+    return False
+
+
 def _are_years(values: np.ndarray) -> bool:
     return bool(((values % 1 == 0) & (values > 1677) & (values < 2262)).all())
 
@@ -811,6 +826,9 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
     for unit in PER:
         if fits[unit].all():
             return unit
+    if _year_at_end(values):
+        raise ValueError(f"{shown} and the other times seem to be days with their year at the end; "
+                         "write them as 2024-01-31, or give time_unit if they count 's' or 'ms'")
     if spreadsheet:
         raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
                          f"{_year(example, 'excel')}: give time_unit='excel'")
