@@ -328,8 +328,9 @@ def losses(history: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
     curves = {str(name): floats(values, f"history[{name!r}]", "(n_epochs,)")
               for name, values in history.items()}
     ax = _axes(ax)
+    labels = _labels(curves)
     for name, values in curves.items():
-        ax.plot(np.arange(1, len(values) + 1), values, label=name.replace("_", " "))
+        ax.plot(np.arange(1, len(values) + 1), values, label=labels[name].replace("_", " "))
     ax.set(xlabel="epoch", ylabel="loss")
     ax.legend(fontsize="small")
     return ax
@@ -460,7 +461,7 @@ def series(dataset: Any, is_anomaly: ArrayLike | None = None, score: ArrayLike |
     if not columns and scores is None:
         raise ValueError("columns must name one at least, or give score")
     rows = _rows(rows, n)
-    panels = _panels(axes, len(columns) + (scores is not None))
+    panels, labels = _panels(axes, len(columns) + (scores is not None)), _labels(columns)
 
     x, edge = _x_axis(dataset)
     shown = np.zeros(n, bool)
@@ -476,7 +477,8 @@ def series(dataset: Any, is_anomaly: ArrayLike | None = None, score: ArrayLike |
         ax.plot(x[true & touched], values[true & touched], ".", color=TRUE, markersize=4)
         if flags is not None:
             _ticks(ax, x, flags.astype(bool) & shown, true)
-        ax.set_ylabel(f"{name} [{units[name]}]" if units.get(name) else name)
+        unit = units.get(name)
+        ax.set_ylabel(f"{labels[name]} [{_label(unit)}]" if unit else labels[name])
     if scores is not None:
         ax = panels[-1]
         _labelled(ax, edge, dataset, true, harmless)
@@ -579,7 +581,8 @@ def heat_map(why: Any, row: int | None = None, *, ax: Axes | None = None) -> Axe
     image = ax.imshow(parts.T, aspect="auto", cmap="Oranges", vmin=0, interpolation="nearest",
                       vmax=top)
     ax.figure.colorbar(image, ax=ax, label="share of the score", pad=0.01)
-    ax.set_yticks(np.arange(len(why.feature_names)), why.feature_names)
+    names = _labels(why.feature_names)
+    ax.set_yticks(np.arange(len(why.feature_names)), [names[name] for name in why.feature_names])
     shown = np.unique(np.linspace(0, len(marks) - 1, min(len(marks), 8)).astype(int))
     long = max((len(mark) for mark in marks), default=0) > 6
     ax.set_xticks(shown, [marks[i] for i in shown], rotation=30 if long else 0,
@@ -667,11 +670,11 @@ def _axes(ax: Axes | None, *size: float) -> Axes:
 
 def _value(why: Any, j: int, value: float) -> str:
     text = f"{value:,.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"  # no 5.721e+04
-    return f"{text} {why.units.get(why.feature_names[j], '')}".strip()
+    return f"{text} {_label(why.units.get(why.feature_names[j], ''))}".strip()
 
 
 def _named(why: Any, j: int, value: float) -> str:
-    return f"{why.feature_names[j]}\n{_value(why, j, value)}"
+    return f"{_labels(why.feature_names)[why.feature_names[j]]}\n{_value(why, j, value)}"
 
 
 def _moment(why: Any, row: int) -> str:
@@ -819,11 +822,17 @@ def _legend(axes: Sequence[Axes] | NDArray, columns: int | None = None) -> None:
 
 
 def _labels(names: Iterable[Any]) -> dict[Any, str]:
-    """Names as a figure can show them: short, on one line, no formula, still different."""
+    """Names as a figure can show them, still different."""
     found: dict[Any, str] = {}
     for name in names:
-        text = " ".join(str(name).split())
-        text = text if len(text) <= 26 else f"{text[:15]}…{text[-10:]}"
-        text = "".join(c for c in text if c.isprintable()).replace("$", r"\$")
+        text = _label(name) or '""'
         found[name] = text if text not in found.values() else f"{text} ({len(found) + 1})"
     return found
+
+
+def _label(name: Any) -> str:
+    """Text as a figure can show it: short, on one line, no formula."""
+    text = " ".join(str(name).split())
+    text = text if len(text) <= 26 else f"{text[:15]}…{text[-10:]}"
+    text = "".join(c for c in text if c.isprintable()).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text  # legends leave out what begins with it

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.dates import date2num
+from matplotlib.text import Text
 
 from adlib import plots
 from adlib.datasets import Dataset
+from adlib.detectors import KNN
+from adlib.explain import explain
 from adlib.metrics import operating_points
 
 
@@ -233,3 +236,27 @@ def test_a_threshold_far_below_the_peaks_stays_visible(data):
     assert ax.get_yscale() == "symlog"
     with pytest.raises(ValueError, match="one detector at least"):
         plots.scores(data, {})
+
+
+ODD = [r"$\frac{$", "$$", "a$b", "\x1b[2J\r\nflow\u202e\0", "%s {0}", "_hidden", "", "<b>",
+       "k" * 9_000]
+
+
+@pytest.mark.parametrize("name", ODD, ids=ascii)
+def test_any_name_is_drawn_as_text(name):
+    rng = np.random.default_rng(0)
+    data = Dataset("d", rng.normal(size=(60, 2)), np.arange(60) == 50,
+                   feature_names=[name or " ", "other"])
+    score, drawn = np.abs(data.X[:, 0]), []
+    why = explain(KNN().fit(data.X[:40]), data.X, rows=[50, 51], counterfactual=True,
+                  feature_names=[name, "other"], units={name: name})
+    drawn += plots.series(data, score > 2, score, units={name: name}).tolist()
+    drawn += plots.scores(data, {name: score, "other": score}, {name: 2.0, "other": 2.0}).tolist()
+    drawn += [plots.contributions(why), plots.heat_map(why), plots.remedy(why)]
+    drawn += [plots.losses({name: [2.0, 1.0], "other": [2.0, 1.0]})]
+    for ax in drawn:
+        ax.figure.canvas.draw()
+        texts = [text.get_text() for text in ax.findobj(Text)]
+        assert max(map(len, texts)) < 90 and all(t.replace("\n", "").isprintable() for t in texts)
+    assert len(drawn[-1].get_legend().get_texts()) == 2
+    plt.close("all")
