@@ -1286,6 +1286,29 @@ def test_valid_arguments_give_results(name, targets, tmp_path, monkeypatch):
         assert attempt(target) == "result" or odd, target.name
 
 
+ONCE = [  # arguments that broke something once, whatever the draw
+    ("metrics", "Metric", "chance", "NA"), ("metrics", "Metric", "chance", "array"),
+    ("metrics", "Metric", "perfect", "array"),
+    ("metrics", "average_precision_at_budget", "budget", "1e-300"),
+    ("realtime", "AlertStore.incidents", "state", "array"),
+    ("datasets", "inject", "data", "1e-310"), ("loaders", "load_csv", "path", "huge.csv"),
+    ("classical", "RandomFeatureForecast.fit", "ridge", "1e-300"),
+    ("classical", "Ensemble.fit", "weights", "array"),
+    ("deep", "AutoEncoder.fit", "ridge", "1e-300"),
+    ("comparing", "audit", "by", "NA"), ("comparing", "read_results", "metric", "list"),
+    ("comparing", "read_results", "groups", "list"),
+    ("comparing", "read_results", "source", "dict")]
+
+
+@pytest.mark.parametrize(("name", "call", "argument", "spoil"), ONCE)
+def test_what_broke_once_holds(name, call, argument, spoil, targets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tried = [target for target in targets(name) if target.name == call
+             and spoil in getattr(target.kinds.get(argument), "spoils", ())]
+    assert {attempt(target, ((argument, spoil),), 7) for target in tried} <= {"result", "refusal"}
+    assert tried
+
+
 def _public():
     """Every public name of every public module, as "module.name"."""
     return {f"{module}.{name}" for module in adlib._MODULES if module not in EXEMPT

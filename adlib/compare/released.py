@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,11 +85,15 @@ def read_results(source: Any, *, metric: str | None = None,
     >>> read_results(frame, metric="roc_auc")[["dataset", "detector", "value", "random"]].values[0]
     array(['cardio', 'IForest', 0.92, 0.5], dtype=object)
     """
+    instance(metric, "metric", (str, type(None)))
+    instance(groups, "groups", (str, type(None)))
     if isinstance(source, Mapping):
+        if not source:
+            raise ValueError("source must hold a table at least, got {}")
         return pd.concat([read_results(part, metric=name, detectors=detectors, baselines=baselines,
                                        groups=groups) for name, part in source.items()],
                          ignore_index=True)
-    frame = source if isinstance(source, pd.DataFrame) else pd.read_csv(path(source, "source"))
+    frame = source if isinstance(source, pd.DataFrame) else _file(path(source, "source"))
     frame = frame.dropna(how="all").reset_index(drop="Unnamed: 0" in frame or bool(
         frame.select_dtypes(exclude="number").shape[1])).rename(columns=str)
     names, figures = _columns(frame, detectors, groups)
@@ -112,6 +117,12 @@ def read_results(source: Any, *, metric: str | None = None,
     out["status"] = np.where(out.value.isna(), "missing", "ok")
     return out[["detector", "role", "dataset", "seed", "metric", "value", "random", "status",
                 "source"]]
+
+
+def _file(place: Path) -> pd.DataFrame:
+    if place.is_dir():
+        raise ValueError(f"source must be a file, got the folder {place}")
+    return pd.read_csv(place)
 
 
 def _columns(frame: pd.DataFrame, detectors: Iterable[str] | None, groups: str | None

@@ -553,6 +553,7 @@ def _channels(
     return numbers
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # of values whose squares are 0
 def _correlated(X: np.ndarray, channels: np.ndarray) -> np.ndarray:
     """Channels that have a companion to leave: |correlation| of at least 0.5 with another."""
     varying = np.flatnonzero(~stands_still(X))

@@ -278,7 +278,7 @@ class Committee(Detector):
         self.names_ = list(fitted)
         self.members_ = [parts[-1].member for parts in fitted.values()]
         self._set_weights(np.array([given[name] for name in fitted]))
-        if self.weights == "stability":
+        if str(self.weights) == "stability":
             self._set_weights(self._stability(X_train, [(named[n], seeds[n]) for n in fitted]))
         return np.column_stack([self._held_out_scores(parts, plan) for parts in fitted.values()])
 
@@ -413,7 +413,7 @@ class Committee(Detector):
                 self.scales_ = [_scale(column, name) for name, column in zip(
                     self.names_, raw.T, strict=True)]
                 held_out = self._cross_scaled(raw)
-                if self.weights == "agreement":
+                if str(self.weights) == "agreement":
                     self._set_weights(_agreement(held_out))
                 self._set_held_out(held_out, n_moved)
         return self

@@ -1,6 +1,7 @@
 """What a metric is to a comparison: a record, so that nothing is guessed from its name."""
 
 import inspect
+import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -73,9 +74,11 @@ class Metric:
                             f"{self.function!r}")
         one_of(self.needs, "needs", ("score", "flags"))
         one_of(self.best, "best", ("high", "low"))
-        if self.chance is not None and self.chance != "shuffle":
+        if self.chance is not None and not (
+                isinstance(self.chance, str) and self.chance == "shuffle"):
             number(self.chance, "chance")
-        if self.perfect is not None and self.perfect == self.perfect:
+        if self.perfect is not None and not (
+                isinstance(self.perfect, float) and math.isnan(self.perfect)):
             number(self.perfect, "perfect")
 
     def lacks(self, given: Container[str]) -> list[str]:

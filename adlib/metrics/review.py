@@ -188,7 +188,7 @@ def average_precision_at_budget(y_true: ArrayLike, score: ArrayLike, budget: flo
         return np.nan
     y, score = y[judged], score[judged]
     rows = np.ceil(round(budget * y.size, 9)) if share else whole(budget, "budget", 1, of="rows")
-    most = min(int(rows), y.size)
+    most = min(max(int(rows), 1), y.size)
     order, last = descending(score)
     at = np.append(0.0, last + 1)
     tp = np.append(0.0, np.cumsum(y[order])[last])

@@ -474,6 +474,7 @@ class AlertStore:
         -------
         list of Incident
         """
+        state = None if state is None else one_of(state, "state", ("open", "closed"))
         few = " AND id IN (SELECT id FROM incidents WHERE state = 'open')"  # has an index
         return self._records("incidents", "opened_at DESC, id DESC", limit, ("stream = ?", stream),
                              (f"state = ?{few * (state == 'open')}", state))[::-1]
