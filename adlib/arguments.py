@@ -1,6 +1,7 @@
 """Arguments, checked where they come in: what is wrong is one sentence that names the argument."""
 
 import os
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -39,7 +40,7 @@ def whole(value: Any, name: str, least: int, *, of: str = "") -> int:
     counts = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not counts or not least <= value < 2**63:
         counted = f" of {of}" if of else ""
-        raise ValueError(f"{name} must be a whole number{counted} >= {least:g}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number{counted} >= {least:g}, got {_got(value)}")
     return int(value)
 
 
@@ -103,7 +104,7 @@ def number(value: Any, name: str, *, least: float = -np.inf, above: float | None
         bounds += [f"at most {most:g}"] if most is not None else (
             [f"below {below:g}"] if below < np.inf else [])
         wanted = " and ".join(bounds).replace(" and at most inf", "").replace("at most inf", "")
-        raise ValueError(f"{name} must be a number{' ' * bool(wanted)}{wanted}, got {value!r}")
+        raise ValueError(f"{name} must be a number{' ' * bool(wanted)}{wanted}, got {_got(value)}")
     return found
 
 
@@ -125,7 +126,7 @@ def one_of(value: Any, name: str, options: Iterable[Any]) -> Any:
     """
     known = list(options)
     if not (value is None or isinstance(value, str)) or value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {_got(value)}")
     return value
 
 
@@ -219,7 +220,7 @@ def listed(values: Any, name: str) -> list:
     ValueError: kinds must be a list, got 'ab'
     """
     if isinstance(values, (str, bytes)) or not np.iterable(values):
-        raise ValueError(f"{name} must be a list, got {values!r}")
+        raise ValueError(f"{name} must be a list, got {_got(values)}")
     return list(values)
 
 
@@ -235,7 +236,7 @@ def path(value: Any, name: str) -> Path:
     TypeError: path must be a path, got 7
     """
     if not isinstance(value, (str, os.PathLike)) or "\0" in os.fsdecode(value):
-        raise TypeError(f"{name} must be a path, got {value!r}")
+        raise TypeError(f"{name} must be a path, got {_got(value)}")
     return Path(value)
 
 
@@ -253,7 +254,7 @@ def instance(value: Any, name: str, kind: type | tuple[type, ...]) -> Any:
     if not isinstance(value, kind):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise TypeError(f"{name} must be of type {' or '.join(k.__name__ for k in kinds)}, got "
-                        f"{value!r}")
+                        f"{_got(value)}")
     return value
 
 
@@ -271,7 +272,7 @@ def positions(values: Any, name: str, n: int) -> NDArray[np.int64]:
     array = numeric(values, name)
     counted = array.dtype.kind in "iu" or not array.size
     if array.ndim != 1 or not counted or not ((array >= 0) & (array < n)).all():
-        raise ValueError(f"{name} must be row numbers in [0, {n}), got {values!r}")
+        raise ValueError(f"{name} must be row numbers in [0, {n}), got {_got(values)}")
     return array.astype(np.int64)
 
 
@@ -364,7 +365,7 @@ def generator(random_state: Any) -> np.random.Generator:
         return np.random.default_rng(random_state)
     except (TypeError, ValueError):
         raise ValueError(f"random_state must be None, a whole number >= 0 or a NumPy generator, "
-                         f"got {random_state!r}") from None
+                         f"got {_got(random_state)}") from None
 
 
 class MissingExtra(ImportError):
@@ -403,3 +404,40 @@ def require_extra(module: str, extra: str) -> ModuleType:
         # Not "adlib[...]": on PyPI that name belongs to another project.
         raise MissingExtra(f"{library} is not installed: pip install -e '.[{extra}]' in adlib's "
                            "folder", name=library) from None
+
+
+# Unicode calls these printable, and yet they show nothing.
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f"
+                        "\uffa0\U000e0100-\U000e01ef]")
+
+
+def shown(text: Any, most: int = 80) -> str:
+    """Text from outside as people may see it: on one line, steering nothing, of bounded length.
+
+    Names come from the data. What is not printable (a newline, an escape sequence, a character
+    that turns the direction of writing or has no width) becomes ``?``, so that what is shown is
+    also a pattern that matches the name (``alerts silence --feature``); the middle of a long text
+    is left out.
+
+    Parameters
+    ----------
+    text : object
+        Its ``str`` is shown.
+    most : int
+        Most characters of the result, at least 3.
+
+    Examples
+    --------
+    >>> print(shown("flow\\nAcknowledge: rm"), shown("\\u202eflow"), shown("x" * 99 + "7", 9))
+    flow?Acknowledge: rm ?flow xxxxx…xx7
+    """
+    text = "" if text is None else str(text)
+    if len(text) > most:
+        head = 2 * most // 3 - 1
+        text = f"{text[:head]}…{text[head + 1 - most:]}"
+    return "".join(c if c.isprintable() and not _INVISIBLE.match(c) else "?" for c in text)
+
+
+def _got(value: Any) -> str:
+    """What was given, in an error: the beginning and the end of what is long."""
+    return shown(repr(value), 200)

@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from adlib.arguments import column, floats, instance, listed, number, one_of, times, wall_times
+from adlib.arguments import (
+    column,
+    floats,
+    instance,
+    listed,
+    number,
+    one_of,
+    shown,
+    times,
+    wall_times,
+)
 from adlib.base import Detector, anomaly_score, core, is_stateful, score_by
 from adlib.hindsight import lookback, memory
 from adlib.missing import MOST
@@ -163,7 +173,7 @@ class Explanation:
 
     def _reason(self, i: int, j: int) -> str:
         how = "missing, filled in as " if self.filled[i, j] else ""
-        value = f"{self.feature_names[j]} {how}{self._number(i, j, self.values[i, j])}"
+        value = f"{shown(self.feature_names[j])} {how}{self._number(i, j, self.values[i, j])}"
         far, odd = self.deviations[i, j], self.surprises[i, j]
         if np.isnan(far):
             return value
@@ -177,7 +187,7 @@ class Explanation:
             return ""
         if np.isnan(self.normal[i]).any():
             return " No change of a few features was found that would make it normal."
-        parts = [f"{self.feature_names[j]} at {self._number(i, j, self.normal[i, j])}"
+        parts = [f"{shown(self.feature_names[j])} at {self._number(i, j, self.normal[i, j])}"
                  for j in np.flatnonzero(self.normal[i] != self.values[i]).tolist()]
         if not parts:
             return ""
@@ -185,7 +195,7 @@ class Explanation:
 
     def _number(self, i: int, j: int, value: float) -> str:
         """A value, to a digit that a robust deviation is made of."""
-        unit, gaps = self.units.get(self.feature_names[j], ""), []
+        unit, gaps = shown(self.units.get(self.feature_names[j])), []
         for centre, far in ((self.usual, self.deviations), (self.expected, self.surprises)):
             if np.isfinite(far[i, j]) and self.values[i, j] != centre[i, j] and far[i, j]:
                 gaps.append(abs((self.values[i, j] - centre[i, j]) / far[i, j]))

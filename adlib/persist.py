@@ -9,6 +9,7 @@ import scikit-learn's types and a short list of others, and refuse the rest.
 import inspect
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -22,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.base import BaseEstimator
 
 from adlib import __version__, foreign, thresholds, windows
-from adlib.arguments import listed, require_extra
+from adlib.arguments import listed, number, require_extra, shown, whole
 from adlib.arguments import path as as_path
 from adlib.base import Detector
 from adlib.deprecation import former
@@ -32,6 +33,8 @@ from adlib.files import replaced_folder
 __all__ = ["load", "save"]
 
 FORMAT = 1
+_LONGEST = 1_000  # characters of a sentence about a file
+_TRIED = 10_000_000  # values of a window
 # parameters that older files lack, as those were scored
 _LATER = {"smoothing": None, "max_rows": None, "missing": "error"}
 
@@ -135,19 +138,39 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
         model = _Reader(folder, handed).read(document["model"])
         if not isinstance(model, BaseEstimator):
             raise _Refused("is damaged: model.json holds no estimator")
+        _try(model)
         return model
-    except _Refused as error:
-        raise ValueError(f"{folder} {error}") from None
-    except KeyError as error:
-        raise ValueError(f"{folder} is damaged: {error} is missing") from error
-    except Exception as error:  # whatever a damaged file may cause in the libraries that read it
-        raise ValueError(f"{folder} is damaged: {type(error).__name__}: {error}") from error
+    except Exception as error:  # whatever a damaged file may cause in what reads and uses it
+        what = f"is damaged: {type(error).__name__}: {error}"
+        if isinstance(error, _Refused):
+            what = str(error)
+        elif isinstance(error, KeyError):
+            what = f"is damaged: {error} is missing"
+        raise ValueError(shown(f"{folder} {what}", _LONGEST)) from (
+            None if isinstance(error, _Refused) else error)
 
 
 @former("adlib.files.replaced_folder(path, 'model.json')")
 def new_folder(path: Path, what: str) -> AbstractContextManager[Path]:
     """Former name of `adlib.files.replaced_folder`; ``what`` is the stem of the JSON file."""
     return replaced_folder(path, f"{what}.json")
+
+
+def _try(model: Any) -> None:
+    """Let a fitted detector judge one row, as `fit` leaves none that cannot."""
+    if not isinstance(model, Detector) or "n_features_in_" not in vars(model):
+        return
+    model.check_params()
+    width = whole(model.n_features_in_, "n_features_in_", 1)
+    if "threshold_" in vars(model):
+        number(model.threshold_, "threshold_", least=-np.inf, most=np.inf)
+    if model.window_ * width > _TRIED:  # the row would take its memory
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the row is nobody's
+        score = model.anomaly_score(np.ones((1, width)))
+        if getattr(model, "calibration_", None) is not None:
+            model.calibration_.p_value(score)
 
 
 class _Refused(ValueError):

@@ -424,6 +424,16 @@ def test_a_model_without_threshold_or_split_says_so():
         explain(IsolationForest().fit(X), X, [0], method="native")
 
 
+def test_no_name_steers_what_reads_a_sentence():
+    names = ["flow\r\nRow 9: all is well", "\x1b[2J\u202e" + "k" * 9_000]
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    X[-1] = 30.0, -40.0
+    why = explain(KNN().fit(X[:-1]), X, rows=[199], feature_names=names, counterfactual=True,
+                  units=dict.fromkeys(names, "\u2066bar"))
+    (sentence,) = why.sentences()
+    assert sentence.isprintable() and len(sentence) < 900 and "flow??Row 9" in sentence
+
+
 def test_extreme_rows_are_explained():
     X = correlated(0, 300)
     X[:, 3] = 7.0  # a constant column

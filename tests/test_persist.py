@@ -478,6 +478,47 @@ def test_a_state_of_another_size_is_refused(tmp_path):
                 load(folder)
 
 
+def _state(folder, name):
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(FROZEN / name, folder)
+    return json.loads((folder / "model.json").read_text())
+
+
+NO_STATES = {"threshold_": ["high", None, {"float": "nan"}, {"tuple": [1]}, []],
+             "n_features_in_": [0, 7, "two", None, {"float": "inf"}, 10**30],
+             "alpha": [2, "much"], "window": [0, {"dict": {}}], "calibration_": ["none", 5]}
+
+
+@pytest.mark.parametrize("name", ["knn", "vae", "ensemble", "rolling", "online"])
+def test_a_state_that_judges_no_row_is_refused(tmp_path, name):
+    folder = tmp_path / "model"
+    names = [key for key in _state(folder, name)["model"]["state"] if key.endswith("_")]
+    cases = [(key, value) for key, values in NO_STATES.items() for value in values]
+    for key, value in [*cases, *((key, 1e30) for key in names)]:
+        document = _state(folder, name)
+        document["model"]["state"][key] = value
+        (folder / "model.json").write_text(json.dumps(document))
+        model = _loads_or_refuses(folder)
+        assert model is None or value == 1e30, (key, value)
+        if model is not None:
+            model.detect(_frozen_rows()[1])
+
+
+@pytest.mark.parametrize("word", ["\u202e\x1b[31m", "a\r\nb", "x" * 10_000], ids=ascii)
+def test_no_word_of_a_file_steers_a_terminal(tmp_path, word):
+    for where in (["model", "module"], ["model", "class"], ["format"], ["adlib"],
+                  ["model", "state", "alpha"], ["model", "state", "threshold_"], ["model"]):
+        document = at = _state(tmp_path / "model", "knn")
+        for key in where[:-1]:
+            at = at[key]
+        at[where[-1]] = word if where != ["model"] else {"array": word}
+        document["format"] = document["format"] if where != ["adlib"] else 99
+        (tmp_path / "model" / "model.json").write_text(json.dumps(document))
+        with pytest.raises(ValueError) as refused:
+            load(tmp_path / "model")
+        assert str(refused.value).isprintable() and len(str(refused.value)) <= 1_000
+
+
 def test_a_network_of_absurd_size_is_refused(tmp_path):
     for change in ({"hidden_layers": {"tuple": [10**12]}}, {"latent_dim": 10**15},
                    {"window": 10**9}, {"hidden_layers": {"tuple": [-1]}},

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adlib.datasets import load_csv
 from adlib.reading.columns import features
 from adlib.reading.labels import at_one_end, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers
@@ -380,3 +381,14 @@ def test_names_that_are_no_columns():
 
 def test_words_of_names():
     assert tokens("isFraud2") == ["is", "fraud", "2"] and tokens("HTTPStatus") == ["http", "status"]
+
+
+@pytest.mark.parametrize("content", ["a,b\n{0},1\n{0}2,0\n{0}3,1\n", "a,{0}\n1,x\n2,y\n"],
+                         ids=["label", "name"])
+@pytest.mark.parametrize("word", ["9" * 5_000 + "x", "\u202e\x1b[31m" * 500], ids=["long", "odd"])
+def test_a_sentence_stays_one_whatever_a_cell_holds(tmp_path, content, word):
+    path = tmp_path / "odd \x1b[2J.csv"
+    path.write_text(content.format(word))
+    with pytest.raises(ValueError) as refused:
+        load_csv(path, label_column="a" if content.startswith("a,b") else "no such")
+    assert str(refused.value).isprintable() and len(str(refused.value)) <= 1_000

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from adlib.arguments import shown
 from adlib.reading.columns import features, require
 from adlib.reading.dialect import raw_table
 from adlib.reading.labels import NO, YES, inside, labels, tokens, windows_of
@@ -31,6 +32,7 @@ NUMBER = {"id", "no", "nr", "number", "name", "key", "code"}
 PARTS = ["year", "month", "day", "hour", "minute", "second"]
 #: Share of rows with the stamp of another, from which a file is no longer one series with a slip.
 MANY = 0.1
+_LONGEST = 1_000  # characters of what is wrong with a file
 
 _WINDOWS = ("label_windows needs a time (by its name or time_column), and takes the place of "
             "label_column")
@@ -97,9 +99,10 @@ def about(name: str) -> Iterator[None]:
         yield
     except (ValueError, ImportError) as error:
         kind = ValueError if isinstance(error, ValueError) else ImportError
-        raise kind(f"{name}: {error}") from error.__cause__
+        raise kind(shown(f"{name}: {error}", _LONGEST)) from error.__cause__
 
 
+@np.errstate(over="ignore")  # of differences between the largest numbers
 def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object = None,
                label_windows: Any = None, texts: bool = False,
                recognised: Mapping[str, Any] | None = None) -> Table:
@@ -269,14 +272,14 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
         columns = named_times(frame[[c for c in frame if c not in taken]], reading)
     if not columns:
         return [], None, None
-    shown = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
+    which = f"column{'s' * (len(columns) > 1)} {' and '.join(map(repr, columns))}"
     column, said = _joined(frame, columns), list[str]()
     _say_hours(frame[columns[1:]], said.append)
     try:
         clock = Clock.recognise(column, reading, said.append, known)
         time = clock.column(column)
     except ValueError as error:
-        raise ValueError(f"time {shown}: {error}"
+        raise ValueError(f"time {which}: {error}"
                          f"{'; or pass time_column=False' * by_name}") from None
     repeated = _repeats(time, entity)
     if entity is None:
@@ -287,10 +290,10 @@ def _time_of(frame: pd.DataFrame, reading: Reading, note: Note, entity: NDArray 
                "entity_column, average the rows of one timestamp, or pass time_column=False")
         if not by_name:
             raise ValueError(why)
-        note(f"{shown} left out, and not taken as the time: {why}")
+        note(f"{which} left out, and not taken as the time: {why}")
         return columns, None, None
     if by_name:
-        said.insert(0, f"{shown} taken as the time (time_column names another, or is False for "
+        said.insert(0, f"{which} taken as the time (time_column names another, or is False for "
                        "none)")
     if said:
         note("; ".join(said))

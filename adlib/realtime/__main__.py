@@ -23,11 +23,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adlib.arguments import shown
 from adlib.reading.options import SEVERAL, Reading, ReadingWarning, descriptions, few, from_texts
 from adlib.realtime.doors import alerts_cli, models_cli
 from adlib.realtime.doors.logs import begin, say
 from adlib.realtime.doors.process import GRACE, Output, Stopped, Threads, leave, stoppable
-from adlib.realtime.events import leading, shown, utc
+from adlib.realtime.events import leading, utc
 
 #: What was given to read a history by, and holds for a stream too.
 _LASTING = ("time_unit", "time_zone", "na_values", "decimal")

@@ -17,10 +17,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import gammaincinv
 
+from adlib.arguments import shown
 from adlib.detectors.ensemble import Ensemble
 from adlib.realtime.calibration import WindowCalibration, evidence, window_maxima
 from adlib.realtime.config import EngineConfig
-from adlib.realtime.events import Verdict, severity_of, shown
+from adlib.realtime.events import Verdict, severity_of
 from adlib.realtime.fitted import Fitted
 from adlib.realtime.homogeneity import at_once, differing
 from adlib.realtime.incidents import AlertManager, IncidentConfig

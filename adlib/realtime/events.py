@@ -5,7 +5,6 @@ stamps), never the wall clock of the machine, so that a replay of the same data 
 """
 
 import math
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -105,38 +104,6 @@ def is_within(name: str, stream: str) -> bool:
     [True, True, False]
     """
     return name == stream or name.startswith((f"{stream}|", f"{stream}/"))
-
-
-# Unicode calls these printable, and yet they show nothing.
-_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f"
-                        "\uffa0\U000e0100-\U000e01ef]")
-
-
-def shown(text: Any, most: int = 80) -> str:
-    """Text from outside as people may see it: on one line, steering nothing, of bounded length.
-
-    Names come from the data. What is not printable (a newline, an escape sequence, a character
-    that turns the direction of writing or has no width) becomes ``?``, so that what is shown is
-    also a pattern that matches the name (``alerts silence --feature``); the middle of a long text
-    is left out.
-
-    Parameters
-    ----------
-    text : object
-        Its ``str`` is shown.
-    most : int
-        Most characters of the result, at least 3.
-
-    Examples
-    --------
-    >>> print(shown("flow\\nAcknowledge: rm"), shown("\\u202eflow"), shown("x" * 99 + "7", 9))
-    flow?Acknowledge: rm ?flow xxxxx…xx7
-    """
-    text = "" if text is None else str(text)
-    if len(text) > most:
-        head = 2 * most // 3 - 1
-        text = f"{text[:head]}…{text[head + 1 - most:]}"
-    return "".join(c if c.isprintable() and not _INVISIBLE.match(c) else "?" for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -16,8 +16,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Self
 
+from adlib.arguments import shown
 from adlib.realtime.counters import Tally
-from adlib.realtime.events import Incident, IncidentEvent, shown
+from adlib.realtime.events import Incident, IncidentEvent
 from adlib.realtime.health import Condition, Conditions, StreamHealth
 from adlib.realtime.inbox import Inbox
 from adlib.realtime.members import Worker

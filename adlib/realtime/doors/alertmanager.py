@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, StringConstraints
 
+from adlib.arguments import shown
 from adlib.realtime.channels import Outcome
 from adlib.realtime.doors.client import HttpChannel, HttpConfig, to_json
 from adlib.realtime.doors.messages import describe
-from adlib.realtime.events import COUNTED, SEVERITIES, IncidentEvent, shown
+from adlib.realtime.events import COUNTED, SEVERITIES, IncidentEvent
 from adlib.realtime.routes import entity_of
 from adlib.realtime.settings import Seconds
 from adlib.realtime.store import OutboxRow

@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from adlib.arguments import number
+from adlib.arguments import number, shown
 from adlib.durations import seconds
 from adlib.realtime.doors.messages import label
 from adlib.realtime.doors.process import user
@@ -27,7 +27,6 @@ from adlib.realtime.events import (
     Silence,
     is_within,
     leading,
-    shown,
     utc,
 )
 from adlib.realtime.silences import LATEST

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from adlib.realtime.events import shown
+from adlib.arguments import shown
 
 _LARGEST = 100_000  # values of a configuration: a hundred times more than any has
 

@@ -21,12 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from adlib.arguments import shown
 from adlib.realtime import store as stores
 from adlib.realtime.channels import Channel
 from adlib.realtime.config import SENDING, EngineConfig
 from adlib.realtime.doors import versions
 from adlib.realtime.engine import RealTimeAnomalyDetector
-from adlib.realtime.events import Incident, IncidentEvent, shown, utc
+from adlib.realtime.events import Incident, IncidentEvent, utc
 from adlib.realtime.notify import NotificationConfig, open_channels
 from adlib.realtime.settings import ConfigError
 from adlib.realtime.sources import open_source, opened

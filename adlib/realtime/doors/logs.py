@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from adlib.realtime.events import shown
+from adlib.arguments import shown
 
 _LONGEST = 5_000  # characters of a line
 

@@ -11,7 +11,8 @@ import re
 import shlex
 from urllib.parse import quote, unquote
 
-from adlib.realtime.events import Incident, IncidentEvent, shown, utc
+from adlib.arguments import shown
+from adlib.realtime.events import Incident, IncidentEvent, utc
 
 _SAYS = {"open": "", "escalate": " got worse", "repeat": " goes on",
          "update": ", new evidence", "close": " is over"}

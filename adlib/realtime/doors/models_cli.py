@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from adlib.arguments import shown
 from adlib.realtime.doors import versions
-from adlib.realtime.events import shown, utc
+from adlib.realtime.events import utc
 
 
 def add_parser(subparsers: Any) -> None:

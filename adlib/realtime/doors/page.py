@@ -21,13 +21,14 @@ from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from adlib.arguments import shown
 from adlib.durations import seconds
 from adlib.realtime.answers import Answer, FeedbackStore, Verdict
 from adlib.realtime.doors import http
 from adlib.realtime.doors.drawing import signal
 from adlib.realtime.doors.messages import label, named
 from adlib.realtime.doors.process import user
-from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, shown, utc
+from adlib.realtime.events import SEVERITIES, Incident, Silence, leading, utc
 from adlib.realtime.health import slug
 from adlib.realtime.members import Worker
 from adlib.realtime.silences import holds, silenced
