@@ -64,7 +64,7 @@ def class_at(name: str) -> type[Any]:
 
 
 def nearest(key: object, known: Iterable[str], otherwise: str = "") -> str:
-    """``", did you mean 'stride'?"`` for a name that is nearly one of the known ones.
+    """``", did you mean 'stride'?"`` for a name that is nearly one of the known ones, in any case.
 
     Examples
     --------
@@ -73,8 +73,9 @@ def nearest(key: object, known: Iterable[str], otherwise: str = "") -> str:
     >>> nearest("fax", ["slack", "email"], "; there is no fax")
     '; there is no fax'
     """
-    near = get_close_matches(str(key), list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else otherwise
+    names = {name.lower(): name for name in known}
+    near = get_close_matches(str(key).lower(), names, n=1)
+    return f", did you mean {names[near[0]]!r}?" if near else otherwise
 
 
 def _said(error: BaseException) -> str:

@@ -741,7 +741,7 @@ def test_a_test_without_anomalies_keeps_its_false_alarms():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"detectors": "KNM"}, "unknown detector 'KNM'; there are .*IsolationForest"),
+        ({"detectors": "KNM"}, "'KNM', did you mean 'KNN'\\? there are .*IsolationForest"),
         ({"detectors": [Distance(), Distance()]}, "two detectors are labelled 'Distance'"),
         ({"detectors": [3]}, "needs a fit method, got 3"),
         ({"detectors": []}, "compare needs detectors"),

@@ -214,7 +214,7 @@ def test_what_cannot_be_compared_ends_in_one_sentence(run, own, parameters, sent
     (MINE | {"profile": "quick"}, "profile is 'fast' or 'full', got 'quick'"),
     ({"data_path": "empty"}, "empty is a folder without tables"),
     ({"datasets": ["telemetri"]}, "datasets: ['telemetri'] are not there"),
-    (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM'; there are"),
+    (MINE | {"detectors": ["KNM"]}, "unknown detector 'KNM', did you mean 'KNN'? there are"),
     (MINE | {"detectors": ["MaxAbsZ", 7]}, "got 7"),
 ])
 def test_wrong_parameters_are_refused_before_anything_is_fitted(own, monkeypatch, parameters,

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from adlib.base import Detector, core
 from adlib.detectors import all_detectors, baselines, find_detector
 from adlib.foreign import Foreign, wrap
+from adlib.imports import nearest
 from adlib.signs import family
 
 ALWAYS = {"AlwaysAnomalous": -np.inf, "AlwaysNormal": np.inf}  # decisions that look at nothing
@@ -125,10 +126,8 @@ def _by_name(text: str) -> Any:
         if ":" in name:
             raise
         known = sorted(SKLEARN | all_detectors() | baselines())
-        near = [other for other in known if other.lower() == name.lower()]
-        hint = f", did you mean {near[0]!r}?" if near else ";"
-        raise ValueError(f"unknown detector {text!r}{hint} there are {known}, or "
-                         f"'package.module:Class' and 'file.py:Class' of yours") from None
+        raise ValueError(f"unknown detector {text!r}{nearest(name, known, ';')} there are {known}, "
+                         f"or 'package.module:Class' and 'file.py:Class' of yours") from None
     if ":" not in name:
         return cls().set_params(**parameters)
     try:

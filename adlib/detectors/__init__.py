@@ -7,7 +7,6 @@ when it is asked for, alone: `KNN` does not wait for torch.
 
 import re
 from contextlib import suppress
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from adlib.arguments import MissingExtra, require_extra
 from adlib.base import Detector
-from adlib.imports import class_at
+from adlib.imports import class_at, nearest
 
 # Class names are read from the files, which are imported when a class is asked for.
 _SOURCE = {name: path.stem for path in sorted(Path(__file__).parent.glob("*.py"))
@@ -77,9 +76,7 @@ def find_detector(name: str) -> type[Any]:
         return class_at(name)
     found = _find(_SOURCE[name]) if name in _SOURCE else {}
     if name not in found:
-        known = {other.lower(): other for other in _SOURCE.keys() - _INTERNAL}
-        near = get_close_matches(str(name).lower(), known, n=1)
-        hint = f", did you mean {known[near[0]]!r}?" if near else "; see adlib.all_detectors()"
+        hint = nearest(name, _SOURCE.keys() - _INTERNAL, "; see adlib.all_detectors()")
         raise ValueError(f"unknown detector {name!r}{hint}")
     return found[name]
 
