@@ -189,7 +189,8 @@ def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
     0.81 +- 0.023
     """
     import numpy as np
-    from scipy import stats
+
+    from adlib.metrics.blocks import mean_and_half
 
     try:
         each = np.asarray(values, dtype=float)
@@ -199,10 +200,7 @@ def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
         raise ValueError(f"interval: values wants one or more finite numbers, got {values!r}")
     if isinstance(level, str) or not 0 < level < 1:
         raise ValueError(f"interval: level must lie between 0 and 1, got {level!r}")
-    n = len(each)
-    spread = each.std(axis=0, ddof=1) if n > 1 else np.full(each.shape[1:], np.nan)
-    half = stats.t.ppf((1 + level) / 2, max(n - 1, 1)) * spread / math.sqrt(n)
-    return each.mean(axis=0)[()], half[()]
+    return mean_and_half(each, level)
 
 
 def slider(draw: Callable[..., None], /, **choices: Iterable[Any]) -> None:

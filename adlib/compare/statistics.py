@@ -11,7 +11,7 @@ import pandas as pd
 from adlib.arguments import instance
 from adlib.deprecation import renamed
 from adlib.detectors import baselines
-from adlib.metrics.blocks import difference, read
+from adlib.metrics.blocks import difference, mean_and_half, read
 
 __all__ = ["Ranking", "by_kind", "rank_detectors", "summarise", "triviality", "verdict"]
 
@@ -698,10 +698,8 @@ def _units(cells: pd.DataFrame) -> dict[str, dict]:
 
 def _over_sets(values: pd.Series) -> tuple[float, float, float]:
     """Mean over independent values, and its 95 % interval by Student's t."""
-    from scipy.stats import t
-
-    half = t.ppf(0.975, len(values) - 1) * values.sem()
-    return values.mean(), values.mean() - half, values.mean() + half
+    mean, half = mean_and_half(values)
+    return mean, mean - half, mean + half
 
 
 def _interval(sets: pd.DataFrame) -> dict[str, float]:

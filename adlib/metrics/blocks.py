@@ -6,7 +6,7 @@ groups (Quenouille, 1956; Tukey, 1958), with Student's t for few of them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,6 +147,21 @@ def share_interval(share: float, trials: int) -> tuple[float, float]:
     hits = share * trials
     low = float(betaincinv(hits, trials - hits + 1, LEVEL / 2)) if hits > 0 else 0.0
     return low, float(betaincinv(hits + 1, trials - hits, 1 - LEVEL / 2)) if share < 1 else 1.0
+
+
+def mean_and_half(values: ArrayLike, level: float = 1 - LEVEL) -> tuple[Any, Any]:
+    """Mean of independent values, and half the width of its interval by Student's t.
+
+    Examples
+    --------
+    >>> [round(float(number), 3) for number in mean_and_half([1.0, 2.0, 3.0])]
+    [2.0, 2.484]
+    """
+    each = np.asarray(values, dtype=np.float64)
+    n = len(each)
+    spread = each.std(axis=0, ddof=1) if n > 1 else np.full(each.shape[1:], np.nan)
+    half = stdtrit(max(n - 1, 1), (1 + level) / 2) * spread / np.sqrt(n)
+    return each.mean(axis=0)[()], half[()]
 
 
 def median_interval(values: Floats) -> tuple[float, float]:
