@@ -270,7 +270,7 @@ def scores(dataset: Any, scores: Mapping[str, ArrayLike],
     if not n or not instance(scores, "scores", Mapping):
         raise ValueError("scores must hold one detector at least, and dataset one row")
     limits = {} if thresholds is None else instance(thresholds, "thresholds", Mapping)
-    found: dict[str, Any] = {name: _per_row("scores", values, n, ())
+    found: dict[str, Any] = {name: _per_row("scores", values, n)
                              for name, values in scores.items()}
     panels = _panels(axes, len(found))
     bins, (x, edge) = np.arange(0, n, -(-n // 1000)), _x_axis(dataset)
@@ -372,12 +372,9 @@ def histogram(score: ArrayLike, y: ArrayLike, threshold: float | None = None, *,
     ['normal', 'anomaly', 'threshold']
     """
     y = floats(y, "y", "(n_samples,)")
-    scores = _per_row("score", score, len(y))
-    if scores is None or scores.ndim != 1 or not (np.abs(scores) < 1e300).all():
-        raise ValueError("score must hold one finite number below 1e300 for each label")
-    normal = np.empty(0) if held_out is None else floats(held_out, "held_out", "(n_rows,)")
-    if not (np.abs(normal) < 1e300).all():
-        raise ValueError("held_out must hold finite numbers below 1e300")
+    scores = floats(score, "score", "(n_samples,)", sizes=y.shape, below=1e300)
+    normal = np.empty(0) if held_out is None else floats(
+        held_out, "held_out", "(n_rows,)", below=1e300)
     threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
     looks: dict[str, tuple[NDArray, dict[str, Any]]] = {
         "normal": (scores[y == 0], {"color": "0.6", "alpha": 0.7}),
@@ -453,9 +450,9 @@ def series(dataset: Any, is_anomaly: ArrayLike | None = None, score: ArrayLike |
         raise TypeError(f"dataset must be a Dataset, got {type(dataset).__name__}")
     n, names = len(dataset.X), list(dataset.feature_names)
     columns = _chosen(columns, names)
-    flags = _per_row("is_anomaly", is_anomaly, n, ())
-    scores = _per_row("score", score, n, ())
-    before = _per_row("clean", clean, n, (len(names),))
+    flags = _per_row("is_anomaly", is_anomaly, n)
+    scores = _per_row("score", score, n)
+    before = _per_row("clean", clean, n, len(names))
     threshold = None if threshold is None else number(threshold, "threshold", most=np.inf)
     units = {} if units is None else instance(units, "units", Mapping)
     if not columns and scores is None:
@@ -702,17 +699,14 @@ def _table(argument: str, frame: Any, *columns: str) -> None:
                          f"{type(frame).__name__}")
 
 
-def _per_row(argument: str, values: ArrayLike | None, n: int,
-             more: tuple[int, ...] | None = None) -> NDArray | None:
+def _per_row(argument: str, values: ArrayLike | None, n: int, *more: int) -> NDArray | None:
     """One value per row, or as many as ``more`` says; a single column may come as a vector."""
     if values is None:
         return None
     found = np.clip(floats(values, argument), -1e300, 1e300)  # what an axis can show
-    if found.shape[:1] != (n,):
-        raise ValueError(f"{argument} has shape {found.shape}, the dataset has {n} rows")
     if more and found.ndim == 1:
         found = found[:, None]
-    if more is not None and found.shape != (n, *more):
+    if found.shape != (n, *more):
         size = (n, *more) if more else f"has {n} rows"
         raise ValueError(f"{argument} has shape {found.shape}, the dataset {size}")
     return found

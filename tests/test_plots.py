@@ -166,7 +166,7 @@ def test_histogram_shows_shares_of_each_group_and_the_threshold():
 def test_histogram_leaves_out_what_is_not_there():
     ax = plots.histogram([1.0, 2.0], [0, 0], np.inf)
     assert ax.get_legend_handles_labels()[1] == ["normal"]
-    with pytest.raises(ValueError, match=r"score has shape \(2,\), the dataset has 3 rows"):
+    with pytest.raises(ValueError, match=r"score must have shape \(3,\), got \(2,\)"):
         plots.histogram([1.0, 2.0], [0, 0, 1])
     with pytest.raises(ValueError, match="no value above 0"):
         plots.histogram([0.0, 0.0], [0, 1])

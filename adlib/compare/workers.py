@@ -180,7 +180,8 @@ class _Peak:
         if not sys.platform.startswith("linux"):
             return
         try:
-            _malloc_trim()  # what earlier cells gave back must not be filled again unseen
+            # what earlier cells gave back must not be filled again unseen; glibc alone can do that
+            getattr(ctypes.CDLL(None), "malloc_trim", bool)(0)
             with open("/proc/self/clear_refs", "w") as switch:
                 switch.write("5")  # the highest value is forgotten
             self.before = _high_water()
@@ -197,12 +198,6 @@ def _high_water() -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     return np.nan
-
-
-def _malloc_trim() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-    if trim is not None:
-        trim(0)
 
 
 @contextmanager

@@ -313,7 +313,7 @@ class Dataset:
         c, e, n = self.calibrate_start, self.train_end, len(self)
         purge = whole(purge, "purge", 0, of="rows")
         # An empty part stays empty; a purge that would empty a part with rows is a mistake.
-        if purge < 0 or (purge and (0 < e - c <= purge or 0 < n - e <= purge)):
+        if purge and (0 < e - c <= purge or 0 < n - e <= purge):
             raise ValueError(
                 f"{self.name}: purge={purge} must lie in [0, {min(e - c, n - e)}): "
                 f"the parts have {c}, {e - c} and {n - e} rows"
@@ -418,11 +418,6 @@ class Dataset:
         values, _ = fill_values(self.X[: self.calibrate_start], self.feature_names, what=self.name)
         return replace(self, X=fill(self.X, values, self.feature_names, what=self.name).rows)
 
-    def _runs(self, marked: np.ndarray) -> np.ndarray:
-        """Runs of marked rows with the same labels: shape (n_events, 2), end exclusive."""
-        labels = (self.kind, self.channel, self.strength, self.session)
-        return np.column_stack(runs(marked, *(v for v in labels if v is not None)))
-
     @property
     def events(self) -> pd.DataFrame:
         """One line per labelled event, drift and other harmless ones included.
@@ -432,7 +427,8 @@ class Dataset:
         """
         import pandas as pd
 
-        start, end = self._runs(np.not_equal(self.kind, "")).T
+        labels = (self.kind, self.channel, self.strength, self.session)
+        start, end = runs(np.not_equal(self.kind, ""), *(v for v in labels if v is not None))
         table = {"start": start, "end": end, "kind": self.kind[start]}
         table["is_anomaly"] = self.y[start] == 1
         for field in ("channel", "strength"):

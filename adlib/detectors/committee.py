@@ -354,7 +354,8 @@ class Committee(Detector):
         counts = np.ones(len(X), bool) if judged is None else per_row(judged, "judged", len(X))
         counts = counts.astype(bool) & (np.arange(len(X)) >= self._gap) & ~filled.blind
         with self._all_or_nothing():
-            self._detach()
+            # copies learn: a failure brings back those that were there
+            self.members_ = [deepcopy(m) if is_stateful(m) else m for m in self.members_]
             raw = self._member_scores(X, "process")[counts]
             raw = raw if hasattr(self, "scales_") else self._without_blind(raw)
             return self._calibrated(raw, self._moved(filled.rows).sum(axis=1)[counts])
@@ -382,10 +383,6 @@ class Committee(Detector):
         surprises = self._surprises(self.windowed(self._calm(filled.rows)), method)
         combined = self._checked(self._combine(surprises, self.weights_), len(filled.rows))
         return self._marked(self._raised(self._smoothed(combined), filled.rows), filled)
-
-    def _detach(self) -> None:
-        """Let stateful members learn without those that were there: a failure brings them back."""
-        self.members_ = [deepcopy(m) if is_stateful(m) else m for m in self.members_]
 
     def calibrate_scores(self, scores: ArrayLike) -> Self:
         """Make the members' scales, where there are none, and the threshold of held-out scores.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adlib.arguments import listed
 from adlib.reading.numbers import NA_WORDS
-from adlib.reading.options import Note, Reading
+from adlib.reading.options import Note, Reading, few
 from adlib.reading.times import Clock
 
 __all__ = ["at_one_end", "inside", "labels", "tokens", "windows_of"]
@@ -157,8 +157,7 @@ def _listing(values: Sequence[Any]) -> str:
 
 
 def _seen(words: NDArray) -> str:
-    values = np.unique(words).tolist()
-    return f"it holds {values[:6]}" + (f" and {len(values) - 6} more" if len(values) > 6 else "")
+    return f"it holds {few(np.unique(words).tolist(), 6)}"
 
 
 def at_one_end(y: NDArray[np.bool_]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from adlib.arguments import number, whole
+from adlib.arguments import floats, number, whole
 from adlib.thresholds.rules import as_scores
 
 _BETS = (-1.0, 0.0, 1.0)  # on large p-values, on nothing, on small ones
@@ -72,7 +72,7 @@ class ExchangeabilityTest(BaseEstimator):
         ValueError
             When the scores are too few for ``order``, not finite, or beyond 1e100.
         """
-        scores = as_scores(scores)
+        scores = floats(scores, "scores", "(n_rows,)", below=1e100)  # squares of more overflow
         for name in ("order", "random_state"):
             whole(getattr(self, name), name, 0)
         half = len(scores) // 2 if self.order else 0
@@ -82,9 +82,6 @@ class ExchangeabilityTest(BaseEstimator):
         self.recent_ = np.append(scores[:self.order], 1.0)  # oldest first, then the constant
         self.weights_ = np.zeros(self.order + 1)
         # recursive least squares; the penalty that starts it is forgotten after a few rows
-        if np.abs(scores).max(initial=0.0) > 1e100:
-            raise ValueError(f"scores must stay below 1e100, got {np.abs(scores).max():g}: their "
-                             f"squares overflow")
         size = float(np.mean(scores[:half] ** 2)) if half else 1.0
         self.spread_ = np.diag([*[1e6 / max(size, 1e-300)] * self.order, 1e6])
         residuals = [self._whiten(score) for score in scores[self.order:].tolist()]
@@ -101,9 +98,7 @@ class ExchangeabilityTest(BaseEstimator):
         ValueError
             When the score is not finite or beyond 1e100.
         """
-        if not -1e100 < number(score, "score", most=np.inf) < 1e100:
-            raise ValueError(f"score must be finite and below 1e100, got {score!r}")
-        size = self._whiten(float(score))
+        size = self._whiten(number(score, "score", above=-1e100, below=1e100))
         above = len(self.bag_) - bisect_right(self.bag_, size)
         tied = len(self.bag_) - above - bisect_left(self.bag_, size) + 1  # itself included
         self.p_ = (above + self._uniform() * tied) / (len(self.bag_) + 1)
