@@ -197,7 +197,7 @@ def interval(values: "ArrayLike", level: float = 0.95) -> tuple[Any, Any]:
     except (TypeError, ValueError):
         each = np.empty(0)
     if each.ndim == 0 or not len(each) or not np.isfinite(each).all():
-        raise ValueError(f"interval: values wants one or more finite numbers, got {values!r}")
+        raise ValueError(f"interval: values must be one or more finite numbers, got {values!r}")
     if isinstance(level, str) or not 0 < level < 1:
         raise ValueError(f"interval: level must lie between 0 and 1, got {level!r}")
     return mean_and_half(each, level)
@@ -252,7 +252,8 @@ def _options(name: str, choices: Iterable[Any]) -> list[tuple[str, Any]]:
     if len(set(labels)) < len(values):
         labels = list(map(str, values))
     if len(values) < 2 or len(set(labels)) < len(values):
-        raise ValueError(f"slider: {name} wants two values or more, all different, got {values!r}")
+        raise ValueError(f"slider: {name} must be two values or more, all different, "
+                         f"got {values!r}")
     return list(zip(labels, values, strict=True))
 
 

@@ -559,7 +559,7 @@ def test_an_interval_of_five_repetitions_covers_what_it_says():
 
 
 @pytest.mark.parametrize(("values", "level", "sentence"), [
-    ([], 0.95, "values wants one or more"), (0.5, 0.95, "values wants one or more"),
+    ([], 0.95, "values must be one or more"), (0.5, 0.95, "values must be one or more"),
     ([0.1, np.nan], 0.95, "finite"), ([0.1, 0.2], 95, "level must lie between 0 and 1, got 95"),
     ((v for v in (0.1, 0.2)), 0.95, "finite"), ([0.1, 0.2], "95%", "between 0 and 1")])
 def test_an_interval_refuses_what_it_cannot_judge(values, level, sentence):
@@ -572,7 +572,7 @@ def test_a_slider_draws_once_where_nobody_can_move_it():
     notebooks.slider(lambda window, alpha: drawn.append((window, alpha)),
                      window=(5, 20, 80), alpha=(0.01, 0.1))
     assert drawn == [(20, 0.01)]
-    with pytest.raises(ValueError, match=r"window wants two values or more, .* got \[5\]"):
+    with pytest.raises(ValueError, match=r"window must be two values or more, .* got \[5\]"):
         notebooks.slider(print, window=[5])
 
 
@@ -588,7 +588,7 @@ def test_choices_of_a_slider_are_told_apart():
     labels = [label for label, _ in notebooks._options("a", [1.0000001, 1.0000002])]
     assert labels == ["1.0000001", "1.0000002"]
     for alike in ([1, 1, 2], [1, "1"]):
-        with pytest.raises(ValueError, match="a wants two values or more, all different"):
+        with pytest.raises(ValueError, match="a must be two values or more, all different"):
             notebooks.slider(print, a=alike)
 
 

@@ -258,7 +258,7 @@ def test_groups_without_end_are_refused_wherever_they_come_from(tmp_path):
 ])
 def test_a_key_that_stands_twice_is_refused(tmp_path, name, text, key):
     (tmp_path / name).write_text(text)
-    assert f"c{name[1:]}: the key '{key}' stands more than once" in refused(tmp_path / name)
+    assert f"c{name[1:]}: the key '{key}' comes more than once" in refused(tmp_path / name)
 
 
 def test_aliases_and_merges_of_usual_size_are_read(tmp_path):

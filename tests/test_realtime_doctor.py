@@ -208,7 +208,7 @@ def test_what_a_store_holds_is_told(examined, tmp_path):
     full(tmp_path / "a.db")
     code, found = examined()
     said = text(found, "store")
-    assert code == 0 and "goes on after sample 99" in said
+    assert code == 0 and "continues after sample 99" in said
     assert "messages for slack: 1 refused for good" in said
     assert "messages for pager: 1 waiting" in said and "flow has no?values" in said
 
@@ -313,7 +313,7 @@ def test_a_fleet_is_looked_at_as_a_whole(tmp_path, capsys):
             "rig", ("flow",), ("a", "hall 2/b"), np.repeat([0, 1], [5, 4]), seq, 1.7e9 + seq,
             np.ones((9, 1)), np.full(9, np.nan))])
     assert main(given) == 0
-    assert "goes on after sample 99 of 2023-11-14 22:13:28 UTC" in capsys.readouterr().out
+    assert "continues after sample 99 of 2023-11-14 22:13:28 UTC" in capsys.readouterr().out
 
 
 def test_a_source_that_is_wrong_fails(examined, tmp_path):

@@ -660,7 +660,7 @@ def test_apprise_that_hangs_is_ended(store, hook, clock, apprise):
 
 
 def test_an_address_that_apprise_does_not_know_is_refused_unseen(apprise, monkeypatch):
-    with pytest.raises(ValueError, match="none that Apprise knows") as error:
+    with pytest.raises(ValueError, match="Apprise does not know") as error:
         AppriseChannel(AppriseConfig(url="nosuch://s3cret"), "")
     assert "s3cret" not in str(error.value)
     monkeypatch.setitem(sys.modules, "apprise", None)

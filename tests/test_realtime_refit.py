@@ -52,7 +52,7 @@ def test_an_old_folder_is_version_1_and_versions_are_counted(tmp_path):
 
 def test_rollback_goes_back_step_by_step_and_holds_what_is_fitted_later(tmp_path):
     model(tmp_path)
-    with pytest.raises(ValueError, match="none to go back to"):
+    with pytest.raises(ValueError, match="no earlier one"):
         versions.rollback(tmp_path)
     for number in (2, 3):
         versions.add(tmp_path, Version(0, 1.0), model, keep=5)
@@ -100,7 +100,7 @@ def test_old_versions_go_but_those_in_use_and_the_way_back_stay(tmp_path, keep, 
 def test_a_damaged_pointer_is_one_sentence_and_is_written_anew(tmp_path, says):
     model(tmp_path)
     (tmp_path / "current").write_text(says)
-    with pytest.raises(ValueError, match="is damaged .* use N` writes it anew"):
+    with pytest.raises(ValueError, match="is damaged .* use N` writes it again"):
         versions.current(tmp_path)
     versions.use(tmp_path, 1)
     assert versions.current(tmp_path).version == 1

@@ -221,7 +221,7 @@ def test_replay_numbers_rows_and_reads_datetimes():
     ("nats://host/S/a?format=xml", "json or float64, got 'xml'"),
     ("stdin?entity=subject:2", "entity must be the name of a column, got 'subject:2'"),
     ("nats://host/S/a.*?entity=subject:0", "or subject:2 for the second part"),
-    ("nats://host/S/a.*?entity=subject:3", "needs a subject of so many parts, got 'a.*'"),
+    ("nats://host/S/a.*?entity=subject:3", "needs a subject with that many parts, got 'a.*'"),
     ("nats://host/S/a?ack_wait=-1", "ack_wait must be a number above 0"),
 ])
 def test_bad_specs_are_refused_at_once(spec, says):
@@ -481,7 +481,7 @@ def test_the_committed_position_counts_not_what_the_server_heard(server, stream)
                 assert (await settled(client, name)).ack_floor.stream_seq == 60
                 more.cancel()
                 await asyncio.wait([more])
-        with pytest.raises(ValueError, match="made anew"):
+        with pytest.raises(ValueError, match="created again"):
             await anext(source(spec, position=lambda: 61))
         await client.close()
 
@@ -646,7 +646,7 @@ def test_deleted_consumer_is_made_again_and_a_new_stream_is_noticed(server, stre
             assert (await settled(client, name)).ack_floor.stream_seq == 12
             await client.jetstream().delete_stream(name)
             await publish(server, name, payloads(5))
-            with pytest.raises(ValueError, match="made anew"):
+            with pytest.raises(ValueError, match="created again"):
                 await asyncio.wait_for(anext(samples), 120)
         await client.close()
 

@@ -563,7 +563,7 @@ def _correlated(X: np.ndarray, channels: np.ndarray) -> np.ndarray:
     if not len(paired):
         raise ValueError(
             "kind 'correlation_break' needs a column whose correlation with another is at least "
-            "0.5; there is none"
+            "0.5, and no column has one"
         )
     return paired
 

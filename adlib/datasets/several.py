@@ -173,7 +173,7 @@ def joined(first: Table, second: Table, name: str, note: Note) -> Table:
         raise ValueError(f"{name} must have the same columns, and {lacking} are not among its "
                          f"features {second.names}; name those of both with feature_columns")
     if more := [c for c in second.names if c not in first.names]:
-        note(f"features {more} of {name} are left out, which are none here")
+        note(f"features {more} of {name} are left out: the first file has none of that name")
     if (first.time is None) != (second.time is None):
         raise ValueError(f"of this file and {name} only one has a time; name it with time_column, "
                          "or pass time_column=False")

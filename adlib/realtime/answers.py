@@ -101,7 +101,7 @@ class FeedbackStore(AlertStore):
             body = json.dumps(answer.rows, allow_nan=False)
             texts = [answer.stream, answer.target, answer.verdict, answer.who, answer.note]
             if not all(isinstance(text, str) for text in texts) or math.isnan(answer.time):
-                raise TypeError("a text is none, or the time is NaN")
+                raise TypeError("a text is no string, or the time is NaN")
         except (TypeError, ValueError) as error:
             raise ValueError(f"answer cannot be stored: {error}") from None
         until = None if math.isinf(answer.until) else answer.until

@@ -405,8 +405,8 @@ class RealTimeAnomalyDetector:
         self._check_fitted()
         _check_stream(source, start)
         if self._live or self._broken:
-            raise RuntimeError("this engine stopped in the middle of a batch: load it again, to go "
-                               "on after its last commit" if self._broken else
+            raise RuntimeError("this engine stopped in the middle of a batch: load it again to "
+                               "continue after its last commit" if self._broken else
                                "this engine already processes a stream: fork it for another")
         self._live, self._monitor = True, None
         self._stopped.clear()
@@ -673,7 +673,7 @@ class RealTimeAnomalyDetector:
                     self._restore(*saved)
                 elif self.position < 0 <= (
                         last := self._patiently(store.last_sample, self.config.stream)):
-                    log.warning("stream %s has no checkpoint and begins anew: its first sample "
+                    log.warning("stream %s has no checkpoint and starts again: its first sample "
                                 "becomes number %d", self.config.stream, last + 1)
                     self._streams.skip(last)
                     self._source = {"identity": None, "offset": None}
@@ -706,14 +706,14 @@ class RealTimeAnomalyDetector:
             self._streams.restore(saved, same, saved.get("cut") == self._cut())
         except (LookupError, TypeError, ValueError) as error:  # an earlier adlib's, or damaged
             log.warning("checkpoint of stream %s is of an earlier version or damaged (%s: %s): its "
-                        "windows begin anew behind it", self.config.stream,
+                        "windows start again after it", self.config.stream,
                         type(error).__name__, error)
             self._streams.skip(position)
             same = False
         self._manager.restore(saved["manager"])
         self._restore_news(saved.get("news"))
         if not same:
-            log.warning("stream %s goes on after sample %d with another model",
+            log.warning("stream %s continues after sample %d with another model",
                         self.config.stream, position)
 
     def _cut(self) -> list[Any]:

@@ -417,7 +417,7 @@ class AlertStore:
         return ValueError(
             f"the checkpoint of stream {stream!r} in {self.path} is damaged ({why}): "
             f"`{_COMMAND} remove checkpoint {shlex.quote(stream)} --store "
-            f"{shlex.quote(str(self.path))}` drops it, and the stream begins anew")
+            f"{shlex.quote(str(self.path))}` drops it, and the stream starts again")
 
     def operator_state(self, stream: str, position: int) -> dict[str, Any]:
         """What operators have decided about a stream and its entities, for `AlertManager.apply`.

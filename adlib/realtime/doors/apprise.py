@@ -55,7 +55,7 @@ class AppriseChannel(Channel):
         if subprocess.run([*_COMMAND, "--dry-run", "--body=-"], env=self._told,
                           capture_output=True, check=False, timeout=60).returncode:
             require_extra("apprise", "apprise")
-            raise ValueError("apprise: url is none that Apprise knows (not shown: it is a secret)")
+            raise ValueError("apprise: Apprise does not know this url (not shown: it is a secret)")
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Outcome]:
         """Hand over each message; see the class."""

@@ -112,5 +112,5 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_distinct(keys: list[tuple[str, Any]]) -> None:
     if twice := [key for (_, key), count in Counter(keys).items() if count > 1]:
-        raise _Refused(f"the key {shown(twice[0])!r} stands more than once in one group: keep "
+        raise _Refused(f"the key {shown(twice[0])!r} comes more than once in one group: keep "
                        f"one of them")

@@ -153,7 +153,7 @@ def _contents(store: stores.AlertStore, config: EngineConfig) -> Findings:
     newest = max((row.time for row in store.entities(config.stream)), default=0.0)
     yield ("ok" if newest < time.time() + 86_400 else "warn"), (
         f"{store.path}: schema {stores.SCHEMA_VERSION}, {store.path.stat().st_size / 1e6:,.1f} MB, "
-        + ("begins" if saved is None else f"goes on after sample {saved[0]} of {utc(newest)}"))
+        + ("begins" if saved is None else f"continues after sample {saved[0]} of {utc(newest)}"))
     for (channel, state), count in store.backlog().items():
         what = ("refused for good: see alerts dead" if state == "dead" else
                 "waiting: a run sends them")

@@ -60,8 +60,8 @@ class JetStreamSource(ReadingSource):
         self.server, self.shown = f"{parts.scheme}://{parts.netloc}", masked(url)
         self.stream, self.subject = path[0], path[1] if len(path) == 2 else ">"
         if self.entity_in(self.subject) is None and self._part and ">" not in self.subject:
-            raise ValueError(f"entity=subject:{self._part} needs a subject of so many parts, got "
-                             f"{self.subject!r}")
+            raise ValueError(f"entity=subject:{self._part} needs a subject with that many parts, "
+                             f"got {self.subject!r}")
         self.identity = f"nats:{self.stream}/{self.subject}"  # wherever the server is now
         self.durable = options.get("durable", "adlib")
         if re.search(r"[\s.*>/\\]", self.durable) or not self.durable:
@@ -192,8 +192,8 @@ class _Consumer:
         first = self._born is None
         done = self._position if self._born is None else -1
         if self._born not in (None, info.created) or info.state.last_seq < done:
-            raise ValueError(f"stream {self._of.stream!r} was made anew: its numbers begin again; "
-                             f"start the engine under another name")
+            raise ValueError(f"stream {self._of.stream!r} was created again, so its numbers start "
+                             f"again: give the engine another name")
         self._born = info.created
         try:
             consumer = await self._js.add_consumer(self._of.stream, api.ConsumerConfig(

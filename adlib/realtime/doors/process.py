@@ -130,7 +130,7 @@ class Output:
             if getattr(error, "errno", None) in (EPIPE, EIO):  # for good, and for Python's end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not self._late:
-            log.warning("standard output: %s; judging goes on", why)
+            log.warning("standard output: %s; judging continues", why)
         self.lost, self._late = self.lost + 1, True
 
     async def _wanted(self) -> bool:

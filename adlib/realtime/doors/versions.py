@@ -120,7 +120,7 @@ def current(folder: Path) -> Current:
         return Current()
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): `python -m adlib.realtime model {folder} "
-                         f"use N` writes it anew") from error
+                         f"use N` writes it again") from error
 
 
 def listed(folder: Path) -> list[Version]:
@@ -216,7 +216,7 @@ def rollback(folder: Path, by: str = "", why: str = "rolled back") -> Current:
     back = [number for number in used[:-1] if (place(folder, number) / _ENGINE).is_file()]
     if not back:
         raise ValueError(f"version {used[-1]} is the first of {folder} that was in use: there is "
-                         f"none to go back to")
+                         f"no earlier one")
     return _write(folder, tuple(back), by, why, True)
 
 
