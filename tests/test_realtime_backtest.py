@@ -186,6 +186,28 @@ def test_fit_run_and_alerts(place, capsys):
     assert [i["id"] for i in json.loads(capsys.readouterr().out)] == [i.id for i in incidents]
 
 
+def test_labelled_rows_are_not_fitted_on(place, capsys):
+    X, y = history()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(fault=0)
+    frame.loc[3500:3900, "a"] += 9  # among the rows that would be calibrated on
+    frame.loc[3500:3900, "fault"] = 1
+    frame[:5000].to_csv("stop.csv", index=False)
+    assert main(["fit", "config.yaml", "stop.csv", "--labels", "fault"]) == 0
+    assert "5000 rows of 3 features (401 labelled rows are left out)" in capsys.readouterr().out
+    assert RealTimeAnomalyDetector.load("model")._fitted.combined[~np.isnan(
+        RealTimeAnomalyDetector.load("model")._fitted.combined)].size < 1700
+    labels = np.maximum(y, frame["fault"])
+    assert backtest(CONFIG, frame[["a", "b", "c"]], labels).replay().summary["found"] == 3
+    blind = backtest(CONFIG, frame[["a", "b", "c"]]).replay().summary
+    assert blind["flagged"] == 0  # a stop of 401 rows that counts as normal hides all others
+
+
+def test_a_backtest_whose_fit_fails_says_how_much_was_fitted_on():
+    budget = {key: value for key, value in CONFIG.items() if key not in ("alpha", "extrapolate")}
+    with pytest.raises(ValueError, match="needs 21 days .*train_share=0.5: so much of"):
+        backtest({**budget, "per": "1/week"}, history()[0])
+
+
 def test_run_says_which_messages_have_not_arrived(place, capsys):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}/hook"

@@ -198,18 +198,22 @@ def _fit(args: argparse.Namespace) -> int:
     config, notes = _told(args), list[str]()
     table = _history(args, config, notes)
     fleet = config.fleet is not None
-    engine = RealTimeAnomalyDetector(config).fit(table.X, seconds(table),
+    X, faulty = table.X.copy(), (table.y == 1) & table.labelled
+    X.loc[faulty] = float("nan")  # no normal history
+    engine = RealTimeAnomalyDetector(config).fit(X, seconds(table),
                                                  table.entity if fleet else None)
     told, lasting = config.reading.told, (*_LASTING, "entity_column") if fleet else _LASTING
     engine.recognised = {**table.recognised, "notes": notes,
                          "options": {name: told[name] for name in lasting if name in told}}
-    gaps = int(table.X.isna().any(axis=1).sum())
+    gaps = int(table.X[~faulty].isna().any(axis=1).sum())
     budget = f"; alpha={engine.config.alpha:.3g} keeps per={config.per}" if config.per else ""
     how = Counter(engine.entities.values())
     whose = f" and {how.total()} entities" + (
         f" ({', '.join(f'{n} judged by {by}' for by, n in how.items())})") if fleet else ""
     print(f"fitted on {len(table.X)} rows of {len(engine.features_)} features{whose}"
-          f"{f' ({gaps} rows lack values)' if gaps else ''}{budget}: {engine.save(args.out)}")
+          f"{f' ({gaps} rows lack values)' if gaps else ''}"
+          f"{f' ({faulty.sum()} labelled rows are left out)' if faulty.any() else ''}"
+          f"{budget}: {engine.save(args.out)}")
     return 0
 
 

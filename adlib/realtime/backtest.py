@@ -223,7 +223,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     """Run the engine over history as fast as it goes.
 
     The judged part is scored as it would have been live: sample by sample, knowing nothing of what
-    comes later, on event time. Labels are read only to say what was found.
+    comes later, on event time. Labels say what was found, and which rows are no normal history.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
     history : array-like or DataFrame of shape (n_samples, n_features)
         In time order; a DatetimeIndex gives the times.
     labels : array-like of shape (n_samples,), optional
-        1 = fault. A run of ones is one fault.
+        1 = fault. A run of ones is one fault; those rows are not fitted on.
     time : array-like of shape (n_samples,), optional
         POSIX seconds. Default: row times sampling period.
     fitted : RealTimeAnomalyDetector, optional
@@ -278,9 +278,8 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
         for name, rows in series.items():
             first = int(len(rows) * train_share)
             early[rows[:first]], series[name] = True, rows[first:]
-        past = history.iloc[early] if hasattr(history, "iloc") else X[early]
-        fitted = RealTimeAnomalyDetector(config).fit(
-            past, seconds[early], None if entity is None else np.asarray(entity, object)[early])
+        fitted = _fitted(config, X, seconds, early, faulty, entity,
+                         getattr(history, "columns", None))
     if not any(map(len, series.values())):
         raise ValueError(f"no row is left to judge of {len(X)}")
     engine = fitted.fork(config)
@@ -296,6 +295,22 @@ def backtest(config: EngineConfig | Mapping[str, Any] | str | Path, history: Arr
                     None if faulty is None else {stream: _events(faulty[rows], first)
                                                  for stream, rows in streams.items()},
                     fitted.context)
+
+
+def _fitted(config: EngineConfig, X: np.ndarray, seconds: np.ndarray, early: np.ndarray,
+            faulty: np.ndarray | None, entity: ArrayLike | None, names: Any
+            ) -> RealTimeAnomalyDetector:
+    """An engine that has learned from the early rows that are no faults."""
+    past = X[early]
+    if faulty is not None:
+        past[faulty[early] == 1] = np.nan
+    try:
+        return RealTimeAnomalyDetector(config).fit(
+            past if names is None else pd.DataFrame(past, columns=names), seconds[early],
+            None if entity is None else np.asarray(entity, object)[early])
+    except ValueError as error:
+        raise ValueError(f"{error} (train_share={early.mean():.2g}: so much of the history is "
+                         f"fitted on, and the rest judged)") from error
 
 
 def _meeting(evidence: list[_Evidence], pages: list[IncidentEvent], start: int, end: int
