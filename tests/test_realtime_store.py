@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from adlib.realtime import store as store_module
 from adlib.realtime.doors.checkpoint import change, pack, replay, unpack
 from adlib.realtime.events import QualityEvent, Silence, Verdict
 from adlib.realtime.incidents import AlertManager, IncidentConfig
-from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig
+from adlib.realtime.store import AlertStore, OutboxRow, StorageConfig, StoreGone
 from adlib.realtime.traces import Trace
 from adlib.realtime.windows import Sample
 
@@ -112,9 +112,38 @@ def test_numpy_numbers_are_stored_as_numbers(store):
 
 def test_a_second_engine_on_the_stream_is_noticed(store):
     commit(store, 500)
-    with pytest.raises(ValueError, match="position 300 .* another engine"):
+    with pytest.raises(StoreGone, match="position 300 .* another engine"):
         commit(store, 300)
     commit(store, 300, stream="pump")
+    with AlertStore(store.path) as other:
+        other.restore("rig"), other.restore("fan")
+        commit(store, 600), commit(store, 600, stream="fan")
+        for stream in ("rig", "fan"):  # ahead of what it has read, and still not its own
+            with pytest.raises(StoreGone, match="another engine"):
+                commit(other, 700, stream=stream)
+        assert other.restore("rig")[0] == 600
+        commit(other, 700)
+    with pytest.raises(StoreGone, match="position 800 .* another engine"):
+        commit(store, 800)
+    store.remove("checkpoint", "rig")
+    commit(store, 800)
+
+
+def test_a_commit_whose_end_was_not_heard_may_be_tried_again(store, monkeypatch):
+    commit(store, 500)
+    whole = AlertStore._transaction
+
+    @contextmanager
+    def unheard(self):
+        with whole(self) as db:
+            yield db
+        raise OSError("no answer")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no answer"):
+        patch.setattr(AlertStore, "_transaction", unheard)
+        commit(store, 600)
+    commit(store, 600)
+    assert store.restore("rig") == (600, b"state")
 
 
 def test_two_connections_and_many_threads(store):
@@ -340,6 +369,7 @@ def test_a_checkpoint_is_as_it_was_and_only_what_changed_is_written(store):
         other.commit("rig", 1000, pack(tree | {"tail": []}), [], [], [], [])
         other.commit("rig", 1001, pack(tree), [], [], [], [])
         assert same(unpack(other.restore("rig")[1]), tree)
+    store.restore("rig")
     store.commit("rig", 1002, pack(tree | {"tail": [1]}), [], [], [], [])
     assert unpack(store.restore("rig")[1])["tail"] == [1]
     store.commit("rig", 1003, b"small", [], [], [], [])
@@ -564,6 +594,7 @@ def test_traces_keep_to_their_room_and_go_with_what_is_old(store):
         assert size().fetchone()[0] <= 9_000 and other.trace("rig").seq[-1] == 6099
         other.commit("rig", 61, b"", [], [], [], [], [judged(100, 6100)], room=0)
         assert len(other.trace("rig")) == 0 and other.entities("rig")[0].seq == 6199
+    store.restore("rig")
     store.commit("rig", 62, b"", [], [], [], [], [judged(9, 6200, d=2)])
     store.commit("rig", 63, b"", [], [], [], [], [judged(9, 6209, d=3)])
     assert store.trace("rig").values.shape == (9, 3)  # not those of other features

@@ -133,7 +133,7 @@ class OutboxRow(Record):
 
 
 class StoreGone(OSError):
-    """The file of an open store was removed or replaced."""
+    """The file of an open store was removed or replaced, or another engine writes to it."""
 
 
 class AlertStore:
@@ -177,6 +177,7 @@ class AlertStore:
         # of the last commit, by stream: what stands in the table, length of the state when it was
         # written whole, what changed since then, the state
         self._last: dict[str, tuple[tuple[int, bytes], int, int, bytes, bytes]] = {}
+        self._ours: dict[str, list[Any]] = {}  # what may stand in the table, by stream
         self._reported: set[tuple[str, Any]] = set()  # rows that cannot be read
         self._traced: dict[str, float] = {}  # bytes of judged rows, by stream
         self._retain_at, self._retained = 0.0, dict[str, float]()
@@ -260,7 +261,10 @@ class AlertStore:
         Raises
         ------
         ValueError
-            When the store is ahead of ``position``: another engine writes to this stream.
+            For a checkpoint that is damaged.
+        StoreGone
+            When the store is ahead of ``position``, or is not where this object has read or left
+            it: another engine writes to this stream.
         """
         instance(stream, "stream", str)
         position = whole(position, "position", -1)
@@ -276,9 +280,11 @@ class AlertStore:
                               (stream,)).fetchone()
             if done is not None and not isinstance(done[0], int):
                 raise self.damaged(stream, f"its position is {done[0]!r:.40}")
-            if done is not None and position < done[0]:
-                raise ValueError(f"position {position} of stream {stream!r} lies before {done[0]}, "
-                                 f"which {self.path} already holds: another engine writes to it?")
+            ours = self._ours.setdefault(stream, [done])
+            if done is not None and (position < done[0] or done not in ours):
+                raise StoreGone(f"position {position} of stream {stream!r} is not kept in "
+                                f"{self.path}: another engine has written there, up to {done[0]}; "
+                                f"let one process judge a stream")
             db.executemany(
                 "INSERT INTO verdicts VALUES (:stream, :end, :time, :severity, :body) "
                 "ON CONFLICT DO NOTHING", map(_bound, verdicts))
@@ -290,7 +296,8 @@ class AlertStore:
                 self._write_traces(db, Trace.joined(traces), number(room, "room", least=0,
                                                                     most=np.inf))
             last = self._write_state(db, stream, position, state, done)
-        self._last[stream] = last
+            ours.append(last[0])  # known before it is sure: the next try may find it there
+        self._last[stream], self._ours[stream] = last, [last[0]]
 
     def _write_traces(self, db: sqlite3.Connection, trace: Trace, room: float) -> None:
         stream, rows = trace.stream, list(overview(trace))
@@ -390,6 +397,7 @@ class AlertStore:
         """
         row = self._db.execute("SELECT position, state FROM checkpoints WHERE stream = ?",
                                (instance(stream, "stream", str),)).fetchone()
+        self._ours[stream] = [row]
         if row is None:
             return None
         position, state = row
