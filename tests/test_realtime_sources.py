@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+import re
 import signal
 import struct
 import subprocess
@@ -544,6 +545,9 @@ def test_streams_that_cannot_be_numbered_are_refused(server, stream):
         async def refused(spec):
             with pytest.raises(ValueError) as caught:
                 await anext(source(spec))
+            if "another kind" not in str(caught.value):  # which only a consumer shows
+                with pytest.raises(ValueError, match=re.escape(str(caught.value))):
+                    await jetstream.JetStreamSource(spec).probe()
             return str(caught.value)
 
         assert f"no stream '{name}'" in await refused(spec)

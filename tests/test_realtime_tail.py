@@ -10,7 +10,7 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
-from adlib.realtime import RealTimeAnomalyDetector, check_source
+from adlib.realtime import AlertStore, RealTimeAnomalyDetector, check_source
 from adlib.realtime.doors import tail
 from adlib.realtime.doors.tail import TailSource
 
@@ -294,6 +294,8 @@ def test_an_engine_goes_on_where_its_last_commit_was(path, tmp_path):
     found += asyncio.run(judged(299))
     verdicts, _ = RealTimeAnomalyDetector.load(model).judge([X[:300]])
     assert found == [(v.end, v.p_value) for v in verdicts]
+    with AlertStore(tmp_path / "alerts.db") as store:
+        assert store.quality() == []  # what is read again for its place is no duplicate
 
 
 def test_a_fleet_goes_on_with_every_machine(path, tmp_path):

@@ -115,11 +115,17 @@ class JetStreamSource(ReadingSource):
         return f"stream {self.stream} holds {info.state.messages:,} messages"
 
     async def info(self, js: Any) -> Any:
-        """What the server says of the stream; ValueError where there is none."""
+        """What the server says of the stream; ValueError where there is none, or it holds more."""
         try:
-            return await js.stream_info(self.stream)
+            info = await js.stream_info(self.stream)
         except self.nats.js.errors.NotFoundError:
             raise ValueError(f"there is no stream {self.stream!r} at {self.shown}") from None
+        other = [s for s in info.config.subjects or () if not _covers(self.subject, s)]
+        if other and not self.partitions:
+            raise ValueError(f"stream {self.stream!r} also holds {', '.join(other)}, so the "
+                             f"numbers of {self.subject!r} have gaps; make a stream of its own "
+                             f"for it (one that sources it from {self.stream!r} will do)")
+        return info
 
     async def report(self, error: Exception) -> None:
         """Log what the client met."""
@@ -184,11 +190,6 @@ class _Consumer:
         """See that stream and consumer are there, and the same as before."""
         errors, api = self._nats.js.errors, self._nats.js.api
         info = await self._of.info(self._js)
-        other = [s for s in info.config.subjects or () if not _covers(self._of.subject, s)]
-        if other and self._of.part is None:
-            raise ValueError(f"stream {self._of.stream!r} also holds {', '.join(other)}, so the "
-                             f"numbers of {self._of.subject!r} have gaps; make a stream of its own "
-                             f"for it (one that sources it from {self._of.stream!r} will do)")
         first = self._born is None
         done = self._position if self._born is None else -1
         if self._born not in (None, info.created) or info.state.last_seq < done:

@@ -106,8 +106,9 @@ class _Follower:
                     if trouble != (trouble := error.strerror or str(error)):
                         log.warning("%s: %s; trying again", self._of.path, trouble)
                 at_end, first = False, self._number
-                for sample in grouped(enumerate(self._read(lines), first)):
-                    yield sample
+                for sample in grouped((i, record) for i, record in enumerate(
+                        self._read(lines), first) if i > self._position):
+                    yield sample  # lines before the last commit are read for their place alone
                 if not lines:
                     await asyncio.sleep(PAUSE)
         finally:
