@@ -225,7 +225,8 @@ def test_a_store_that_is_locked_or_no_database_gives_one_sentence(alerts, store,
 
 
 @pytest.mark.parametrize("words", [("--for", "soon"), ("--until", "tomorrow"),
-                                   ("--for", "2"), ("--for", "1h", "--every", "nan"),
+                                   ("--until", "20260131"), ("--for", "2"),
+                                   ("--for", "1h", "--every", "nan"),
                                    ("--for", "1h", "--until", "5"), ("--severity", "fatal")])
 def test_silence_refuses_what_it_cannot_read(alerts, store, words):
     code, text = alerts("silence", *words)

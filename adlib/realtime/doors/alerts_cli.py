@@ -266,11 +266,15 @@ def _duration(text: str) -> float:
 
 
 def _moment(text: str) -> float:
+    moment = None
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+    if moment is not None and text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} may be a date or seconds: write {moment:%Y-%m-%d}"
+                                         f" or {text}.0")
     with suppress(ValueError):
         return number(float(text), "a time", least=0, most=LATEST)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    if moment is None:
         raise argparse.ArgumentTypeError(
-            f"must be an ISO time such as 2026-01-31T18:00, or seconds, got {text!r}") from None
+            f"must be an ISO time such as 2026-01-31T18:00, or seconds, got {text!r}")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
