@@ -336,6 +336,13 @@ def test_rows_without_an_entity_are_poison_of_the_fleet_and_others_go_on(plant):
         event.detail for event in poison}
 
 
+def test_a_history_has_no_entity_that_a_stream_would_refuse():
+    for name in ("n" * 201, "\u00e9" * 10_000):
+        entity = np.repeat(np.array(["pump-1", name], dtype=object), 300)
+        with pytest.raises(ValueError, match="entity must be a text of at most 200 characters"):
+            RealTimeAnomalyDetector(CONFIG).fit(rows(600, 5), entity=entity)
+
+
 def test_a_row_that_cannot_be_read_is_poison_of_its_entity_alone(plant):
     engine, X = plant.fork(), rows(60, 5)
     values = X.tolist()

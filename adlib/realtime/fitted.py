@@ -29,6 +29,7 @@ _KEPT = 5_000  # calibration rows that are kept, to be scored again without some
 _DEPENDS_ON = ("deep_config", "stat_config", "detectors", "window_size", "random_state",
                "calibration_share")
 _ALL = slice(None)
+LONGEST = 200  # characters of an entity's name
 Series = tuple[Rows, Scores]  # rows and their times
 
 
@@ -185,6 +186,9 @@ def by_entity(config: EngineConfig, entity: Any, n: int) -> dict[str, NDArray[np
     texts = np.array([*map(entity_text, labels), ""], dtype=object)[codes]
     if n and not all(texts):
         raise ValueError(f"entity must label each row, got none in {sum(not t for t in texts)}")
+    if (longest := max(map(len, texts), default=0)) > LONGEST:
+        raise ValueError(f"entity must be a text of at most {LONGEST} characters, got {longest} "
+                         "characters")
     codes, names = pd.factorize(texts)
     if len(names) > (most := 1 if config.fleet is None else config.fleet.max_entities):
         raise ValueError(f"entity holds {len(names)} entities, {few(names.tolist(), 3)}: " + (

@@ -23,7 +23,7 @@ from adlib.realtime.clock import stamps_of
 from adlib.realtime.config import EngineConfig
 from adlib.realtime.doors.checkpoint import stacked, unstacked
 from adlib.realtime.events import Incident, IncidentEvent, QualityEvent, Verdict, stream_of
-from adlib.realtime.fitted import Fitted
+from adlib.realtime.fitted import LONGEST, Fitted
 from adlib.realtime.health import PEAKS, Condition, Conditions, StreamHealth, listed, several
 from adlib.realtime.inbox import length_of
 from adlib.realtime.members import Member
@@ -40,7 +40,6 @@ from adlib.realtime.windows import (
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 200  # characters of an entity's name
 _RINGS = ("seq", "time", "values", "left_out")  # of a processor: the last samples
 _LEAST, _MESSAGES, _LEARNED = 60.0, 3, 3600.0  # "auto" of silent: as no_data has it
 
@@ -492,9 +491,9 @@ class Fleet(Order):
         """Place of a stream, made where it is new; -1 and why there is none."""
         if name is None or isinstance(name, str) and not name:
             return -1, "no entity"
-        if not isinstance(name, str) or len(name) > _LONGEST:
+        if not isinstance(name, str) or len(name) > LONGEST:
             found = f"{len(name)} characters" if isinstance(name, str) else type(name).__name__
-            return -1, f"entity must be a text of at most {_LONGEST} characters, got {found}"
+            return -1, f"entity must be a text of at most {LONGEST} characters, got {found}"
         if (name := str(name)) in self._codes:
             return self._codes[name], ""
         if len(self.all) >= self._of.max_entities:
