@@ -79,11 +79,12 @@ def comparison(summary: "pd.DataFrame", metric: str = "average_precision", *,
                     xycoords=("axes fraction", "data"), va="center", fontsize="small")
     ax.set_yticks(lines.index, list(_labels(lines.detector).values()))
     ax.set_ylim(len(lines) + 1.4, -0.6)  # rows of their own for the legend
-    over = " / ".join(lines.interval_over[lines["mean"].notna()].unique())
+    over = " / ".join(lines.interval_over[lines.low.notna()].unique())
     n = int(lines.n_datasets.max())
     of = "seeds" if n == 1 else f"{n} data sets and their seeds"
     ahead = f"\nscores: {lines.look_ahead[0]}" if "look_ahead" in lines else ""
-    ax.set_xlabel(f"{metric}, mean over {of}{ahead}\n95 % interval over {over}")
+    bars = f"\n95 % interval over {over}" if over else ""  # compare(..., intervals=False)
+    ax.set_xlabel(f"{metric}, mean over {of}{ahead}{bars}")
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower center", ncols=2, fontsize="small", frameon=False, borderaxespad=0.2,
               columnspacing=1.0, handlelength=1.2, handletextpad=0.3)
