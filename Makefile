@@ -57,6 +57,7 @@ live: setup
 
 refresh: setup
 	$(PY) tools/chapters.py refresh $(NOTEBOOKS)
+	$(if $(NOTEBOOKS),,$(PY) tools/leaderboard.py refresh)
 
 bench: setup
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo "there is no benchmark yet"; exit 1; }
@@ -89,7 +90,7 @@ lock:
 	@rm requirements.lock.new requirements.lock.pins
 
 clean:
-	find reports -mindepth 1 ! -name .gitignore ! -name 'leaderboard.*' -delete
+	find reports -mindepth 1 ! -name .gitignore ! -path 'reports/leaderboard*' -delete
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist docs/api
 	find adlib notebooks tests tools -name __pycache__ -prune -exec rm -rf {} +
 

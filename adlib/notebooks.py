@@ -386,20 +386,14 @@ def record(notebook: str, *, tolerance: float | None = 0.02, **metrics: float) -
             draft.write_text(json.dumps(_recorded.get(notebook, {}), indent=1) + "\n", "utf-8")
 
 
-def report_folder(*, kept: bool = False) -> Path | None:
-    """Folder ``reports/`` while ``make`` or ``make refresh`` executes a notebook, else None.
+def report_folder() -> Path | None:
+    """Folder ``reports/`` while ``make`` executes a notebook, else None.
 
     What a notebook writes there belongs to its default run; a reader's own run leaves it alone.
-
-    Parameters
-    ----------
-    kept : bool, default False
-        For files that the repository keeps: None unless ``make refresh`` renews them.
 
     Returns
     -------
     Path or None
     """
     folder = os.environ.get("ADLIB_REPORTS")
-    renewed = os.environ.get("ADLIB_REFRESH") or not kept
-    return Path(folder) if folder and renewed else None
+    return Path(folder) if folder else None

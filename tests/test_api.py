@@ -19,8 +19,7 @@ API = {
         check_detector detector_checks""",
     "adlib.compare": """
         audit audit_table by_entity by_kind compare curves events format_tables rank_detectors
-        rank_unlabelled read_results score_cell summarise triviality verdict write_leaderboard
-        write_report""",
+        rank_unlabelled read_results score_cell summarise triviality verdict write_report""",
     "adlib.datasets": """
         ANOMALY_KINDS Dataset KINDS card inject injector load_adbench load_csv load_nab load_odd
         load_skab load_sklearn load_telemetry load_tsb make_fraud make_intrusion make_manufacturing

@@ -763,12 +763,6 @@ def comparing():
         "table": table, "folder": where, "datasets": fixed(lambda r: [data, sine], odd=[1],
                                                            texts=["noise"]),
         "title": fixed(lambda r: "Ünïcode <b>\N{SNOWMAN}</b>")}, _instance(Path))
-    yield Target("write_leaderboard", lambda table, path, datasets, alpha, title:
-                 c.write_leaderboard(table, path, datasets=datasets, alpha=alpha, title=title), {
-        "table": table, "path": fixed(lambda r: folder / "board.md", folder=folder,
-                                      nowhere=folder / "no" / "board.md"),
-        "datasets": fixed(lambda r: [data, sine], odd=[1]), "alpha": number(0.1),
-        "title": fixed(lambda r: "title")}, _instance(Path), raises=(OSError,))
     yield Target("check_detector", lambda skip: check_detector(KNN, skip=skip), {
         "skip": fixed(lambda r: ["sklearn", "calibration", "save_load", "odd_data"],
                       unknown=["nothing"])}, _anything)

@@ -21,7 +21,6 @@ from adlib.compare import (
     rank_unlabelled,
     score_cell,
     verdict,
-    write_leaderboard,
     write_report,
 )
 from adlib.compare import report as module
@@ -285,31 +284,6 @@ def test_what_is_no_table_of_compare_is_refused(tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_the_leaderboard_holds_nothing_that_changes_by_itself(table, sets, tmp_path):
-    texts, pictures = set(), set()
-    for scale in (1.0, 3.0):  # another day on a slower machine
-        slower = table.assign(fit_s=table.fit_s * scale, peak_memory_mib=9 * scale)
-        path = write_leaderboard(slower, tmp_path / "board.md", datasets=sets, alpha=0.05,
-                                 title="Board")
-        texts.add(path.read_text())
-        pictures.add(path.with_suffix(".png").read_bytes())
-    assert len(texts) == len(pictures) == 1
-    (text,) = texts
-    assert "Seeds 0, 1; threshold at alpha = 0.05" in text and "(board.png)" in text
-    assert sets[1].fingerprint[:16] in text and "<script" not in text
-    assert re.search(r"\| 1 \| \S.* \| 0\.\d\d \|", text)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["board.md", "board.png"]
-
-    def written_over(before):
-        path.write_text(before)
-        write_leaderboard(table, path, datasets=sets, alpha=0.05, title="Board")
-        return path.read_text()
-
-    made = re.sub(r"at commit \w+", "at commit abc1234", text)
-    assert written_over(made) == made  # later commits changed no number
-    assert written_over(made.replace("# Board", "# Other")) == text
-
-
 def test_scores_with_look_ahead_have_sections_and_figures_of_their_own(tmp_path):
     stream = make_sensor_stream(900, 0.03, random_state=0)
     how = {"n_random": 2, "progress": False}
@@ -322,8 +296,3 @@ def test_scores_with_look_ahead_have_sections_and_figures_of_their_own(tmp_path)
     assert {path.name for path in page.parent.glob("*.png")} == {
         "ranking.png", "ranking_hindsight.png"}
     assert min(words.count("(scores: causal)"), words.count("(scores: hindsight)")) > 4
-    with pytest.raises(ValueError, match="one look-ahead"):
-        write_leaderboard(both, tmp_path / "board.md", datasets=[stream], alpha=0.05, title="t")
-    late = both[both.look_ahead == "hindsight"]
-    board = write_leaderboard(late, tmp_path / "board.md", datasets=[stream], alpha=0.05, title="t")
-    assert "Look-ahead of the scores: hindsight." in board.read_text()

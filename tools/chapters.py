@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import choosing
+import leaderboard
 from adlib.compare.provenance import git
 from adlib.files import replaced_file
 from formulas import mathml
@@ -104,9 +106,7 @@ class Run:
     processor: float = 0.0
 
 
-def kernel_environment(
-    metrics: Path, reports: Path | None = None, *, renewed: bool = False
-) -> None:
+def kernel_environment(metrics: Path, reports: Path | None = None) -> None:
     """Set this process's environment as its kernels shall inherit it.
 
     One thread each, inline figures, metrics recorded in the folder `metrics`, `reports` as what
@@ -119,8 +119,6 @@ def kernel_environment(
         Where `record` writes.
     reports : Path, optional
         None: the run is not one of ``make``.
-    renewed : bool, default False
-        Whether the run may write what the repository keeps in `reports`.
     """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     os.environ.update(dict.fromkeys(threads, "1"))
@@ -128,10 +126,9 @@ def kernel_environment(
     os.environ.pop("MPLBACKEND", None)
     # what torch compiles: by default in a folder that stays behind in the temporary one
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(metrics / "torch"))
-    for name, value in (("ADLIB_REPORTS", reports), ("ADLIB_REFRESH", renewed or None)):
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = str(value)
+    os.environ.pop("ADLIB_REPORTS", None)
+    if reports is not None:
+        os.environ["ADLIB_REPORTS"] = str(reports)
     if data := os.environ.get("ADLIB_DATA"):
         os.environ["ADLIB_DATA"] = str((ROOT / data).resolve())
 
@@ -163,10 +160,13 @@ def execute_all(names: Iterable[str] = (), *, jobs: int = 2, root: Path = ROOT) 
     """
     (root / "reports" / "executed").mkdir(parents=True, exist_ok=True)
     kernel_environment(root / "reports" / "metrics", root / "reports")
-    work = partial(_timed, _papermill, root)
+    work = partial(_timed, _make, root)
     # papermill changes the working directory, so processes, not threads
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [_say(run) for run in pool.map(work, _paths(names, root))]
+        paths = _paths(names, root)
+        if root == ROOT and not names:
+            paths.insert(0, leaderboard.COPY)  # the longest of all begins first
+        return [_say(run) for run in pool.map(work, paths)]
 
 
 def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
@@ -195,7 +195,7 @@ def refresh(names: Iterable[str] = (), *, root: Path = ROOT) -> list[Run]:
     paths, before = _paths(names, root), dict(os.environ)
     paths.sort(key=lambda path: path.stem == INDEX)
     with tempfile.TemporaryDirectory() as folder:
-        kernel_environment(Path(folder), root / "reports", renewed=True)
+        kernel_environment(Path(folder))
         try:
             return [_say(_timed(_in_place, root, path)) for path in paths]
         finally:
@@ -221,6 +221,17 @@ def _children() -> float:
         return 0.0
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def _make(root: Path, path: Path) -> None:
+    """What `make` does of a chapter, or of the leaderboard."""
+    if path != leaderboard.COPY:
+        return _papermill(root, path)
+    path.unlink(missing_ok=True)
+    script = Path(leaderboard.__file__)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
 
 
 def _papermill(root: Path, path: Path) -> None:
@@ -356,7 +367,11 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
     pages = {"": exporter(**layout), "_no_code": exporter(**layout, exclude_input=True)}
     chapters = []
     findings = _findings(root)
+    board = _board(reports, pages["_no_code"])
     for run in runs:
+        if run.notebook == leaderboard.COPY.stem:
+            board["run"] = run
+            continue
         executed = reports / "executed" / f"{run.notebook}.ipynb"
         if not executed.exists():  # it failed before it began: show the notebook itself
             executed = root / "notebooks" / executed.name
@@ -380,11 +395,27 @@ def build_reports(runs: Sequence[Run], *, root: Path = ROOT) -> Path:
     html = Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     index = html.get_template("index.html.j2").render(
         chapters=chapters,
+        board=board,
         book=(reports / "book" / "index.html").exists(),  # make book
         origin=_origin(root),
     )
     (reports / "index.html").write_text(index, encoding="utf-8")
     return reports / "index.html"
+
+
+def _board(reports: Path, page: Any) -> dict[str, Any]:
+    """The copy of the leaderboard as a page, and where it departs from the committed one."""
+    import nbformat
+
+    copy = reports / "html" / leaderboard.COPY.name
+    if not copy.exists():
+        return {}
+    cell = nbformat.v4.new_markdown_cell(copy.with_suffix(".md").read_text(encoding="utf-8"))
+    body, _ = page.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]),
+                                      {"metadata": {"name": copy.stem}})
+    copy.with_suffix(".html").write_text(body.replace('href="../', 'href="../../'), "utf-8")
+    found = leaderboard.differences(_read_json(copy), _read_json(leaderboard.KEPT))
+    return {"differences": found, "tolerance": leaderboard.TOLERANCE}
 
 
 def _exporter() -> Any:

@@ -12,10 +12,10 @@ from .exports import format_tables
 from .grid import compare
 from .protocol import CellScores, score_cell
 from .released import audit_table, read_results
-from .report import write_leaderboard, write_report
+from .report import write_report
 from .statistics import Ranking, by_kind, rank_detectors, summarise, triviality, verdict
 from .unlabelled import Unlabelled, rank_unlabelled
 
 __all__ = ["audit", "audit_table", "by_entity", "by_kind", "compare", "curves", "events",
            "format_tables", "rank_detectors", "rank_unlabelled", "read_results", "score_cell",
-           "summarise", "triviality", "verdict", "write_leaderboard", "write_report"]
+           "summarise", "triviality", "verdict", "write_report"]

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -17,8 +16,7 @@ import pandas as pd
 from adlib.arguments import instance, listed
 from adlib.arguments import path as as_path
 from adlib.datasets import Dataset
-from adlib.files import replaced_file, replaced_folder
-from adlib.thresholds import check_alpha
+from adlib.files import replaced_folder
 
 from .audit import Audit
 from .evidence import Scored, best_few, curves, events, judged_tests
@@ -28,19 +26,15 @@ from .sections import (
     CELL,
     Findings,
     imputes,
-    interval_over,
     key_tables,
-    per_set,
     sections,
     shares_missing,
     stem,
 )
-from .sections import table as table_of
 from .statistics import (
     HEADLINES,
     Ranking,
     by_look_ahead,
-    checked_table,
     headline_name,
     headlines,
     rank_detectors,
@@ -49,12 +43,11 @@ from .statistics import (
 )
 from .unlabelled import Unlabelled
 
-__all__ = ["write_leaderboard", "write_report"]
+__all__ = ["write_report"]
 
 DRAWN = 8  # data sets with pictures
 ALWAYS = ("index.html", "manifest.json", "table.csv")
 LIBRARIES = ("adlib", "numpy", "scipy", "pandas", "scikit-learn", "torch", "matplotlib")
-_COMMIT = re.compile(r"at commit \w+")  # of the leaderboard
 
 
 def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
@@ -147,70 +140,6 @@ def write_report(table: pd.DataFrame, folder: str | os.PathLike, *,
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (draft / "manifest.json").write_text(text + "\n", encoding="utf-8")
     return folder / "index.html"
-
-
-def write_leaderboard(table: pd.DataFrame, path: str | os.PathLike, *,
-                      datasets: Iterable[Dataset], alpha: float, title: str) -> Path:
-    """Write the ranking as Markdown, with a figure of the same name beside it.
-
-    Holds no time, memory or date: the same code on the same machine writes the same file.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `compare`.
-    path : path
-        Of the Markdown file; the figure ends in ``.png``.
-    datasets : iterable of Dataset
-    alpha : float
-        As given to `compare`.
-    title : str
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        When an argument is not such; the message names it.
-    FileNotFoundError
-        When the folder of ``path`` is not there.
-    """
-    path, table, _ = as_path(path, "path"), checked_table(table), check_alpha(alpha)
-    datasets = [instance(data, "datasets", Dataset) for data in listed(datasets, "datasets")]
-    instance(title, "title", str)
-    if not path.name or path.is_dir():
-        raise ValueError(f"path must be that of a file, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path lies in no folder: {path}")
-    table = table[table.metric.isin(HEADLINES)]
-    headline = headline_name(headlines(table))
-    summary, ranking = summarise(table), rank_detectors(table)
-    lines = summary[summary.metric == headline]
-    values = per_set(ranking)
-    shown = ["rank", "detector", "role", "mean", "low", "high", "random", "wins"]
-    new = template("leaderboard.md.j2").render(
-        title=title, verdict=verdict(table), figure=path.with_suffix(".png").name,
-        n_sets=len(values), look_ahead=ranking.look_ahead, over=interval_over(lines),
-        ranking=table_of(lines[shown], "", digits=2),
-        per_set=table_of(values.T.rename_axis("detector"), "", index=True, digits=2),
-        datasets=datasets,
-        seeds=", ".join(map(str, sorted(table.seed.unique()))), alpha=alpha,
-        commit=git("log", "-1", "--format=%h", "--", "adlib", root=ROOT) or "unknown",
-        n_failed=len(table.loc[table.status != "ok"].drop_duplicates(CELL)))
-    if path.exists():  # a commit that changed no number leaves the file at the one that made it
-        old = path.read_text(encoding="utf-8")
-        if re.sub(_COMMIT, "", old) == re.sub(_COMMIT, "", new):
-            new = old
-    drawn = _figures(table, summary, ranking).get("ranking")
-    if drawn is None:
-        raise ValueError("table ranks nobody: there is nothing to put on a leaderboard")
-    for file, content in ((path.with_suffix(".png"), drawn["png"]),
-                          (path, new.encode())):
-        with replaced_file(file) as draft:
-            draft.write_bytes(content)
-    return path
 
 
 # -- what is in the page --------------------------------------------------------------------------
