@@ -224,6 +224,11 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
         return _soft(words, codes)
     if codes is None or (words & SCORE_WORDS and len(codes[1]) > FEW):
         return "doubt" if words & SCORE_WORDS else ""
+    return _as_label(codes)
+
+
+def _as_label(codes: Codes) -> str:
+    """The same of a column with the name of a label, by its values."""
     rows, values = codes[0], codes[1][~pd.isna(codes[1])]
     few = len(values) <= FEW
     if values.dtype.kind != "f":
@@ -236,16 +241,19 @@ def _named(name: str, codes: Codes | None, others: Sequence[str]) -> str:
 def _verdicts(codes: dict[str, Codes | None], y: NDArray[np.bool_] | None) -> dict[str, str]:
     """What speaks against each column: its "name", the "same" values as the label, or less."""
     named = {c: _named(c, found, list(codes)) for c, found in codes.items()}
-    truth = y
-    if truth is None:  # presumably, in a column that reads like a label, most rows are normal
-        for found in [codes[c] for c in codes if named[c] == "name"]:
-            truth = truth if found is None else found[0] != np.argmax(np.bincount(found[0]))
+    truth = _presumed([codes[c] for c in codes if named[c] == "name"]) if y is None else y
     told = {c: "runs" if _in_blocks(found) else "" if truth is None else _told(found, truth)
             for c, found in codes.items()}
     if y is not None:  # values say more than a name that leaves a doubt
         named |= {c: "" for c, found in codes.items() if named[c] == "doubt" and (
             found is not None and len(found[1]) <= FEW)}
     return {c: named[c] if named[c] == "name" else told[c] or named[c] for c in codes}
+
+
+def _presumed(labels: Sequence[Codes | None]) -> NDArray[np.bool_] | None:
+    """Which rows a column that reads like a label marks: presumably, most rows are normal."""
+    known = [found[0] for found in labels if found is not None]
+    return known[-1] != np.argmax(np.bincount(known[-1])) if known else None
 
 
 def _told(codes: Codes | None, y: NDArray[np.bool_]) -> str:

@@ -826,12 +826,7 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
     for unit in PER:
         if fits[unit].all():
             return unit
-    if _year_at_end(values):
-        raise ValueError(f"{shown} and the other times seem to be days with their year at the end; "
-                         "write them as 2024-01-31, or give time_unit if they count 's' or 'ms'")
-    if spreadsheet:
-        raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
-                         f"{_year(example, 'excel')}: give time_unit='excel'")
+    _refuse_days(values, spreadsheet, example, shown)
     if any(fit.any() for fit in fits.values()) or values.max() >= SINCE:
         raise ValueError(f"{shown} and the other times are dates of 1980 to 2100 in no one unit; "
                          "give time_unit, or leave out rows with a placeholder")
@@ -840,6 +835,15 @@ def _counted(values: np.ndarray, told: str | None, example: float, shown: str) -
                          "near 0, so they may be years or days: write dates, or give time_unit if "
                          "they count 's' or 'ms'")
     return "elapsed"
+
+
+def _refuse_days(values: np.ndarray, spreadsheet: bool, example: float, shown: str) -> None:
+    if _year_at_end(values):
+        raise ValueError(f"{shown} and the other times seem to be days with their year at the end; "
+                         "write them as 2024-01-31, or give time_unit if they count 's' or 'ms'")
+    if spreadsheet:
+        raise ValueError(f"{shown} seems to be a day as spreadsheets count them, "
+                         f"{_year(example, 'excel')}: give time_unit='excel'")
 
 
 def _as_told(values: np.ndarray, told: str, other: str | None, spreadsheet: bool,
