@@ -13,6 +13,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def _merged(old: dict[str, Any], given: dict[str, Any], when: str, name: str) ->
 
 def _change(name: str, when: str, each: dict[str, float] | None) -> list[float] | None:
     """After minus before over what both have: mean and its bootstrap 95 % limits."""
-    path = ITEMS / f"{name}.json"
+    path = ITEMS / (re.sub(r"[^\w.-]", "_", name) + ".json")
     items = json.loads(path.read_text()) if path.exists() else {}
     items[when] = {str(key): float(value) for key, value in (each or {}).items()}
     path.write_text(json.dumps(items))

@@ -198,7 +198,7 @@ def detectors(names: list[str], alone: bool = False) -> dict[str, Any]:
     """Ours by name: defaults, former ones, untrained copies, members, baselines."""
     known = all_detectors() | baselines()
     if alone:
-        return {name: known[name](alpha=ALPHA) for name in names}
+        return {name: known[name](calibration=None) for name in names}
     rows_alone = [name for name, cls in baselines().items()
                   if not getattr(cls(), "is_ordered", False)]
     found = {name: known[name](alpha=ALPHA) for name in [*names, *rows_alone]}
@@ -315,7 +315,8 @@ def main(collection: str = "adbench") -> None:
     parser.add_argument("--csv", type=Path, metavar="PATH", help="write every cell to this file")
     parser.add_argument("--read", type=Path, nargs="+", metavar="CSV",
                         help="measure nothing: the tables of cells written before")
-    parser.add_argument("--alone", action="store_true", help="no copies and baselines beside them")
+    parser.add_argument("--alone", action="store_true",
+                        help="ours without a threshold, and nothing beside them")
     option(parser)
     given = parser.parse_args()
     warnings.simplefilter("ignore", CalibrationWarning)
