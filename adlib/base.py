@@ -1086,6 +1086,9 @@ class Detector(OutlierMixin, BaseEstimator, ABC):
             One sentence that names the parameter, what it is and what it may be.
         """
         self.check_stored()
+        for name in self._get_param_names():  # small integers of NumPy overflow in what follows
+            if isinstance(value := getattr(self, name), np.number):
+                setattr(self, name, value.item())
         if not _is_auto(self.window):
             whole(self.window, "window", 1, of="rows")
         if not _is_auto(self.smoothing):

@@ -17,7 +17,16 @@ from sklearn.svm import OneClassSVM
 
 import adlib
 from adlib.base import Detector, OnlineDetector, anomaly_score
-from adlib.detectors import KNN, MaxAbsZ, RandomScore, RollingZScore, all_detectors
+from adlib.detectors import (
+    KNN,
+    MaxAbsZ,
+    OnlineEnsemble,
+    OnlineForecast,
+    PCAReconstruction,
+    RandomScore,
+    RollingZScore,
+    all_detectors,
+)
 from adlib.thresholds import POT, Conformal, Fixed, Quantile
 from adlib.windows import Windows
 
@@ -358,3 +367,15 @@ def test_clean_batch_and_wholly_anomalous_batch(X):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not detector.detect(np.zeros((200, 3))).is_anomaly.any()
+
+
+@pytest.mark.parametrize(("model", "name", "value"), [
+    (OnlineEnsemble(), "warm_up", 100), (OnlineForecast(), "memory", 100),
+    (OnlineForecast(), "warm_up", 100), (RollingZScore(), "window", 100),
+    (KNN(), "n_neighbors", 100), (KNN(), "window", 100), (PCAReconstruction(), "window", 100)])
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int64])
+def test_a_small_integer_of_numpy_is_that_number(model, name, value, kind):
+    X = np.random.default_rng(0).normal(size=(700, 2))
+    wanted, got = (clone(model).set_params(**{name: given}).fit(X).anomaly_score(X)
+                   for given in (value, kind(value)))
+    assert np.array_equal(wanted, got)

@@ -1288,7 +1288,9 @@ ONCE = [  # arguments that broke something once, whatever the draw
     ("datasets", "inject", "data", "1e-310"), ("loaders", "load_csv", "path", "huge.csv"),
     ("classical", "RandomFeatureForecast.fit", "ridge", "1e-300"),
     ("classical", "Ensemble.fit", "weights", "array"),
-    ("deep", "AutoEncoder.fit", "ridge", "1e-300"),
+    ("online", "OnlineForecast.fit", "memory", "1e300"),
+    ("online", "OnlineEnsemble.fit", "warm_up", "int8"),
+    ("deep", "AutoEncoder.fit", "epochs", "int8"), ("deep", "AutoEncoder.fit", "ridge", "1e-300"),
     ("comparing", "audit", "by", "NA"), ("comparing", "read_results", "metric", "list"),
     ("comparing", "read_results", "groups", "list"),
     ("comparing", "read_results", "source", "dict")]

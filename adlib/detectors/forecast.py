@@ -276,7 +276,7 @@ class OnlineForecast(OnlineDetector):
         self._check_whole("window", least=2, of="rows")
         self._check_whole("warm_up", least=20, of="rows")
         self._check_whole("release", of="rows", optional=True)
-        self._check_number("memory", least=1, optional=True)
+        self._check_number("memory", least=1, most=1e5, optional=True)
         self._check_number("ridge", above=0)
         self._check_number("tail", above=0, most=1)
         self._check_number("gate", above=0, most=np.inf, optional=True)
