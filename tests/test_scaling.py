@@ -12,6 +12,7 @@ from adlib.detectors import (
     OnlineMahalanobis,
     PCAReconstruction,
     RandomFeatureAE,
+    RandomFeatureForecast,
     RobustZScore,
     RollingZScore,
     SeasonalZScore,
@@ -30,7 +31,7 @@ N, FRESH = 600, 60
 MOVES = {0: (0.0, 0.05), 1: (5.0, 5.0000001), 2: (0.0, 1.0)}  # column: from, to
 BATCH = [KNN(), PCAReconstruction(), RandomFeatureAE(n_hidden=32, random_state=0), MaxAbsZ(),
          SquaredZ(), MovingDeviation(), FirstDifference(), SquaredDifference(),
-         LinearForecast(smoothing=None), KNN(window=3),
+         KNN(window=3),
          Ensemble(members=[KNN(), PCAReconstruction()], random_state=0)]
 
 
@@ -64,6 +65,35 @@ def test_what_stood_still_is_flagged_where_it_moves(model, seed):
         parts = model.contributions(one)
         first = parts[5:35].argmax(axis=1) == np.repeat(range(3), 10)
         assert first.mean() > 0.8  # but where another column is far off as well
+
+
+@pytest.mark.parametrize("width", [0, 2, 27])
+@pytest.mark.parametrize("kind", [LinearForecast, RandomFeatureForecast])
+def test_a_forecast_remembers_moves_like_other_errors(kind, width):
+    X = rows(0, width)
+    odd = X[N:].copy()
+    odd[20:30, 2] = 1.0
+    far = odd.copy()
+    far[20:30, 2] = 1e9
+    model = kind(smoothing=None).fit(X[:N])
+    calm, found = model.anomaly_score(X[N:]), model.detect(odd)
+    assert (model.contributions(odd)[20:30].argmax(1) == 2).all()
+    assert found.is_anomaly[20:30].mean() == 1 or width > 10  # a mean over many channels dilutes
+    rise = np.log(N + 1) / X.shape[1]
+    np.testing.assert_allclose(found.score - calm, np.where(np.arange(FRESH) // 10 == 2, rise, 0),
+                               atol=0.1 * rise)
+    assert (model.anomaly_score(far) == found.score).all()
+    smooth = kind(smoothing=10).fit(X[:N]).contributions(odd)[:, 2] * X.shape[1]
+    assert (np.diff(smooth[20:30]) > 0).all() and (np.diff(smooth[30:]) <= 0).all()  # two flanks
+    assert smooth[:20].max() == 0 and smooth[29] < np.log(N + 1) and smooth[35] > np.log(2)
+
+
+def test_a_stream_that_forgets_keeps_the_unit_of_a_move():
+    X = np.random.default_rng(0).normal(size=(3_000, 2))
+    X[:, 0] = 5.0
+    X[2_900, 0] = 6.0
+    score = OnlineForecast(forgetting=0.99).fit(X[:1_000]).process(X[1_000:])
+    assert score.argmax() == 1_900 and score[1_900] < np.log(1_001)
 
 
 def test_a_genuine_anomaly_does_not_drown():
@@ -100,7 +130,7 @@ def test_a_move_in_calibration_rows_is_part_of_a_committees_budget():
 def test_moves_are_explained():
     X = rows(2, 3)
     X[-1, 0] = 0.05
-    for model in (KNN(), MaxAbsZ(), BATCH[-1]):
+    for model in (KNN(), MaxAbsZ(), LinearForecast(smoothing=None), BATCH[-1]):
         why = explain(model.fit(X[:N]), X[-10:], [9], background=X[:N])
         assert why.shares[0].argmax() == 0 and 2 < why.deviations[0, 0] < 5
 

@@ -31,8 +31,10 @@ class LinearForecast(Detector):
         score = mean over channels of log(1 + S / q)            q: a high quantile of S in training
 
     Each channel is measured on a tail of its own, so that one that moves rarely does not outweigh
-    the others, and the logarithm keeps one broken channel from hiding a second. Forecast residuals
-    as anomaly scores are as old as autoregression (Fox 1972; Hundman et al. 2018 smooth them).
+    the others, and the logarithm keeps one broken channel from hiding a second. A channel that was
+    still in all n training rows has e = 1 where it has another value, however far, and q = 1 / n:
+    it adds log(n + 1) at most. Forecast residuals as anomaly scores are as old as autoregression
+    (Fox 1972; Hundman et al. 2018 smooth them).
 
     Fails where the past does not determine the next row by a linear rule (a chaotic series, whose
     errors are large everywhere), where an anomaly is easy to forecast (a slow drift; a sensor
@@ -84,6 +86,8 @@ class LinearForecast(Detector):
     True
     """
 
+    _heeds_moves = False  # of columns that stood still: they are errors, remembered like others
+
     def __init__(self, *, window: int | str = 17, ridge: float = 10.0, tail: float = 0.99,
                  smoothing: float | str | None = "auto", **base: Any):
         super().__init__(window=window, smoothing=smoothing, **base)
@@ -123,14 +127,12 @@ class LinearForecast(Detector):
 
     def _fit_held_out(self, X: NDArray[np.float64]) -> Scores | None:
         plan = self.plan(len(X))
-        rows = self._settled(X[plan.train])
-        self._fit(rows)
-        self._weigh_moves(rows)
+        self._fit(X[plan.train])
         if plan.held_out is None:
             return None
         held_out = self._calibrating_scores(X[plan.held_out])
         if self.calibration == "auto":
-            self._fit(self._settled(X))  # the latest rows say most about those to come
+            self._fit(X)  # the latest rows say most about those to come
         return held_out
 
     def _fit(self, X: NDArray[np.float64]) -> None:
@@ -142,6 +144,8 @@ class LinearForecast(Detector):
         errors[np.setdiff1d(np.arange(lags, len(X)), whole)] = self.noise_  # of two recordings
         usual = self._remembered(errors / self.noise_)[lags:]
         self.usual_ = np.maximum(np.quantile(usual, self.tail, axis=0), LEAST_USUAL)
+        still = self.scale_ < 0  # the error of a move is then 1, and n rows saw less than one
+        self.noise_[still], self.usual_[still] = self.scale_[still] ** -2, 1 / len(X)
 
     def _work(self, n: int, d: int) -> tuple[float, float]:
         own = self.n_features_in_
@@ -424,7 +428,8 @@ class OnlineForecast(OnlineDetector):
         most = 5 * np.sqrt(self.noise_)  # one wild row moves nothing far
         error = np.clip(error, -most, most)
         self.weights_ = self.weights_ + np.outer(gain, error)
-        self.noise_ = np.maximum(keep * self.noise_ + (1 - keep) * error ** 2, LEAST_NOISE)
+        noise = np.maximum(keep * self.noise_ + (1 - keep) * error ** 2, LEAST_NOISE)
+        self.noise_ = np.where(self.scale_ < 0, self.noise_, noise)  # moves keep their unit
 
     def _fit(self, X: NDArray[np.float64]) -> None:
         self._train(X)
