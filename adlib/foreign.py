@@ -135,8 +135,8 @@ class ForeignDetector(Foreign):
         self.model_ = signs.fresh(self.model)
         with numpy_seed(self.seed_):
             signs.learn(self.model_, X)
-        told = signs.family(self.model) == "sklearn" or hasattr(self.model_, "anomaly_score")
-        self.ahead_ = 0 if told else self._rows_ahead(X)
+        causal = signs.family(self.model) == "sklearn" or hasattr(self.model_, "anomaly_score")
+        self.ahead_ = 0 if causal else self._rows_ahead(X)
 
     def _rows_ahead(self, X: NDArray[np.float64]) -> int:
         """How far ahead of a row its score looks: what changes when later rows are others."""

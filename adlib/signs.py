@@ -105,7 +105,7 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
     ('score_samples', -1)
     """
     end = None if sign is None else one_of(sign, "sign", ("high", "low"))
-    if known := _known(model, told=end is not None):
+    if known := _known(model, given=end is not None):
         return known[0], 1 if (end or known[1]) == "high" else -1
     there = [m for m in ("decision_function", "score_samples", "predict") if hasattr(model, m)]
     if end and there:
@@ -121,12 +121,12 @@ def method_of(model: Any, sign: str | None = None) -> tuple[str, int]:
                     f"anomaly_score, and is then high")
 
 
-def _known(model: Any, *, told: bool) -> tuple[str, str] | None:
+def _known(model: Any, *, given: bool) -> tuple[str, str] | None:
     """Method and anomalous end by the conventions of the model's library."""
     for method, usual in (("anomaly_score", "high"), ("score_one", "high"),
                           *FAMILIES.get(family(model), ((), ()))[1]):
         ambiguous = method == "decision_function" and _may_be_a_class(model)
-        if hasattr(model, method) and (told or not ambiguous):
+        if hasattr(model, method) and (given or not ambiguous):
             name = f"{type(model).__module__}.{type(model).__qualname__}"
             return method, "low" if name in BACKWARDS else usual
     return None

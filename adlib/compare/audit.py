@@ -447,7 +447,7 @@ def _test_part(name: str, values: NDArray, n: int, start: int) -> NDArray:
     return values[len(values) - (n - start):]
 
 
-def told(failed: Any, value: Any, reference: Any, sentence: str, /, **evidence: Any) -> Result:
+def outcome(failed: Any, value: Any, reference: Any, sentence: str, /, **evidence: Any) -> Result:
     return Result(FAILED if failed else PASSED, float(value), float(reference), sentence, evidence)
 
 
@@ -458,7 +458,7 @@ def unchecked(sentence: str, reference: Any = np.nan, **evidence: Any) -> Result
 def missing_scores(case: Case) -> Result:
     rows = case.start + np.flatnonzero(~case.known)
     n = rows.size
-    return told(n, n, 0, (
+    return outcome(n, n, 0, (
         f"{n} of {case.score.size} test rows have no score (NaN)"
         + "; the other checks leave them out, and whoever leaves out hard rows gains" * (n > 0)),
         rows=rows[:SHOWN].tolist(), anomalous=int(case.y[~case.known].sum()))
@@ -474,7 +474,7 @@ def ties(case: Case) -> Result:
     width = min(spans)
     low, high, wise = spans[width]
     values, count = np.unique(case.s, return_counts=True)
-    return told(width > TIES, width, TIES, (
+    return outcome(width > TIES, width, TIES, (
         f"the scores have {values.size} different values on {case.s.size} rows; {wise}average "
         f"precision lies between {low:.2f} and {high:.2f}, however ties are broken, and a figure "
         f"can hide its luck in more than {TIES}"),
@@ -489,7 +489,7 @@ def stuck_scores(case: Case) -> Result:
         length[lowest[starts]] = 0
     longest, limit = int(length.max()), max(STUCK * case.s.size, 10)
     at = int(length.argmax())
-    return told(longest > limit, longest, limit, (
+    return outcome(longest > limit, longest, limit, (
         f"the longest stretch of one and the same score is {longest} of {case.s.size} rows; above "
         f"{STUCK:.0%} a detector has stopped looking, or its scores were filled in"),
         first_row=case.where([starts[at]]), score=float(case.s[starts[at]]))
@@ -508,7 +508,7 @@ def chance_level(case: Case) -> Result:
                 if "events" in case.trades else "")
     said = (f"{said} ({span}ROC-AUC {auc:.3f}), reached with p = {case.p:.2g}; above {LUCK} it may "
             f"be chance{hopeless}")
-    found = told(case.p > LUCK, case.best.value, case.best.chance, said, **trades)
+    found = outcome(case.p > LUCK, case.best.value, case.best.chance, said, **trades)
     return found._replace(status=SKIPPED) if hopeless else found
 
 
@@ -524,7 +524,7 @@ def alarms(case: Case) -> Result:
     found, random = _events_found(case.t, case.flags), case.moved(_events_found, case.flags)
     p, n = _share(random, found), case.events[0].size
     hopeless = _hopeless(case, p, 1)
-    result = told(p > LUCK, found, random.mean(), (
+    result = outcome(p > LUCK, found, random.mean(), (
         f"at the given cut {found:.0f} of {n} events are found by {runs(case.flags)[0].size} "
         f"alarms; as many alarms at other times find {random.mean():.1f}, and as many events with "
         f"p = {p:.2g}; above {LUCK} it may be chance{hopeless}"),
@@ -543,7 +543,7 @@ def sign(case: Case) -> Result:
             rank.std(ddof=1) * (k * (n - k) / n) ** 0.5 + 1e-300))
     auc = roc_auc(case.t, case.s)
     turned = case.best.measure(case.t, -case.s)
-    return told(p <= RARE and case.p > LUCK, auc, 0.5, (
+    return outcome(p <= RARE and case.p > LUCK, auc, 0.5, (
         f"ROC-AUC is {auc:.3f}, and as low with p = {p:.2g} where scores know nothing; with the "
         f"sign turned {case.best.name} is {turned:.3f} instead of {case.best.value:.3f}; higher "
         "has to mean more anomalous"), p=float(p), turned=turned)
@@ -594,7 +594,7 @@ def triviality(case: Case) -> Result:
     # what scores were made for they may do better than a one-liner, and the rest as well as it
     does, name, value, trade, kept = next((r for r in results if not r[0]), results[0])
     solved = " and so solves the set" if value >= SOLVED else ""
-    return told(does, value, trade.value, (
+    return outcome(does, value, trade.value, (
         f"the best of {len(found)} one-liners, {name}, gets {trade.name} {value:.3f}{solved}, "
         f"beside {trade.value:.3f} of these scores and {trade.chance:.3f} of chance; from "
         f"{NEAR:.0%} of what they have above chance on the figure is no sign of skill (Wu and "
@@ -603,7 +603,7 @@ def triviality(case: Case) -> Result:
 
 def density(case: Case) -> Result:
     share = case.y.mean()
-    return told(share > DENSE, share, DENSE, (
+    return outcome(share > DENSE, share, DENSE, (
         f"{share:.1%} of the test rows are anomalous; above {DENSE:.0%} they are a class of their "
         f"own and no exception, and flagging everything gets F1 {2 * share / (1 + share):.2f} (Wu "
         "and Keogh 2023)"), anomalous_rows=int(case.y.sum()), rows=case.y.size)
@@ -617,7 +617,7 @@ def position(case: Case) -> Result:
     up, down = (best.measure(case.t, sign * row) for sign in (1, -1))
     value, which = max((up, "the row number"), (down, "the row number counted backwards"))
     does_as_well = case.p <= LUCK and value >= NEAR * best.value
-    return told(p < RARE or does_as_well, value, best.value, (
+    return outcome(p < RARE or does_as_well, value, best.value, (
         f"{which} as a score gets {best.name} {value:.3f} beside {best.value:.3f}, and event "
         f"positions as uneven as these come with p = {p:.2g}; where anomalies gather at one end "
         "a score that drifts finds them (Wu and Keogh 2023)"),
@@ -633,7 +633,7 @@ def number_of_anomalies(case: Case) -> Result:
     k = case.events[0].size if case.series else int(case.y.sum())
     what = "events" if case.series else "anomalous rows"
     lowest = beta.ppf(0.025, k, 1)  # Clopper and Pearson, all k found
-    return told(1 - lowest > WIDE, k, np.ceil(np.log(0.025) / np.log(1 - WIDE)), (
+    return outcome(1 - lowest > WIDE, k, np.ceil(np.log(0.025) / np.log(1 - WIDE)), (
         f"number of {what} in the test: {k}; a detector that finds all has shown a recall of at "
         f"least {lowest:.2f} (95 %), and an interval wider than {WIDE} ranks nobody"),
         **({"events": _spans(case)} if case.series else {}))
@@ -647,7 +647,7 @@ def chosen_threshold(case: Case) -> Result:
     said = f"it is {why}, so it was chosen with the labels" if why else (
         f"with {false} false alarms luck can do that" if at_best else
         "no sign that it was chosen with the labels")
-    return told(why, got, best, (
+    return outcome(why, got, best, (
         f"F1 at the given cut is {got:.3f}, at the best that knows the test labels {best:.3f}; "
         + said), false_alarms=false, false_alarms_at=case.where(case.flags & ~case.t))
 
@@ -689,13 +689,13 @@ def point_adjustment(case: Case) -> Result:
     said = f"a random score gets a point-adjusted F1 of {random:.2f}"
     why = "point adjustment credits a whole event for one lucky row (Kim et al. 2022)"
     if (claim := case.claimed.get("f1", 0)) > plain + ROUNDING:
-        return told(True, claim, plain, (
+        return outcome(True, claim, plain, (
             f"the claimed F1 {claim:.3f} is above {plain:.3f}, the best at any threshold; adjusted "
             f"it is up to {_point_adjusted(case.t, case.s):.3f}, and {said}: {why}"))
     adjusted = case.claimed.get("point_adjusted_f1")
     if adjusted is None:
         return unchecked(f"{said} here: hold any adjusted figure against it; {why}", random)
-    return told(random >= NEAR * adjusted, adjusted, random, (
+    return outcome(random >= NEAR * adjusted, adjusted, random, (
         f"the claimed point-adjusted F1 is {adjusted:.3f}, without adjustment the best is "
         f"{plain:.3f}, and {said} on these labels; {why}"))
 
@@ -710,7 +710,7 @@ def claims(case: Case) -> Result:
     if not off:
         return unchecked("give claimed figures, for F1 with threshold or predictions")
     said = ", ".join(f"{name} {case.claimed[name]:.3f} is {got[name]:.3f}" for name in off)
-    return told(max(off.values()) > ROUNDING, max(off.values()), ROUNDING, (
+    return outcome(max(off.values()) > ROUNDING, max(off.values()), ROUNDING, (
         f"recomputed from these scores, the claimed {said}; a difference above {ROUNDING} is more "
         "than rounding"), claimed=case.claimed, recomputed=got)
 
@@ -741,7 +741,7 @@ def leakage(case: Case) -> Result:
     usual = np.isin(train[half:], train[: max(1, half - length + 1)]).mean()
     limit = max(LEAKED, 4 * usual)  # 2 because only half as many were there to be met, and a margin
     what = f"windows of {length} rows" if length > 1 else "rows"
-    return told(seen > limit, seen, limit, (
+    return outcome(seen > limit, seen, limit, (
         f"{seen:.1%} of the test {what} lie in the training part, value for value (of its second "
         f"half {usual:.1%} lie in its first); a detector that remembers them is not tested"),
         first_rows=first[known][:SHOWN].tolist())
@@ -753,7 +753,7 @@ def straddling_windows(case: Case) -> Result:
     last = np.append(-np.inf, borders)[np.searchsorted(borders, row, side="right")]
     over = row - last < case.window - 1
     share = over.mean()
-    return told(share > CROSSING, share, CROSSING, (
+    return outcome(share > CROSSING, share, CROSSING, (
         f"{share:.1%} of the test rows have a window of {case.window} rows that reaches back over "
         "the split or into another recording; leave them out where training has seen their rows "
         "or where the jump between recordings is itself an anomaly"),
@@ -766,7 +766,7 @@ def repeated_rows(case: Case) -> Result:
     copies = 1 - size.size / group.size
     hits = np.bincount(group, case.y)
     torn = int(size[(hits > 0) & (hits < size)].sum())
-    return told(copies > REPEATED or torn, copies, REPEATED, (
+    return outcome(copies > REPEATED or torn, copies, REPEATED, (
         f"{copies:.1%} of the test rows repeat another one and {torn} equal rows have both labels; "
         "each copy counts as evidence of its own, which it is not"),
         rows=(case.start + np.flatnonzero(size[group] > 1))[:SHOWN].tolist())
@@ -776,14 +776,14 @@ def cut_events(case: Case) -> Result:
     borders, y = case.borders(), np.concatenate((case.y_train, case.y))
     cut = [b for b in borders if y[b - 1] and y[b]]
     where = f" (first: row {cut[0]}): part of one was training, or two count as one" if cut else ""
-    return told(cut, len(cut), 0, (
+    return outcome(cut, len(cut), 0, (
         f"{len(cut)} of {len(borders)} borders between parts or recordings run through an event"
         + where), rows=cut[:SHOWN])
 
 
 def training_labels(case: Case) -> Result:
     n = int(case.y_train.sum())
-    return told(n, n / case.start, 0, (
+    return outcome(n, n / case.start, 0, (
         f"{n} of {case.start} training rows are labelled anomalous; above 0 nobody can claim to "
         "have trained on normal data"), rows=np.flatnonzero(case.y_train)[:SHOWN].tolist())
 
@@ -810,7 +810,7 @@ def stated_look_ahead(case: Case) -> Result:
     n, allowed = len(case.rows), _allowed(case)
     by_cut = _rows_ahead(case, {n * k // 6 for k in range(1, 6)} - {0})
     found = max(by_cut.values(), default=0)
-    return told(found > allowed, found, allowed, (
+    return outcome(found > allowed, found, allowed, (
         f"scores of rows change when later rows are left out, up to {found} rows before the cut, "
         f"where {look_ahead(case.delay)} is stated" if found else
         "leaving later rows out changes no score"), rows_ahead_by_cut=by_cut)
@@ -839,7 +839,7 @@ def _early_scores(case: Case) -> Result:
 def batch_dependence(case: Case) -> Result:
     middle, allowed = len(case.rows) // 2, _allowed(case)
     changed = _rows_ahead(case, [middle])[middle]
-    return told(changed > allowed, changed, allowed, (
+    return outcome(changed > allowed, changed, allowed, (
         f"without the second half of the rows the last {changed} scores of the first change, as "
         f"{look_ahead(case.delay)} states" if 0 < changed <= allowed else
         "scores of the first half of the rows change without the others: a row's score depends on "
@@ -877,7 +877,7 @@ def learned_test(case: Case) -> Result:
     y = np.concatenate((case.y_train, case.y)) * 1 if told_labels else None
     without, with_ = (_apart(case.s, _fitted_anew(case, n, None if y is None else y[:n]))
                       for n in (case.start, len(case.rows)))
-    result = told(with_ < without / 2, without, with_, (
+    result = outcome(with_ < without / 2, without, with_, (
         f"the scores are {without:.2g} (1 - rank correlation) away from those of a copy fitted to "
         f"the training rows, and {with_:.2g} from those of one fitted to the test rows too; "
         "nearer to the second by half they were made by a model that has seen the test"),
@@ -890,11 +890,11 @@ def labels_unused(case: Case) -> Result:
     if not y.any() or y.all():
         return unchecked("the training rows hold one class only")
     if not _takes_labels(case.model):
-        return told(True, 0, 0, "the model is said to be supervised, and its fit takes no labels")
+        return outcome(True, 0, 0, "the model is said to be supervised, but fit takes no labels")
     first, again, mixed = (_fitted_anew(case, case.start, labels) for labels in (
         y, y, case.rng.permutation(y)))
     noise, moved = _apart(first, again), _apart(first, mixed)
-    return told(moved <= 2 * noise, moved, 2 * noise, (
+    return outcome(moved <= 2 * noise, moved, 2 * noise, (
         f"fitted to labels in random order the model scores {moved:.2g} (1 - rank correlation) "
         f"apart, and fitted to the same labels again {noise:.2g}; a model whose scores do not "
         "change has not used them"))

@@ -106,8 +106,8 @@ def load_sets(data_path: Any = None, names: list[str] | None = None, **options: 
         place = Path(data_path).resolve()
         found = getattr(datasets, f"load_{place.name}")(root=place.parent)
     else:
-        told = {name: value for name, value in options.items() if value is not None}
-        read = datasets.load_csv(data_path, **told)
+        given = {name: value for name, value in options.items() if value is not None}
+        read = datasets.load_csv(data_path, **given)
         found = read if isinstance(read, dict) else {read.name: read}
     if unknown := [name for name in names or () if name not in found]:
         known = list(SHIPPED if data_path is None else found)

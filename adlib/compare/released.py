@@ -11,7 +11,7 @@ import pandas as pd
 
 from adlib.arguments import instance, listed, path
 
-from .audit import FAILED, LUCK, RARE, SHOWN, Audit, Result, as_audit, told, unchecked
+from .audit import FAILED, LUCK, RARE, SHOWN, Audit, Result, as_audit, outcome, unchecked
 from .statistics import (
     LEVEL,
     MANY,
@@ -279,7 +279,7 @@ def _numbers(values: pd.Series) -> dict[str, float]:
 
 def _missing(wide: pd.DataFrame) -> Result:
     lacking = wide.isna().sum()[lambda n: n > 0]
-    return told(len(lacking), int(lacking.sum()), 0, (
+    return outcome(len(lacking), int(lacking.sum()), 0, (
         f"{len(lacking)} of {wide.shape[1]} detectors lack a figure on some of the {len(wide)} sets"
         + "; they are not ranked, for means over different sets do not compare"
         * (len(lacking) > 0)),
@@ -292,7 +292,7 @@ def _same(wide: pd.DataFrame) -> Result:
     names = rounded.drop(columns=still).dropna(axis=1, how="all").T
     twins = names.groupby([*names], dropna=False).groups if len(wide) > 2 else {}
     equal = [[*group] for group in twins.values() if len(group) > 1]
-    return told(still or equal, len(still) + len(equal), 0, (
+    return outcome(still or equal, len(still) + len(equal), 0, (
         f"{len(still)} detectors have one figure on all sets (never computed?), and "
         f"{len(equal)} groups of detectors have the same figures as each other"),
         one_figure={c: float(wide[c].max()) for c in still}, equal=equal)
@@ -300,7 +300,7 @@ def _same(wide: pd.DataFrame) -> Result:
 
 def _mixed(metrics: pd.Series) -> Result:
     n = metrics.nunique()
-    return told(n > 1, n, 1, f"headline metrics of the sets: {', '.join(metrics.unique())}"
+    return outcome(n > 1, n, 1, f"headline metrics of the sets: {', '.join(metrics.unique())}"
                  + "; their means mix scales, so ranks within sets decide the order" * (n > 1),
                  sets=metrics.value_counts().to_dict())
 
@@ -309,7 +309,7 @@ def _chance(ranking: Ranking) -> Result:
     best, p = ranking.values.columns[0], ranking.p_chance
     if p.isna().all():
         return unchecked("what scores that know nothing get on these sets is not in the table")
-    return told(best not in ranking.beyond_chance, p[best] * len(p), LEVEL, (
+    return outcome(best not in ranking.beyond_chance, p[best] * len(p), LEVEL, (
         f"{best}, the first of {len(p)}, beats chance with p = {p[best]:.2g}; times the number of "
         f"detectors it has to be below {LEVEL}"), **_numbers(p))
 
@@ -322,7 +322,7 @@ def _baselines(ranking: Ranking) -> Result:
     others = values.drop(columns=simple).max(axis=1)
     ahead = values[simple].max(axis=1) >= others
     best = values.columns[0]
-    return told(best in simple, ahead.mean(), 0.5, (
+    return outcome(best in simple, ahead.mean(), 0.5, (
         f"{best} is first over all, {'a baseline' if best in simple else 'no baseline'}; a "
         f"baseline is as good as the best of the others on {ahead.sum()} of {len(values)} sets"),
         sets=[*ahead.index[ahead]][:SHOWN])
@@ -334,7 +334,7 @@ def _leader(ranking: Ranking) -> Result:
         return unchecked(f"{best} has nobody to be compared with" if not len(against) else
                          "too few sets for a paired test, and no blocks of rows to pair within")
     rivals = [*against.index[~(against.p < LUCK)]]
-    return told(rivals, against.p.max(), LUCK, (
+    return outcome(rivals, against.p.max(), LUCK, (
         f"{best} has the highest mean ({ranking.values[best].mean():.3f}) and is "
         + (f"not shown to be better than {', '.join(rivals[:3])}"
            + f" and {len(rivals) - 3} more" * (len(rivals) > 3) if rivals else
@@ -358,7 +358,7 @@ def _sources(ranking: Ranking, cells: pd.DataFrame) -> Result:
     alike = kruskal(*several).pvalue if len(several) > 1 and difference.nunique() > 1 else 1.0
     means = difference.groupby(source).mean()
     p = min(1.0, 2 * signed_rank(means, "greater"))
-    return told(alike < RARE and p >= LEVEL and _leader(ranking).status != FAILED, p, LEVEL, (
+    return outcome(alike < RARE and p >= LEVEL and _leader(ranking).status != FAILED, p, LEVEL, (
         f"{len(values)} sets come from {len(count)} sources ({count.index[0]}: {count.iloc[0]}), "
         f"whose differences between {best} and {second} are as unlike with p = {alike:.2g}; paired "
         f"over sources {best} is better with p = {p:.2g}"), **_numbers(means))
@@ -367,13 +367,13 @@ def _sources(ranking: Ranking, cells: pd.DataFrame) -> Result:
 def _order(ranking: Ranking) -> Result:
     rank, best = ranking.average_rank, ranking.values.columns[0]
     first = str(rank.idxmin())
-    return told(rank[first] < rank[best], rank[best], rank[first], (
+    return outcome(rank[first] < rank[best], rank[best], rank[first], (
         f"{best} has the highest mean and mean rank {rank[best]:.2f}; the best mean rank is "
         f"{rank[first]:.2f}, of {first}"), **_numbers(rank))
 
 
 def _number(ranking: Ranking) -> Result:
     n = len(ranking.values)
-    return told(n < MANY, n, MANY, (
+    return outcome(n < MANY, n, MANY, (
         f"{n} data sets; a paired test over sets needs {MANY} at least, and a small difference "
         "many more"), sets=[*ranking.values.index][:SHOWN])

@@ -478,7 +478,7 @@ def _leads(ranking: Ranking, name: str, mean: str) -> str:
     rivals = "other" if ranking.roles.iloc[0] == "detector" else "detector"
     rivals = f"the {len(against)} {rivals}s" if len(against) > 1 else f"the one {rivals}"
     return (f"{name} leads {_where(ranking)}: {mean}, better than {rivals}, "
-            f"{nearest.name} the nearest ({_told(nearest)}). That holds for {of}.")
+            f"{nearest.name} the nearest ({_figures(nearest)}). That holds for {of}.")
 
 
 def _leads_not(ranking: Ranking, name: str, mean: str) -> str:
@@ -486,7 +486,7 @@ def _leads_not(ranking: Ranking, name: str, mean: str) -> str:
     silent = "against chance" in mean or ranking.p_chance.isna().all()
     why = [] if silent else ["is not shown to beat chance"]
     if len(rivals):
-        why.append(f"is not shown to be better than {rivals.index[0]} ({_told(rivals.iloc[0])})"
+        why.append(f"is not shown to be better than {rivals.index[0]} ({_figures(rivals.iloc[0])})"
                    + (f", {_listed(rivals.index[1:])}" if len(rivals) > 1 else ""))
     return f"No winner {_where(ranking)}: {name} is first with {mean}, but {' and '.join(why)}."
 
@@ -503,7 +503,7 @@ def _below_chance(cells: pd.DataFrame) -> Iterator[str]:
             + ". Is the sign right? A score must be higher for the more anomalous row.")
 
 
-def _told(line: pd.Series) -> str:
+def _figures(line: pd.Series) -> str:
     if np.isnan(line.p):
         return f"difference {line.difference:.2f}, not tested for want of events or of intervals"
     if not line.high - line.low < 1:  # all that a difference can be
@@ -657,8 +657,8 @@ def _beaten_chance(values: pd.DataFrame, cells: pd.DataFrame) -> pd.Series:
     """One-sided p by detector: seeds of the same rows averaged, data sets pooled."""
     from scipy.stats import combine_pvalues
 
-    told = cells.groupby(UNIT, dropna=False).p_chance.agg(_mean_of_all)
-    found = told.clip(upper=0.9999).groupby("detector").agg(
+    chance = cells.groupby(UNIT, dropna=False).p_chance.agg(_mean_of_all)
+    found = chance.clip(upper=0.9999).groupby("detector").agg(
         lambda p: combine_pvalues(p, "stouffer").pvalue if p.notna().all() else np.nan)
     if found.isna().all() and len(values) >= MANY:
         random = cells.groupby(["detector", "dataset"]).random.agg(_mean_of_all).unstack(0)

@@ -281,11 +281,11 @@ def _source(files: list[Path], more: _More) -> str:
     """The file and the options that it was read with."""
     given = asdict(more.reading) | asdict(more.split) | more.labels | more.order | {
         "categorical": more.categorical}
-    told = {option: value for option, value in given.items()
-            if option != "of_files" and value != USUAL[option]}
-    if isinstance(told.get("label_windows"), PathLike):
-        told["label_windows"] = Path(told["label_windows"]).name
+    options = {option: value for option, value in given.items()
+               if option != "of_files" and value != USUAL[option]}
+    if isinstance(options.get("label_windows"), PathLike):
+        options["label_windows"] = Path(options["label_windows"]).name
     named = f"file {files[0].name}" + "".join(f", tested on {one.name}" for one in files[1:])
     return named + "".join(
         f"{'; read with ' if i == 0 else ', '}{option}={value!r}"
-        for i, (option, value) in enumerate(told.items()))
+        for i, (option, value) in enumerate(options.items()))

@@ -393,12 +393,12 @@ class _Head:
 
     def top(self) -> tuple[_Row | None, int]:
         """The header, if there is one, and the line of the first row."""
-        inner, told = self._inner, self.reading.header
-        if told is False:
+        inner, has_header = self._inner, self.reading.header
+        if has_header is False:
             return None, inner[0].line
         usual = self._usual()
         first = next((k for k, row in enumerate(inner) if _fits(row, usual)), None)
-        if first == 0 and not told and not _are_names(inner, usual):
+        if first == 0 and not has_header and not _are_names(inner, usual):
             return self._above(), inner[0].line
         if not first:
             return inner[0], self._line(1)
@@ -540,20 +540,20 @@ def _settled(lines: Sequence[str], head: _Head, has_comments: bool, note: Note) 
 
 def _separated(lines: list[str], reading: Reading) -> _Head:
     """The lines as their separator divides them."""
-    told = reading.separator
+    given = reading.separator
     first = next((k for k, line in enumerate(lines) if line.strip()), 0)
     if mark := re.fullmatch(r'"?sep=(.)"?', lines[first].strip(" ")):
-        told, lines[first] = told or mark[1], ""
+        given, lines[first] = given or mark[1], ""
     # beside decimal commas, others separate unless numbers are in quotes
     bare = reading.decimal == "," and '"' not in "".join(lines)
     possible = SEPARATORS.replace(",", "") if bare else SEPARATORS
-    if told and told in "".join(lines):
-        possible = told
+    if given and given in "".join(lines):
+        possible = given
     head = max((_Head(lines, mark, reading) for mark in possible), key=_Head.rank)
-    if told and head.sure() and head.separator != told:
-        raise ValueError(f"separator={told!r} is nowhere in the first lines, which look as if "
+    if given and head.sure() and head.separator != given:
+        raise ValueError(f"separator={given!r} is nowhere in the first lines, which look as if "
                          f"separated by {head.separator!r}")
-    return head if told == head.separator or head.sure() else _Head(lines, ALONE, reading)
+    return head if given == head.separator or head.sure() else _Head(lines, ALONE, reading)
 
 
 def _has_comments(lines: Sequence[str]) -> bool:

@@ -87,9 +87,10 @@ class Numbers:
         texts = {str(value).strip() for value in reading.na_values}
         self._missing = _MISSING | texts
         plain = {text if _is_plain(text) else text.replace(",", ".") for text in texts}
-        told = [float(text) for text in plain if _is_plain(text)]
+        placeholders = [float(text) for text in plain if _is_plain(text)]
         with np.errstate(over="ignore"):  # as a file may store them
-            self._placeholders = frozenset([*told, *np.array(told, np.float32).astype(float)])
+            stored = np.array(placeholders, np.float32).astype(float)
+            self._placeholders = frozenset([*placeholders, *stored])
 
     @classmethod
     def recognise(cls, columns: Iterable[pd.Series | Sequence[str]], reading: Reading,
@@ -574,10 +575,10 @@ missing value, pass na_values=[-200]
         numbers, counts = np.unique(column[~np.isnan(column)], return_counts=True)
         while (found := _placeholder(numbers, counts)) is not None:
             others = np.delete(numbers, found)
-            told = f"{numbers[found]:.6g}"
-            note(f"column {name!r} holds {told} {counts[found]} times, far from its other values "
+            shown = f"{numbers[found]:.6g}"
+            note(f"column {name!r} holds {shown} {counts[found]} times, far from its other values "
                  f"({others[0]:.6g} to {others[-1]:.6g}); if that stands for a missing value, pass "
-                 f"na_values=[{told}]")
+                 f"na_values=[{shown}]")
             numbers, counts = others, np.delete(counts, found)
 
 

@@ -26,7 +26,7 @@ from adlib.reading.times import TIME_NAMES, Clock, is_time_name, joined
 __all__ = ["Record", "Records"]
 
 _SHOWN = 100  # characters of what cannot be read that are kept
-_TOLD = 3  # fields of which is reported what they hold instead of a number
+_REPORTED = 3  # fields of which is reported what they hold instead of a number
 _LOOK = 1_000  # rows in which names and the decimal mark are looked for
 _TRIED = 20  # first rows in each of which a time is looked for
 _BETWEEN = "\x1f"
@@ -103,7 +103,7 @@ class Records:
         self._entity: Any = None
         names = self._known.get("fleet")
         self._fleet = None if names is None else frozenset(names)
-        self._rows = self._told = 0
+        self._rows = self._reported = 0
         self._timeless = self._again = 0  # rows without a time, and at which one is looked for
         self._plain = not reading.na_values  # Python's own numbers will do
 
@@ -283,8 +283,8 @@ class Records:
 
     def _tell_absent(self, rows: list[dict]) -> None:
         """Name fields that were given and do not come."""
-        told = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
-        if absent := [name for name in told if not any(name in row for row in rows)]:
+        wanted = [*self._reading.time_columns, *filter(None, [self._reading.entity_column])]
+        if absent := [name for name in wanted if not any(name in row for row in rows)]:
             self._note(f"time_column or entity_column: there is no field {few(absent)} at the "
                        f"beginning, only {few(list(rows[0]))}")
 
@@ -318,9 +318,10 @@ class Records:
             several = len(found) > 1
             self._note(f"column{'s' * several} {' and '.join(map(repr, found))} "
                        f"{'are' if several else 'is'} taken as the time")
-        elif told := [(name, row[name]) for row in rows[:1] for name in others
-                      if is_time_name(str(name)) and not _is_missing(row.get(name))]:
-            self._tell(f"field {told[0][0]!r} holds {told[0][1]!r:.60}, which is no time")
+        elif unreadable := [(name, row[name]) for row in rows[:1] for name in others
+                            if is_time_name(str(name)) and not _is_missing(row.get(name))]:
+            self._tell(f"field {unreadable[0][0]!r} holds {unreadable[0][1]!r:.60}, "
+                       "which is no time")
         return tuple(found)
 
     def _look_at_times(self, rows: list[dict]) -> None:
@@ -453,11 +454,11 @@ class Records:
 
     def _tell(self, sentence: str) -> None:
         """Tell the first few."""
-        if self._told < _TOLD:
+        if self._reported < _REPORTED:
             self._note(sentence)
-        elif self._told == _TOLD:
+        elif self._reported == _REPORTED:
             self._note("further fields that cannot be read are counted as missing and not reported")
-        self._told += 1
+        self._reported += 1
 
 
 def shown(text: str | bytes) -> str:

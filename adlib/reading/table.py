@@ -153,11 +153,11 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
     before = recognised or {}
     raw = raw_table(path, reading, note, as_text=_codes_in(reading.label_column, normal_label),
                     grouped=before.get("decimal") == "," and bool(before.get("thousands")))
-    frame, told = raw.frame, list[str]()
+    frame, given = raw.frame, list[str]()
     reading = _timed(frame, reading, before)
     for option in ("label_column", "entity_column"):
-        told += [name] if (name := getattr(reading, option)) else []
-        require(frame, told, option)
+        given += [name] if (name := getattr(reading, option)) else []
+        require(frame, given, option)
     if label_windows is not None and reading.label_column is not None:
         raise ValueError(_WINDOWS)
     entity = _entities(frame, reading.entity_column)
@@ -172,7 +172,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
                    zone=reading.time_zone, column=_joined(frame, columns))
         kind = np.where(y, "anomaly", "")
     labelled = reading.label_column is not None or label_windows is not None
-    special = [*columns, *told, *_calendar(frame, columns, reading, note)]
+    special = [*columns, *given, *_calendar(frame, columns, reading, note)]
     numbers = Numbers.recognise(_asked(frame, reading, special), reading, raw.separator, note,
                                 before)
     values, names = features(frame, reading, numbers, y if labelled else None, special, note,
@@ -463,9 +463,9 @@ def _perhaps_times(unused: pd.DataFrame, reading: Reading, note: Note) -> None:
         elif column.head().astype(str).str.contains(r"\d[-/.:]\d+[-/.: ]").all() and (
                 found := find_time(others.assign(**{TIME_NAMES[0]: column}))[:2]) and (
                 found[0] == TIME_NAMES[0]):
-            told = [name, *found[1:]] if found[1:] else name
+            columns = [name, *found[1:]] if found[1:] else name
             note(f"column {name!r} holds times: if they are those of the rows, pass "
-                 f"time_column={told!r}")
+                 f"time_column={columns!r}")
             break
 
 

@@ -119,16 +119,16 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_reading(group: Any) -> None:
     """Options of the reader."""
-    told = descriptions()
+    texts = descriptions()
     for field in fields(Reading):
         name, flag = field.name, f"--{field.name.replace('_', '-')}"
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if name == "header" else {
             "action": "append", "metavar": "TEXT,..."} if name in SEVERAL else {"metavar": "TEXT"}
         group.add_argument(flag, *([_SHORT[name]] if name in _SHORT else []), dest=f"read_{name}",
-                           help=told.get(name, "").replace("%", "%%"), default=None, **how)
+                           help=texts.get(name, "").replace("%", "%%"), default=None, **how)
 
 
-def _told(args: argparse.Namespace) -> Any:
+def _configuration(args: argparse.Namespace) -> Any:
     """The configuration, with the options of the command line in place of its own."""
     from adlib.realtime import EngineConfig
 
@@ -136,7 +136,7 @@ def _told(args: argparse.Namespace) -> Any:
     config = EngineConfig.from_any(args.config, spare=() if args.command == "run" else _SENDING)
     given = from_texts({name.removeprefix("read_"): value for name, value in vars(args).items()
                         if name.startswith("read_") and value is not None})
-    given = {**config.reading.told, **given}
+    given = {**config.reading.given, **given}
     Reading(**given)
     return config.model_copy(update={"reading": type(config.reading)(**given)})
 
@@ -195,16 +195,16 @@ def _fit(args: argparse.Namespace) -> int:
     from adlib.realtime import RealTimeAnomalyDetector
     from adlib.realtime.doors.files import seconds
 
-    config, notes = _told(args), list[str]()
+    config, notes = _configuration(args), list[str]()
     table = _history(args, config, notes)
     fleet = config.fleet is not None
     X, faulty = table.X.copy(), (table.y == 1) & table.labelled
     X.loc[faulty] = float("nan")  # no normal history
     engine = RealTimeAnomalyDetector(config).fit(X, seconds(table),
                                                  table.entity if fleet else None)
-    told, lasting = config.reading.told, (*_LASTING, "entity_column") if fleet else _LASTING
+    given, lasting = config.reading.given, (*_LASTING, "entity_column") if fleet else _LASTING
     engine.recognised = {**table.recognised, "notes": notes,
-                         "options": {name: told[name] for name in lasting if name in told}}
+                         "options": {name: given[name] for name in lasting if name in given}}
     gaps = int(table.X[~faulty].isna().any(axis=1).sum())
     budget = f"; alpha={engine.config.alpha:.3g} keeps per={config.per}" if config.per else ""
     how = Counter(engine.entities.values())
@@ -223,7 +223,7 @@ def _run(args: argparse.Namespace) -> int:
     from adlib.realtime.doors.partitions import Partitions
     from adlib.realtime.sources import open_source
 
-    config, token = _told(args), http.token_from(args.token_file)
+    config, token = _configuration(args), http.token_from(args.token_file)
     engine = RealTimeAnomalyDetector.load(args.model, config)
     samples = open_source(args.source)
     if getattr(samples, "partitions", 0):
@@ -334,7 +334,7 @@ def _backtest(args: argparse.Namespace) -> int:
     from adlib.realtime.counters import Tally
     from adlib.realtime.doors.files import seconds
 
-    config, settings = _told(args), [{}, *map(_setting, args.set)]
+    config, settings = _configuration(args), [{}, *map(_setting, args.set)]
     fitted = None if args.model is None else RealTimeAnomalyDetector.load(args.model, config)
     table = _history(args, config, [], fitted)
     test = backtest(config, table.X, table.y if table.labelled else None, time=seconds(table),

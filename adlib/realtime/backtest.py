@@ -201,8 +201,8 @@ class Backtest:
             known = np.inf
             for name, mine in reported.items():
                 if mine[0].incident.stream == stream:
-                    since, told = _meeting(evidence[name], mine, start, end)
-                    met[name], known = min(met[name], since), min(known, told)
+                    since, until = _meeting(evidence[name], mine, start, end)
+                    met[name], known = min(met[name], since), min(known, until)
             delay = max(known - float(self._time[stream][start - self.first]), 0.0)
             faults.append(Fault(start, end, delay if known < np.inf else None, stream))
         false = sum(page.time < met[page.incident.id] for page in pages)

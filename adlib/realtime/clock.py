@@ -24,7 +24,7 @@ from adlib.realtime.events import utc
 Rows = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Told = list[tuple[int, str]]  # places, and what is to be reported
+Events = list[tuple[int, str]]  # places, and what is to be reported
 _LATEST = 9.2e9  # seconds from 1970 to the year 2261, the last that all of Python can write
 _LEAST, _INTERVALS = 3600.0, 100  # a step ahead is believed up to an hour, or so many intervals
 _YEAR = 366 * 86_400.0  # where no interval is known, and after many samples without a stamp
@@ -32,7 +32,7 @@ _LATE, _WEEK = 10, 7 * 86_400.0  # intervals that a sample may be late; the long
 _AGREE = 3  # doubted stamps in a row that set the clock
 _KEPT = 31  # intervals whose median is the usual one
 _SAID, _GOOD = 10, 1000  # events until so many stamps in a row were believed
-_TOLD = {"period", "latest"}  # no part of the state
+_NO_STATE = {"period", "latest"}  # no part of the state
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 
 
@@ -84,7 +84,7 @@ class StreamClock:
     latest: float = math.inf
 
     def follow(self, seq: Numbers, stamps: Rows, stamped: Flags, real: Flags, due: Flags
-               ) -> tuple[Rows, Told]:
+               ) -> tuple[Rows, Events]:
         """Event times of the samples that come next.
 
         Parameters
@@ -119,18 +119,18 @@ class StreamClock:
         seconds = np.where(stamped, seconds, np.nan)
         return self._each(seq, stamps, seconds, units, stamped, real, due)
 
-    def _each(self, *arrays: NDArray) -> tuple[Rows, Told]:
+    def _each(self, *arrays: NDArray) -> tuple[Rows, Events]:
         """Follow stamps one by one."""
-        times, events = list[float](), Told()
+        times, events = list[float](), Events()
         for k, (seq, given, stamp, unit, stamped, real, due) in enumerate(
                 zip(*(array.tolist() for array in arrays), strict=True)):
             if not stamped and not self.begun:
                 self.time = given
             elif not real:
                 self.since += 1
-            elif told := self._next(seq, stamp, unit, due, f"time stamp {given:.15g}"
+            elif event := self._next(seq, stamp, unit, due, f"time stamp {given:.15g}"
                                     if stamped and given == given else "no time stamp"):
-                events.append((k, told))
+                events.append((k, event))
             times.append(self.time)
         return np.array(times), events
 
@@ -158,7 +158,7 @@ class StreamClock:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continue where another clock was."""
-        for name in {f.name for f in fields(self)} & state.keys() - _TOLD:
+        for name in {f.name for f in fields(self)} & state.keys() - _NO_STATE:
             setattr(self, name, state[name])
 
     def _usual(self, seq: Numbers, stamps: Rows) -> bool:
@@ -206,7 +206,7 @@ class StreamClock:
 
     def _take(self, seq: int, stamp: float, unit: int, what: str) -> str:
         """Believe a stamp; what is to be reported."""
-        told = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
+        event = self._calm(what) if self.told else "" if unit == self.unit else self._limited(
             f"unit: {what} and those like it count {_UNITS[unit]}, and are read so")
         if 0 < stamp - self.believed < math.inf:
             rise = (stamp - self.believed) / max(1, seq - self.seq)
@@ -214,7 +214,7 @@ class StreamClock:
         lead = self.time - stamp  # time ran ahead meanwhile: it waits
         waits = self.believed > -math.inf and 0 < lead <= _INTERVALS * self._interval()
         self._believe(seq, stamp, unit, self.time if waits else stamp)
-        return told
+        return event
 
     def _is_late(self, step: float) -> bool:
         """Whether a stamp is a little too early, as those of samples out of order are."""
@@ -239,11 +239,11 @@ class StreamClock:
         """Follow stamps that agree; what is to be reported."""
         gap = 0 < stamp - self.believed <= _WEEK  # one as long is believed the next time
         self.leap = max(self.leap, stamp - self.believed) if gap else self.leap
-        told = self._limited(f"{'gap' if gap else 'set'}: {_AGREE} time stamps in a row agree, so "
+        event = self._limited(f"{'gap' if gap else 'set'}: {_AGREE} time stamps in a row agree, so "
                              f"event time goes from {utc(self.time)} to {utc(stamp)}")
         self.told &= self.said >= _SAID
         self._believe(seq, stamp, unit, stamp)
-        return told
+        return event
 
     def _is_set(self, stamp: float) -> bool:
         """Whether a doubted stamp is the third that rises as a clock does."""
@@ -266,14 +266,14 @@ class StreamClock:
         """Seconds that a stamp may lie ahead of the last believed one."""
         return max(_LEAST, _INTERVALS * self._interval()) if self.intervals else _YEAR
 
-    def _limited(self, told: str) -> str:
+    def _limited(self, event: str) -> str:
         """What is reported, unless that was often of late."""
         self.said = 1 if self.good >= _GOOD else self.said + 1
         self.good = 0
-        return told if self.said <= _SAID else ""
+        return event if self.said <= _SAID else ""
 
 
-_KEPT_FIELDS = [f.name for f in fields(StreamClock) if f.name not in _TOLD]
+_KEPT_FIELDS = [f.name for f in fields(StreamClock) if f.name not in _NO_STATE]
 
 
 def _fault(step: float) -> str:

@@ -202,7 +202,7 @@ class ReadingConfig(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        for key in self.told:
+        for key in self.given:
             if key not in self.key_types():
                 raise ValueError(f"{key}: unknown parameter of reading"
                                  f"{nearest(key, self.key_types())}")
@@ -213,13 +213,13 @@ class ReadingConfig(Settings):
         return self
 
     @property
-    def told(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Those that were set."""
         return self.model_extra or {}
 
     def options(self) -> Reading:
         """All of them."""
-        return Reading(**{"missing": "keep", **self.told})
+        return Reading(**{"missing": "keep", **self.given})
 
 
 class FeatureRule(Settings):

@@ -287,7 +287,7 @@ class RealTimeAnomalyDetector:
     def reading(self) -> Reading:
         """How a stream is read: as configured, else as was given when the history was read."""
         found = ReadingConfig(**{**self.recognised.get("options", {}),
-                                 **self.config.reading.told}).options()
+                                 **self.config.reading.given}).options()
         if found.feature_columns and {*found.feature_columns} != {*self.features_}:
             raise ValueError(f"feature_columns are not those of the history: "
                              f"{', '.join(self.features_)}")
@@ -481,16 +481,16 @@ class RealTimeAnomalyDetector:
         found = self._service.trouble() if self._service is not None else {}
         if self._heartbeat is not None and self._heartbeat.trouble is not None:
             found["heartbeat"] = self._heartbeat.trouble
-        told = [Condition("channel", name, f"{name}: {what}", since, of.channel)
+        conditions = [Condition("channel", name, f"{name}: {what}", since, of.channel)
                 for name, (since, what) in found.items()]
         waited = self._clock() - self._asked if self._asked is not None else 0.0
         if self.store_trouble is not None:
             since, what = self.store_trouble
-            told.append(Condition("store", "", what, since, of.store))
+            conditions.append(Condition("store", "", what, since, of.store))
         elif waited >= min(_ANSWERS, of.store):  # SQLite waits for a lock before it says so
-            told.append(Condition("store", "", "the alert store does not answer",
+            conditions.append(Condition("store", "", "the alert store does not answer",
                                   time.time() - waited, of.store))
-        return told + self._streams.troubles(
+        return conditions + self._streams.troubles(
             [member for member in self.members if member.failures], time.monotonic())
 
     def status(self) -> dict[str, Any]:
@@ -566,15 +566,16 @@ class RealTimeAnomalyDetector:
         if verdicts:
             health += self._news.observe(self._untold, max(v.time for v in verdicts), self.position)
             self._untold = []
-        told = [*events, *health]
+        reported = [*events, *health]
         if verdicts and self.config.fleet is not None:
-            told = streams.health.fold(told, median(v.time for v in verdicts), self._manager)
-        events, health = told[:len(events)], told[len(events):]
+            now = median(v.time for v in verdicts)
+            reported = streams.health.fold(reported, now, self._manager)
+        events, health = reported[:len(events)], reported[len(events):]
         announce(health)
         self._broken = False
-        self._keep(verdicts, told, quality, flush)
+        self._keep(verdicts, reported, quality, flush)
         rows = sum(map(length_of, items))  # numbers may have holes
-        self._metrics.count(min(self.position - before, rows), verdicts, told, quality)
+        self._metrics.count(min(self.position - before, rows), verdicts, reported, quality)
         self.tally.count(sum(map(length_of, [*items, *lost])), verdicts, quality)
         self._metrics.batch.labels(stream).observe(time.perf_counter() - began)
         self._under_way = None
@@ -728,7 +729,7 @@ class RealTimeAnomalyDetector:
             watch = stack.enter_context(ModelWatch(
                 self.folder, self.version, self._reported, self.config, self.store, self._another,
                 lambda *what: self._handed.append(what)))
-            self._reported = watch.told
+            self._reported = watch.reported
         if self.config.refit is not None and (self.folder is None or self.store is None):
             log.warning("stream %s: refit fits no model: it needs a saved engine and "
                         "alert_config.storage", self.config.stream)

@@ -306,7 +306,7 @@ def _check_length(config: EngineConfig, first: Rows, n: int) -> None:
 
 
 def _longest(X: Rows) -> Rows:
-    """Longest runs by which a feature is told to be frozen.
+    """Longest runs by which a feature counts as frozen.
 
     Those of states and commands say little of the runs to come. On normal rows of 94 recordings
     (SKAB, NAB, TSB-AD, the telemetry) twice the longest run and ten samples was wrong 107 times in

@@ -287,7 +287,7 @@ class Judge:
             what = ", ".join(self._fitted.features[k] for k in np.flatnonzero(
                 example(lack, 1, len(self._fitted.features))[0])) if isinstance(
                     lack, bytes) else "values here and there"
-            quality.append(self._told(
+            quality.append(self._event(
                 member, "detector_failed" if error else "detector_slow",
                 f"samples that lack {what} are judged without it: " + (
                     f"{type(error).__name__}: {error}" if error else "the scale is not made within "
@@ -356,7 +356,7 @@ class Judge:
             if (k in faults) != (j in stream.refused):
                 error, part = faults.get(k), block.parts[k]
                 detail = f"{type(error).__name__}: {error}" if error else "scores again"
-                quality.append(self._told(member, "detector_failed" if error else "detector_back",
+                quality.append(self._event(member, "detector_failed" if error else "detector_back",
                                           detail, stream.name, part.seq[part.n_old:], part.time))
                 stream.refused ^= {j}
 
@@ -379,19 +379,19 @@ class Judge:
         if member.failures == 1 or paused:
             log.warning("detector %s of stream %s: %s", member.name, stream, detail)
         if member.failures == 1 or paused and member.pauses == 1:
-            quality.append(self._told(member, kind, detail, stream, *_new(block)))
+            quality.append(self._event(member, kind, detail, stream, *_new(block)))
 
     def _back(self, member: Member, block: Blocks, quality: list[QualityEvent]) -> None:
         """Say that a member scores again, where it had failed."""
         if member.failures:
             detail = f"scores again after {member.failures} failures in a row"
             log.warning("detector %s of stream %s: %s", member.name, self._config.stream, detail)
-            quality.append(self._told(member, "detector_back", detail, self._config.stream,
+            quality.append(self._event(member, "detector_back", detail, self._config.stream,
                                       *_new(block)))
         member.failures, member.pauses, member.off = 0, 0, False
 
     @staticmethod
-    def _told(member: Member, kind: QualityKind, detail: str, stream: str,
+    def _event(member: Member, kind: QualityKind, detail: str, stream: str,
               seq: NDArray[np.int64], time: Scores) -> QualityEvent:
         return QualityEvent(stream, kind, int(seq[0]), int(seq[-1]), float(time[-1]),
                             f"{member.name}: {detail}"[:300])

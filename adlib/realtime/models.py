@@ -64,21 +64,21 @@ class ModelWatch:
         Of the saved engine.
     version : int
         At work.
-    told : int or None
+    reported : int or None
         The last version that was reported; None: what is there already is no news.
     config : EngineConfig
     store : AlertStore, optional
     load : callable
         Makes of a version's number what is handed over.
     hand_over : callable
-        Takes what ``load`` gave, or None, a `Condition` that says what happened, and ``told``.
+        Takes what ``load`` gave, or None, a `Condition` that says what happened, and ``reported``.
     """
 
-    def __init__(self, folder: Path, version: int, told: int | None, config: EngineConfig,
+    def __init__(self, folder: Path, version: int, reported: int | None, config: EngineConfig,
                  store: AlertStore | None, load: Callable[[int], Any],
                  hand_over: Callable[[Any, Condition, int], object]):
         self.folder, self.version, self._chosen = folder, version, version
-        self.told = max(versions.numbers(folder)) if told is None else told
+        self.reported = max(versions.numbers(folder)) if reported is None else reported
         self._config, self._store = config, store
         self._load, self._hand_over = load, hand_over
         self._job: tuple[subprocess.Popen, IO[bytes]] | None = None
@@ -113,16 +113,16 @@ class ModelWatch:
                        f"{self.version} goes on: {error}")
             return
         before, self.version = self.version, chosen.version
-        self._hand_over(found, in_use(chosen, before), self.told)
+        self._hand_over(found, in_use(chosen, before), self.reported)
 
     def _report(self) -> None:
         """Versions that are not in use, and why."""
         used = versions.current(self.folder).used
         for record in versions.listed(self.folder):
-            if record.number in used or record.number <= self.told:
-                self.told = max(self.told, record.number)
+            if record.number in used or record.number <= self.reported:
+                self.reported = max(self.reported, record.number)
             elif time.time() - record.made > _SETTLED:
-                self.told = record.number
+                self.reported = record.number
                 self._tell(record.number, self._said(record))
 
     def _said(self, record: Version) -> str:
@@ -133,7 +133,7 @@ class ModelWatch:
                 f"{record.number}` lets it take over")
 
     def _tell(self, subject: object, detail: str) -> None:
-        self._hand_over(None, Condition("model", str(subject), detail), self.told)
+        self._hand_over(None, Condition("model", str(subject), detail), self.reported)
 
     # -- whether a new one is wanted --------------------------------------------------------------
 

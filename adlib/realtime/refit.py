@@ -240,12 +240,12 @@ def _judged(engine: RealTimeAnomalyDetector, trace: Trace, faulty: NDArray[np.bo
         tested = backtest(config, X, y, time=trace.time, fitted=engine, **how)
         return tested, tested.replay(alpha=config.alpha, **rule).summary
 
-    tested, told = test(trace.values, faulty)
+    tested, summary = test(trace.values, faulty)
     judged = sum(verdict.is_anomaly is not None for verdict in tested.verdicts)
     put_in = [test(*_with_faults(trace.values, config.window_size, k), cooldown=0)[1]
               for k in range(_ROUNDS)]
-    return {"days": tested.days, "windows": judged, "flagged": told["flagged"],
-            "incidents": told["false_incidents"], "confirmed": told["found"],
+    return {"days": tested.days, "windows": judged, "flagged": summary["flagged"],
+            "incidents": summary["false_incidents"], "confirmed": summary["found"],
             "put_in": sum(each["faults"] for each in put_in),
             "put_in_found": sum(each["found"] for each in put_in)}
 

@@ -261,7 +261,7 @@ class FleetHealth(Conditions):
             The same, and behind them those of the fleet.
         """
         fresh, news = self._take(events)
-        told = self.observe([condition for kind in self._folds for condition in self._several(
+        folded = self.observe([condition for kind in self._folds for condition in self._several(
             kind, kind in news)], now, self._fleet.position)
         fresh &= self.held.keys()
         for k, event in enumerate(events):
@@ -273,7 +273,7 @@ class FleetHealth(Conditions):
             for name in [name for name, part in self.held.items() if part.kind == kind]:
                 del self.held[name]
         self.note(events)
-        return [*events, *told]
+        return [*events, *folded]
 
     def _take(self, events: list[IncidentEvent]) -> tuple[set[str], set[str]]:
         """Follow incidents; those that are reported for the first time, and kinds with news."""
@@ -584,14 +584,14 @@ class Fleet(Order):
             of.setdefault(verdict.stream, ([], []))[0].append(verdict)
         for event in quality:
             of.setdefault(event.stream, ([], []))[1].append(event)
-        told = []
+        events = []
         for name, (mine, faults) in of.items():
             if (stream := self._names.get(name)) is not None:
                 if self._of.model == "shared" and any(verdict.left_out for verdict in mine):
                     mine = [_but_for_all(verdict, stream.judge.members) for verdict in mine]
-                told += stream.health.step(mine, faults, stream.processor.first or 0)
-        self.note(told)
-        return told
+                events += stream.health.step(mine, faults, stream.processor.first or 0)
+        self.note(events)
+        return events
 
     def note(self, events: Iterable[IncidentEvent]) -> None:
         """Follow health incidents of the entities."""

@@ -51,8 +51,8 @@ class AppriseChannel(Channel):
     def __init__(self, config: AppriseConfig, store: str, *,
                  clock: Callable[[], float] = time.time):
         self.timeout, self._store = config.timeout, store
-        self._told = {**os.environ, "APPRISE_URLS": config.url.get_secret_value()}
-        if subprocess.run([*_COMMAND, "--dry-run", "--body=-"], env=self._told,
+        self._environment = {**os.environ, "APPRISE_URLS": config.url.get_secret_value()}
+        if subprocess.run([*_COMMAND, "--dry-run", "--body=-"], env=self._environment,
                           capture_output=True, check=False, timeout=60).returncode:
             require_extra("apprise", "apprise")
             raise ValueError("apprise: Apprise does not know this url (not shown: it is a secret)")
@@ -65,7 +65,7 @@ class AppriseChannel(Channel):
         title, body = describe(event, self._store)
         kind = "success" if event.kind == "close" else _KINDS[event.incident.severity]
         process = await asyncio.create_subprocess_exec(
-            *_COMMAND, f"--title={title}", f"--notification-type={kind}", env=self._told,
+            *_COMMAND, f"--title={title}", f"--notification-type={kind}", env=self._environment,
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             async with asyncio.timeout(self.timeout):

@@ -38,8 +38,8 @@ class CsvSource(ReadingSource):
         """Where it lies, and how it begins: a file may grow, but not become another one."""
         with self._path.open("rb") as file:
             begin = file.read(CHUNK).split(b"\n")[:2]
-        told = b"" if any(b"\0" in line for line in begin) else b"\n".join(begin)  # text alone
-        return f"csv:{self._path.resolve()}#{zlib.crc32(told):08x}"
+        text = b"" if any(b"\0" in line for line in begin) else b"\n".join(begin)  # text alone
+        return f"csv:{self._path.resolve()}#{zlib.crc32(text):08x}"
 
     def samples(self, *, features: Sequence[str] | None = None,
                 position: int = -1) -> AsyncIterator[Sample]:

@@ -78,11 +78,11 @@ def pages(engine: Any) -> dict[str, Callable[[], Page]]:
     ``/ready`` answers 503 while nothing is judged, ``/health`` always 200, both with what
     `RealTimeAnomalyDetector.status` says; ``/metrics`` is Prometheus' text.
     """
-    def told(unready: int) -> Page:
+    def answer(unready: int) -> Page:
         said = engine.status()
         return 200 if said["ready"] else unready, _JSON, json.dumps(said)
 
-    return {"/health": lambda: told(200), "/ready": lambda: told(503),
+    return {"/health": lambda: answer(200), "/ready": lambda: answer(503),
             "/metrics": lambda: (200, _TEXT, engine.metrics_text())}
 
 

@@ -234,9 +234,9 @@ class _Session:
                 yield self._next - 1, record
 
     def _miss(self, error: OSError) -> None:
-        if (told := error.strerror or str(error)) != self._down:
-            log.warning("%s: %s; trying again", self._of.shown, told)
-        self._down = told
+        if (reason := error.strerror or str(error)) != self._down:
+            log.warning("%s: %s; trying again", self._of.shown, reason)
+        self._down = reason
 
     def _begin(self, known: bool) -> None:
         """A connection begins; the broker knows the session, or not."""

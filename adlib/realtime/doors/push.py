@@ -104,8 +104,8 @@ class PushSource(ReadingSource):
         """Take the samples of a Starlette request; the response."""
         from starlette.responses import JSONResponse
 
-        status, told = await self._answer(request)
-        return JSONResponse(told, status, {"Retry-After": "1"} if status == 503 else None)
+        status, body = await self._answer(request)
+        return JSONResponse(body, status, {"Retry-After": "1"} if status == 503 else None)
 
     def _app(self) -> Any:
         from starlette.routing import Route
@@ -137,13 +137,13 @@ class _Request:
     def __init__(self, key: float, records: Sequence[Record], last: int, fleet: bool):
         self.key, self.left, self.last = key, len(records), last
         self.answers: list[Future[Reply]] = []
-        self.told = {"rows": self.left, "unreadable": sum(
+        self.reply = {"rows": self.left, "unreadable": sum(
             not r.is_whole or (fleet and not r.entity) for r in records)}
 
-    def answer(self, status: int, told: dict[str, Any]) -> None:
+    def answer(self, status: int, body: dict[str, Any]) -> None:
         """Let all who sent it know."""
         for answer in self.answers:
-            answer.set_result((status, told))
+            answer.set_result((status, body))
 
 
 class _Taking:
@@ -192,7 +192,7 @@ class _Taking:
             return 503, {"error": f"{len(self._open):,} rows wait already: send it again, later"}
         request = _Request(key, records, self._next + n - 1, self._of.fleet)
         if not records:
-            return 200, request.told
+            return 200, request.reply
         request.answers.append(answer)
         self._keyed |= {key: request} if key else {}
         for record in records:
@@ -218,7 +218,7 @@ class _Taking:
             if not request.left:
                 if self._keyed.pop(request.key, None):
                     self._done.append(request.key)
-                request.answer(200, request.told)
+                request.answer(200, request.reply)
 
     def committed(self, position: int) -> list[float]:
         """Keys of requests that are committed with ``position``."""

@@ -46,7 +46,7 @@ class ReadingSource(Source):
             del self.options["entity"]
         for name in {"time", "entity"} & self.options.keys():
             self.options[f"{name}_column"] = self.options.pop(name)
-        self._told = from_texts({name: self.options.pop(name) for name in _NAMES
+        self._given = from_texts({name: self.options.pop(name) for name in _NAMES
                                  if name in self.options})
         self.follow(Reading(missing="keep"))
 
@@ -60,8 +60,8 @@ class ReadingSource(Source):
         recognised : mapping, optional
             As `adlib.reading.records.Records` takes it.
         """
-        told = {**self._told, **({"entity_column": None} if self._part else {})}
-        self.reading, self.recognised = replace(reading, **told), recognised or {}
+        given = {**self._given, **({"entity_column": None} if self._part else {})}
+        self.reading, self.recognised = replace(reading, **given), recognised or {}
         self.fleet = self.recognised.get("fleet") is not None
 
     def entity_in(self, subject: str) -> str | None:
