@@ -155,6 +155,20 @@ def test_a_class_is_graded_and_nothing_stops_it(folder, tmp_path, capsys):
     assert sorted(path.name for path in folder.rglob("*")) == before, "what was handed in stays"
 
 
+@pytest.mark.parametrize("odd", ["=cmd|' /C calc'!A0", "+1", "-2+3", "@SUM(A1)", "\t=1+1",
+                                 "\x1b[2J\u202eanna", "caf\udce9", "a\nb,\"c", "k" * 5_000])
+def test_no_name_or_message_acts_on_who_reads_the_grades(odd, tmp_path):
+    one = grade.Graded(odd, odd, "02", {"02.1": {"passed": True, "message": odd}}, odd)
+    text = grade.table([one])
+    assert text.replace("\n", "").isprintable() and len(text.splitlines()) == 3
+    grade.write([one], tmp_path / "grades.csv")
+    with (tmp_path / "grades.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert len(rows) >= 3 and {len(row) for row in rows} == {len(head)}
+    for cell in (cell for row in rows for cell in row):
+        assert cell.isprintable() and not cell.startswith(("=", "+", "-", "@"))
+
+
 def test_an_empty_folder_is_refused_in_one_sentence(tmp_path, capsys):
     assert grade.main([str(tmp_path)]) == 2
     assert "FOLDER: no notebook in" in capsys.readouterr().err

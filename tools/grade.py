@@ -27,6 +27,7 @@ from typing import Any
 import nbformat
 from tqdm import tqdm
 
+from adlib.arguments import shown
 from adlib.files import replaced_file
 from adlib.notebooks import ROOT  # whose import makes `exercises` importable
 
@@ -203,7 +204,7 @@ def table(graded: Iterable[Graded]) -> str:
     of: dict[str, int] = {}
     students: dict[str, list[Graded]] = {}
     for each in graded:
-        students.setdefault(each.student, []).append(each)
+        students.setdefault(shown(each.student), []).append(each)
         of |= {chapter: len(_names(chapter)) for chapter in _chapters(each) - of.keys()}
     chapters = sorted(of)
     wide = max([7, *map(len, students)])
@@ -214,7 +215,8 @@ def table(graded: Iterable[Graded]) -> str:
         there = set().union(*map(_chapters, handed))
         cells = [f"{done[c]}/{of[c]}".rjust(5) if c in there else "    -" for c in chapters]
         lines.append(" ".join([student.ljust(wide), *cells, f"{len(solved):5}"]))
-        lines += [f"  {each.notebook}: {each.note}" for each in handed if each.note]
+        lines += [f"  {shown(each.notebook)}: {shown(each.note, 1_000)}" for each in handed
+                  if each.note]
     return "\n".join(lines)
 
 
@@ -243,7 +245,14 @@ def write(graded: Iterable[Graded], path: Path) -> None:
                 found = each.grades.get(name)
                 state = "open" if found is None else "right" if found["passed"] else "wrong"
                 message = "" if found is None else found.get("message")
-                rows.writerow([each.student, each.notebook, name, state, message, each.note])
+                rows.writerow(map(_cell, (each.student, each.notebook, name, state, message,
+                                          each.note)))
+
+
+def _cell(text: str | None) -> str:
+    """What a class wrote, as a cell that no spreadsheet takes for a formula."""
+    text = shown(" ".join((text or "").split()), 1_000)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
