@@ -19,7 +19,14 @@ from adlib.reading.dialect import raw_table
 from adlib.reading.labels import NO, YES, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading
-from adlib.reading.times import TIME_NAMES, Clock, find_time, is_time_name, joined
+from adlib.reading.times import (
+    TIME_NAMES,
+    Clock,
+    find_time,
+    is_day_of_year,
+    is_time_name,
+    joined,
+)
 
 __all__ = ["Table", "about", "entity_text", "named_times", "read_table"]
 
@@ -28,8 +35,17 @@ ENTITY_WORDS = {"machine", "device", "unit", "entity", "host", "server", "patien
                 "account", "customer", "asset", "station", "site", "node", "pump", "motor",
                 "engine", "turbine", "vehicle", "sensor", "series", "tag"}
 NUMBER = {"id", "no", "nr", "number", "name", "key", "code"}
-#: Columns that make a time together, by their names.
-PARTS = ["year", "month", "day", "hour", "minute", "second"]
+#: Columns that make a time together, by their names: year, month, day, hour, minute, second.
+PARTS = [words.split() for words in (
+    "year yyyy yy yr jahr année anno año", "month mm mo monat mois mese mes",
+    "day dd dy tag jour giorno día", "hour hh hr hhmm time stunde heure ora hora",
+    "minute min mn mm minuto", "second sec ss sekunde seconde secondo segundo")]
+#: Columns of one value and of what it is, as historians write them.
+_is_what = re.compile(r"_?(tag|point|signal|channel|variable|var|parameter|metric|sensor|series"
+                      r"|field|item)[ _]?(id|name|index|nr|no)?", re.IGNORECASE).fullmatch
+_is_value = re.compile(r"_?(float|int|var|num)?[ _]?(value|val|pv|reading|wert|valor|valeur)",
+                       re.IGNORECASE).fullmatch
+_is_quality = re.compile(r".*(quality|status|valid|integrity|flag|_ms\b).*", re.IGNORECASE).match
 #: Share of rows with the stamp of another, from which a file is no longer one series with a slip.
 MANY = 0.1
 _LONGEST = 1_000  # characters of what is wrong with a file
@@ -179,6 +195,7 @@ def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object
                              texts=texts)
     if time is None:
         _perhaps_times(frame.drop(columns=[*special, *names]), reading, note)
+    _one_value(frame, special, names, reading)
     _perhaps_entities(frame, special, names, entity, note)
     if len(values.columns):
         sentinels(values, note)
@@ -305,7 +322,8 @@ def _say_hours(clock: pd.DataFrame, note: Note) -> None:
     """Say that small whole numbers beside a date are hours, where no name says what they are."""
     if clock.shape[1] == 1 and pd.api.types.is_numeric_dtype(clock.iloc[:, 0]):
         name, largest = str(clock.columns[0]), clock.iloc[:, 0].max()
-        if largest <= 24 and not any(part in name.lower() for part in ("hour", "hh", "hr")):
+        if largest <= 24 and not (is_day_of_year(name) or any(
+                part in name.lower() for part in ("hour", "hh", "hr"))):
             note(f"whole numbers up to {largest:g} in column {name!r} are read as hours; if they "
                  "are hours and minutes, name the column HHMM")
 
@@ -328,10 +346,9 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     >>> named_times(pd.DataFrame({"a": [1, 2], "Timestamp": ["2024-01-01", "2024-01-02"]}))
     ['Timestamp']
     """
-    found = list(find_time(frame, reading))
-    names = {str(name).strip().lower(): str(name) for name in frame}
-    parts = [names[part] for part in PARTS if part in names]
-    if {*PARTS[:3]} <= names.keys() and ("hour" in names or not found):
+    found, parts = list(find_time(frame, reading)), _parts(frame)
+    dated = 2 if is_day_of_year("".join(parts[1:2])) else 3
+    if parts and (len(parts) > dated or not found):
         return parts if _holds_times(_joined(frame, parts)) else found
     if found or not len(frame.columns):
         return found
@@ -340,13 +357,27 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     return [first] if nameless and _holds_times(frame[first]) else []
 
 
+def _parts(frame: pd.DataFrame) -> list[str]:
+    """Columns of a date in their order, and of the time of day as far as they go; or none."""
+    left = {c: re.sub(r"\W*[(\[].*", "", c).strip().lower() for c in map(str, frame)}
+    day = [c for c in left if is_day_of_year(c)][:1]
+    found = list[str]()
+    for k, words in enumerate(PARTS):
+        if k == 1 and day:
+            found += day
+        elif k != 2 or not day:
+            name = next((c for c in left if left[c] in words and c not in found), None)
+            if name is None:
+                return found if k > 2 else []
+            found.append(name)
+    return found
+
+
 def _calendar(frame: pd.DataFrame, columns: Sequence[str], reading: Reading, note: Note
               ) -> list[str]:
     """Columns of year, month, day and so on beside the time, which say it once more."""
-    names = {str(name).strip().lower(): str(name) for name in frame}
-    parts = [names[part] for part in PARTS if part in names]
-    if reading.feature_columns or not columns or not {*PARTS[:3]} <= names.keys() or (
-            {*parts} & {*columns}):
+    parts = _parts(frame)
+    if reading.feature_columns or not columns or not parts or {*parts} & {*columns}:
         return []
     note(f"columns that repeat the time left out: {parts} (feature_columns takes them)")
     return parts
@@ -473,6 +504,21 @@ def _is_answer(column: pd.Series) -> bool:
     """Whether a column holds yes and no, or dates."""
     values = {str(value).strip().lower() for value in column.head(1000)}
     return values <= NO | YES or all(re.match(r"\d+[-/.]\d+[-/.]\d", value) for value in values)
+
+
+def _one_value(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str], reading: Reading
+               ) -> None:
+    """Refuse rows that each hold one value, and in another column what was measured."""
+    if reading.entity_column or reading.feature_columns:
+        return
+    for name in [c for c in map(str, frame) if _is_what(c) and c not in special]:
+        values = [c for c in map(str, used) if c != name and not _is_quality(c)]
+        of = len(values) == 1 and _is_value(values[0])
+        if of and (codes := _codes(frame[name])) is not None:
+            raise ValueError(
+                f"column {name!r} says what each {values[0]!r} is of ({codes.max() + 1} of them): "
+                f"pass entity_column={name!r} to judge each by itself, or make a column of each "
+                f"first (feature_columns={values} takes all for one)")
 
 
 def _perhaps_entities(frame: pd.DataFrame, special: Sequence[str], used: Sequence[str],

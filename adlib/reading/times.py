@@ -21,7 +21,8 @@ import pandas as pd
 
 from adlib.reading.options import Note, Reading
 
-__all__ = ["PER", "SINCE", "TIME_NAMES", "UNTIL", "Clock", "find_time", "is_time_name", "joined"]
+__all__ = ["PER", "SINCE", "TIME_NAMES", "UNTIL", "Clock", "find_time", "is_day_of_year",
+           "is_time_name", "joined"]
 
 #: Names, in small letters, of columns that are the time where none is given; the first wins.
 TIME_NAMES = (
@@ -559,6 +560,25 @@ def is_time_name(name: str) -> bool:
     return _plain_name(name) in TIME_NAMES
 
 
+def is_day_of_year(name: str) -> bool:
+    """Whether a column is named like the number of a day in its year.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_day_of_year("Julian Day"), is_day_of_year("day")
+    (True, False)
+    """
+    return _plain_name(name).replace("_", "") in ("doy", "jday", "yday", "julianday", "dayofyear")
+
+
 def _plain_name(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
@@ -634,20 +654,27 @@ def joined(columns: Sequence[pd.Series]) -> pd.Series:
         elif pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
             column = column.astype("Int64")
         parts.append(column.astype("str").where(column.notna(), None).str.strip())
-    if len(columns) == 1:
+    if len(parts) > 1 and is_day_of_year(str(columns[1].name)):
+        day = parts[0] + "-" + parts[1].str.zfill(3)
+        dates = pd.to_datetime(day, format="%Y-%j", errors="coerce").dt.strftime("%Y-%m-%d")
+        parts, columns = [dates.where(dates.notna(), day), *parts[2:]], columns[1:]
+    if len(parts) == 1:
         return parts[0]
     head = 3 if len(parts) > 2 and (parts[0].str.len() == 4).all() else 1  # year, month, day
     day = reduce(lambda a, b: a + "-" + b, parts[:head])
     clock = parts[head:]
-    if not clock:
-        return day
+    return day + " " + _clock_of(clock, str(columns[head].name).lower()) if clock else day
+
+
+def _clock_of(clock: list[pd.Series], name: str) -> pd.Series:
+    """Columns of hours, minutes and so on, the first of that name, as a time of day."""
     if clock[0].str.fullmatch(r"\d+").all():  # 9 is an hour, 930 and 93000 lost their zeros
         largest = int(pd.to_numeric(clock[0]).max())
-        named = {"hhmm": 4, "hhmmss": 6}.get(_plain_name(str(columns[head].name)), 2)
+        named = 6 if "hhmmss" in name else 4 if "hhmm" in name else 2
         width = max(named, 2 if largest <= 24 else 4 if largest <= 2400 else 6)
         clock[0] = clock[0].str.zfill(width) + (":00" if width == 2 and len(clock) == 1 else "")
     clock[1:] = [part.str.replace(r"^(\d)(?=\.|$)", r"0\1", regex=True) for part in clock[1:]]
-    return day + " " + reduce(lambda a, b: a + ":" + b, clock)
+    return reduce(lambda a, b: a + ":" + b, clock)
 
 
 def _numeric_dates(texts: list[str]) -> dict[str, tuple[str, ...]]:
