@@ -227,6 +227,25 @@ def test_refuses_files_that_it_does_not_know(tmp_path):
         AlertStore(text)
 
 
+@pytest.mark.parametrize("change", ["DROP TABLE {}", "ALTER TABLE {} RENAME TO odd",
+                                    "ALTER TABLE {0} RENAME COLUMN {1} TO odd"])
+def test_a_store_without_a_table_or_column_is_refused_at_once(tmp_path, change):
+    path = tmp_path / "a.db"
+    AlertStore(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        tables = dict(db.execute("SELECT t.name, c.name FROM sqlite_master t, pragma_table_info("
+                                 "t.name) c WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%'"))
+    for table, column in tables.items():
+        path.unlink()
+        AlertStore(path).close()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(change.format(table, column))
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match=f"is not an alert store: it lacks {table}"):
+            AlertStore(path)
+        assert path.read_bytes() == before
+
+
 def test_closed_means_closed(tmp_path):
     with AlertStore(tmp_path / "a.db") as store:
         thread = threading.Thread(target=store.incidents)

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -202,6 +203,8 @@ class AlertStore:
                 self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             if self._version() != SCHEMA_VERSION:  # else nothing to wait for
                 self._upgrade()
+            if lacking := _schema() - _columns(self._db):  # or each commit would be tried in vain
+                raise ValueError(f"{self.path} is not an alert store: it lacks {min(lacking)}")
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, read-only, disk full
                 raise
@@ -219,8 +222,7 @@ class AlertStore:
             if version == 0 and db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 raise ValueError(f"{self.path} is a database of another application")
             for number in range(version + 1, SCHEMA_VERSION + 1):
-                for statement in (_SCHEMA / f"{number}.sql").read_text().split(";"):
-                    db.execute(statement)
+                _make(db, number)
                 db.execute(f"PRAGMA user_version = {number}")
 
     def __enter__(self) -> Self:
@@ -1008,6 +1010,28 @@ class AlertStore:
                                       [*(value for _, value in given),
                                        -1 if limit is None else limit])) as cursor:
             return cursor.fetchall()
+
+
+def _make(db: sqlite3.Connection, number: int) -> None:
+    """Make a version of the schema of the one before."""
+    for statement in (_SCHEMA / f"{number}.sql").read_text().split(";"):
+        db.execute(statement)
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    """Tables of a database and their columns, as "table.column"."""
+    return {".".join(row) for row in db.execute(
+        "SELECT t.name, c.name FROM sqlite_master t, pragma_table_info(t.name) c "
+        "WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'")}
+
+
+@cache
+def _schema() -> set[str]:
+    """What `_columns` says of a new store."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for number in range(1, SCHEMA_VERSION + 1):
+            _make(db, number)
+        return _columns(db)
 
 
 _COMMAND = "python -m adlib.realtime alerts"
