@@ -231,8 +231,11 @@ def headline(lines: pd.DataFrame, took: pd.DataFrame) -> dict[str, dict]:
     figures = {}
     for source, part in lines.groupby("data", sort=False):
         by_cell = part.assign(hit=100 * part.hit.astype(float), raw=100.0 * part["raw |z|"],
-                              lower=100 * part.lower.where(part.lower != 0).gt(0))
-        by_cell = by_cell.groupby(["detector", "kind"])[["hit", "raw", "lower"]].mean()
+                              lower=100 * (part.lower > 0).where(part.lower != 0))
+        by_event, cell = by_cell[["hit", "raw", "lower"]].astype(float), ["detector", "kind"]
+        by_cell = by_event.groupby([part[name] for name in cell]).mean()
+        if few := len(by_cell) < 5:  # then over events, which differ from run to run
+            by_cell = by_event
         for key, what, values in (
                 ("hit", "the broken channel is named first", by_cell.hit),
                 ("lead", "hits minus those of the largest raw |z|", by_cell.hit - by_cell.raw),
@@ -240,6 +243,8 @@ def headline(lines: pd.DataFrame, took: pd.DataFrame) -> dict[str, dict]:
                  "one", by_cell.lower)):
             figures[f"{source}_{key}"] = {"what": f"{source}: {what}", "unit": "%",
                                           "better": "high", **over_sets(values)}
+            if few:
+                del figures[f"{source}_{key}"]["each"]
     for row in took.itertuples():
         if row.detector in ("KNN", "Ensemble", "OnlineEnsemble"):
             figures[f"{row.detector}_s"] = {
