@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta, kstest, norm, poisson, rankdata
 
-from adlib.arguments import column, floats, generator, number, one_of, switch, whole
+from adlib.arguments import column, floats, generator, number, switch, whole
 from adlib.base import Detector, anomaly_score
 from adlib.deprecation import renamed
 from adlib.hindsight import SHARE
@@ -279,7 +279,7 @@ def as_audit(results: Mapping[str, Result], severities: Mapping[str, str]) -> Au
 
 
 def _aims(by: str | None, series: bool) -> tuple[str, ...]:
-    if by is not None and one_of(by, "by", ("rows", "events")) == "events" and not series:
+    if not (by is None or isinstance(by, str) and by in ("rows", "events")[: 1 + series]):
         raise ValueError(f"by must be None, 'rows' or, of a series, 'events', got {by!r}")
     return (by,) if by else ("rows", "events") if series else ("rows",)
 
