@@ -168,13 +168,13 @@ def tables() -> list[Dataset]:
     cancer, wine, digits = (load() for load in (load_breast_cancer, load_wine, load_digits))
     segments = pd.read_csv(_bundled("river", "segment.csv.zip"))
     shuttle = pd.read_csv(_bundled("river", "shuttle.csv.gz"))
-    ours = {"fraud": make_fraud, "intrusion": make_intrusion, "factory": make_manufacturing,
-            "patients": make_medical}
+    ours = {"fraud": make_fraud, "network": make_intrusion, "factory": make_manufacturing,
+            "medical": make_medical}
     return [
-        _one_class("biopsies", cancer.data, cancer.target == 0, f"scikit-learn ({CC_BY})"),
+        _one_class("cancer", cancer.data, cancer.target == 0, f"scikit-learn ({CC_BY})"),
         *_each_class("wine", wine.data, wine.target, f"scikit-learn ({CC_BY})"),
         *_each_class("digits", digits.data, digits.target, f"scikit-learn ({CC_BY})"),
-        *_each_class("segments", segments.iloc[:, :-1], segments.category, f"river ({CC_BY})"),
+        *_each_class("image", segments.iloc[:, :-1], segments.category, f"river ({CC_BY})"),
         _one_class("shuttle", shuttle.iloc[:, :-1], shuttle.anomaly, f"river ({CC_BY})"),
         *(replace(make(MOST_ROWS, random_state=SEED), name=name, source=MADE.format(make.__name__),
                   series=False) for name, make in ours.items()),
@@ -430,8 +430,8 @@ def ranked(record: Mapping[str, Any], ranking: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``place`` (by the mean as shown: what rounds alike is level), ``detector, role, mean``,
-        ``behind`` (the first minus this one, paired over sources, with its 95 % interval) and a
-        column for each source.
+        ``behind`` (the first minus this one, paired over sources, and half the width of its 95 %
+        interval) and a column for each source.
     """
     table = by_source(record, ranking)
     wide = table.pivot_table("value", "detector", "dataset", sort=False, dropna=False)
@@ -442,7 +442,7 @@ def ranked(record: Mapping[str, Any], ranking: str) -> pd.DataFrame:
     roles = table.drop_duplicates("detector").set_index("detector").role
     place = lines["mean"].round(2).rank(ascending=False, method="min").astype("Int64").astype(str)
     against = rank_detectors(table).against.dropna()
-    behind = {name: "{:z.2f} ({:z.2f} to {:z.2f})".format(*line[:3]).replace("-", "−")
+    behind = {name: f"{line.difference:z.2f}\u00a0±\u00a0{line.high - line.difference:.2f}"
               for name, line in against.iterrows()}
     out = pd.concat([lines[~lines.index.isin(CHANCE)], wide.loc[["chance"]]])
     out.insert(1, "behind", [behind.get(name, "") for name in out.index])
@@ -505,7 +505,7 @@ def figures(record: Mapping[str, Any]) -> dict[str, bytes]:
     -------
     dict of str to bytes
     """
-    return {"": rendered(lambda axes: _draw_rankings(record, axes), (11, 14))["png"],
+    return {"": rendered(lambda axes: _draw_rankings(record, axes), (8.5, 14))["png"],
             "-kinds": rendered(lambda axes: _draw_kinds(record, axes), (9, 9))["png"]}
 
 
