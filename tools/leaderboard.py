@@ -168,7 +168,7 @@ def tables() -> list[Dataset]:
     cancer, wine, digits = (load() for load in (load_breast_cancer, load_wine, load_digits))
     segments = pd.read_csv(_bundled("river", "segment.csv.zip"))
     shuttle = pd.read_csv(_bundled("river", "shuttle.csv.gz"))
-    ours = {"fraud": make_fraud, "network": make_intrusion, "factory": make_manufacturing,
+    ours = {"fraud": make_fraud, "network": make_intrusion, "parts": make_manufacturing,
             "medical": make_medical}
     return [
         _one_class("cancer", cancer.data, cancer.target == 0, f"scikit-learn ({CC_BY})"),
@@ -261,7 +261,7 @@ def measure() -> dict[str, Any]:
                         intervals=False, progress=False)
         print(f"{name}: {process_time() - started:.0f} s of processor time", flush=True)
         rankings[name] = _compact(by_entity(cells), metric, name == "tables")
-    commit = git("log", "-1", "--format=%h", "--", "adlib", "tools/leaderboard.py", root=ROOT)
+    commit = git("log", "-1", "--format=%h", "--", "adlib", root=ROOT)
     return {"commit": commit or "unknown", "sets": facts([*alone, *in_order]),
             "rankings": rankings}
 
@@ -528,7 +528,7 @@ def _draw_rankings(record: Mapping[str, Any], figure: Any) -> None:
         ax.set_xlabel(f"{name}, mean over {n} sources\n95 % interval over sources")
         ax.set_title(title)
         ax.grid(axis="x", alpha=0.3)
-    ax.legend(loc="lower right", fontsize="small")
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def _draw_kinds(record: Mapping[str, Any], figure: Any) -> None:
