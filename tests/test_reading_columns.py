@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -392,3 +393,20 @@ def test_a_sentence_stays_one_whatever_a_cell_holds(tmp_path, content, word):
     with pytest.raises(ValueError) as refused:
         load_csv(path, label_column="a" if content.startswith("a,b") else "no such")
     assert str(refused.value).isprintable() and len(str(refused.value)) <= 1_000
+
+
+@pytest.mark.parametrize("digits", [20, 309, 400, 4_301, 50_000])
+@pytest.mark.parametrize("head", ["time", "hour", "date,time", "date,hour,minute", "value"])
+def test_numbers_of_any_length_are_read_or_refused(tmp_path, head, digits):
+    path = tmp_path / "long.csv"
+    cells = ["2024-01-01"] * head.startswith("date") + ["{}"] + ["0"] * ("minute" in head)
+    path.write_text(f"{head},a,b\n" + "".join(
+        f"{','.join(cells).format(cell)},{k % 7}.5,{k % 5}.25\n"
+        for k, cell in enumerate([*range(40), "1" + "9" * digits])))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            assert len(load_csv(path).X) == 41
+        except ValueError as error:
+            assert "long.csv: " in str(error) and len(str(error)) <= 1_000
+    assert not [w for w in caught if issubclass(w.category, RuntimeWarning)]

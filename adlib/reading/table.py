@@ -118,7 +118,7 @@ def about(name: str) -> Iterator[None]:
         raise kind(shown(f"{name}: {error}", _LONGEST)) from error.__cause__
 
 
-@np.errstate(over="ignore")  # of differences between the largest numbers
+@np.errstate(over="ignore", invalid="ignore")  # of differences between the largest numbers
 def read_table(path: Path, reading: Reading, note: Note, *, normal_label: object = None,
                label_windows: Any = None, texts: bool = False,
                recognised: Mapping[str, Any] | None = None) -> Table:

@@ -600,7 +600,8 @@ def _date_beside(clock: pd.Series, frame: pd.DataFrame, names: list[str],
                  reading: Reading | None) -> tuple[str, ...]:
     """A column of numbers that never fall, behind the dates of which they are the times of day."""
     alone = (str(clock.name),) if clock.is_monotonic_increasing else ()
-    values = pd.to_numeric(clock, errors="coerce").to_numpy(np.float64)
+    # as texts: pandas refuses whole numbers beyond all floats, even where it may coerce
+    values = pd.to_numeric(clock.astype("str"), errors="coerce").to_numpy(np.float64)
     if not ((values % 1 == 0) & (values <= 240_000) & (values % 100 < 60)
             & (values // 100 % 100 < (60 if values.max() > 2400 else 25))).all():
         return alone  # seconds from a start pass 60 to 99, and 9, 930 or 93000 do not
@@ -669,7 +670,7 @@ def joined(columns: Sequence[pd.Series]) -> pd.Series:
 def _clock_of(clock: list[pd.Series], name: str) -> pd.Series:
     """Columns of hours, minutes and so on, the first of that name, as a time of day."""
     if clock[0].str.fullmatch(r"\d+").all():  # 9 is an hour, 930 and 93000 lost their zeros
-        largest = int(pd.to_numeric(clock[0]).max())
+        largest = pd.to_numeric(clock[0], errors="coerce").max()
         named = 6 if "hhmmss" in name else 4 if "hhmm" in name else 2
         width = max(named, 2 if largest <= 24 else 4 if largest <= 2400 else 6)
         clock[0] = clock[0].str.zfill(width) + (":00" if width == 2 and len(clock) == 1 else "")
