@@ -21,15 +21,15 @@ recordings of both)::
 
                                   causal       a quarter    hindsight
     LinearForecast                .638 .604    .809 .671    .837 .724
-    squared difference, smoothed  .607 .489    .772 .534    .796 .552
-      minus it                    +.06 [+.00, +.13]  +.08 [+.03, +.13]  +.08 [+.03, +.14]
+    squared difference, smoothed  .607 .438    .772 .502    .796 .520
+      minus it                    +.09 [+.04, +.16]  +.09 [+.05, +.15]  +.11 [+.06, +.17]
     prototype (trial)             .623 .567    .815 .666    .835 .672
-      minus it                    +.01 [-.02, +.05]  -.00 [-.04, +.03]  +.01 [-.03, +.05]
-    RandomFeatureAE, smoothed     .424 .592    .532 .662    .550 .704
-    RollingZScore, as it is       .161 .097
+      minus it                    +.02 [-.03, +.08]  -.00 [-.06, +.06]  +.02 [-.04, +.10]
+    RandomFeatureAE, smoothed     .424 .562    .533 .634    .549 .662
+    RollingZScore, as it is       .162 .102
     best published (U MOMENT fine-tuned .662, M KMeansAD .529), minus it
       U                           -.02 [-.12, +.08]  +.15 [+.06, +.25]  +.18 [+.09, +.28]
-      M                           +.07 [-.09, +.23]  +.15 [-.01, +.30]  +.18 [+.01, +.37]
+      M                           +.08 [-.03, +.19]  +.14 [+.05, +.25]  +.20 [+.08, +.32]
 
 Causally it is level with the best published methods, and not clearly ahead of a smoothed one-liner
 on U; leaving one data set out moves the causal difference on U between -.06 and +.06.
