@@ -376,8 +376,8 @@ def _parts(frame: pd.DataFrame) -> list[str]:
 def _calendar(frame: pd.DataFrame, columns: Sequence[str], reading: Reading, note: Note
               ) -> list[str]:
     """Columns of year, month, day and so on beside the time, which say it once more."""
-    parts = _parts(frame)
-    if reading.feature_columns or not columns or not parts or {*parts} & {*columns}:
+    parts = _parts(frame.drop(columns=[*columns]))  # a column "time" may be the hour of a date
+    if reading.feature_columns or not columns or not parts:
         return []
     note(f"columns that repeat the time left out: {parts} (feature_columns takes them)")
     return parts
