@@ -100,6 +100,30 @@ def test_table_without_labels_is_not_ranked_by_quality(run, folder):
     assert "No labels: no quality is measured here." in page and "Without labels: bare" in page
 
 
+def test_a_detector_of_ones_own_that_looks_ahead_is_found_out(run, folder):
+    (folder / "own.py").write_text("""
+import numpy as np
+
+from adlib import Detector
+
+
+class Sound(Detector):
+    def _fit(self, X):
+        self.mean_ = X.mean(axis=0)
+
+    def _score(self, X):
+        return np.abs(X - self.mean_).max(axis=1)
+
+
+class Ahead(Sound):
+    def _score(self, X):
+        return np.append(super()._score(X)[1:], 0.0)
+""")
+    text, _ = run(**MINE, detectors=["own.py:Sound", "own.py:Ahead", "KNN"])
+    assert "up to 1 rows before the cut, where causal is stated" in text
+    assert text.count("before the cut") == 1 and "the scores of own.py:Ahead. Failed" in text
+
+
 def test_report_results_and_window(run, folder):
     more = {"window": 3, "results_dir": "cells", "report_dir": "mine_report"}
     text, _ = run(**MINE, **more)
