@@ -339,6 +339,14 @@ def times(values: Any, name: str) -> NDArray[np.datetime64]:
 def wall_times(X: Any) -> Any:
     """The index of a frame as times without a zone, local where it has one; None without times.
 
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    pandas.DatetimeIndex of shape (n_samples,) or None
+
     Examples
     --------
     >>> wall_times([[1.0], [2.0]]) is None

@@ -130,7 +130,8 @@ def _commit() -> str:
 
 def _command_line() -> str:
     """As it was typed, without what only says where the figures go."""
-    words = sys.argv[1:]
+    words = [part for word in sys.argv[1:] for part in (
+        word.split("=", 1) if word.startswith("--") else [word])]
     if "--keep" in words:
         at = words.index("--keep")
         words = words[:at] + words[at + 2:]

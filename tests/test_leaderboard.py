@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 import chapters
@@ -70,6 +71,14 @@ def test_what_departs_from_the_record_is_named(record):
     assert leaderboard.differences(moved(record, "causal", "KNN", 0.04), record) == []
     (said,) = leaderboard.differences(moved(record, "causal", "KNN", -0.06), record)
     assert re.fullmatch(r"Series, causal scores: KNN has 0\.\d\d, committed is 0\.\d\d", said)
+    failed = moved(record, "causal", "KNN", np.nan)
+    assert leaderboard.differences(failed, record) == [
+        "Series, causal scores: KNN failed on a source"]
+    role, line = record["rankings"]["causal"]["detectors"]["KNN"]
+    part = copy.deepcopy(record)
+    part["rankings"]["causal"]["detectors"]["KNN"] = [role, "nan " + line.partition(" ")[2]]
+    table = leaderboard.by_source(part, "causal").query("detector == 'KNN'")
+    assert table.value.isna().sum() == (table.status == "failed").sum() == 1
     other = copy.deepcopy(record)
     del other["rankings"]["tables"]["detectors"]["KNN"]
     assert leaderboard.differences(other, record) == ["Tables: KNN stands in one of the two only"]

@@ -17,19 +17,21 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "dependencies.md"
-LICENCES = {  # by a word of what is stated; each of them allows free use
+LICENCES = {  # by the words that a statement begins with or holds; each of them allows free use
     "Apache": "Apache-2.0", "BSD": "BSD", "MPL": "MPL-2.0", "Mozilla": "MPL-2.0", "MIT": "MIT",
     "ISC": "ISC", "PSF": "PSF", "Python Software Foundation": "PSF", "Unlicense": "Unlicense",
-    "0BSD": "0BSD", "Zlib": "Zlib", "HPND": "HPND",
+    "0BSD": "0BSD", "Zlib": "Zlib", "HPND": "HPND", "BSL-1.0": "BSL-1.0", "CC0": "CC0",
 }
-UNSTATED = {"skops": "MIT"}  # the file LICENSE of the package; its metadata name none
+OTHERS = re.compile("GPL|GNU|Proprietary|Commercial", re.IGNORECASE)
+READ = {"skops": "MIT", "docutils": "BSD"}  # in the licence files: what the metadata leave open
 HEAD = """# What is installed, and under which licence
 
 `make` installs the versions that `requirements.lock` names. `tools/dependencies.py` writes this
 page from what the installed packages state, and a test refuses a package without a licence that
 allows free use. adlib itself is MIT. An asterisk marks what
-[pyproject.toml](../pyproject.toml) asks for; the others come with those. A package under several
-licences stands under the first that it offers, and MPL-2.0 binds changes of its own files alone.
+[pyproject.toml](../pyproject.toml) asks for; the others come with those. Where a
+package offers a choice, the first is named that allows free use; where its parts have several
+licences, all are. MPL-2.0 binds changes of its own files alone.
 Known vulnerabilities are asked for each week (`.github/workflows/audit.yml`):
 `pipx run pip-audit -r requirements.lock --strict --no-deps --disable-pip`.
 
@@ -63,16 +65,30 @@ def licence(name: str) -> str:
         The package states none of `LICENCES`.
     """
     facts = metadata.metadata(name)
-    stated = facts.get_all("License-Expression") or []
-    stated += [one for one in facts.get_all("Classifier") or [] if one.startswith("License ::")]
+    expression = facts.get_all("License-Expression") or []
+    stated = [one for one in facts.get_all("Classifier") or [] if one.startswith("License ::")]
     stated += [one.strip().partition("\n")[0] for one in facts.get_all("License") or []]
-    for text in (*stated, UNSTATED.get(name, "")):
-        found = [(place.start(), short) for word, short in LICENCES.items()
-                 if (place := re.search(rf"\b{re.escape(word)}", text))]
-        if found:
-            return min(found)[1]
-    raise ValueError(f"{name} states no licence that is known to allow free use: {stated}. "
-                     "Read its licence file, then add it to tools/dependencies.py or do without it")
+    offers = [[text] for text in stated if not OTHERS.search(" ".join(stated))]
+    if expression:  # it decides alone
+        offers = [re.split(r"\s+AND\s+", one) for one in re.split(r"\s+OR\s+", expression[0])]
+    for offer in [*offers, [READ.get(name, "")]]:
+        parts = [short(part) for part in offer]
+        if all(parts):
+            return " and ".join(dict.fromkeys(filter(None, parts)))
+    raise ValueError(f"{name} states no licence that is known to allow free use: "
+                     f"{expression or stated}. Read its licence file, then add it to "
+                     "tools/dependencies.py or do without it")
+
+
+def short(text: str) -> str | None:
+    """The usual short name of one licence; None where it is not among `LICENCES`.
+
+    >>> short("License :: OSI Approved :: MIT License"), short("AGPL-3.0-only")
+    ('MIT', None)
+    """
+    found = [(place.start(), name) for word, name in LICENCES.items()
+             if (place := re.search(rf"\b{re.escape(word)}", text))]
+    return min(found)[1] if found and not OTHERS.search(text) else None
 
 
 def page() -> str:

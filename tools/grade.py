@@ -204,17 +204,17 @@ def table(graded: Iterable[Graded]) -> str:
     of: dict[str, int] = {}
     students: dict[str, list[Graded]] = {}
     for each in graded:
-        students.setdefault(shown(each.student), []).append(each)
+        students.setdefault(each.student, []).append(each)
         of |= {chapter: len(_names(chapter)) for chapter in _chapters(each) - of.keys()}
     chapters = sorted(of)
-    wide = max([7, *map(len, students)])
+    wide = max([7, *(len(shown(student)) for student in students)])
     lines.append(" ".join(["student".ljust(wide), *(f"{c:>5}" for c in chapters), "  sum"]))
     for student, handed in sorted(students.items()):
         solved = {name for each in handed for name, g in each.grades.items() if g["passed"]}
         done = {c: sum(name.startswith(f"{c}.") for name in solved) for c in chapters}
         there = set().union(*map(_chapters, handed))
         cells = [f"{done[c]}/{of[c]}".rjust(5) if c in there else "    -" for c in chapters]
-        lines.append(" ".join([student.ljust(wide), *cells, f"{len(solved):5}"]))
+        lines.append(" ".join([shown(student).ljust(wide), *cells, f"{len(solved):5}"]))
         lines += [f"  {shown(each.notebook)}: {shown(each.note, 1_000)}" for each in handed
                   if each.note]
     return "\n".join(lines)

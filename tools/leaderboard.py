@@ -342,11 +342,14 @@ def by_source(record: Mapping[str, Any], ranking: str) -> pd.DataFrame:
     """
     title, metric, look = RANKINGS[ranking]
     found = values(record, ranking)
-    means = found.groupby(found.index.str.partition("/").get_level_values(0), sort=False).mean()
+    sources = found.index.str.partition("/").get_level_values(0)
+    failed = found.isna().groupby(sources, sort=False).any()  # a part of it: there is no mean
+    means = found.groupby(sources, sort=False).mean().mask(failed)
     table = means.drop(columns="chance").rename_axis("dataset").melt(
         ignore_index=False, var_name="detector").reset_index()
     roles = {name: role for name, (role, _) in record["rankings"][ranking]["detectors"].items()}
-    return table.assign(role=table.detector.map(roles), seed=SEED, metric=metric, status="ok",
+    return table.assign(role=table.detector.map(roles), seed=SEED, metric=metric,
+                        status=np.where(table.value.isna(), "failed", "ok"),
                         random=table.dataset.map(means.chance), look_ahead=look)
 
 
@@ -408,8 +411,11 @@ def differences(record: Mapping[str, Any], kept: Mapping[str, Any]) -> list[str]
     """
     found = []
     for ranking, (title, *_) in RANKINGS.items():
-        new, old = (by_source(one, ranking).groupby("detector").value.mean()
-                    for one in (record, kept))
+        table = by_source(record, ranking)
+        found += [f"{title}: {name} failed on a source"
+                  for name in sorted(set(table.detector[table.value.isna()]))]
+        new, old = (one.groupby("detector").value.mean()
+                    for one in (table, by_source(kept, ranking)))
         found += [f"{title}: {name} stands in one of the two only"
                   for name in new.index.symmetric_difference(old.index)]
         moved = (new - old).dropna()

@@ -36,7 +36,7 @@ def limits(figure: dict[str, Any], when: str) -> tuple[float, float] | None:
 
 
 def verdict(figure: dict[str, Any]) -> str:
-    """better, worse or level; new or gone where one side is missing; nothing where none is better.
+    """better, worse or level; nothing where neither is; without one side "new" or "not measured".
 
     >>> verdict({"better": "high", "before": 0.5, "after": 0.6, "change": [0.1, 0.02, 0.2]})
     'better'

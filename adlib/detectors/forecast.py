@@ -33,8 +33,8 @@ class LinearForecast(Detector):
     Each channel is measured on a tail of its own, so that one that moves rarely does not outweigh
     the others, and the logarithm keeps one broken channel from hiding a second. A channel that was
     still in all n training rows has e = 1 where it has another value, however far, and q = 1 / n:
-    it adds log(n + 1) at most. Forecast residuals as anomaly scores are as old as autoregression
-    (Fox 1972; Hundman et al. 2018 smooth them).
+    its term is log(n + 1) at most. Forecast residuals as anomaly scores are as old as
+    autoregression (Fox 1972; Hundman et al. 2018 smooth them).
 
     Fails where the past does not determine the next row by a linear rule (a chaotic series, whose
     errors are large everywhere), where an anomaly is easy to forecast (a slow drift; a sensor

@@ -152,6 +152,18 @@ def share_interval(share: float, trials: int) -> tuple[float, float]:
 def mean_and_half(values: ArrayLike, level: float = 1 - LEVEL) -> tuple[Any, Any]:
     """Mean of independent values, and half the width of its interval by Student's t.
 
+    Parameters
+    ----------
+    values : array-like of shape (n,) or (n, ...)
+        Means are over the first axis.
+    level : float
+        How often the interval holds the mean, in (0, 1).
+
+    Returns
+    -------
+    mean, half : float or ndarray of shape (...)
+        ``half`` is NaN for a single value.
+
     Examples
     --------
     >>> [round(float(number), 3) for number in mean_and_half([1.0, 2.0, 3.0])]
