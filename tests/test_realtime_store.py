@@ -523,12 +523,16 @@ def judged(n, start=0, stream="rig", entity=None, d=3):
                  np.random.default_rng(start).normal(size=(n, d)), np.where(seq % 2, 0.5, np.nan))
 
 
-@pytest.mark.parametrize("n, d", [(1, 1), (10, 3), (500, 3)])
-@pytest.mark.parametrize("kind", ["precise", "whole", "half", "lost"])
+@pytest.mark.parametrize("n, d", [(1, 1), (10, 3), (500, 3), (5_000, 8)])
+@pytest.mark.parametrize("kind", ["precise", "whole", "half", "lost", "held", "long", "rest"])
 def test_judged_rows_that_cannot_be_made_smaller_are_kept_as_they_are(n, d, kind):
     values = judged(n, d=d).values.copy()
     if kind == "whole":
         values = values.round()
+    if kind in ("held", "long"):  # neighbours are alike, and rows far apart are not
+        values = values[np.arange(n) // (10 if kind == "held" else 60)]
+    if kind == "rest":  # for a part of the time
+        values[n // 2:] = values[n // 2]
     values[n // 3:, :d // 2 + 1 if kind == "half" else d * (kind == "lost")] = np.nan
     trace = replace(judged(n, d=d), values=values)
     body = trace.pack()
