@@ -119,7 +119,8 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
     -----
     No file can make this run code, import a module or write anything. That a model is *right* is
     another matter: who can change its files can change its scores, and the compiled parts of
-    scikit-learn trust the trees and support vectors that they are given.
+    scikit-learn trust the trees and support vectors that they are given: a crafted tree may end the
+    process, already here, since a detector of adlib judges one row as it is loaded.
     """
     folder = as_path(path, "path")
     handed = listed(classes, "classes")
@@ -135,10 +136,11 @@ def load(path: str | os.PathLike, *, classes: Iterable[type] = ()) -> Any:
             raise _Refused(f"has format {document['format']!r} (adlib "
                            f"{document.get('adlib', 'unknown')}); this version of adlib reads "
                            f"format {FORMAT}")
-        model = _Reader(folder, handed).read(document["model"])
+        reader = _Reader(folder, handed)
+        model = reader.read(document["model"])
         if not isinstance(model, BaseEstimator):
             raise _Refused("is damaged: model.json holds no estimator")
-        _try(model)
+        _try(model, not reader.foreign)
         return model
     except Exception as error:  # whatever a damaged file may cause in what reads and uses it
         what = f"is damaged: {type(error).__name__}: {error}"
@@ -156,19 +158,22 @@ def new_folder(path: Path, what: str) -> AbstractContextManager[Path]:
     return replaced_folder(path, f"{what}.json")
 
 
-def _try(model: Any) -> None:
-    """Let a fitted detector judge one row, as `fit` leaves none that cannot."""
+def _try(model: Any, ours: bool) -> None:
+    """Check what `fit` leaves in each detector, and let one of adlib alone judge a row.
+
+    One of the user's own may need more rows, or keep what it has seen.
+    """
     if not isinstance(model, Detector) or "n_features_in_" not in vars(model):
         return
     model.check_params()
     width = whole(model.n_features_in_, "n_features_in_", 1)
     if "threshold_" in vars(model):
         number(model.threshold_, "threshold_", least=-np.inf, most=np.inf)
-    if model.window_ * width > _TRIED:  # the row would take its memory
-        return
+    score, fits = np.zeros(1), model.window_ * width <= _TRIED  # the row in memory
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the row is nobody's
-        score = model.anomaly_score(np.ones((1, width)))
+        if ours and fits:
+            score = model.anomaly_score(np.ones((1, width)))
         if getattr(model, "calibration_", None) is not None:
             model.calibration_.p_value(score)
 
@@ -274,6 +279,7 @@ class _Reader:
         self.folder = folder
         self.arrays = load_file(_file(folder, "arrays.safetensors"))
         self.classes = _parts() | {cls.__name__: cls for cls in handed}
+        self.foreign = False  # whether a class is of neither adlib nor scikit-learn
 
     def read(self, value: Any) -> Any:
         if isinstance(value, list):
@@ -294,6 +300,7 @@ class _Reader:
         if cls is None or (cls.__module__.startswith("adlib.") and cls.__module__ != module):
             raise _Refused(f"needs the class {name!r} of {module}, which adlib does not have: hand "
                            f"it in as load(path, classes=[{name}])")
+        self.foreign |= not cls.__module__.startswith("adlib.")
         former = _former_names(cls)
         state = {former.get(key, key): value for key, value in self._fields(state).items()}
         parameters = inspect.signature(cls).parameters
@@ -321,6 +328,8 @@ class _Reader:
     def _foreign(self, name: str) -> Any:
         file = _file(self.folder, name)
         trusted = set(map(_full_name, self.classes.values()))
+        self.foreign |= any(not name.startswith("adlib.")
+                            for name in trusted & _untrusted(file, set()))
         for name in _untrusted(file, trusted):
             cls = self._class(name.rpartition(".")[2])
             if cls is not None and _full_name(cls) == name:

@@ -38,6 +38,7 @@ from adlib.detectors import (
     SeasonalZScore,
     Voting,
 )
+from adlib.foreign import wrap
 from adlib.persist import load, new_folder, save
 from adlib.realtime import RealTimeAnomalyDetector
 from adlib.thresholds import POT
@@ -502,6 +503,44 @@ def test_a_state_that_judges_no_row_is_refused(tmp_path, name):
         assert model is None or value == 1e30, (key, value)
         if model is not None:
             model.detect(_frozen_rows()[1])
+
+
+class Three(Detector):
+    """Needs three rows; one would spoil what it keeps."""
+
+    def _fit(self, X):
+        self.seen_ = 0
+
+    def _score(self, X):
+        if len(X) < 3:
+            raise ValueError("three rows, please")
+        self.seen_ += len(X)
+        return np.abs(X).sum(axis=1)
+
+
+@pytest.mark.parametrize("inside", [
+    Three, lambda: Ensemble(members=[Three(), KNN()]),
+    lambda: make_pipeline(StandardScaler(), Three()), lambda: wrap(make_pipeline(Three()))],
+    ids=["alone", "ensemble", "pipeline", "wrapped"])
+def test_a_detector_of_ones_own_judges_no_row_as_it_is_loaded(X, tmp_path, inside):
+    model = inside().fit(X)
+    seen = model.seen_ if isinstance(model, Three) else None
+    again = load(save(model, tmp_path / "own"), classes=[Three])
+    assert seen is None or again.seen_ == seen
+    assert (anomaly_score(again, X) == anomaly_score(model, X)).all()
+
+
+@pytest.mark.parametrize("key", NO_STATES)
+def test_a_state_of_ones_own_detector_is_checked_all_the_same(X, tmp_path, key):
+    save(Three().fit(X), tmp_path / "own")
+    path = tmp_path / "own" / "model.json"
+    whole = path.read_text()
+    for value in set(map(json.dumps, NO_STATES[key])) - {"7"}:  # seven columns may be
+        document = json.loads(whole)
+        document["model"]["state"][key] = json.loads(value)
+        path.write_text(json.dumps(document))
+        with pytest.raises(ValueError, match="is damaged"):
+            load(tmp_path / "own", classes=[Three])
 
 
 @pytest.mark.parametrize("word", ["\u202e\x1b[31m", "a\r\nb", "x" * 10_000], ids=ascii)
