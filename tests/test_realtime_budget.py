@@ -206,7 +206,22 @@ def test_an_odd_machine_without_a_history_of_its_own_is_named():
 
 def test_names_of_entities_steer_no_reader():
     X, entity = fleet(3, 4_000, 0, [5.0])
-    entity = np.where(entity == "pump-0", "\x1b[31mpump\n" + "x" * 500, entity)
+    entity = np.where(entity == "pump-0", "\x1b[31mpump\n" + "x" * 180, entity)
     with pytest.raises(ValueError, match=r"\?\[31mpump\?x+.x+: ") as told:
         RealTimeAnomalyDetector(FLEET).fit(X, entity=entity)
     assert len(str(told.value)) < 400
+
+
+def test_what_the_rows_of_a_machine_show_is_of_the_scores_that_count(tmp_path):
+    X, entity = fleet(3, 1_500, 4)
+    config = {**FLEET, "per": None, "alpha": 0.05, "combine": "weighted",
+              "detectors": ["PCAReconstruction", "RobustZScore"]}
+    engine = RealTimeAnomalyDetector(config).fit(X, entity=entity)
+    engine._fitted.judged_by(engine.config)
+    seen = dict(engine._fitted._least)
+    forked = engine.fork(combine="max")
+    again = RealTimeAnomalyDetector.load(engine.save(tmp_path / "m"), {**config, "combine": "max"})
+    for one in (forked, again):
+        one._fitted.judged_by(one.config)
+    assert forked._fitted._least == again._fitted._least != seen
+    assert engine._fitted._least == seen

@@ -546,6 +546,17 @@ def test_a_budget_that_new_rows_cannot_show_keeps_the_alpha_before(tmp_path):
     assert record.outcome in ("better", "unsure"), record
     second = RealTimeAnomalyDetector.load(tmp_path / "model" / "versions" / "2", settings)
     assert second.config.alpha == first.config.alpha == second.fork().config.alpha
+    # it keeps this budget of these scores, and no other
+    other = "max" if (second.config.combine or "weighted") == "weighted" else "weighted"
+    for change in ({"combine": other}, {"per": "15/week"}):
+        with pytest.raises(ValueError, match="per='1[45]/week' needs .* days of held-out rows"):
+            second.fork(**change)
+        with pytest.raises(ValueError, match="per='1[45]/week' needs .* days of held-out rows"):
+            RealTimeAnomalyDetector.load(tmp_path / "model" / "versions" / "2",
+                                         {**settings, **change})
+    assert second.fork(per="300/week").config.alpha > first.config.alpha
+    assert second.fork(combine=other, alpha=0.01).config.alpha == 0.01
+    assert second.fork(detectors=second.config.detectors).config.alpha == first.config.alpha
 
 
 class Minutes(Steps):

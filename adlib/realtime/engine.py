@@ -14,7 +14,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -242,16 +242,24 @@ class RealTimeAnomalyDetector:
         base = base.model_copy(update={"alert_config": AlertConfig(
             incidents=base.alert_config.incidents, health=base.alert_config.health)})
         twin = type(self)(base.changed(**changes) if changes else base)
-        fitted.check_same(self.config.model_dump(mode="json"), twin.config)
+        before = self.config.model_dump(mode="json")
+        fitted.check_same(before, twin.config)
         found = self._fitted.pinned(self.config) if same_calibration else self._fitted.copy()
+        combine = twin.config.combine or "weighted"
+        if combine != found.ensemble.combine and not same_calibration:
+            found = replace(found, _least={})  # of other scores
         for one in (found, *found.models.values()):
-            one.ensemble.combine = twin.config.combine or "weighted"
-        twin._take(found)
+            one.ensemble.combine = combine
+        twin._take(found, before)
         return twin
 
-    def _take(self, found: fitted.Fitted, accepted: float | None = None) -> None:
-        """Be fitted, at the start of a stream."""
-        self._given = self.config
+    def _take(self, found: fitted.Fitted, before: Mapping[str, Any] | None = None) -> None:
+        """Be fitted, at the start of a stream; ``before``: with which configuration."""
+        self._given, accepted = self.config, None
+        if before is not None:
+            accepted = None if "extrapolate" in before else before.get("alpha")
+            if not fitted.same_budget(before, self.config):
+                found = replace(found, kept_alpha=None)
         self.config = settled(self.config, found, accepted)
         self._fitted, self.features_ = found, found.features
         self._judge = Judge(self.config, found, self._metrics)
@@ -845,8 +853,7 @@ class RealTimeAnomalyDetector:
         engine = cls(given, channels=channels)
         fitted.check_same(saved["config"], engine.config)
         engine.recognised = dict(saved.get("reading") or {})
-        engine._take(model.load(folder, saved, arrays, engine.config),
-                     None if "extrapolate" in saved["config"] else saved["config"].get("alpha"))
+        engine._take(model.load(folder, saved, arrays, engine.config), saved["config"])
         return engine
 
     def metrics_text(self) -> str:

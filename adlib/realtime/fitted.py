@@ -385,3 +385,9 @@ def check_same(fitted: Mapping[str, Any], config: EngineConfig) -> None:
                              f"{fitted.get(key)!r:.200}, got {now[key]!r:.200}: fit again")
     if (fitted.get("fleet") or {}).get("model") != (config.fleet and config.fleet.model):
         raise ValueError("fleet is not what the engine was fitted with: fit again")
+
+
+def same_budget(fitted: Mapping[str, Any], config: EngineConfig) -> bool:
+    """Whether an alpha that kept ``per`` under one configuration keeps it under this one."""
+    return fitted.get("per") == config.per and (
+        fitted.get("combine") or "weighted") == (config.combine or "weighted")
