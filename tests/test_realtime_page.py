@@ -216,6 +216,30 @@ def test_a_probe_of_http_1_0_names_no_host():
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
+def test_a_probe_is_answered_while_slow_clients_hold_the_port(store, monkeypatch, token):
+    monkeypatch.setattr(http, "_MOST", 20)
+    slow = [b"", b"GET / HTTP/1.1\r\nHost: ", b"POST /samples HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Content-Length: 9\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\nabc"]
+    with http.served(http.app(Engine(), store, token, push), "0") as url, (
+            contextlib.ExitStack()) as stack, httpx.Client(base_url=url) as client:
+        assert client.get("/health").headers.get("connection") is None
+        where = url.removeprefix("http://").split(":")
+        for k in range(60):
+            one = stack.enter_context(socket.create_connection((where[0], int(where[1])), 20))
+            one.sendall(slow[k % 3])
+        deadline = time.monotonic() + 20
+        while client.get("/metrics").text != "Too many connections":
+            assert time.monotonic() < deadline
+        for path, status in (("/health", 200), ("/ready", 200), ("/", 503), ("/metrics", 503),
+                             ("/health/", 503), ("/HEALTH", 503)):
+            answer = client.get(path)
+            assert (answer.status_code, answer.headers["connection"]) == (status, "close"), path
+        stack.close()
+        while client.get("/login").status_code == 503:
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
 def test_another_sites_page_changes_nothing(store, token, ask):
     client = ask(http.app(store=store, token=token, push=push))
     if token:

@@ -365,6 +365,7 @@ def _listening(where: str, option: str, token: str | None) -> tuple[socket.socke
 
 def _server(app: Any) -> Any:
     uvicorn = require_extra("uvicorn", "live")
+    from starlette.responses import PlainTextResponse
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Patient(H11Protocol):
@@ -378,7 +379,22 @@ def _server(app: Any) -> Any:
             if self.cycle is None:  # it has asked for nothing
                 self.transport.close()
 
-    return uvicorn.Server(uvicorn.Config(
-        app, http=Patient, ws="none", loop="asyncio", lifespan="on", log_config=None,
-        log_level="error", access_log=False, server_header=False, limit_concurrency=_MOST,
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        """Where too many ask at once, probes alone are answered, and each connection ends."""
+        if scope["type"] != "http" or len(server.server_state.connections) < _MOST:
+            await app(scope, receive, send)
+            return
+
+        async def last(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        busy = PlainTextResponse("Too many connections", 503)
+        await (app if scope["path"] in _OPEN else busy)(scope, receive, last)
+
+    server = uvicorn.Server(uvicorn.Config(
+        answer, http=Patient, ws="none", loop="asyncio", lifespan="on", log_config=None,
+        log_level="error", access_log=False, server_header=False,
         timeout_graceful_shutdown=1))
+    return server
