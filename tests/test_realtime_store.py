@@ -112,6 +112,7 @@ def test_numpy_numbers_are_stored_as_numbers(store):
 
 def test_a_second_engine_on_the_stream_is_noticed(store):
     commit(store, 500)
+    assert issubclass(StoreGone, OSError) and issubclass(StoreGone, ValueError)
     with pytest.raises(StoreGone, match="position 300 .* another engine"):
         commit(store, 300)
     commit(store, 300, stream="pump")

@@ -133,7 +133,7 @@ class OutboxRow(Record):
     since: float | None = None
 
 
-class StoreGone(OSError):
+class StoreGone(OSError, ValueError):  # ValueError is what `AlertStore.commit` has always raised
     """The file of an open store was removed or replaced, or another engine writes to it."""
 
 
