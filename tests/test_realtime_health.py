@@ -199,6 +199,23 @@ def test_a_missing_feature_is_still_missing_when_all_are():
     assert [event.kind for event in events if "missing" in event.id] == ["open"]
 
 
+@pytest.mark.parametrize("reason", ["missing", "frozen"])
+def test_detectors_that_cannot_judge_without_a_feature_are_the_same_cause(reason):
+    """A model of an earlier version, which knows of no calibration rows without it."""
+    off = [("member", "PCA"), ("member", "KNN")]
+    events = stream().step([*windows(99, 200), *windows(209, 500, False, [(reason, "x3"), *off]),
+                            *windows(509, 700)], [], 0)
+    opened = {event.incident.condition: event.incident for event in events if event.kind == "open"}
+    assert {"not_judging", f"{reason}.x3"} == opened.keys()
+    assert "PCA, KNN" in opened["not_judging"].detail and "x3" in opened["not_judging"].detail
+    # those that were off before stay so, and those alone, or where the rest is judged, are told
+    for judged, left in ((False, off), (True, [(reason, "x3"), *off])):
+        events = stream().step([*windows(99, 400, judged, left), *windows(
+            409, 700, False, [(reason, "x3"), *off])], [], 0)
+        kinds = [event.kind for event in events if event.incident.condition == "member.PCA"]
+        assert kinds[0] == "open" and "close" not in kinds
+
+
 def test_warm_up_is_not_blindness():
     health = stream(warm_up=1000, context=64)
     assert health.step(windows(99, 1000, False, [("member", "PCA")]), [], 0) == []

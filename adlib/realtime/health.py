@@ -475,7 +475,9 @@ class StreamHealth:
             names = [name for why, name in verdict.left_out if why == reason]
             if reason == "member" and warming:
                 continue
-            if reason == "missing" and len(names) >= self._features:  # not judged: that says it all
+            if (reason == "missing" and len(names) >= self._features) or (  # one cause, one message
+                    reason == "member" and verdict.is_anomaly is None
+                    and {"missing", "frozen"} & {why for why, _ in verdict.left_out}):
                 names = [name for name in names if self.conditions.knows(reason, name)]
             after = 0.0 if reason == "frozen" else self._config.after
             rows = {"missing": self.window, "member": self._reach}.get(reason, 0)
