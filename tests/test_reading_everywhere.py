@@ -379,6 +379,21 @@ def test_an_engine_judges_alike_whatever_the_dialect(tmp_path, monkeypatch):
         assert one == found["plain"], name
 
 
+@pytest.mark.parametrize(("file", "names", "options"), [
+    ("plain.csv", ["a\u200b", "\ufeffb"], {}), ("zero_width.csv", ["a\u200b", "b"], {}),
+    ("plain.csv", ["a\u200b", "b"], {"feature_columns": ["b\u2060", "a"]}),
+    ("joiners.csv", CASES["joiners"]["names"], {}),
+])
+def test_a_model_runs_whatever_marks_that_nobody_sees_are_in_a_name(file, names, options, tmp_path,
+                                                                    monkeypatch):
+    commands = entrances.Commands(tmp_path, monkeypatch)
+    commands.model(names)
+    for source, lines in (("csv:{path}", None), ("stdin", (HERE / file).read_bytes())):
+        read = commands.run(HERE / file, options, source=source, lines=lines)
+        assert (read.refusal, read.code) == (None, 0)
+        assert (read.values[0].tolist(), len(read.values)) == ([20.126, 5.602], 12)
+
+
 @pytest.mark.parametrize(("lines", "source", "code", "said"), [
     (b"a,b\n", "stdin", 1, "no window was judged: no row came"),
     (b"", "stdin", 1, "no window was judged: no row came"),

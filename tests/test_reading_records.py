@@ -227,6 +227,17 @@ def test_a_cell_that_no_table_holds_spoils_no_other(odd, where):
     assert all(found[k].time == 1704067200 + 60 * k for k in good)
 
 
+def test_marks_that_nobody_sees_in_a_name_are_no_difference():
+    """Neither in a row nor in a model's features; a joiner is a letter of its word."""
+    joined = "\u0645\u06cc\u200c\u0634"
+    for name, own in (("\ufefftemp", "temp"), ("temp", "temp\u200b"), (joined, joined)):
+        for take in (messages, read):
+            assert take([json.dumps({name: 1, "b": 2})], [own, "b"])[1] == [[1, 2]]
+        assert read([f"{name},b", "1,2", "3,4"], [own, "b"])[1] == [[1, 2], [3, 4]]
+    assert messages([json.dumps({joined: 1, "b": 2})], [joined.replace("\u200c", ""), "b"])[1] != [
+        [1, 2]]
+
+
 def test_names_of_records_are_those_of_a_table():
     """With blanks around them or on two lines, as a JSON history's are read."""
     _, values, _ = messages(['{" temp\\t": 1, "b\\nc": 2}'], ["temp", "b c"])

@@ -21,7 +21,7 @@ import pandas as pd
 
 from adlib.reading.contents import as_utf8, encoding_of, kind_of, unpacked
 from adlib.reading.numbers import NA_WORDS, needs_text
-from adlib.reading.options import Note, Reading
+from adlib.reading.options import Note, Reading, visible
 
 HEAD = 100  # lines that decide what a table looks like, blank ones and comments not counted
 _LONGEST = 50 * HEAD  # and with them
@@ -43,7 +43,6 @@ _date = re.compile(
 #: A comment, unless it is an error of a spreadsheet such as #DIV/0!, or a number such as #5
 _is_comment = re.compile(r"#(?!N/?A\b|[A-Z/0]+[!?]|\d+([;,\t|]|$))").match
 _is_json = re.compile(r'\s*(\{|\[\s*($|[-\d"\[{\]]|null|true|false))').match
-_invisible = re.compile("[\u200b-\u200f\u2060\ufeff]").sub
 _surrogate = re.compile("[\udc80-\udcff]").search
 
 _QUOTED = rb'"[^"]*(?:""[^"]*)*"(?=[%s\n]|\Z)'
@@ -248,7 +247,7 @@ def _numbered(width: int) -> list[str]:
 
 def column_name(cell: str) -> str:
     """The name of a column as a table has it: on one line, without blanks around it."""
-    return _invisible("", cell).strip().replace("\n", " ")
+    return visible(cell).strip().replace("\n", " ")
 
 
 def _named(cells: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ Note = Callable[[str], Any]
 UNITS = ("s", "ms", "us", "ns", "excel")
 MISSING = ("error", "drop", "hold", "keep", "impute")
 SEVERAL = ("time_column", "feature_columns", "na_values")  # those that may be lists
+_invisible = re.compile("[\u200b\u200e\u200f\u2060\ufeff]").sub  # joiners are spelling
 _SWITCH = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -100,9 +101,13 @@ class Reading:
                 raise ValueError(f"{name} must be a text or None, got {value!r}{_unquoted(value)}")
         if self.separator is not None and len(self.separator) != 1:
             raise ValueError(f"separator must be one character, got {self.separator!r}")
+        for name in ("entity_column", "label_column"):
+            if (given := getattr(self, name)) is not None:
+                self._set(name, visible(given))
         self._set("time_column", self._time())
         if self.feature_columns is not None:
-            self._set("feature_columns", self._several("feature_columns", str))
+            names = self._several("feature_columns", str)
+            self._set("feature_columns", tuple(map(visible, names)))
         self._set("na_values", self._several("na_values", str | int | float))
         self._check_encoding()
         self._check_zone()
@@ -118,7 +123,7 @@ class Reading:
         if not names:
             raise ValueError(f"time_column must be the name of a column, several, or False, got "
                              f"{given!r}{_unquoted(given)}")
-        return names
+        return tuple(map(visible, names))
 
     def _several(self, name: str, kind: Any) -> tuple[Any, ...]:
         given = getattr(self, name)
@@ -202,6 +207,17 @@ def from_texts(texts: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("time_column") == []:
         found["time_column"] = False
     return found
+
+
+def visible(name: str) -> str:
+    """The name of a column without marks that nobody sees, as a file has it when it is read.
+
+    Examples
+    --------
+    >>> visible("\\ufefftime\\u200b")
+    'time'
+    """
+    return _invisible("", name)
 
 
 def few(names: Sequence[Any], most: int = 20) -> str:

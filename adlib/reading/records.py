@@ -218,9 +218,11 @@ class Records:
         if not rows:
             return []
         wanted = {*(self.features or [""])}  # a table's names have no blanks around them
+        own = {column_name(name): name for name in wanted}
+        wanted |= {*self._reading.time_columns, *filter(None, [self._reading.entity_column])}
         rows = [row if not isinstance(row, dict) or wanted <= row.keys() else
-                {name if name in wanted else column_name(name): cell for name, cell in row.items()}
-                for row in rows]
+                {name if name in wanted else own.get(c := column_name(name), c): cell
+                 for name, cell in row.items()} for row in rows]
         if self._rows < _LOOK:
             self._look([row for row in rows if not isinstance(row, str)], separator)
         self._rows += len(rows)

@@ -18,7 +18,7 @@ from adlib.reading.columns import features, require
 from adlib.reading.dialect import raw_table
 from adlib.reading.labels import NO, YES, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers, present, sentinels
-from adlib.reading.options import Note, Reading
+from adlib.reading.options import Note, Reading, visible
 from adlib.reading.times import (
     TIME_NAMES,
     Clock,
@@ -219,7 +219,7 @@ def _codes_in(column: str | None, normal_label: object) -> list[str | None]:
 
 def _timed(frame: pd.DataFrame, reading: Reading, before: Mapping[str, Any]) -> Reading:
     """With the time of the history, if it is not given and there is such a column."""
-    known = list(before.get("time_column") or ())
+    known = list(map(visible, before.get("time_column") or ()))
     is_open = reading.time_column is None and known and {*known} <= {*frame}
     return replace(reading, time_column=known) if is_open else reading
 

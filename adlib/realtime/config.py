@@ -21,7 +21,7 @@ from adlib import detectors
 from adlib.base import Detector
 from adlib.foreign import wrap
 from adlib.imports import nearest
-from adlib.reading.options import Reading
+from adlib.reading.options import Reading, visible
 from adlib.realtime.doors.heartbeat import HeartbeatConfig
 from adlib.realtime.health import HealthConfig
 from adlib.realtime.incidents import IncidentConfig
@@ -433,7 +433,7 @@ class EngineConfig(Settings):
             raise ValueError(f"stream: the name of a fleet holds no '/', which begins the names of "
                              f"its machines, got {self.stream!r}")
         wanted = self.reading.options().feature_columns
-        if wanted and self.feature_names and wanted != self.feature_names:
+        if wanted and self.feature_names and wanted != tuple(map(visible, self.feature_names)):
             raise ValueError("feature_names and reading.feature_columns name different columns; "
                              "one of them will do")
         width = self.deep_config.input_dim if self.deep_config else None

@@ -26,7 +26,7 @@ from sklearn.exceptions import NotFittedError
 
 from adlib.arguments import instance, listed, whole
 from adlib.arguments import path as as_path
-from adlib.reading.options import Reading
+from adlib.reading.options import Reading, visible
 from adlib.realtime import fitted
 from adlib.realtime.budget import settled
 from adlib.realtime.channels import Channel, attribute_faults
@@ -296,7 +296,8 @@ class RealTimeAnomalyDetector:
         """How a stream is read: as configured, else as was given when the history was read."""
         found = ReadingConfig(**{**self.recognised.get("options", {}),
                                  **self.config.reading.given}).options()
-        if found.feature_columns and {*found.feature_columns} != {*self.features_}:
+        if found.feature_columns and {*found.feature_columns} != {
+                *map(visible, self.features_)}:
             raise ValueError(f"feature_columns are not those of the history: "
                              f"{', '.join(self.features_)}")
         return found
