@@ -20,6 +20,7 @@ from adlib.reading.labels import NO, YES, inside, labels, tokens, windows_of
 from adlib.reading.numbers import Numbers, present, sentinels
 from adlib.reading.options import Note, Reading, visible
 from adlib.reading.times import (
+    SINCE,
     TIME_NAMES,
     Clock,
     find_time,
@@ -38,8 +39,11 @@ NUMBER = {"id", "no", "nr", "number", "name", "key", "code"}
 #: Columns that make a time together, by their names: year, month, day, hour, minute, second.
 PARTS = [words.split() for words in (
     "year yyyy yy yr jahr année anno año", "month mm mo monat mois mese mes",
-    "day dd dy tag jour giorno día", "hour hh hr hhmm time stunde heure ora hora",
-    "minute min mn mm minuto", "second sec ss sekunde seconde secondo segundo")]
+    "day dd dy tag jour giorno día", "hour hh hr hhmm stunde heure ora hora time",
+    "minute minuto min mn mm", "second sec ss sekunde seconde secondo segundo")]
+#: Columns beside which min or mn is the least value, no minute.
+_STATISTICS = {"max", "maximum", "mx", "mean", "avg", "average", "median", "med", "std", "mittel",
+               "moy", "media"}
 #: Columns of one value and of what it is, as historians write them.
 _is_what = re.compile(r"_?(tag|point|signal|channel|variable|var|parameter|metric|sensor|series"
                       r"|field|item)[ _]?(id|name|index|nr|no)?", re.IGNORECASE).fullmatch
@@ -347,9 +351,8 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     ['Timestamp']
     """
     found, parts = list(find_time(frame, reading)), _parts(frame)
-    dated = 2 if is_day_of_year("".join(parts[1:2])) else 3
-    if parts and (len(parts) > dated or not found):
-        return parts if _holds_times(_joined(frame, parts)) else found
+    if parts and not (found and _says_more(frame, found, parts)):
+        return parts
     if found or not len(frame.columns):
         return found
     first = frame.columns[0]  # of a table whose index or columns have no names
@@ -357,20 +360,44 @@ def named_times(frame: pd.DataFrame, reading: Reading | None = None) -> list[str
     return [first] if nameless and _holds_times(frame[first]) else []
 
 
+def _says_more(frame: pd.DataFrame, found: list[str], parts: list[str]) -> bool:
+    """Whether a time tells as much as columns of a date and perhaps of the time of day."""
+    if len(parts) == (2 if is_day_of_year(parts[1]) else 3):
+        return True
+    alone, times = frame[found[0]], _joined(frame, parts)
+    is_count = pd.api.types.is_numeric_dtype(alone) and alone.max() < SINCE
+    return not ({*found} & {*parts} or is_count) and bool(
+        _joined(frame, found).duplicated().sum() <= times.duplicated().sum())
+
+
 def _parts(frame: pd.DataFrame) -> list[str]:
     """Columns of a date in their order, and of the time of day as far as they go; or none."""
     left = {c: re.sub(r"\W*[(\[].*", "", c).strip().lower() for c in map(str, frame)}
     day = [c for c in left if is_day_of_year(c)][:1]
-    found = list[str]()
-    for k, words in enumerate(PARTS):
-        if k == 1 and day:
-            found += day
-        elif k != 2 or not day:
-            name = next((c for c in left if left[c] in words and c not in found), None)
-            if name is None:
-                return found if k > 2 else []
-            found.append(name)
-    return found
+    found, wanted = list[str](), [PARTS[0], [left[day[0]]], *PARTS[3:]] if day else PARTS
+    for words in wanted:
+        named = [c for word in words for c in left if left[c] == word and c not in found][:1]
+        if not named or _is_other(frame, [*found, *named], left):
+            break
+        found += named
+    lengths = range(len(found), 1 if day else 2, -1)
+    return next((found[:n] for n in lengths if _holds_times(_joined(frame, found[:n]))), [])
+
+
+def _is_other(frame: pd.DataFrame, parts: list[str], names: Mapping[str, str]) -> bool:
+    """Whether the last counts hours of operation, or is the least value or rain in mm.
+
+    It is the minute where it rises from row to row within an hour.
+    """
+    name, hour = names[parts[-1]], names[parts[-2]] if parts[1:] else ""
+    if name in PARTS[3] and name not in ("time", "hhmm"):
+        return bool(pd.to_numeric(frame[parts[-1]], "coerce").max() > 2400)
+    if (name == "mm" and hour in PARTS[3] and hour != "hh") or (
+            name in ("min", "mn") and not _STATISTICS.isdisjoint(names.values())):
+        hours, minutes = _joined(frame, parts[:-1]), pd.to_numeric(frame[parts[-1]], "coerce")
+        within = hours == hours.shift()
+        return not within.any() or not (minutes.diff()[within] > 0).all()
+    return False
 
 
 def _calendar(frame: pd.DataFrame, columns: Sequence[str], reading: Reading, note: Note
