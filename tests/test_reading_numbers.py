@@ -68,6 +68,10 @@ def test_marks_of_a_file(columns, options, decimal, values):
     assert bool(told) == (marked and options.get("decimal") != ",")
 
 
+def test_codes_are_no_exponents_of_fortran():
+    assert np.all(read(["12.D4", "7.D2"])[2]) and read(["1.0D4", "-.5d2"])[1] == [[10000, -50]]
+
+
 @pytest.mark.parametrize("cell", ["\uff11\uff12\uff0e\uff15", "\u0661\u0662\u066b\u0665",
                                   "\u06f1\u06f2\u066b\u06f5", "\u0e51\u0e52.\u0e55", "12.5"])
 def test_digits_of_every_script_are_digits(cell):

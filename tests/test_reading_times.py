@@ -228,3 +228,13 @@ def test_letters_of_a_zone_that_mean_two_are_refused():
     assert read(["Mon, 1 Jan 2024 10:00:00 CST"])[0] == ["2024-01-01T16:00:00"]
     assert "cannot be read" in refusal(["2024-01-01 10:00 CST"])
     assert read(["2024-01-01 10:00 +0800 CST"])[0] == ["2024-01-01T02:00:00"]
+
+
+def test_counts_are_no_days_with_their_year_at_the_end():
+    for step in (100, 1000):
+        cells = np.arange(10100 // step, 10100 // step + 12) * step
+        assert read(cells)[0][0].startswith("1970-01-01T0")
+    days = [f"{day:02d}0224" for day in range(1, 13)]
+    months = [f"{month:02d}0124" for month in range(1, 13)]
+    for cells in ([310124, 10224], days, months, [int(f"01{day:02d}24") for day in range(1, 13)]):
+        assert "days with their year at the end" in refusal(pd.Series(cells).astype(int))

@@ -390,7 +390,7 @@ def _tidy(text: str) -> str:
     if not text.isascii():
         text = "".join(str(unicodedata.decimal(c, c)) for c in text.translate(_MARKS))
     text = re.sub(r"^([+-])\s+", r"\1", text)
-    return re.sub(r"^([+-]?\d*\.\d*)[dD]([+-]?\d+)$", r"\1e\2", text)
+    return re.sub(r"^([+-]?\d*\.\d+)[dD]([+-]?\d+)$", r"\1e\2", text)
 
 
 def _kind(text: str) -> str | None:

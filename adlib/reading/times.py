@@ -824,8 +824,14 @@ def _compact(values: np.ndarray) -> np.ndarray:
 
 
 def _year_at_end(values: np.ndarray) -> bool:
-    """Whether all are such as 310124 or 31012024, with the day or the month first."""
+    """Whether all are such as 310124 or 31012024, with the day or the month first.
+
+    The multiples of one step, such as 10100, 10200 and 10300, are a count.
+    """
     some = np.unique(values)
+    steps = np.unique(np.diff(some))
+    if len(steps) == 1 and not (some % steps[0]).any():
+        return False
     for digits in (4, 2):
         day, year = np.divmod(some, 10.0**digits)
         first, second = np.divmod(day, 100)
