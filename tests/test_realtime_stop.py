@@ -391,7 +391,8 @@ def test_a_second_signal_ends_at_once(files, tmp_path):
             run.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(0.2)
-    assert run.returncode == 128 + signal.SIGTERM
+    # by itself, or by a signal that comes when nothing handles it any more
+    assert run.returncode in (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 def test_nobody_reads_what_is_printed(running, tmp_path):
