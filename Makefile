@@ -35,7 +35,7 @@ run: setup
 	$(PY) tools/chapters.py run $(NOTEBOOKS)
 
 test: setup
-	$(PY) -m pytest -n $(JOBS) --dist loadfile
+	$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Where chromium is absent this fails: `make test` skips these tests instead.
 test-browser: setup

@@ -14,6 +14,10 @@ pytest_plugins = ["stored_numbers"]  # in tools/
 
 _metrics = pytest.StashKey[Path]()
 
+LONGEST = {"test_browser", "test_realtime_chaos", "test_realtime_crash", "test_realtime_stop",
+           "test_realtime_takeover", "test_realtime_refit", "test_notebook_05", "test_repository",
+           "test_fuzz", "test_outside", "test_leaderboard", "05_model_comparison"}
+
 
 def pytest_configure(config):
     # Metrics of this run go to a folder of their own: a reference is never compared with what an
@@ -53,3 +57,6 @@ def pytest_collection_modifyitems(items):
         if sum(item.parent is notebook for item in items) == whole:
             at = items.index(last) + 1
             items.insert(at, RecordedMetrics.from_parent(notebook, name="recorded metrics"))
+    # A file is run by one process (`--dist loadfile`): with the longest first none is left alone
+    # with one at the end. Notebooks take longer than most files, these longest.
+    items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path.suffix != ".ipynb"))
