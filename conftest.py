@@ -57,6 +57,6 @@ def pytest_collection_modifyitems(items):
         if sum(item.parent is notebook for item in items) == whole:
             at = items.index(last) + 1
             items.insert(at, RecordedMetrics.from_parent(notebook, name="recorded metrics"))
-    # A file is run by one process (`--dist loadfile`): with the longest first none is left alone
-    # with one at the end. Notebooks take longer than most files, these longest.
+    # One process runs a whole file (`--dist loadfile`). The longest files begin first, so that at
+    # the end no process works alone on one of them; then come notebooks, then all others.
     items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path.suffix != ".ipynb"))

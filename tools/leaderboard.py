@@ -340,7 +340,7 @@ def by_source(record: Mapping[str, Any], ranking: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
     """
-    title, metric, look = RANKINGS[ranking]
+    _, metric, look = RANKINGS[ranking]
     found = values(record, ranking)
     sources = found.index.str.partition("/").get_level_values(0)
     failed = found.isna().groupby(sources, sort=False).any()  # a part of it: there is no mean
